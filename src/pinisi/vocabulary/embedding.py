@@ -1,0 +1,44 @@
+"""The rank's rows of the token embedding: the passes E (lookup) and G (gradient)."""
+
+import torch
+from torch import Tensor
+
+
+def owned_positions(ids: Tensor, rows: range) -> Tensor:
+    """Where in the microbatch (flattened to [T]) the tokens of `rows` stand, in rising order: [n_r].
+
+    The sender and the receiver of embedding rows both call it, so that only the rows travel.
+    """
+    flat = ids.reshape(-1)
+    return ((flat >= rows.start) & (flat < rows.stop)).nonzero().squeeze(1)
+
+
+class EmbeddingShard:
+    """Rows start to start + V_r of the embedding.
+
+    weight [V_r, h] in the model's dtype; gradient [V_r, h] in fp32 (fp64 for an fp64 model), added to and never
+    cleared here, so that a tied head may share it. No id is special: a padding token has a row like any other.
+    """
+
+    def __init__(self, weight: Tensor, gradient: Tensor, start: int) -> None:
+        if weight.shape != gradient.shape:
+            raise AssertionError(f"weight {tuple(weight.shape)} and gradient {tuple(gradient.shape)} differ")
+        self.weight = weight.detach()
+        self.gradient = gradient
+        self.rows = range(start, start + weight.shape[0])
+
+    def positions(self, ids: Tensor) -> Tensor:
+        """Where in the microbatch the tokens of this shard stand: ids [T] -> [n_r]."""
+        return owned_positions(ids, self.rows)
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """E: the embeddings of the owned tokens, in the order of `positions`: ids [T] -> [n_r, h]."""
+        return self.weight.index_select(0, self._local(ids))
+
+    @torch.no_grad()
+    def accumulate(self, ids: Tensor, rows: Tensor) -> None:
+        """G: adds the gradient of each owned token, rows [n_r, h] in the order of `positions`."""
+        self.gradient.index_add_(0, self._local(ids), rows.to(self.gradient.dtype))
+
+    def _local(self, ids: Tensor) -> Tensor:
+        return ids.reshape(-1)[self.positions(ids)] - self.rows.start

@@ -1,0 +1,47 @@
+"""What C1 carries, and how lp and lse come out of it without cancellation."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+
+class LogProbs(NamedTuple):
+    """lp [T]: log-probability of each target, 0 at ignored tokens. lse [T]: log-sum-exp over the vocabulary."""
+
+    lp: Tensor
+    lse: Tensor
+
+
+class Combined(NamedTuple):
+    """lp, lse and rest = 1 - p_y, each [T]."""
+
+    lp: Tensor
+    lse: Tensor
+    rest: Tensor
+
+
+def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def combine_statistics(gathered: Tensor, valid: Tensor) -> Combined:
+    """gathered [p, 3, T]: every rank's m_r, s_r (over the columns that are not y) and l_y (-inf if not its own).
+
+    The order of the sums is fixed by the ranks' numbers, so every rank gets the same bits. 1 - p_y is a sigmoid:
+    -expm1(lp) and 1 - exp(lp) cancel where the model is sure.
+    """
+    maxima, sums, target = gathered.unbind(1)
+    maxima = maxima.clamp(min=torch.finfo(maxima.dtype).min)  # -inf - -inf would be NaN
+    top = maxima.amax(0)
+    others = top + (sums * torch.exp(maxima - top)).sum(0).log()  # -inf where y is the only column
+    own = target.amax(0)
+    lse = torch.where(valid, torch.logaddexp(others, own), others)
+    margin = others - own
+    zero = torch.zeros_like(lse)
+    return Combined(
+        lp=torch.where(valid, -softplus(margin, threshold=40.0), zero),
+        lse=lse,
+        rest=torch.where(valid, torch.sigmoid(margin), zero),
+    )

@@ -1,0 +1,112 @@
+"""p ranks in one process, and plain PyTorch to compare with. No process groups."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from pinisi.vocabulary import HeadShard, Shards, weighted_cross_entropy
+
+
+@dataclass
+class Result:
+    lp: torch.Tensor
+    loss: torch.Tensor
+    dx: torch.Tensor
+    dw: torch.Tensor
+    db: torch.Tensor | None
+
+
+@dataclass
+class Case:
+    x: torch.Tensor
+    weight: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor  # per token, the step's normalisation included
+    bias: torch.Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def to(self, dtype):
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return Case(
+            self.x.to(dtype),
+            self.weight.to(dtype),
+            self.targets,
+            self.weights,
+            bias,
+            self.scale,
+            self.softcap,
+        )
+
+
+def wide(dtype):
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def head_shards(case, shards, barriers, gradient=None):
+    gradient = torch.zeros_like(case.weight, dtype=wide(case.weight.dtype)) if gradient is None else gradient
+    db = None if case.bias is None else torch.zeros_like(case.bias, dtype=gradient.dtype)
+    heads = []
+    for rank in range(shards.ranks):
+        rows = slice(shards.rows(rank).start, shards.rows(rank).stop)
+        heads.append(
+            HeadShard(
+                case.weight[rows],
+                gradient[rows],
+                rows.start,
+                bias=None if case.bias is None else case.bias[rows],
+                bias_gradient=None if db is None else db[rows],
+                scale=case.scale,
+                softcap=case.softcap,
+                barriers=barriers,
+            )
+        )
+    return heads, gradient, db
+
+
+def run_sharded(
+    case: Case, shards: Shards, barriers: int, loss=weighted_cross_entropy, gradient=None
+) -> Result:
+    """The head over all shards. Parts of dX are summed in wide precision, as a reduce would at best."""
+    heads, gradient, db = head_shards(case, shards, barriers, gradient)
+    passes = [head.s(case.x, case.targets) for head in heads]
+    gathered = torch.stack([one.statistics for one in passes])
+    seen = [head.combine(one, gathered) for head, one in zip(heads, passes, strict=True)]
+    for other in seen[1:]:
+        assert torch.equal(other.lp, seen[0].lp) and torch.equal(other.lse, seen[0].lse)
+    value, g = loss(seen[0].lp, seen[0].lse, case.weights)
+    total = torch.zeros_like(case.x, dtype=g.dtype)
+    if barriers == 1:
+        for head, one in zip(heads, passes, strict=True):
+            total += head.u(one)
+        dx = total * g.unsqueeze(1)
+        assert all(head.t(one, g) is None for head, one in zip(heads, passes, strict=True))
+    else:
+        for head, one in zip(heads, passes, strict=True):
+            total += head.t(one, g)
+        dx = total
+    assert all(not one.tiles for one in passes)
+    return Result(seen[0].lp, value, dx, gradient, db)
+
+
+def plain_logits(x, weight, bias, scale, softcap):
+    logits = F.linear(x, weight, bias) * scale
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+def run_plain(case: Case) -> Result:
+    """Whole logits, F.cross_entropy on them in fp32 at least, and autograd: what a Hugging Face model does."""
+    x = case.x.detach().clone().requires_grad_()
+    weight = case.weight.detach().clone().requires_grad_()
+    bias = None if case.bias is None else case.bias.detach().clone().requires_grad_()
+    logits = plain_logits(x, weight, bias, case.scale, case.softcap)
+    nll = F.cross_entropy(logits.to(wide(x.dtype)), case.targets, reduction="none", ignore_index=-100)
+    loss = (nll * case.weights.to(nll.dtype)).sum()
+    loss.backward()
+    return Result(-nll.detach(), loss.detach(), x.grad, weight.grad, None if bias is None else bias.grad)
+
+
+def relative(got, want):
+    want = want.double()
+    return float((got.double() - want).norm() / want.norm().clamp(min=1e-30))
