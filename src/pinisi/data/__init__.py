@@ -1,0 +1,30 @@
+"""Text files to packed microbatches: sources, tokenizer, token shards, sampler."""
+
+from pinisi.data.batches import IGNORE, Microbatch, eval_batches
+from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
+from pinisi.data.languages import LANGUAGES
+from pinisi.data.sampler import Sampler, mixture
+from pinisi.data.shards import Shards, Span, decode_span
+from pinisi.data.tokenize import tokenize
+from pinisi.data.tokenizer import check_vocabulary, end_of_document_id, load_tokenizer, vocabulary_size
+
+__all__ = [
+    "IGNORE",
+    "LANGUAGES",
+    "Document",
+    "Microbatch",
+    "Sampler",
+    "Shards",
+    "Span",
+    "check_vocabulary",
+    "corpus_files",
+    "decode_span",
+    "end_of_document_id",
+    "eval_batches",
+    "load_tokenizer",
+    "mixture",
+    "read_documents",
+    "tokenize",
+    "vocabulary_size",
+    "write_documents",
+]

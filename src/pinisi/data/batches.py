@@ -1,0 +1,104 @@
+"""What the engine eats: microbatches of packed documents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pinisi.data.shards import Shards
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Microbatch:
+    """b packed sequences of s tokens; every field is int64 [b, s].
+
+    targets: the next token of the same document; -100 where there is none (a document's last token,
+        padding). A document cut at a sequence's end still has its next token as the target there.
+    documents: numbers the documents within the microbatch; a document that goes on in another sequence
+        has another number there. Attention stays inside equal numbers of one row.
+    positions: 0 to s - 1 in each row; they run on over document bounds (as in Sailor2, arXiv 2502.12982).
+    languages: index into Shards.languages.
+    """
+
+    tokens: torch.Tensor
+    targets: torch.Tensor
+    documents: torch.Tensor
+    positions: torch.Tensor
+    languages: torch.Tensor
+
+    @property
+    def target_count(self) -> int:
+        """How many tokens have a target."""
+        return int((self.targets != IGNORE).sum())
+
+    def to(self, device: torch.device | str) -> "Microbatch":
+        return Microbatch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+
+
+class Row:
+    """One sequence under construction: tokens, targets and documents, numpy int64 [s]."""
+
+    def __init__(self, sequence: int, padding: int):
+        self.tokens = np.full(sequence, padding, dtype=np.int64)
+        self.targets = np.full(sequence, IGNORE, dtype=np.int64)
+        self.pieces = np.zeros(sequence, dtype=np.int64)  # 0, 1, 2 ...: the piece of a document a token is in
+        self.filled = 0
+        self.count = 0
+
+    @property
+    def room(self) -> int:
+        return len(self.tokens) - self.filled
+
+    def add(self, document: np.ndarray, start: int) -> int:
+        """Puts in what fits of document[start:]; returns how many tokens did."""
+        size = min(self.room, len(document) - start)
+        here = slice(self.filled, self.filled + size)
+        following = document[start + 1 : start + size + 1]
+        self.tokens[here] = document[start : start + size]
+        self.targets[self.filled : self.filled + len(following)] = following
+        self.pieces[here] = self.count
+        self.count += 1
+        self.filled += size
+        self.pieces[self.filled :] = self.count  # padding attends to padding only
+        return size
+
+
+def collate(rows: Sequence[Row], languages: Sequence[int]) -> Microbatch:
+    """rows [b] and the language of each -> a microbatch whose documents are numbered over all rows."""
+    tokens = torch.from_numpy(np.stack([row.tokens for row in rows]))
+    documents = np.stack([row.pieces for row in rows])
+    documents[1:] += np.cumsum(documents[:-1, -1] + 1)[:, None]
+    return Microbatch(
+        tokens=tokens,
+        targets=torch.from_numpy(np.stack([row.targets for row in rows])),
+        documents=torch.from_numpy(documents),
+        positions=torch.arange(tokens.shape[1]).expand_as(tokens).clone(),
+        languages=torch.tensor(languages, dtype=torch.int64)[:, None].expand_as(tokens).clone(),
+    )
+
+
+def eval_batches(
+    shards: Shards | str | Path, *, sequence: int, batch: int, language: str
+) -> list[Microbatch]:
+    """Every document of a language once, as microbatches [batch, sequence] whose padding has no target.
+
+    A document that fits into a sequence is never cut; a longer one starts a sequence of its own.
+    Bits per byte: nats over all targets / ln 2 / shards.counts(language)["predicted_bytes"].
+    """
+    shards = shards if isinstance(shards, Shards) else Shards(shards)
+    tokens, bounds = shards.shard(language)
+    rows: list[Row] = []
+    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        document, done = tokens[start:stop], 0
+        if not rows or rows[-1].room < len(document):
+            rows.append(Row(sequence, shards.end_of_document))
+        while (done := done + rows[-1].add(document, done)) < len(document):
+            rows.append(Row(sequence, shards.end_of_document))
+    while len(rows) % batch:
+        rows.append(Row(sequence, shards.end_of_document))
+    number = shards.languages.index(language)
+    return [collate(rows[at : at + batch], [number] * batch) for at in range(0, len(rows), batch)]

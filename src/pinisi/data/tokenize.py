@@ -1,0 +1,198 @@
+"""Text files to token shards: batched, atomic, and not done twice."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinisi.data.documents import Document, corpus_files, read_documents
+from pinisi.data.shards import BOUND_DTYPE, FORMAT, INDEX, TOKEN_DTYPE, read_index
+from pinisi.data.tokenizer import end_of_document_id, load_tokenizer, vocabulary_size
+from pinisi.errors import DataError
+
+BATCH_CHARACTERS = 1 << 19  # characters handed to the tokenizer at once: enough to keep its threads busy
+BATCH_DOCUMENTS = 512
+PROGRESS_SECONDS = 5.0
+
+Report = Callable[[str], None]
+
+
+def tokenize(
+    corpus_folder: str | Path,
+    tokenizer_folder: str | Path,
+    out_folder: str | Path,
+    *,
+    end_of_document: int | None = None,
+    rows: int | None = None,
+    report: Report = print,
+) -> dict[str, Any]:
+    """Turns every `<language>.jsonl` of a corpus into token shards (see shards.py); returns their index.
+
+    end_of_document: the token id that ends each document; None takes the tokenizer's eos_token.
+    rows: rows of the model's vocabulary; a token beyond it is an error that names token and document.
+    The folder appears only when complete, replaces older shards, and stays as it is if the fingerprint
+    (tokenizer files, text files, end token, format) is the same. Special tokens that are spelled out in a
+    text are encoded as ordinary text.
+    Raises DataError for unreadable text (file:line), an empty language, a broken tokenizer, a full disk.
+    """
+    files, out = corpus_files(corpus_folder), Path(out_folder)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    end = end_of_document_id(tokenizer) if end_of_document is None else end_of_document
+    size = vocabulary_size(tokenizer) if rows is None else rows
+    if not 0 <= end < size:
+        raise DataError(f"end_of_document is {end}, the vocabulary has ids 0 to {size - 1}")
+    made_from = fingerprint(files, Path(tokenizer_folder), end, rows)
+    if (out / INDEX).is_file() and _same(out, made_from):
+        report(f"token shards in {out} are up to date")
+        return read_index(out)
+    if out.exists() and any(out.iterdir()) and not (out / INDEX).is_file():
+        raise DataError(f"{out} exists and holds no token shards; choose another folder or empty it")
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        writer = _Writer(tokenizer, partial, end, rows, _Progress(files, report))
+        index = {
+            "format": FORMAT,
+            "fingerprint": made_from,
+            "end_of_document": end,
+            "vocabulary": vocabulary_size(tokenizer),
+            "languages": {language: writer.language(language, path) for language, path in files.items()},
+        }
+        (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
+        _put(partial, out)
+    except OSError as error:
+        raise DataError(
+            f"cannot write token shards to {out}: {error.strerror or error}; what was there is unchanged"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return index
+
+
+def fingerprint(files: dict[str, Path], tokenizer_folder: Path, end: int, rows: int | None) -> str:
+    """sha256 over all that decides the shards' content; a file's name counts, its folder does not."""
+    total = hashlib.sha256(json.dumps([FORMAT, end, rows]).encode())
+    tokenizer_files = [
+        path
+        for path in sorted(tokenizer_folder.iterdir())
+        if path.suffix in (".json", ".txt", ".model") and path.is_file()
+    ]
+    for path in [*tokenizer_files, *files.values()]:
+        with path.open("rb") as content:
+            total.update(f"{path.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _same(out: Path, made_from: str) -> bool:
+    try:
+        return read_index(out)["fingerprint"] == made_from
+    except DataError:  # a torn index or an older format: make the shards anew
+        return False
+
+
+def _put(partial: Path, out: Path) -> None:
+    """Renames the finished folder into place; the older one goes away only afterwards."""
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    if out.exists():
+        out.rename(old)
+    partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+class _Progress:
+    """A line with share and time left, at most every few seconds; counts bytes of the corpus files."""
+
+    def __init__(self, files: dict[str, Path], report: Report):
+        self.total = sum(path.stat().st_size for path in files.values())
+        self.report, self.done = report, 0
+        self.start = self.last = time.monotonic()
+
+    def add(self, language: str, size: int) -> None:
+        self.done += size
+        now = time.monotonic()
+        if now - self.last >= PROGRESS_SECONDS:
+            self.last = now
+            share = min(self.done / self.total, 1.0)
+            left = (now - self.start) * (1 - share) / share
+            self.report(f"tokenize {language}: {share:.0%} of {self.total / 1e6:.1f} MB, {left:.0f} s left")
+
+
+class _Writer:
+    """Writes the files of one language after the other into a folder."""
+
+    def __init__(self, tokenizer: Any, folder: Path, end: int, rows: int | None, progress: _Progress):
+        self.tokenizer, self.folder, self.end, self.rows = tokenizer, folder, end, rows
+        self.backend = tokenizer.backend_tokenizer
+        self.backend.encode_special_tokens = True  # text must not be able to spell a control token
+        self.backend.no_truncation()
+        self.backend.no_padding()
+        self.progress = progress
+
+    def language(self, language: str, path: Path) -> dict[str, Any]:
+        counts: Counter[str] = Counter()
+        dropped: Counter[str] = Counter()
+        bounds = [0]
+        with (
+            (self.folder / f"{language}.tokens").open("wb") as tokens,
+            (self.folder / f"{language}.names").open("w", encoding="utf-8") as names,
+        ):
+            for batch in batched(_with_text(read_documents(path, language), dropped)):
+                for document, ids, predicted in self._encode(batch):
+                    tokens.write(np.asarray(ids, dtype=TOKEN_DTYPE).tobytes())
+                    names.write(json.dumps([document.id, document.url], ensure_ascii=False) + "\n")
+                    bounds.append(bounds[-1] + len(ids))
+                    counts["characters"] += len(document.text)
+                    counts["bytes"] += len(document.text.encode("utf-8"))
+                    counts["predicted_bytes"] += predicted
+                size = sum(len(document.text.encode("utf-8")) for document in batch)
+                self.progress.add(language, size)
+        if len(bounds) == 1:
+            raise DataError(f"{path} holds no document with text; remove the file or fill it")
+        np.asarray(bounds, dtype=BOUND_DTYPE).tofile(self.folder / f"{language}.documents")
+        return {"documents": len(bounds) - 1, "tokens": bounds[-1], **counts, "dropped": dict(dropped)}
+
+    def _encode(self, batch: list[Document]) -> Iterator[tuple[Document, list[int], int]]:
+        encodings = self.backend.encode_batch([document.text for document in batch], add_special_tokens=False)
+        for document, encoding in zip(batch, encodings, strict=True):
+            ids = encoding.ids
+            if self.rows is not None and ids and max(ids) >= self.rows:
+                raise self._beyond(document, max(ids))
+            # a document's first token is never a target, so its bytes do not count in bits per byte
+            first = encoding.offsets[0][1] if ids else 0
+            yield document, [*ids, self.end], len(document.text[first:].encode("utf-8"))
+
+    def _beyond(self, document: Document, id: int) -> DataError:
+        token = self.tokenizer.convert_ids_to_tokens(id)
+        return DataError(
+            f"token {token!r} has id {id}, the model's vocabulary has {self.rows} rows; "
+            f"it stands in document {document.id} ({document.language}); use the model's own tokenizer"
+        )
+
+
+def _with_text(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
+    for document in documents:
+        if document.text.strip():
+            yield document
+        else:
+            dropped["empty text"] += 1
+
+
+def batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Groups documents by total length, so that one call of the tokenizer costs bounded memory."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        batch.append(document)
+        characters += len(document.text)
+        if characters >= BATCH_CHARACTERS or len(batch) == BATCH_DOCUMENTS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,69 @@
+"""Tokenizers: any fast Hugging Face tokenizer in a local folder, checked against the model's vocabulary."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pinisi.errors import DataError
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The fast tokenizer of a folder (transformers' AutoTokenizer, from local files only).
+
+    Raises DataError if the folder has no tokenizer.json, if it is broken, or has no fast implementation.
+    """
+    folder = Path(folder)
+    if not (folder / "tokenizer.json").is_file():
+        raise DataError(
+            f"no tokenizer in {folder}: tokenizer.json is missing; "
+            "give a folder with tokenizer.json (and tokenizer_config.json)"
+        )
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # slow to import
+
+    # a folder of tokenizer.json alone, or with the config of a model, has no class to look up
+    named = "tokenizer_class" in _config(folder)
+    loader = AutoTokenizer if named else PreTrainedTokenizerFast
+    try:
+        tokenizer = loader.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exception on a broken file
+        raise DataError(f"the tokenizer in {folder} cannot be read ({error}); copy it again") from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise DataError(
+            f"the tokenizer in {folder} has no fast implementation; convert it to a tokenizer.json first"
+        )
+    return tokenizer
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); copy it again") from None
+
+
+def vocabulary_size(tokenizer: Any) -> int:
+    """One more than the highest token id: the rows that a model needs for every token to have one."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
+
+
+def check_vocabulary(tokenizer: Any, rows: int) -> None:
+    """Raises DataError, with both numbers, if the tokenizer has ids that a model of `rows` rows lacks."""
+    size = vocabulary_size(tokenizer)
+    if size > rows:
+        beyond = [token for token, id in tokenizer.get_vocab().items() if id >= rows][:3]
+        raise DataError(
+            f"the tokenizer has {size} tokens but the model's vocabulary has {rows} rows "
+            f"(beyond it: {', '.join(map(repr, beyond))}); use the model's own tokenizer or resize the model"
+        )
+
+
+def end_of_document_id(tokenizer: Any) -> int:
+    """The tokenizer's end-of-text token. Raises DataError if it names none."""
+    if tokenizer.eos_token_id is None:
+        raise DataError(
+            "the tokenizer names no end-of-text token (eos_token); pass the id to end each document with"
+        )
+    return int(tokenizer.eos_token_id)
