@@ -1,0 +1,28 @@
+"""Hugging Face models in and out, cut into pipeline stages."""
+
+from pinisi.models.architectures import ARCHITECTURES, Architecture
+from pinisi.models.context import Context, make_context, reference_inputs
+from pinisi.models.export import write_folder
+from pinisi.models.spec import TESTED_TRANSFORMERS, ModelSpec, VocabularyNames, read_spec, vocabulary_names
+from pinisi.models.stage import Stage, build_stage, parameter_names, parameter_shapes
+from pinisi.models.weights import FolderWeights, RandomWeights
+
+__all__ = [
+    "ARCHITECTURES",
+    "TESTED_TRANSFORMERS",
+    "Architecture",
+    "Context",
+    "FolderWeights",
+    "ModelSpec",
+    "RandomWeights",
+    "Stage",
+    "VocabularyNames",
+    "build_stage",
+    "make_context",
+    "parameter_names",
+    "parameter_shapes",
+    "read_spec",
+    "reference_inputs",
+    "vocabulary_names",
+    "write_folder",
+]

@@ -1,0 +1,225 @@
+"""What the rest of Pinisi needs to know of a model: `read_spec` reads it from a config, a folder or the hub."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from transformers import AutoConfig, PreTrainedConfig
+
+from pinisi.errors import ModelError
+from pinisi.models.architectures import ARCHITECTURES, FULL, SLIDING, Architecture
+
+TESTED_TRANSFORMERS = (
+    (5, 23),
+    (5, 23),
+)  # first and last (major, minor) with which this folder's tests have passed
+
+
+class VocabularyNames(NamedTuple):
+    """Hugging Face names of the matrices that are split by rows; head == embedding when they are tied."""
+
+    embedding: str
+    head: str
+    bias: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSpec:
+    """A model as its config describes it; holds no weights.
+
+    hidden: h. vocabulary: V. layers: how many. tied: embedding and head are one matrix. softcap: cap of the final
+    logits or None. logit_scale: the logits' factor before soft-capping. attention: `sdpa` or `eager`.
+    attention_types: per layer, `full_attention` or `sliding_attention`. window: how many positions a sliding layer
+    sees, itself included. padding_index: the embedding row that starts at zero and gets no gradient from the
+    embedding (torch's padding_idx), or None. folder: the local folder it was read from, if any.
+    """
+
+    config: PreTrainedConfig
+    architecture: Architecture
+    hidden: int
+    vocabulary: int
+    layers: int
+    tied: bool
+    softcap: float | None
+    logit_scale: float
+    head_bias: bool
+    attention: str
+    attention_types: tuple[str, ...]
+    window: int | None
+    padding_index: int | None
+    folder: Path | None = None
+    rotary_cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def model_type(self) -> str:
+        return self.architecture.model_type
+
+    def embedding_scale(self, dtype: torch.dtype) -> float:
+        """The factor of the embedding rows, rounded to `dtype` as transformers rounds it; 1.0 where there is none."""
+        if not self.architecture.scaled_embedding:
+            return 1.0
+        return torch.tensor(self.hidden**0.5, dtype=dtype).item()
+
+
+def vocabulary_names(spec: ModelSpec) -> VocabularyNames:
+    names = spec.architecture
+    head = names.embedding_name if spec.tied else names.head_name
+    return VocabularyNames(names.embedding_name, head, "lm_head.bias" if spec.head_bias else None)
+
+
+def read_spec(
+    source: str | os.PathLike[str] | dict[str, Any] | PreTrainedConfig, *, attention: str | None = None
+) -> ModelSpec:
+    """Reads a model's description.
+
+    Args:
+        source: a folder with config.json, a hub id, a dict with "model_type", or a transformers config.
+        attention: `sdpa` or `eager`; the architecture's own choice if not given.
+
+    Raises:
+        ModelError: the source cannot be read, or the architecture or one of its settings is not supported.
+    """
+    _check_transformers()
+    config, folder = _read_config(source)
+    architecture = _architecture(config.model_type)
+    config = copy.deepcopy(config)
+    config.use_cache = False if config.use_cache is None else config.use_cache
+    _check_config(config)
+    chosen = attention or _attention(architecture, config)
+    if chosen not in ("sdpa", "eager"):
+        raise ModelError(f"attention is {chosen!r}; it must be 'sdpa' or 'eager'.")
+    if chosen == "sdpa" and getattr(config, "attn_logit_softcapping", None) is not None:
+        raise ModelError(
+            f"{config.model_type} soft-caps its attention scores, which sdpa cannot do; use 'eager'."
+        )
+    config._attn_implementation = chosen
+    types = architecture.attention_types(config)
+    return ModelSpec(
+        config=config,
+        architecture=architecture,
+        hidden=config.hidden_size,
+        vocabulary=config.vocab_size,
+        layers=config.num_hidden_layers,
+        tied=bool(config.tie_word_embeddings),
+        softcap=getattr(config, "final_logit_softcapping", None),
+        logit_scale=1.0,
+        head_bias=False,
+        attention=chosen,
+        attention_types=types,
+        window=_window(config, types),
+        padding_index=_padding_index(config),
+        folder=folder,
+    )
+
+
+def _check_transformers() -> None:
+    first, last = TESTED_TRANSFORMERS
+    found = tuple(int(n) for n in transformers.__version__.split(".")[:2])
+    if not first <= found <= last:
+        warnings.warn(
+            f"transformers {transformers.__version__} is outside the range this was tested with, "
+            f"{first[0]}.{first[1]} to {last[0]}.{last[1]}; run the tests in tests/models before you rely on it.",
+            stacklevel=3,
+        )
+
+
+def _architecture(model_type: str | None) -> Architecture:
+    if model_type not in ARCHITECTURES:
+        raise ModelError(
+            f"architecture {model_type!r} is not supported; supported are {', '.join(sorted(ARCHITECTURES))}."
+        )
+    return ARCHITECTURES[model_type]
+
+
+def _read_config(source: Any) -> tuple[PreTrainedConfig, Path | None]:
+    if isinstance(source, PreTrainedConfig):
+        return source, None
+    if isinstance(source, dict):
+        return _config_of(source, "the given config"), None
+    path = Path(source)
+    if path.is_dir():
+        return _config_of(_read_json(path / "config.json"), str(path / "config.json")), path
+    if path.is_absolute() or str(source).startswith((".", "~")) or len(path.parts) > 2:
+        raise ModelError(f"{source} is not a folder; give a folder with config.json or a hub id.")
+    return _hub_config(str(source)), None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; a model's folder needs a config.json.") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds a {type(found).__name__}; it must hold one JSON object.")
+    return found
+
+
+def _config_of(values: dict[str, Any], where: str) -> PreTrainedConfig:
+    architecture = _architecture(values.get("model_type"))
+    try:
+        return architecture.config_class.from_dict(copy.deepcopy(values))
+    except Exception as error:  # transformers raises several kinds, all about the values
+        raise ModelError(f"{where} is not a valid {architecture.model_type} config: {error}") from None
+
+
+def _hub_config(name: str) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(name)
+    except Exception as error:  # OSError offline or unknown, ValueError for an unknown architecture
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"{name!r} is neither a folder here nor a model that could be read from the hub ({reason}); "
+            f"check the name and the network, or give a local folder."
+        ) from None
+
+
+def _check_config(config: PreTrainedConfig) -> None:
+    if getattr(config, "use_bidirectional_attention", None):
+        raise ModelError(
+            f"{config.model_type} with use_bidirectional_attention is not a causal model; set it to false."
+        )
+    for name in ("hidden_size", "vocab_size", "num_hidden_layers"):
+        if not isinstance(getattr(config, name), int) or getattr(config, name) < 1:
+            raise ModelError(f"{name} is {getattr(config, name)!r}; it must be a whole number of at least 1.")
+    types = getattr(config, "layer_types", None)
+    if types is not None and len(types) != config.num_hidden_layers:
+        raise ModelError(
+            f"layer_types has {len(types)} entries for {config.num_hidden_layers} layers; give one per layer."
+        )
+
+
+def _attention(architecture: Architecture, config: PreTrainedConfig) -> str:
+    return "eager" if getattr(config, "attn_logit_softcapping", None) is not None else architecture.attention
+
+
+def _window(config: PreTrainedConfig, types: tuple[str, ...]) -> int | None:
+    unknown = set(types) - {FULL, SLIDING}
+    if unknown:
+        raise ModelError(f"layer_types has {sorted(unknown)}; supported are {FULL!r} and {SLIDING!r}.")
+    if SLIDING not in types:
+        return None
+    window = config.sliding_window
+    if not isinstance(window, int) or window < 1:
+        raise ModelError(f"sliding_window is {window!r} although layers use it; it must be at least 1.")
+    return window
+
+
+def _padding_index(config: PreTrainedConfig) -> int | None:
+    index = getattr(config, "pad_token_id", None)
+    if index is None:
+        return None
+    if not -config.vocab_size <= index < config.vocab_size:
+        raise ModelError(
+            f"pad_token_id is {index}; it must be below vocab_size, which is {config.vocab_size}."
+        )
+    return index % config.vocab_size

@@ -1,0 +1,171 @@
+"""A stage: consecutive decoder layers of transformers, built and loaded without the rest of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pinisi.errors import ModelError
+from pinisi.models.context import Context
+from pinisi.models.spec import ModelSpec
+
+LayerCall = Callable[[Tensor, Context], Tensor]
+
+
+class Weights(Protocol):
+    """Where parameters come from; see RandomWeights and FolderWeights."""
+
+    def get(self, name: str, rows: range | None = None) -> Tensor: ...
+
+    def names(self) -> list[str]: ...
+
+
+class Matrix(nn.Module):
+    """Holds one parameter called `weight`, so that it has its Hugging Face name."""
+
+    def __init__(self, rows: int, columns: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, columns))
+
+
+class BoundLayer:
+    """One decoder layer as a function of (hidden [b,s,h], context); `index` is its number in the whole model."""
+
+    def __init__(self, module: nn.Module, index: int, kind: str):
+        self.module, self.index, self.kind = module, index, kind
+
+    def __call__(self, hidden: Tensor, context: Context) -> Tensor:
+        found = self.module(
+            hidden,
+            attention_mask=context.masks[self.kind],
+            position_embeddings=context.rotary[self.kind],
+            position_ids=context.positions,
+        )
+        return found[0] if isinstance(found, tuple) else found
+
+
+class Stage(nn.Module):
+    """stage(hidden [b,s,h] or ids [b,s], context) -> hidden [b,s,h], or logits [b,s,V] with the head.
+
+    `layers` is a plain list of functions (hidden, context) -> hidden; replace its entries to wrap them, for instance
+    with activation checkpointing. Parameters have their Hugging Face names; a tied head's is the embedding's.
+    """
+
+    layers: list[LayerCall]
+
+    def __init__(self, spec: ModelSpec, layers: range, *, embedding: bool, head: bool, norm: bool):
+        super().__init__()
+        self.spec, self.range = spec, layers
+        self.embedding, self.head = embedding, head
+        layer_class, norm_class = spec.architecture.part("DecoderLayer"), spec.architecture.part("RMSNorm")
+        self.model = nn.Module()
+        if embedding or (head and spec.tied):
+            self.model.embed_tokens = Matrix(spec.vocabulary, spec.hidden)
+        self.model.layers = nn.ModuleDict({str(i): layer_class(spec.config, i) for i in layers})
+        self.model.norm = norm_class(spec.hidden, eps=spec.config.rms_norm_eps) if norm else None
+        if head and not spec.tied:
+            self.lm_head = Matrix(spec.vocabulary, spec.hidden)
+        self.layers = [BoundLayer(self.model.layers[str(i)], i, spec.attention_types[i]) for i in layers]
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids [b,s] -> [b,s,h], scaled."""
+        weight = self.model.embed_tokens.weight
+        rows = F.embedding(ids, weight, padding_idx=self.spec.padding_index)
+        scale = self.spec.embedding_scale(weight.dtype)
+        return rows if scale == 1.0 else rows * scale
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """normed hidden [b,s,h] -> logits [b,s,V], scaled and soft-capped."""
+        weight = self.model.embed_tokens.weight if self.spec.tied else self.lm_head.weight
+        found = F.linear(hidden, weight)
+        if self.spec.logit_scale != 1.0:
+            found = found * self.spec.logit_scale
+        cap = self.spec.softcap
+        return found if cap is None else torch.tanh(found / cap) * cap
+
+    def forward(self, hidden: Tensor, context: Context) -> Tensor:
+        if self.embedding:
+            hidden = self.embed(hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, context)
+        if self.model.norm is not None:
+            hidden = self.model.norm(hidden)
+        return self.logits(hidden) if self.head else hidden
+
+
+def build_stage(
+    spec: ModelSpec,
+    layers: range,
+    weights: Weights,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    embedding: bool = False,
+    head: bool = False,
+    norm: bool | None = None,
+) -> Stage:
+    """Builds one stage and nothing else; asks `weights` for this stage's parameters only.
+
+    Without `embedding`, the first stage takes rows that are already multiplied by spec.embedding_scale(dtype).
+
+    Args:
+        layers: the layers' numbers, range(start, stop); may be empty.
+        norm: whether the final norm is here; by default, where the layers end at the model's last.
+
+    Raises:
+        ModelError: the layers are not the model's, or a parameter is missing or has the wrong shape.
+    """
+    stage = _skeleton(spec, layers, embedding, head, norm)
+    for name, parameter in list(stage.named_parameters()):
+        tensor = weights.get(name)
+        if tensor.shape != parameter.shape:
+            raise ModelError(
+                f"{name} has shape {list(tensor.shape)}; this model needs {list(parameter.shape)}."
+            )
+        owner, _, leaf = name.rpartition(".")
+        setattr(stage.get_submodule(owner), leaf, nn.Parameter(tensor.to(device=device, dtype=dtype)))
+    return stage
+
+
+def parameter_shapes(
+    spec: ModelSpec,
+    layers: range | None = None,
+    *,
+    embedding: bool | None = None,
+    head: bool | None = None,
+    norm: bool | None = None,
+) -> dict[str, torch.Size]:
+    """Hugging Face names and shapes of a stage's parameters; of the whole model if no layers are given."""
+    whole = layers is None
+    found = _skeleton(
+        spec,
+        range(spec.layers) if layers is None else layers,
+        whole if embedding is None else embedding,
+        whole if head is None else head,
+        norm,
+    )
+    return {name: parameter.shape for name, parameter in found.named_parameters()}
+
+
+def parameter_names(spec: ModelSpec, layers: range | None = None, **parts: bool | None) -> Iterator[str]:
+    """The names of `parameter_shapes`, in order."""
+    return iter(parameter_shapes(spec, layers, **parts))
+
+
+def _skeleton(spec: ModelSpec, layers: range, embedding: bool, head: bool, norm: bool | None) -> Stage:
+    if layers.step != 1 or layers.start < 0 or layers.stop > spec.layers or layers.start > layers.stop:
+        raise ModelError(
+            f"layers {layers} are not consecutive layers of this model, which has {spec.layers}."
+        )
+    with torch.device("meta"):
+        stage = Stage(spec, layers, embedding=embedding, head=head, norm=_has_norm(spec, layers, norm))
+    assert not list(stage.buffers()), "a layer's buffer would stay without values"
+    return stage
+
+
+def _has_norm(spec: ModelSpec, layers: range, norm: bool | None) -> bool:
+    return layers.stop == spec.layers if norm is None else norm
