@@ -1,0 +1,272 @@
+"""The configuration of a run: one TOML file, read into these classes and written back into the run's folder.
+
+Relative paths are relative to the working directory, not to the file. Every key can be overridden on the
+command line as `section.key=value`; `none` unsets an optional key. Read and written by `typed_toml`.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
+
+from pinisi.typed_toml import (
+    Fault,
+    Source,
+    check,
+    from_table,
+    parse_override,
+    read_toml,
+    set_override,
+    to_toml,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """[run]: what the run is called, where it writes and how long it goes."""
+
+    folder: str  # written to: config.toml, metrics.jsonl, checkpoints, report.html
+    steps: int  # optimizer steps in all, resumed ones included
+    seed: int = 0  # of the random start and of the sampler
+    name: str = ""  # shown in the report; the folder's name if empty
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, steps=1, seed=0)
+        yield from not_empty(self, "folder")
+
+
+@dataclass(frozen=True)
+class Model:
+    """[model]: exactly one of source and config."""
+
+    source: str | None = None  # a Hugging Face folder or hub id: weights and configuration are read from it
+    config: dict | None = None  # [model.config], a Hugging Face configuration with model_type: a random start
+    tokenizer: str | None = None  # a Hugging Face folder or hub id; the source's own if left out
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"  # bfloat16 keeps float32 master weights
+    attention: Literal["sdpa", "eager"] | None = (
+        None  # transformers' implementation; its own choice if left out
+    )
+
+    def validate(self) -> Iterator[Fault]:
+        if (self.source is None) == (self.config is None):
+            yield Fault("source", "to be given, or else a table [model.config]: one of the two, not both")
+        if self.config is not None and not isinstance(self.config.get("model_type"), str):
+            yield Fault("config", 'a model_type, such as model_type = "qwen2"')
+
+
+@dataclass(frozen=True)
+class Data:
+    """[data]: token shards in, batches out."""
+
+    shards: str  # folder of token shards, as `pinisi tokenize` writes it
+    sequence: int  # tokens per sequence
+    microbatch: int = 1  # sequences per microbatch
+    mixture: dict[str, float] | None = None  # weight by language, normalised; by size if left out
+    temperature: float | None = (
+        None  # weight = tokens ** temperature if no mixture is given: 1 by size, 0 even
+    )
+    evaluation: str | None = None  # folder of held-out shards; the shards' own held-out part if left out
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, sequence=1, microbatch=1)
+        yield from not_empty(self, "shards")
+        if self.mixture is not None and (
+            min(self.mixture.values(), default=0) < 0 or not any(self.mixture.values())
+        ):
+            yield Fault("mixture", "weights of at least 0, one of them above 0")
+        if self.temperature is not None and self.mixture is not None:
+            yield Fault("temperature", "to be left out where a mixture is given")
+        if self.temperature is not None and not 0 <= self.temperature <= 1:
+            yield Fault("temperature", "a number from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """[schedule]: ranks, microbatches, the order of passes, and how layers and rows are shared out."""
+
+    ranks: int  # of the pipeline
+    microbatches: int  # per step
+    name: str = "1f1b"  # as pinisi.schedule.build knows it
+    barriers: Literal[0, 1, 2] = 1  # 0: embedding and head undivided, on the first and the last stage
+    layers: list[int] | None = None  # layers per stage; as even as they go if left out
+    rows: Literal["even", "balanced"] | list[int] = (
+        "even"  # vocabulary rows per rank; balanced evens out layers
+    )
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, ranks=1, microbatches=1)
+        if self.layers is not None and (min(self.layers, default=0) < 0 or len(self.layers) % self.ranks):
+            yield Fault("layers", f"counts of at least 0, as many as there are stages on {self.ranks} ranks")
+        if isinstance(self.rows, list) and (min(self.rows, default=0) < 0 or len(self.rows) != self.ranks):
+            yield Fault("rows", f"{self.ranks} counts of at least 0, one per rank")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """[optimizer]: AdamW (Loshchilov and Hutter, arXiv 1711.05101) and its learning rate over the steps."""
+
+    learning_rate: float  # the peak
+    betas: tuple[float, float] = (0.9, 0.95)  # as in GPT-3 (arXiv 2005.14165, appendix B)
+    epsilon: float = 1e-8  # arXiv 1412.6980, algorithm 1
+    weight_decay: float = 0.1  # arXiv 2005.14165, appendix B; on matrices only
+    clip: float = 1.0  # largest norm of the whole gradient; 0: none
+    schedule: Literal["constant", "cosine", "wsd"] = (
+        "cosine"  # wsd: warm-up, stable, decay (arXiv 2404.06395)
+    )
+    warmup: int = 0  # steps from 0 to the peak
+    decay: int | None = None  # wsd: the last steps that decay; a tenth of all if left out
+    minimum: float = 0.1  # learning rate at the end / peak
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(
+            self, learning_rate=0, epsilon=0, weight_decay=0, clip=0, warmup=0, decay=0, minimum=0
+        )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            yield Fault("betas", "two numbers from 0 to below 1")
+        if self.minimum > 1:
+            yield Fault("minimum", "at most 1, being a ratio to the peak")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """[memory]: what is kept and what is computed again."""
+
+    recompute: Literal["none", "full"] = "none"  # full: a stage keeps its input only (arXiv 1604.06174)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """[checkpoint]: when states are saved."""
+
+    every: int = 0  # steps between checkpoints; 0: at the end only
+    keep: int = 2  # newest checkpoints kept
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, every=0, keep=1)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """[evaluation]: loss per language on held-out text."""
+
+    every: int = 0  # steps between evaluations; 0: before the first step and after the last one only
+    microbatches: int = 8  # per language, at most
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, every=0, microbatches=1)
+
+
+@dataclass(frozen=True)
+class Report:
+    """[report]: what is measured for report.html."""
+
+    timeline_every: int = 0  # steps between measured timelines; 0: one, near the end
+    log_every: int = 1  # steps between progress lines
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, timeline_every=0, log_every=1)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """[runtime]: processes and communication."""
+
+    backend: Literal["gloo", "nccl"] | None = None  # by the device if left out
+    threads: int = 1  # CPU threads per rank
+    stuck_after: float = (
+        300.0  # seconds without progress until a step is given up and every rank says where it is
+    )
+    port: int | None = None  # of the rendezvous; a free one if left out
+    emulate: str | None = None  # JSON file of pass costs: passes sleep so long, communication is real
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, threads=1)
+        if self.stuck_after <= 0:
+            yield Fault("stuck_after", "more than 0 seconds")
+        if self.port is not None and not 1 <= self.port <= 65535:
+            yield Fault("port", "a port number from 1 to 65535")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run; each field is a section of the file."""
+
+    run: Run
+    model: Model
+    data: Data
+    schedule: Pipeline
+    optimizer: Optimizer
+    memory: Memory = field(default_factory=Memory)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    report: Report = field(default_factory=Report)
+    runtime: Runtime = field(default_factory=Runtime)
+
+    def validate(self) -> Iterator[Fault]:
+        if self.optimizer.warmup + (self.optimizer.decay or 0) > self.run.steps:
+            yield Fault(
+                "optimizer.warmup", f"to fit, with optimizer.decay, into run.steps = {self.run.steps}"
+            )
+
+
+def at_least(section: Any, **least: float) -> Iterator[Fault]:
+    """A fault for each named field that is set and below (or not comparable with) its least value."""
+    for key, value in least.items():
+        got = getattr(section, key)
+        if got is not None and not value <= got < float("inf"):
+            yield Fault(key, f"at least {value}")
+
+
+def not_empty(section: Any, key: str) -> Iterator[Fault]:
+    if not getattr(section, key):
+        yield Fault(key, "a path")
+
+
+@overload
+def load(path: str | Path, overrides: Sequence[str] = ...) -> RunConfig: ...
+@overload
+def load(path: str | Path, overrides: Sequence[str] = ..., *, into: type[T]) -> T: ...
+def load(path: str | Path, overrides: Sequence[str] = (), *, into: Any = RunConfig) -> Any:
+    """A TOML file, then `key=value` overrides in their order, as the dataclass `into`.
+
+    Raises ConfigError for a file that can't be read, an unknown key, a missing one, a wrong type or range.
+    """
+    table, text = read_toml(Path(path))
+    given: dict[str, str] = {}
+    for override in overrides:
+        key, value = parse_override(override)
+        set_override(table, key, value, override)
+        given[key] = override
+    return from_table(table, into, Source(str(path), text, given))
+
+
+def validate(config: Any) -> None:
+    """Check a configuration made in Python as `load` checks a file's: every section, then the whole."""
+    source = Source("the configuration")
+    for item in dataclasses.fields(config):
+        if dataclasses.is_dataclass(section := getattr(config, item.name)):
+            check(section, source, item.name + ".")
+    check(config, source)
+
+
+def dump(config: Any) -> str:
+    """TOML text from which `load` makes an equal configuration."""
+    return to_toml(dataclasses.asdict(config))
+
+
+def fingerprint(config: Any, *keys: str) -> str:
+    """16 hexadecimal digits that change with any value under the dotted keys (all keys if none is given)."""
+    table = dataclasses.asdict(config)
+    chosen: dict[str, Any] = {} if keys else table
+    for key in keys:
+        value: Any = table
+        for name in key.split("."):
+            value = value[name]
+        chosen[key] = value
+    text = json.dumps(chosen, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
