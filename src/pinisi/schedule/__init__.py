@@ -1,0 +1,36 @@
+"""Schedules as data: what each rank runs and in which order. Pure Python; imports no torch.
+
+Reading order: table, needs, blocks, build, clock, lower, machine, verify, simulate.
+"""
+
+from pinisi.schedule.build import build
+from pinisi.schedule.costs import Costs
+from pinisi.schedule.lower import lower
+from pinisi.schedule.needs import Channel, Need, needs
+from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
+from pinisi.schedule.simulate import simulate
+from pinisi.schedule.table import Kind, Layout, Pass, Schedule
+from pinisi.schedule.timeline import Span, Timeline
+from pinisi.schedule.verify import verify
+
+__all__ = [
+    "Channel",
+    "Costs",
+    "Instruction",
+    "Kind",
+    "Layout",
+    "Message",
+    "MessageChannel",
+    "Need",
+    "Op",
+    "Pass",
+    "Program",
+    "Schedule",
+    "Span",
+    "Timeline",
+    "build",
+    "lower",
+    "needs",
+    "simulate",
+    "verify",
+]

@@ -1,0 +1,63 @@
+"""Instructions: what one rank's thread does, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from pinisi.schedule.table import Pass, Schedule
+
+
+class MessageChannel(StrEnum):
+    """What carries a message. ACTIVATION to EMBEDDING_GRADIENT are point to point, the rest collectives."""
+
+    ACTIVATION = "ACTIVATION"
+    GRADIENT = "GRADIENT"
+    EMBEDDING = "EMBEDDING"
+    EMBEDDING_GRADIENT = "EMBEDDING_GRADIENT"
+    C0 = "C0"  # broadcast of X from the last stage's rank
+    C1 = "C1"  # all-gather of the statistics
+    U = "U"  # 1 barrier: reduce to the last stage's rank, chained behind C1
+    C2 = "C2"  # 2 barriers: reduce of dX to the last stage's rank
+
+
+class Message(NamedTuple):
+    """source, target: ranks; -1 = every rank. stage: the stage whose F or B takes an activation or gradient."""
+
+    channel: MessageChannel
+    microbatch: int
+    source: int
+    target: int
+    stage: int = 0
+
+    def __str__(self) -> str:
+        ends = ("all" if rank < 0 else str(rank) for rank in (self.source, self.target))
+        return f"{self.channel}({self.microbatch}, {' to '.join(ends)})"
+
+
+class Op(StrEnum):
+    """RUN a pass; SEND and RECEIVE post, LAUNCH enters a collective, all without waiting; WAIT waits."""
+
+    RUN = "RUN"
+    SEND = "SEND"
+    RECEIVE = "RECEIVE"
+    LAUNCH = "LAUNCH"
+    WAIT = "WAIT"
+
+
+class Instruction(NamedTuple):
+    op: Op
+    what: Pass | Message
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.what}"
+
+
+@dataclass(frozen=True)
+class Program:
+    """instructions[rank]; collectives: the one order in which every rank launches them."""
+
+    schedule: Schedule
+    instructions: tuple[tuple[Instruction, ...], ...]
+    collectives: tuple[Message, ...]

@@ -1,0 +1,125 @@
+"""Proves before a process starts that a schedule is complete, well placed and can't hang."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from pinisi.errors import ScheduleError
+from pinisi.schedule.lower import lower
+from pinisi.schedule.machine import Machine
+from pinisi.schedule.needs import gives, needs
+from pinisi.schedule.program import Message, Op, Program
+from pinisi.schedule.table import Kind, Layout, Pass, Schedule
+
+
+def verify(schedule: Schedule) -> None:
+    """Raise ScheduleError, naming rank, step, pass and what it waits for, unless the schedule can be run.
+
+    Checked: every pass is there once and on its rank, no pass waits for a later one, and the lowered program
+    runs through with rendezvous sends, one order of collectives on all ranks and each channel first in,
+    first out.
+    """
+    verify_passes(schedule)
+    verify_program(lower(schedule))
+
+
+def required(layout: Layout, microbatches: int) -> dict[Pass, int]:
+    """Every pass of a step, with its rank; a BW counts as B and W."""
+    kinds = {Kind.F: layout.last_stage + 1, Kind.B: layout.last_stage + 1, Kind.W: layout.last_stage + 1}
+    if layout.barriers:
+        kinds |= {kind: layout.ranks for kind in (Kind.E, Kind.S, Kind.T, Kind.G)}
+    passes = (
+        Pass(kind, part, i) for kind, n in kinds.items() for part in range(n) for i in range(microbatches)
+    )
+    return {p: layout.rank_of(p) for p in passes}
+
+
+def verify_passes(schedule: Schedule) -> None:
+    """Every pass once, on its rank, and what it needs in the table."""
+    layout = schedule.layout
+    if len(schedule.order) != layout.ranks:
+        raise ScheduleError(
+            f"schedule '{schedule.name}' has {len(schedule.order)} rows for {layout.ranks} ranks"
+        )
+    wanted = required(layout, schedule.microbatches)
+    seen: dict[Pass, tuple[int, int]] = {}
+    for rank, step, p in schedule.passes():
+        where = f"rank {rank}, step {step}: {p}"
+        for given in (g for g in gives(p) if g.kind is not Kind.BW):
+            if given not in wanted:
+                _fail(schedule, rank, step, f"{where} isn't a pass of this layout, or its microbatch isn't below"
+                      f" {schedule.microbatches}")  # fmt: skip
+            if wanted[given] != rank:
+                _fail(schedule, rank, step, f"{where} belongs on rank {wanted[given]}")
+            if given in seen:
+                _fail(schedule, rank, step, f"{where} was there before, at step {seen[given][1]}")
+            seen[given] = (rank, step)
+    missing = next((p for p in wanted if p not in seen), None)
+    if missing is not None:
+        _fail(schedule, wanted[missing], 0, f"rank {wanted[missing]} never runs {missing}")
+    for rank, step, p in schedule.passes():
+        for need in needs(p, layout):
+            for source in need.sources:
+                if source not in seen:
+                    _fail(
+                        schedule,
+                        rank,
+                        step,
+                        f"rank {rank}, step {step}: {p} waits for {source}, which isn't there",
+                    )
+
+
+def verify_program(program: Program) -> None:
+    """One order of collectives, each channel first in, first out, and no wait that never ends."""
+    schedule = program.schedule
+    sent: dict[object, list[Message]] = defaultdict(list)
+    received: dict[object, list[Message]] = defaultdict(list)
+    for rank, code in enumerate(program.instructions):
+        launched = [what for op, what in code if op is Op.LAUNCH]
+        for want, got in zip(program.collectives, launched, strict=False):
+            if want != got:
+                _fail_at(program, rank, (Op.LAUNCH, got), f"launches {got} where the global order has {want}")
+        if len(launched) != len(program.collectives):
+            raise ScheduleError(
+                f"rank {rank} launches {len(launched)} collectives, the global order has {len(program.collectives)}"
+            )
+        for op, what in code:
+            if op is Op.SEND or op is Op.RECEIVE:
+                ends = sent if op is Op.SEND else received
+                ends[what.channel, what.source, what.target].append(what)
+    for key in sorted(sent.keys() | received.keys()):
+        for at in range(max(len(sent[key]), len(received[key]))):
+            out, back = (ends[key][at] if at < len(ends[key]) else None for ends in (sent, received))
+            if out != back:
+                rank, what = (key[1], (Op.SEND, out)) if out else (key[2], (Op.RECEIVE, back))
+                _fail_at(
+                    program, rank, what, f"the receiver's message {at} there is {back}, the sender's {out}"
+                )
+    machine = Machine(program, lambda p: 0.0, lambda message: 0.0)
+    if not machine.execute():
+        lines = [
+            f"rank {rank}, step {len(machine.spans[rank])}: {_next_run(program, rank, at)} waits for {code[at].what}"
+            f"\n  {schedule.excerpt(rank, len(machine.spans[rank]))}"
+            for rank, (code, at) in enumerate(zip(program.instructions, machine.at, strict=True))
+            if at < len(code)
+        ]
+        raise ScheduleError(f"schedule '{schedule.name}' hangs:\n" + "\n".join(lines))
+
+
+def _next_run(program: Program, rank: int, at: int) -> object:
+    return next((what for op, what in program.instructions[rank][at:] if op is Op.RUN), "the step's end")
+
+
+def _fail(schedule: Schedule, rank: int, step: int, message: str) -> None:
+    raise ScheduleError(f"schedule '{schedule.name}': {message}\n  {schedule.excerpt(rank, step)}")
+
+
+def _fail_at(program: Program, rank: int, instruction: tuple[Op, object], message: str) -> None:
+    code = program.instructions[rank]
+    step = sum(1 for op, _ in code[: code.index(instruction)] if op is Op.RUN)
+    _fail(
+        program.schedule,
+        rank,
+        step,
+        f"rank {rank}, step {step}, {instruction[0]} {instruction[1]}: {message}",
+    )
