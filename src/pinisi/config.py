@@ -48,9 +48,7 @@ class Model:
     config: dict | None = None  # [model.config], a Hugging Face configuration with model_type: a random start
     tokenizer: str | None = None  # a Hugging Face folder or hub id; the source's own if left out
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"  # bfloat16 keeps float32 master weights
-    attention: Literal["sdpa", "eager"] | None = (
-        None  # transformers' implementation; its own choice if left out
-    )
+    attention: Literal["sdpa", "eager"] | None = None  # of transformers; its own choice if left out
 
     def validate(self) -> Iterator[Fault]:
         if (self.source is None) == (self.config is None):
@@ -67,9 +65,7 @@ class Data:
     sequence: int  # tokens per sequence
     microbatch: int = 1  # sequences per microbatch
     mixture: dict[str, float] | None = None  # weight by language, normalised; by size if left out
-    temperature: float | None = (
-        None  # weight = tokens ** temperature if no mixture is given: 1 by size, 0 even
-    )
+    temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
     evaluation: str | None = None  # folder of held-out shards; the shards' own held-out part if left out
 
     def validate(self) -> Iterator[Fault]:
@@ -94,9 +90,7 @@ class Pipeline:
     name: str = "1f1b"  # as pinisi.schedule.build knows it
     barriers: Literal[0, 1, 2] = 1  # 0: embedding and head undivided, on the first and the last stage
     layers: list[int] | None = None  # layers per stage; as even as they go if left out
-    rows: Literal["even", "balanced"] | list[int] = (
-        "even"  # vocabulary rows per rank; balanced evens out layers
-    )
+    rows: Literal["even", "balanced"] | list[int] = "even"  # vocabulary rows per rank; balanced evens layers
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, ranks=1, microbatches=1)
@@ -115,9 +109,7 @@ class Optimizer:
     epsilon: float = 1e-8  # arXiv 1412.6980, algorithm 1
     weight_decay: float = 0.1  # arXiv 2005.14165, appendix B; on matrices only
     clip: float = 1.0  # largest norm of the whole gradient; 0: none
-    schedule: Literal["constant", "cosine", "wsd"] = (
-        "cosine"  # wsd: warm-up, stable, decay (arXiv 2404.06395)
-    )
+    schedule: Literal["constant", "cosine", "wsd"] = "cosine"  # wsd: stable, then decay (arXiv 2404.06395)
     warmup: int = 0  # steps from 0 to the peak
     decay: int | None = None  # wsd: the last steps that decay; a tenth of all if left out
     minimum: float = 0.1  # learning rate at the end / peak
@@ -178,9 +170,7 @@ class Runtime:
 
     backend: Literal["gloo", "nccl"] | None = None  # by the device if left out
     threads: int = 1  # CPU threads per rank
-    stuck_after: float = (
-        300.0  # seconds without progress until a step is given up and every rank says where it is
-    )
+    stuck_after: float = 300.0  # seconds without progress after which every rank says where it is
     port: int | None = None  # of the rendezvous; a free one if left out
     emulate: str | None = None  # JSON file of pass costs: passes sleep so long, communication is real
 
@@ -242,7 +232,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, into: Any = RunConf
         key, value = parse_override(override)
         set_override(table, key, value, override)
         given[key] = override
-    return from_table(table, into, Source(str(path), text, given))
+    return from_table(table, into, Source(str(path), text, given, into))
 
 
 def validate(config: Any) -> None:

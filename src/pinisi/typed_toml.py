@@ -37,11 +37,13 @@ class Bare(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where values come from, for the errors: the file's name and text, and the overrides by dotted key."""
+    """Where values come from, for the errors: the file's name and text, the overrides by dotted key, and the
+    dataclass of the whole file, among whose keys the nearest valid one is sought."""
 
     name: str
     text: str = ""
     overrides: Mapping[str, str] = MappingProxyType({})
+    root: Any = None
 
     def place(self, key: str) -> str:
         """Where a dotted key stands: the override that set it, or the file and, if it is there, the line."""
@@ -233,17 +235,17 @@ def all_keys(into: Any, prefix: str = "") -> Iterator[str]:
             yield from all_keys(hint, f"{prefix}{name}.")
 
 
-def nearest_key(key: str, into: Any, prefix: str) -> str:
+def nearest_key(key: str, into: Any, prefix: str, root: Any) -> str:
     """The valid dotted key most like an unknown one: of the same table if one is alike, else of any."""
     local = difflib.get_close_matches(key, get_type_hints(into), n=1, cutoff=0.6)
     if local:
         return prefix + local[0]
-    inside = {dotted.rpartition(".")[2]: prefix + dotted for dotted in all_keys(into)}
-    return inside[difflib.get_close_matches(key, inside, n=1, cutoff=0.0)[0]]
+    anywhere = {dotted.rpartition(".")[2]: dotted for dotted in all_keys(root or into)}
+    return anywhere[difflib.get_close_matches(key, anywhere, n=1, cutoff=0.0)[0]]
 
 
 def unknown_key(key: str, into: Any, source: Source, prefix: str) -> ConfigError:
-    near, dotted = nearest_key(key, into, prefix), prefix + key
+    near, dotted = nearest_key(key, into, prefix, source.root), prefix + key
     return ConfigError(f"{source.place(dotted)}: unknown key {dotted!r}; the nearest valid key is {near!r}.")
 
 
@@ -273,7 +275,7 @@ def type_name(wanted: Any) -> str:
         count = f"{len(arguments)} " if origin is tuple and Ellipsis not in arguments else ""
         return f"a list of {count}{' and '.join(kind + 's' for kind in kinds)}"
     if wanted is dict or origin is dict or dataclasses.is_dataclass(wanted):
-        return "a table" + (f" of {type_name(arguments[1])}" if arguments else "")
+        return "a table" + (f" of {type_name(arguments[1])}s" if arguments else "")
     words = {int: "integer", float: "number", bool: "boolean", str: "string", types.NoneType: "nothing"}
     return words.get(wanted, getattr(wanted, "__name__", str(wanted)))
 

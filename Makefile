@@ -1,0 +1,50 @@
+# make demo    sets everything up and runs the main job
+# make test    sets everything up and passes the tests
+# make bench   the full exactness product and every benchmark
+# make lint    ruff and mypy
+#
+# PYTHON chooses the interpreter of the virtual environment: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+# One thread a process: ranks are processes and would take each other's cores.
+OMP_NUM_THREADS ?= 1
+export OMP_NUM_THREADS
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench lint
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) was not found; Pinisi needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); Pinisi needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "the virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+demo: setup
+	$(BIN)/pinisi demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+bench: setup
+	PINISI_EXACTNESS=full $(BIN)/python -m pytest tests/distributed
+	mkdir -p runs/bench
+	$(BIN)/pinisi bench pipeline --json runs/bench/pipeline.json
+	$(BIN)/pinisi bench reference benchmarks/a100_8gpu_seq2048.csv --json runs/bench/reference.json
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy

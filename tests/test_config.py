@@ -1,0 +1,237 @@
+"""A file becomes the configuration that it says, or one error that names file, key, got and needed."""
+
+import dataclasses
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinisi import config
+from pinisi.config import RunConfig, dump, fingerprint, load
+from pinisi.errors import ConfigError
+from pinisi.typed_toml import to_toml
+
+TEXT = """\
+[run]
+folder = "runs/a"
+steps = 100
+
+[model.config]
+model_type = "qwen2"
+hidden_size = 48
+
+[data]
+shards = "shards"
+sequence = 37
+
+[data.mixture]
+id = 1
+vi = 0.5
+
+[schedule]
+ranks = 3
+microbatches = 7
+
+[optimizer]
+learning_rate = 1   # an integer is a number
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "run.toml"
+    file.write_text(TEXT)
+    return file
+
+
+def test_reads_every_value_and_default(path: Path) -> None:
+    got = load(path)
+    assert (got.run.folder, got.run.steps, got.run.seed) == ("runs/a", 100, 0)
+    assert got.model.config == {"model_type": "qwen2", "hidden_size": 48}
+    assert got.data.mixture == {"id": 1.0, "vi": 0.5}
+    assert type(got.optimizer.learning_rate) is float
+    assert got.optimizer.betas == (0.9, 0.95)
+    assert (got.schedule.name, got.schedule.barriers, got.schedule.rows) == ("1f1b", 1, "even")
+    assert got.runtime.stuck_after == 300 and got.model.source is None
+
+
+def test_overrides_win_in_their_order(path: Path) -> None:
+    overrides = [
+        "model.dtype=bfloat16",  # a bare word
+        'run.name="a b"',
+        "run.folder=2026-01-01",  # TOML would read a date
+        "schedule.ranks=5",
+        "schedule.ranks=2",
+        "schedule.rows=[11, 13]",
+        "optimizer.betas=[0, 0.5]",
+        "data.mixture.vi=2",
+        "model.config.hidden_size=96",
+        "model.config.rope.theta=5e5",
+        "optimizer.learning_rate=3e-4",
+    ]
+    got = load(path, overrides)
+    assert (got.model.dtype, got.run.name, got.run.folder) == ("bfloat16", "a b", "2026-01-01")
+    assert (got.schedule.ranks, got.schedule.rows) == (2, [11, 13])
+    assert got.optimizer.betas == (0.0, 0.5) and got.optimizer.learning_rate == 3e-4
+    assert got.data.mixture == {"id": 1.0, "vi": 2.0}
+    assert got.model.config == {"model_type": "qwen2", "hidden_size": 96, "rope": {"theta": 5e5}}
+
+
+def test_none_unsets_an_optional_key_but_stays_a_choice_where_it_is_one(path: Path) -> None:
+    got = load(path, ["data.mixture=none", "memory.recompute=none"])
+    assert got.data.mixture is None and got.memory.recompute == "none"
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("optimizer.learning_rat", "optimizer.learning_rate"),
+        ("data.seqence", "data.sequence"),
+        ("schedul", "schedule"),
+        ("run.learning_rate", "optimizer.learning_rate"),  # right name, wrong section
+        ("steps", "run.steps"),
+    ],
+)
+def test_unknown_key_names_the_nearest(path: Path, key: str, near: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(path, [f"{key}=1"])
+    assert f"unknown key '{key}'" in str(caught.value)
+    assert f"nearest valid key is '{near}" in str(caught.value)
+    assert f"override '{key}=1'" in str(caught.value)
+
+
+def test_errors_in_the_file_name_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(TEXT.replace("microbatches = 7", "microbatches = 7.5"))
+    line = TEXT.splitlines().index("microbatches = 7") + 1
+    with pytest.raises(
+        ConfigError, match=rf"bad\.toml, line {line}: schedule\.microbatches is number 7\.5.*integer"
+    ):
+        load(file)
+    file.write_text(TEXT.replace("microbatches = 7", "microbatchs = 7"))
+    with pytest.raises(
+        ConfigError, match=rf"line {line}: unknown key 'schedule.microbatchs'.*'schedule.microbatches'"
+    ):
+        load(file)
+    file.write_text(TEXT.replace("microbatches = 7", ""))
+    with pytest.raises(
+        ConfigError, match=r"bad\.toml: required key 'schedule.microbatches' is missing.*integer"
+    ):
+        load(file)
+    file.write_text(TEXT.replace("[optimizer]\nlearning_rate = 1", ""))
+    with pytest.raises(ConfigError, match=r"required key 'optimizer.learning_rate' is missing.*number"):
+        load(file)
+    file.write_text(TEXT + "oops")
+    with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML"):
+        load(file)
+    with pytest.raises(ConfigError, match=r"missing\.toml: cannot be read"):
+        load(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("run.steps=ten", 'run.steps is string "ten"; it needs integer'),
+        ("run.steps=true", "run.steps is boolean true; it needs integer"),
+        ("run.steps=0", "run.steps is 0; it needs at least 1"),
+        ("data.sequence=0", "data.sequence is 0; it needs at least 1"),
+        ("schedule.barriers=3", "schedule.barriers is integer 3; it needs one of 0, 1, 2"),
+        ("schedule.barriers=true", "schedule.barriers is boolean true"),  # True == 1 in Python
+        ("schedule.rows=evn", 'needs one of "even", "balanced" or a list of integers'),
+        ("schedule.rows=[1, 2]", "schedule.rows is [1, 2]; it needs 3 counts"),
+        ("schedule.layers=[1, 2]", "schedule.layers is [1, 2]; it needs counts"),
+        ("optimizer.betas=[0.9]", "optimizer.betas is [0.9]; it needs a list of 2 numbers"),
+        ("optimizer.betas=[0.9, 1]", "it needs two numbers from 0 to below 1"),
+        ("optimizer.learning_rate=nan", "optimizer.learning_rate is nan; it needs at least 0"),
+        ("optimizer.learning_rate=-1e-3", "optimizer.learning_rate is -0.001; it needs at least 0"),
+        ("optimizer.warmup=101", "into run.steps = 100"),
+        ("data.mixture.vi=x", "it needs a table of numbers"),
+        ("data.mixture={}", "it needs weights of at least 0"),
+        ("data.temperature=0.5", "to be left out where a mixture is given"),
+        ("model.source=gpt", "one of the two, not both"),
+        ("model.config={}", "a model_type"),
+        ("model.dtype=float16", 'needs one of "float32", "bfloat16", "float64"'),
+        ("run=5", "run is integer 5; it needs a table"),
+        ("run.steps.more=5", "run.steps is a value, not a table"),
+        ("runtime.port=70000", "a port number"),
+        ("nonsense", "needs the form key=value"),
+    ],
+)
+def test_a_wrong_value_says_got_and_needed(path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        load(path, [override])
+    assert "override" in str(caught.value)
+
+
+def test_config_made_in_python_is_checked_alike(path: Path) -> None:
+    good = load(path)
+    config.validate(good)
+    bad = dataclasses.replace(good, data=dataclasses.replace(good.data, sequence=0))
+    with pytest.raises(ConfigError, match=r"data\.sequence is 0; it needs at least 1"):
+        config.validate(bad)
+
+
+def test_round_trip(path: Path, tmp_path: Path) -> None:
+    got = load(
+        path, ['run.name="q\\"uo\\\\te\\u007f \\u0e01"', "model.config.layer_types=['a', 'b']", "run.seed=9"]
+    )
+    saved = tmp_path / "config.toml"
+    saved.write_text(dump(got), encoding="utf-8")
+    assert load(saved) == got
+
+
+PLAIN = st.one_of(
+    st.integers(-(2**62), 2**62),
+    st.booleans(),
+    st.floats(allow_nan=False),
+    st.text(st.characters(exclude_categories=["Cs"])),
+)
+TABLES = st.recursive(
+    PLAIN | st.lists(PLAIN, max_size=3),
+    lambda inner: st.dictionaries(st.text('ab. -é"\n', max_size=4), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.text("xyz", min_size=1, max_size=2), TABLES, max_size=4))
+def test_to_toml_is_the_inverse_of_reading(table: dict) -> None:
+    assert tomllib.loads(to_toml(table)) == table
+
+
+def test_fingerprint_sees_its_keys_and_no_others(path: Path) -> None:
+    first = load(path)
+    other = load(path, ["optimizer.learning_rate=2"])
+    assert fingerprint(first, "model", "data.sequence") == fingerprint(other, "model", "data.sequence")
+    assert fingerprint(first) != fingerprint(other)
+    longer = load(path, ["data.sequence=38"])
+    assert fingerprint(first, "data.sequence") != fingerprint(longer, "data.sequence")
+    assert fingerprint(first, "model") != fingerprint(load(path, ["model.config.hidden_size=49"]), "model")
+
+
+def test_load_into_another_class(tmp_path: Path) -> None:
+    @dataclasses.dataclass
+    class Inner:
+        choices: tuple[int, ...] = (1,)
+
+    @dataclasses.dataclass
+    class Outer:
+        name: str | None = None
+        count: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    file = tmp_path / "outer.toml"
+    file.write_text("choices = [1, 2, 3]")
+    assert load(file, into=Inner) == Inner((1, 2, 3))
+    file.write_text("[count]\na = 1")
+    assert load(file, ["name=x"], into=Outer) == Outer("x", {"a": 1.0})
+
+
+def test_every_field_says_what_it_is() -> None:
+    """Each key of the file has a comment of one line beside it."""
+    source = Path(config.__file__).read_text()
+    for section in dataclasses.fields(RunConfig):
+        for item in dataclasses.fields(section.type):  # type: ignore[arg-type]
+            assert re.search(rf"^    {item.name}: .+  # \S+", source, re.M), f"{section.name}.{item.name}"

@@ -1,0 +1,115 @@
+"""The direction of imports between folders, as docs/architecture.md states it."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pinisi
+
+ROOT = Path(pinisi.__file__).parent
+EVERYONE = {"errors"}
+# What each folder may import of pinisi besides itself and `errors`.
+ALLOWED: dict[str, set[str]] = {
+    "schedule": set(),
+    "vocabulary": set(),
+    "models": set(),
+    "data": set(),
+    "report": {"schedule"},
+    "engine": {"schedule", "vocabulary", "models", "data", "config", "typed_toml", "progress"},
+}
+# Packages outside the standard library that a folder may import; folders that aren't named may import any.
+OUTSIDE: dict[str, set[str]] = {
+    "schedule": set(),
+    "report": set(),
+    "vocabulary": {"torch"},
+    "models": {"torch", "transformers", "safetensors", "huggingface_hub"},
+}
+
+
+def imported(tree: ast.AST, module: str) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of every import, also inside functions and under TYPE_CHECKING."""
+    package = module.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            if name == "pinisi":  # from pinisi import engine
+                yield from ((node.lineno, f"pinisi.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, name
+
+
+def faults(source: str, module: str) -> list[str]:
+    """What a module (its dotted name, `__init__` included) imports against the rules."""
+    folder = module.split(".")[1]
+    found = []
+    for line, name in imported(ast.parse(source), module):
+        top, _, rest = name.partition(".")
+        part = rest.split(".")[0]
+        if top == "pinisi":
+            known = (part and (ROOT / part).is_dir()) or (ROOT / f"{part}.py").is_file()
+            if known and part != folder and part not in EVERYONE | ALLOWED.get(folder, {part}):
+                found.append(f"{module}:{line} imports {name}")
+        elif folder in OUTSIDE and top not in OUTSIDE[folder] and top not in sys.stdlib_module_names:
+            found.append(f"{module}:{line} imports {name}")
+    return found
+
+
+def modules(folder: str) -> dict[str, str]:
+    """Dotted name -> source of a folder's modules."""
+    paths = (ROOT / folder).rglob("*.py")
+    return {
+        ".".join(("pinisi", *path.relative_to(ROOT).with_suffix("").parts)): path.read_text()
+        for path in paths
+    }
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_folder_imports_only_what_it_may(folder: str) -> None:
+    found = [fault for module, source in modules(folder).items() for fault in faults(source, module)]
+    assert not found, "\n".join(found)
+
+
+def test_nothing_below_imports_the_command_line() -> None:
+    for path in ROOT.rglob("*.py"):
+        module = ".".join(("pinisi", *path.relative_to(ROOT).with_suffix("").parts))
+        if module in ("pinisi.cli", "pinisi.__main__") or module.startswith("pinisi.cli."):
+            continue
+        names = [name for _, name in imported(ast.parse(path.read_text()), module)]
+        assert not any(name == "pinisi.cli" or name.startswith("pinisi.cli.") for name in names), module
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("pinisi.schedule.table", "import torch"),
+        ("pinisi.schedule.table", "import numpy as np"),
+        ("pinisi.schedule.table", "def f():\n    from torch import nn"),
+        ("pinisi.schedule.table", "from pinisi.engine.comm import Communicator"),
+        ("pinisi.schedule.table", "from ..vocabulary import Shards"),
+        ("pinisi.vocabulary.head", "from pinisi import schedule"),
+        ("pinisi.models.stage", "import pinisi.data"),
+        ("pinisi.report.page", "import torch"),
+        ("pinisi.report.page", "from pinisi.engine import trainer"),
+    ],
+)
+def test_a_wrong_import_is_found(module: str, source: str) -> None:
+    assert len(faults(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("pinisi.schedule.table", "from pinisi.errors import ScheduleError\nimport re"),
+        ("pinisi.schedule.__init__", "from .table import Pass"),
+        ("pinisi.report.page", "from pinisi.schedule import Timeline"),
+        ("pinisi.engine.executor", "import torch\nfrom pinisi.vocabulary import Shards"),
+    ],
+)
+def test_a_right_import_is_let_through(module: str, source: str) -> None:
+    assert faults(source, module) == []
