@@ -1,0 +1,243 @@
+"""Checkpoints: safetensors and JSON, under Hugging Face names, atomic, loadable at any number of ranks.
+
+    checkpoints/step-00000100/
+        index.json              step, sampler state, fingerprints, and for each tensor its shape and the rows of each part
+        rank-00000.safetensors  master weights (`name`) and moments (`exp_avg/name`, `exp_avg_sq/name`) of one rank
+
+Every rank writes into a temporary folder; rank 0 renames it when all have synced theirs to disk, so that a folder that has
+its name is whole. Vocabulary matrices are stored by rows with their offsets, which is what makes p free at load time
+(torch's distributed checkpoint wants the rows of torch.chunk, and reads its metadata with pickle).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pinisi.engine.optimizer import Optimizer, Slot
+from pinisi.errors import CheckpointError
+
+FORMAT = 1
+KINDS = ("weight", "exp_avg", "exp_avg_sq")
+_NAME = re.compile(r"step-(\d{8})$")
+
+
+def _key(kind: str, name: str) -> str:
+    return name if kind == "weight" else f"{kind}/{name}"
+
+
+def steps(folder: Path) -> list[tuple[int, Path]]:
+    """The whole checkpoints of a run, oldest first."""
+    found = []
+    for path in folder.glob("step-*"):
+        match = _NAME.search(path.name)
+        if match and (path / "index.json").exists():
+            found.append((int(match.group(1)), path))
+    return sorted(found)
+
+
+def latest(folder: Path) -> Path | None:
+    found = steps(folder)
+    return found[-1][1] if found else None
+
+
+def save(
+    folder: Path,
+    step: int,
+    optimizer: Optimizer,
+    state: dict,
+    *,
+    rank: int,
+    group: dist.ProcessGroup | None,
+    keep: int,
+) -> Path:
+    """Writes one checkpoint (a collective call of the ranks of one pipeline) and drops all but the newest `keep`.
+
+    `state` is stored as it is in index.json (sampler, fingerprints, configuration). On any rank's failure every rank
+    raises and the older checkpoints stay.
+    """
+    final = folder / f"step-{step:08d}"
+    temporary = folder / f".step-{step:08d}.partial"
+    if rank == 0:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    _agree(None, rank, group)
+    problem, parts = None, {}
+    try:
+        parts = _write_rank(temporary, optimizer, rank)
+    except (OSError, SafetensorError) as error:
+        problem = f"rank {rank} could not write to {temporary}: {error}"
+    everyone = _agree((problem, parts), rank, group)
+    problems = [p for p, _ in everyone if p]
+    if problems:
+        if rank == 0:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(
+            f"checkpoint of step {step} was not saved, older ones are whole: {problems[0]}; free space or mend the folder, "
+            "then run again to resume"
+        )
+    failed = None
+    if rank == 0:
+        try:
+            _commit(temporary, final, step, [p for _, p in everyone], state)
+            for _, old in steps(folder)[:-keep] if keep else []:
+                shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            failed = str(error)
+    failed = _agree(failed, rank, group)[0]
+    if failed:
+        raise CheckpointError(f"checkpoint of step {step} was not saved, older ones are whole: {failed}")
+    return final
+
+
+def _agree(mine, rank: int, group: dist.ProcessGroup | None) -> list:
+    if not dist.is_initialized():
+        return [mine]
+    everyone: list = [None] * dist.get_world_size(group)
+    dist.all_gather_object(everyone, mine, group=group)
+    return everyone
+
+
+def _write_rank(folder: Path, optimizer: Optimizer, rank: int) -> dict:
+    """This rank's tensors into one file, synced; returns name -> part for the index."""
+    file = folder / f"rank-{rank:05d}.safetensors"
+    tensors, parts = {}, {}
+    for slot, kept in zip(optimizer.slots, optimizer.state(), strict=True):
+        if not slot.counted:
+            continue
+        parts[slot.name] = {
+            "file": file.name,
+            "start": slot.start,
+            "rows": slot.parameter.shape[0] if slot.shape else 1,
+            "shape": list(slot.shape),
+        }
+        for kind in KINDS:
+            tensors[_key(kind, slot.name)] = kept[kind].contiguous()
+    save_file(tensors, file)
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+    return parts
+
+
+def _commit(temporary: Path, final: Path, step: int, parts: Sequence[dict], state: dict) -> None:
+    tensors: dict[str, dict] = {}
+    for rank_parts in parts:
+        for name, part in rank_parts.items():
+            entry = tensors.setdefault(name, {"shape": part["shape"], "parts": []})
+            entry["parts"].append({k: part[k] for k in ("file", "start", "rows")})
+    index = {"format": FORMAT, "step": step, "tensors": tensors, **state}
+    with (temporary / "index.json").open("w") as file:
+        json.dump(index, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    if final.exists():
+        shutil.rmtree(final)
+    temporary.rename(final)
+    descriptor = os.open(final.parent, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+class Reader:
+    """A checkpoint on disk: reads any rows of any tensor, whatever number of ranks wrote it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        try:
+            self.index = json.loads((folder / "index.json").read_text())
+        except OSError as error:
+            raise CheckpointError(f"{folder} is no checkpoint: {error.strerror} (index.json)") from error
+        except ValueError as error:
+            raise CheckpointError(
+                f"{folder / 'index.json'} is damaged ({error}); remove this folder to use an older one"
+            ) from error
+        if self.index.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{folder} has format {self.index.get('format')}, this version reads {FORMAT}"
+            )
+
+    @property
+    def step(self) -> int:
+        return self.index["step"]
+
+    def names(self) -> list[str]:
+        return list(self.index["tensors"])
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._entry(name)["shape"])
+
+    def _entry(self, name: str) -> dict:
+        if name not in self.index["tensors"]:
+            raise CheckpointError(f"{self.folder} has no tensor {name}: it belongs to another model")
+        return self.index["tensors"][name]
+
+    def get(self, name: str, rows: range | None = None, kind: str = "weight") -> torch.Tensor:
+        """A tensor, or rows of it, of `kind` weight, exp_avg or exp_avg_sq; only these rows are read."""
+        entry = self._entry(name)
+        if rows is None:
+            rows = range(entry["shape"][0] if entry["shape"] else 1)
+        pieces = []
+        for part in sorted(entry["parts"], key=lambda p: p["start"]):
+            start = max(rows.start, part["start"])
+            stop = min(rows.stop, part["start"] + part["rows"])
+            if start < stop:
+                pieces.append(self._read(part, _key(kind, name), start - part["start"], stop - part["start"]))
+        if not pieces:
+            return torch.empty((0, *entry["shape"][1:]))
+        result = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+        if entry["shape"] and result.shape[0] != len(rows):
+            raise CheckpointError(
+                f"{self.folder}: {name} has {result.shape[0]} of the rows {rows.start}..{rows.stop - 1}"
+            )
+        return result
+
+    def _read(self, part: dict, key: str, start: int, stop: int) -> torch.Tensor:
+        path = self.folder / part["file"]
+        try:
+            with safe_open(path, framework="pt") as file:
+                piece = file.get_slice(key)
+                return piece[start:stop] if piece.get_shape() else file.get_tensor(key)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{path} is damaged or missing ({error}); remove {self.folder} to resume from an older checkpoint"
+            ) from error
+
+    def check(self, **expected: object) -> None:
+        """Compares what the checkpoint says of itself (model, data) with what this run has."""
+        for key, value in expected.items():
+            if self.index.get(key) != value:
+                raise CheckpointError(
+                    f"{self.folder} was made with another {key} ({self.index.get(key)}) than this run's ({value}): "
+                    f"use another run.folder, or the {key} that it was made with"
+                )
+
+
+def restore(reader: Reader, optimizer: Optimizer) -> None:
+    """Puts a checkpoint's weights and moments into the slots of this rank."""
+    state = []
+    for slot in optimizer.slots:
+        if reader.shape(slot.name) != tuple(slot.shape):
+            raise CheckpointError(
+                f"{reader.folder}: {slot.name} has shape {list(reader.shape(slot.name))}, this model needs {list(slot.shape)}"
+            )
+        state.append({kind: reader.get(slot.name, _rows(slot), kind) for kind in KINDS})
+    optimizer.restore(state, reader.index["updates"])
+
+
+def _rows(slot: Slot) -> range | None:
+    return range(slot.start, slot.start + slot.parameter.shape[0]) if slot.sharded else None
+
+
+def weights(reader: Reader, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every weight of a checkpoint in turn, whole: one tensor in memory at a time."""
+    for name in reader.names():
+        yield name, reader.get(name).to(dtype)

@@ -1,0 +1,215 @@
+"""One rank of a model in training: parts, optimizer and executor, and what a step does with them.
+
+engine = Engine(spec, weights, communicator, schedule, ...)
+result = engine.gradients(batch)        # every rank calls it with the same batch
+norm = engine.update(result, rate)      # clip, AdamW, clear
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from pinisi.data.batches import Microbatch
+from pinisi.engine.comm import Communicator
+from pinisi.engine.executor import Executor
+from pinisi.engine.optimizer import NotFinite, Optimizer, global_sum
+from pinisi.engine.parts import build_parts, split_layers
+from pinisi.engine.status import Status
+from pinisi.engine.worker import IGNORED, PipelineWorker
+from pinisi.errors import DataError
+from pinisi.models import ModelSpec
+from pinisi.models.stage import Weights
+from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify
+from pinisi.schedule.program import Program
+from pinisi.vocabulary import HeadShard, Loss, Shards, weighted_cross_entropy
+
+
+@dataclass
+class StepResult:
+    """Of a whole step, the same on every rank. `loss` is the mean over targets; `by_language` has (sum of -lp, number of
+    targets) per language number; `squared_norm` of the whole gradient (0 in evaluation)."""
+
+    loss: float
+    targets: int
+    by_language: list[tuple[float, int]]
+    squared_norm: float
+    stop: bool
+    spans: list[Span]
+
+
+@dataclass
+class OptimizerSettings:
+    betas: tuple[float, float] = (0.9, 0.95)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.1
+    clip: float = 1.0
+
+
+class Engine:
+    """See the module's text. `layers` and `shards` default to the even split; `languages` is how many language numbers
+    the batches use. Raises ScheduleError before anything is built if the schedule can't run."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        weights: Weights,
+        communicator: Communicator,
+        schedule: Schedule,
+        *,
+        layers: Sequence[int] | None = None,
+        shards: Shards | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+        optimizer: OptimizerSettings | None = None,
+        recompute: bool = False,
+        loss: Loss = weighted_cross_entropy,
+        languages: int = 1,
+        data_group: dist.ProcessGroup | None = None,
+        tied_group: dist.ProcessGroup | None = None,
+        status: Status | None = None,
+    ):
+        verify(schedule)
+        self.spec, self.communicator, self.schedule = spec, communicator, schedule
+        self.device = device or torch.device("cpu")
+        self.data_group, self.tied_group = data_group, tied_group
+        layout = schedule.layout
+        self.rank = communicator.rank
+        self.layers = split_layers(spec.layers, layout.last_stage + 1, layers)
+        self.shards = shards or Shards.even(spec.vocabulary, layout.ranks)
+        split = any(p.kind is Kind.B for p in schedule.order[self.rank])
+        self.worker = PipelineWorker(layout, self.rank, loss, languages, self.device)
+        self.parts, self.slots = build_parts(
+            spec,
+            weights,
+            layout,
+            self.rank,
+            self.layers,
+            self.shards,
+            dtype=dtype,
+            device=self.device,
+            recompute=recompute,
+            later=self.worker.later if split else None,
+        )
+        self.worker.parts = self.parts
+        settings = optimizer or OptimizerSettings()
+        self.optimizer = Optimizer(self.slots, **vars(settings))
+        self.executor = Executor(communicator, self.worker, self.device, status)
+        self.program: Program = lower(schedule)
+        self._forward_programs: dict[int, Program] = {}
+
+    @property
+    def layout(self) -> Layout:
+        return self.schedule.layout
+
+    def gradients(
+        self, batch: Sequence[Microbatch], *, record: bool = False, stop: bool = False
+    ) -> StepResult:
+        """Forward and backward of one step; afterwards every slot's gradient is the whole step's.
+
+        `batch`: the step's microbatches, `schedule.microbatches` of them, the same on every rank of the pipeline. `stop`: any
+        rank's wish to end, which the result carries to all. Raises DataError if no token of the step has a target.
+        """
+        if len(batch) != self.schedule.microbatches:
+            raise DataError(f"the schedule runs {self.schedule.microbatches} microbatches, got {len(batch)}")
+        targets = self._target_count(batch)
+        if targets == 0:
+            raise DataError(
+                "every token of this step is ignored, so it has no loss: check the data's targets, or use larger steps"
+            )
+        self.worker.begin(batch, targets, training=True)
+        spans = self.executor.step(self.program, record=record)
+        self._sum_over_copies()
+        return self._result(targets, spans, stop)
+
+    def update(self, result: StepResult, learning_rate: float) -> float:
+        """One optimizer step; returns the gradient's norm before clipping. Raises NotFinite, with the weights untouched, if the
+        loss or the norm isn't finite."""
+        norm = math.sqrt(result.squared_norm) if result.squared_norm >= 0 else math.nan
+        if not (math.isfinite(result.loss) and math.isfinite(norm)):
+            raise NotFinite(
+                f"the loss is {result.loss} and the gradient's norm {norm}: the weights were left as they were. Resume from the "
+                "last checkpoint with a lower optimizer.learning_rate, or a smaller optimizer.clip"
+            )
+        self.optimizer.step(learning_rate, norm)
+        self.optimizer.zero()
+        return norm
+
+    def evaluate(self, batch: Sequence[Microbatch]) -> StepResult:
+        """Forward passes only, any number of microbatches; the result's loss is the mean over their targets."""
+        count = len(batch)
+        if count not in self._forward_programs:
+            self._forward_programs[count] = lower(forward_only(self.layout, count))
+        self.worker.begin(batch, 1.0, training=False)
+        head = self.parts.head
+        if (
+            head is not None and head.barriers == 1
+        ):  # statistics alone: A would be work for a backward that never comes
+            self.parts.head = HeadShard(
+                head.weight,
+                head.gradient,
+                head.start,
+                bias=head.bias,
+                bias_gradient=head.bias_gradient,
+                scale=head.curve.scale,
+                softcap=head.curve.softcap,
+                barriers=2,
+            )
+        try:
+            spans = self.executor.step(self._forward_programs[count])
+        finally:
+            self.parts.head = head
+        targets = self._target_count(batch)
+        result = self._result(targets, spans, False, with_norm=False)
+        result.loss /= max(1, targets)
+        return result
+
+    def _target_count(self, batch: Sequence[Microbatch]) -> int:
+        count = torch.tensor(
+            [float(sum(int((b.targets != IGNORED).sum()) for b in batch))], dtype=torch.float64
+        )
+        if self.data_group is not None:
+            count = global_sum(count.to(self.device), self.data_group).cpu()
+        return int(count.item())
+
+    def _sum_over_copies(self) -> None:
+        """Gradients of parameters that several ranks hold: data parallel replicas, and tied ends with 0 barriers."""
+        if self.tied_group is not None and self.rank in (self.layout.first_rank, self.layout.last_rank):
+            name = self.spec.architecture.embedding_name
+            for slot in self.slots:
+                if slot.name == name:
+                    dist.all_reduce(slot.gradient, group=self.tied_group)
+        if self.data_group is not None:
+            for slot in self.slots:
+                dist.all_reduce(slot.gradient, group=self.data_group)
+
+    def _result(self, targets: int, spans: list[Span], stop: bool, *, with_norm: bool = True) -> StepResult:
+        """One small all-reduce carries all that every rank must know of the step."""
+        totals = self.worker.end()
+        last = self.rank == self.layout.last_rank
+        norm = (
+            self.optimizer.squared_norm()
+            if with_norm
+            else torch.zeros((), dtype=torch.float64, device=self.device)
+        )
+        mine = torch.cat([totals.loss[None], totals.by_language.flatten()]) * (1.0 if last else 0.0)
+        if self.data_group is not None:
+            global_sum(mine, self.data_group)
+        mine = torch.cat(
+            [mine, norm[None], torch.tensor([float(stop)], dtype=torch.float64, device=self.device)]
+        )
+        values = global_sum(mine, self.communicator.world).tolist()
+        languages = totals.by_language.shape[1]
+        losses, counts = values[1 : 1 + languages], values[1 + languages : 1 + 2 * languages]
+        return StepResult(
+            loss=values[0],
+            targets=targets,
+            by_language=[(a, round(b)) for a, b in zip(losses, counts, strict=True)],
+            squared_norm=values[-2],
+            stop=values[-1] > 0,
+            spans=spans,
+        )

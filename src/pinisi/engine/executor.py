@@ -1,0 +1,189 @@
+"""The loop over instructions: what a rank does in one step, and when each pass ran.
+
+The executor knows no model. A `Worker` does the passes and owns the tensors; the `Communicator` moves them. Sends and
+collectives are asynchronous and kept alive here, with their tensors, until they are done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+
+from pinisi.engine.comm import Communicator
+from pinisi.engine.status import Status
+from pinisi.schedule import Pass, Schedule, Timeline
+from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
+from pinisi.schedule.timeline import Span
+
+
+class Worker(Protocol):
+    """What a pass does, really (`PipelineWorker`) or with its time alone (`EmulatedWorker`)."""
+
+    def run(self, p: Pass) -> None:
+        """Does one pass."""
+
+    def payload(self, message: Message) -> torch.Tensor:
+        """The tensor to send or to contribute, or the buffer to receive into."""
+
+    def arrived(self, message: Message, tensor: torch.Tensor) -> None:
+        """Takes a finished receive or collective."""
+
+
+class SideStream:
+    """A CUDA stream for the work chained between two collectives, so that the passes don't wait for it; nothing on a CPU."""
+
+    def __init__(self, device: torch.device):
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def enter(self) -> contextlib.AbstractContextManager:
+        if self.stream is None:
+            return contextlib.nullcontext()
+        self.stream.wait_stream(torch.cuda.current_stream())
+        return torch.cuda.stream(self.stream)
+
+    def join(self) -> None:
+        if self.stream is not None:
+            torch.cuda.current_stream().wait_stream(self.stream)
+
+
+class Executor:
+    """Runs a `Program` on one rank. `step` returns the spans of its passes when `record` is set."""
+
+    def __init__(
+        self, communicator: Communicator, worker: Worker, device: torch.device, status: Status | None = None
+    ):
+        self.communicator = communicator
+        self.worker = worker
+        self.device = device
+        self.status = status or Status.silent()
+        self.side = SideStream(device)
+        self.waited = 0.0  # seconds of the last step spent in WAIT on the host
+
+    def step(self, program: Program, *, record: bool = False) -> list[Span]:
+        run = _Step(self, program, record)
+        for number, instruction in enumerate(program.instructions[self.communicator.rank]):
+            self.status.at(number, instruction)
+            run.do(instruction)
+        self.status.at(-1, None)
+        run.finish()
+        self.waited = run.waited
+        return run.clock.spans()
+
+
+class _Step:
+    """The state of one step: what is in flight."""
+
+    def __init__(self, executor: Executor, program: Program, record: bool):
+        self.worker = executor.worker
+        self.communicator = executor.communicator
+        self.side = executor.side
+        self.root = program.schedule.layout.last_rank
+        self.clock = _Clock(executor.device, record)
+        self.waited = 0.0
+        self.flying: dict[
+            Message, tuple[dist.Work | None, torch.Tensor]
+        ] = {}  # receives and collectives not waited for
+        self.sent: list[tuple[dist.Work, torch.Tensor]] = []
+
+    def do(self, instruction: Instruction) -> None:
+        op, what = instruction
+        if op is Op.RUN:
+            assert isinstance(what, Pass)
+            self.side.join()
+            with self.clock.span(what):
+                self.worker.run(what)
+            return
+        assert isinstance(what, Message)
+        if op is Op.SEND:
+            tensor = self.worker.payload(what)
+            work = self.communicator.send(what, tensor)
+            if work is not None:
+                self.sent.append((work, tensor))
+            self._drop_finished_sends()
+        elif op is Op.RECEIVE:
+            buffer = self.worker.payload(what)
+            self.flying[what] = (self.communicator.receive(what, buffer), buffer)
+        elif op is Op.LAUNCH:
+            with self._stream(what):
+                self.flying[what] = self.communicator.launch(what, self.worker.payload(what), self.root)
+        else:
+            self._wait(what)
+
+    def _stream(self, message: Message) -> contextlib.AbstractContextManager:
+        chained = message.channel in (MessageChannel.C1, MessageChannel.U, MessageChannel.C2)
+        return self.side.enter() if chained else contextlib.nullcontext()
+
+    def _wait(self, message: Message) -> None:
+        work, tensor = self.flying.pop(message)
+        start = time.perf_counter()
+        with self._stream(message):
+            if work is not None:
+                work.wait()  # on a GPU this makes the stream wait, not the host
+            self.waited += time.perf_counter() - start
+            self.worker.arrived(message, tensor)
+
+    def _drop_finished_sends(self) -> None:
+        while self.sent and self.sent[0][0].is_completed():
+            self.sent.pop(0)
+
+    def finish(self) -> None:
+        """Waits for what no pass of this rank waited for: its own sends, and reductions to another rank."""
+        for message in list(self.flying):
+            self._wait(message)
+        for work, _ in self.sent:
+            work.wait()
+        self.sent.clear()
+        self.side.join()
+
+
+class _Clock:
+    """Start and end of passes: the host's clock on a CPU, events (no synchronisation inside the step) on a GPU."""
+
+    def __init__(self, device: torch.device, record: bool):
+        self.cuda = device.type == "cuda"
+        self.record = record
+        self.marks: list[tuple[Pass, object, object]] = []
+        self.origin = self._now() if record else None
+        self.host_origin = time.perf_counter()
+
+    def _now(self):
+        if not self.cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    @contextlib.contextmanager
+    def span(self, p: Pass):
+        start = self._now() if self.record else None
+        yield
+        if self.record:
+            self.marks.append((p, start, self._now()))
+
+    def spans(self) -> list[Span]:
+        """Spans in seconds of this host's monotonic clock."""
+        if not self.cuda:
+            return [Span(p, start, end) for p, start, end in self.marks]  # type: ignore[arg-type]
+        torch.cuda.synchronize()
+        seconds = [
+            (p, self.origin.elapsed_time(a) / 1e3, self.origin.elapsed_time(b) / 1e3)  # type: ignore[union-attr]
+            for p, a, b in self.marks
+        ]
+        return [Span(p, self.host_origin + a, self.host_origin + b) for p, a, b in seconds]
+
+
+def gather_timeline(schedule: Schedule, spans: list[Span], communicator: Communicator) -> Timeline:
+    """One timeline of all ranks, its zero at the first pass of any rank. The ranks' clocks must be one (one machine) or
+    synchronised; spans of several machines are aligned at the step's start by the caller's barrier otherwise."""
+    everyone: list = [None] * communicator.size
+    dist.all_gather_object(
+        everyone, [(str(s.pass_), s.start, s.end) for s in spans], group=communicator.world
+    )
+    zero = min((row[0][1] for row in everyone if row), default=0.0)
+    return Timeline(
+        schedule, tuple(tuple(Span(Pass.parse(t), a - zero, b - zero) for t, a, b in row) for row in everyone)
+    )

@@ -1,0 +1,213 @@
+"""Starting the ranks of a run on one machine, and ending them all with one message when one of them fails.
+
+Under torchrun, Slurm or Kubernetes the environment already names the ranks (RANK, WORLD_SIZE, ...): then nothing is
+started here and the process joins the others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pinisi.engine import status
+from pinisi.errors import CommunicationError, PinisiError
+
+STATUS = "PINISI_STATUS"  # the folder of status and error files, set for the ranks that we start
+GRACE = 5.0  # seconds that the other ranks get to say what they saw
+
+
+def joined() -> bool:
+    """True when the environment says which rank this process is."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def launch(
+    arguments: Sequence[str],
+    ranks: int,
+    folder: Path,
+    *,
+    port: int | None = None,
+    threads: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Runs `python -m pinisi *arguments` once per rank and waits; returns the exit code.
+
+    Rank 0 keeps this terminal; what the others print goes to `folder`/logs. On the first failure the rest is ended
+    and one message names the rank and the cause. Raises CommunicationError if `port` is taken.
+    """
+    where = folder / "status"
+    logs = folder / "logs"
+    for path in (where, logs):
+        path.mkdir(parents=True, exist_ok=True)
+    for path in where.glob("rank-*"):
+        path.unlink()
+    base = dict(os.environ)
+    base.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port_to_use(port)), WORLD_SIZE=str(ranks))
+    base.update({"LOCAL_WORLD_SIZE": str(ranks), STATUS: str(where), "PYTHONUNBUFFERED": "1"})
+    base.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // ranks)))
+    base.update(environment or {})
+    children: list[subprocess.Popen] = []
+    with _forward_stop(children):
+        for rank in range(ranks):
+            log = (logs / f"rank-{rank:05d}.log").open("w")
+            children.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "pinisi", *arguments],
+                    env={**base, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                    stdout=None if rank == 0 else log,
+                    stderr=log,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                )
+            )
+        return _watch(children, where, logs)
+
+
+def port_to_use(port: int | None) -> int:
+    """`port` if it is free, else an error; a free one if none is given."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port or 0))
+        except OSError as error:
+            raise CommunicationError(
+                f"port {port} (runtime.port) can't be used: {error.strerror}; give another, or leave it out for a free one"
+            ) from error
+        return probe.getsockname()[1]
+
+
+def _die_with_parent() -> None:
+    # PR_SET_PDEATHSIG: a launcher that is killed must not leave ranks behind that hold memory and the port
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class _forward_stop:
+    """Ctrl-C and SIGTERM reach every rank as SIGTERM, on which they save and end after the step."""
+
+    def __init__(self, children: list[subprocess.Popen]):
+        self.children = children
+
+    def __enter__(self) -> None:
+        self.old = {s: signal.signal(s, self._send) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for s, handler in self.old.items():
+            signal.signal(s, handler)
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+
+    def _send(self, *_: object) -> None:
+        for child in self.children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+
+
+def _watch(children: list[subprocess.Popen], where: Path, logs: Path) -> int:
+    while True:
+        codes = [child.poll() for child in children]
+        if all(code == 0 for code in codes):
+            return 0
+        if any(code not in (None, 0) for code in codes):
+            break
+        time.sleep(0.05)
+    dead = {r: c for r, c in enumerate(codes) if c not in (None, 0)}
+    end = time.monotonic() + GRACE
+    while time.monotonic() < end and any(child.poll() is None for child in children):
+        time.sleep(0.05)
+    report = status.describe(where)
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+    for child in children:
+        child.wait()
+    print(failure(dead, where, logs, report), file=sys.stderr, flush=True)
+    return 130 if set(dead.values()) == {130} else 1
+
+
+def failure(dead: Mapping[int, int | None], where: Path, logs: Path, report: str) -> str:
+    """The one message of a failed run: the cause, not its echoes on the other ranks."""
+    for rank, code in dead.items():
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            hint = (
+                " (the kernel kills with SIGKILL when memory runs out: see dmesg)"
+                if name == "SIGKILL"
+                else ""
+            )
+            return (
+                f"error: rank {rank} was killed by {name}{hint}; the other ranks were stopped. "
+                f"Run the same command again to resume from the last checkpoint.\n"
+                f"Each rank's last instruction:\n{report}"
+            )
+    errors = []
+    for path in sorted(where.glob("rank-*.error")):
+        try:
+            errors.append(json.loads(path.read_text()))
+        except ValueError:
+            continue
+    if not errors:
+        rank, code = next(iter(dead.items()))
+        return f"error: rank {rank} ended with code {code}; see {logs / f'rank-{rank:05d}.log'}"
+    cause = min(errors, key=lambda e: (e["kind"] == "communication", e["time"]))
+    text = f"error: rank {cause['rank']}: {cause['message']}"
+    if cause["kind"] == "unexpected":
+        text += f"\n(the traceback is in {logs / 'rank-{:05d}.log'.format(cause['rank'])})"
+    return text
+
+
+def rank_main(work: Callable[[], int]) -> int:
+    """Runs the work of one rank; an error is left where the launcher finds it, and printed when nobody launched us."""
+    rank = int(os.environ.get("RANK", "0"))
+    try:
+        return work()
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as error:
+        kind, message = explain(error)
+        if kind != "user":
+            traceback.print_exc()
+        where = os.environ.get(STATUS)
+        if where:
+            record = {"rank": rank, "kind": kind, "message": message, "time": time.time()}
+            Path(where, f"rank-{rank:05d}.error").write_text(json.dumps(record))
+        else:
+            print(f"error: rank {rank}: {message}", file=sys.stderr, flush=True)
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(1)  # threads that hang in a collective would keep the process
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """(kind, message) of an error: user, communication or unexpected."""
+    if isinstance(error, PinisiError):
+        return ("communication" if isinstance(error, CommunicationError) else "user"), str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return (
+            "user",
+            f"the disk is full while writing {error.filename or 'a file'}: free space and run again; the last checkpoint is whole",
+        )
+    text = str(error)
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in text
+    ):
+        return "user", (
+            f"out of memory ({text.splitlines()[0] if text else type(error).__name__}): lower data.microbatch or "
+            "data.sequence, set memory.recompute = 'full', or use more ranks"
+        )
+    marks = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "Timed out", "Socket")
+    if isinstance(error, RuntimeError) and any(mark in text for mark in marks):
+        return "communication", f"lost another rank: {text.splitlines()[0]}"
+    return "unexpected", f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"

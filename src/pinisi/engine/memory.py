@@ -1,0 +1,71 @@
+"""Memory of a rank: by part where a part can be counted, and the measured peak of the process or the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+_before = 0  # bytes resident before the model was built
+
+
+def _resident(field: str) -> int:
+    """A field of /proc/self/status in bytes (VmRSS: now; VmHWM: the peak); 0 where there is no /proc."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def mark() -> None:
+    """Before the model is built: what the process holds from here on counts as the model's; the peak starts anew."""
+    global _before
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return
+    reset_peak()
+    _before = _resident("VmRSS")
+
+
+def reset_peak() -> None:
+    """The peak starts anew from what is held now."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass  # the peak then includes what came before
+
+
+def peak() -> int:
+    """Bytes: on a GPU the allocator's peak; on a CPU the resident peak less what was there at `mark`."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return max(0, _resident("VmHWM") - _before)
+
+
+def parts(engine) -> dict:
+    """{"parts": {name: bytes}, "peak": bytes} of one rank. What the passes need (activations, vocabulary buffers, messages) is the
+    peak less what is always held."""
+    slots = engine.slots
+    held = {
+        "parameters": sum(s.parameter.nbytes for s in slots),
+        "gradients": sum(s.gradient.nbytes for s in slots),
+        "optimizer": sum(
+            kept["exp_avg"].nbytes
+            + kept["exp_avg_sq"].nbytes
+            + (kept["weight"].nbytes if kept["weight"].data_ptr() != slot.parameter.data_ptr() else 0)
+            for kept, slot in zip(engine.optimizer.state(), slots, strict=True)
+        ),
+    }
+    vocabulary = engine.worker.vocabulary_peak
+    top = peak()
+    rest = max(0, top - sum(held.values()) - vocabulary)
+    return {
+        "parts": {**held, "vocabulary buffers": vocabulary, "activations and messages": rest},
+        "peak": top,
+    }

@@ -1,0 +1,126 @@
+"""What a run says while it goes: a progress line, metrics.jsonl, and TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pinisi import config as configuration
+from pinisi.config import RunConfig
+from pinisi.engine.engine import StepResult
+
+
+class Metrics:
+    """Writes on the leader only; `start` drops what an earlier try wrote past the step that we resume from."""
+
+    def __init__(self, folder: Path, leader: bool, config: RunConfig):
+        self.folder, self.leader, self.config = folder, leader, config
+        self.file = None
+        self.board = None
+        self.began = self.first = 0.0
+        self.last_line = 0.0
+
+    def start(self, step: int) -> None:
+        self.began, self.first = time.monotonic(), step
+        if not self.leader:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.toml").write_text(configuration.dump(self.config))
+        path = self.folder / "metrics.jsonl"
+        kept = [line for line in _lines(path) if _step(line) <= step] if step else []
+        temporary = path.with_suffix(".partial")
+        temporary.write_text("".join(line + "\n" for line in kept))
+        temporary.replace(path)
+        self.file = path.open("a", buffering=1)
+        self.board = _tensorboard(self.folder / "tensorboard", step)
+
+    def training(
+        self,
+        step: int,
+        result: StepResult,
+        seconds: float,
+        rate: float,
+        norm: float,
+        languages: Sequence[str],
+    ) -> None:
+        if not self.leader:
+            return
+        losses = {name: s / n for name, (s, n) in zip(languages, result.by_language, strict=True) if n}
+        self._write(
+            {
+                "step": step,
+                "loss": result.loss,
+                "tokens": result.targets,
+                "seconds": seconds,
+                "tokens_per_second": result.targets / seconds,
+                "learning_rate": rate,
+                "gradient_norm": norm,
+                "losses": losses,
+            }
+        )
+        if self.board is not None:
+            self.board.add_scalar("loss", result.loss, step)
+            self.board.add_scalar("tokens_per_second", result.targets / seconds, step)
+            for name, value in losses.items():
+                self.board.add_scalar(f"loss/{name}", value, step)
+        self._progress(step, result, seconds)
+
+    def _progress(self, step: int, result: StepResult, seconds: float) -> None:
+        steps = self.config.run.steps
+        now = time.monotonic()
+        due = step % self.config.report.log_every == 0 or step == steps
+        if not due or (not sys.stdout.isatty() and step != steps and now - self.last_line < 1.0):
+            return
+        self.last_line = now
+        left = (now - self.began) / max(1, step - self.first) * (steps - step)
+        line = (
+            f"step {step}/{steps}  loss {result.loss:.4f}  {result.targets / seconds:,.0f} tokens/s  "
+            f"{seconds:.2f} s/step  ETA {duration(left)}"
+        )
+        print(line, end="\r" if sys.stdout.isatty() and step != steps else "\n", flush=True)
+
+    def evaluation(self, step: int, found: dict[str, dict]) -> None:
+        if not self.leader or not found:
+            return
+        self._write({"step": step, "evaluation": found})
+        mean = sum(entry["loss"] for entry in found.values()) / len(found)
+        print(f"step {step}  held-out loss {mean:.4f} (mean of {len(found)} languages)", flush=True)
+
+    def _write(self, record: dict) -> None:
+        assert self.file is not None
+        self.file.write(json.dumps(record) + "\n")
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # torn by a kill
+
+
+def _tensorboard(folder: Path, step: int):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step)
+
+
+def duration(seconds: float) -> str:
+    """h:mm:ss"""
+    minutes, s = divmod(int(seconds + 0.5), 60)
+    h, m = divmod(minutes, 60)
+    return f"{h}:{m:02d}:{s:02d}"

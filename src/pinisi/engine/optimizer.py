@@ -1,0 +1,164 @@
+"""AdamW over the parameters that one rank holds, fp32 master weights, and the global gradient norm over ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from pinisi.errors import PinisiError
+
+
+@dataclass
+class Slot:
+    """One parameter, or one rank's rows of it.
+
+    `name` is the Hugging Face name, `start` the first row of a vocabulary shard (0 for whole tensors), `shape` the whole
+    tensor's shape. `counted` is False for a copy (tied weights with 0 barriers) whose gradient another rank counts.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    gradient: torch.Tensor
+    shape: tuple[int, ...]
+    start: int = 0
+    counted: bool = True
+    sharded: bool = False
+
+    @property
+    def decays(self) -> bool:
+        """Weight decay acts on matrices, not on norms and biases."""
+        return len(self.shape) > 1
+
+
+class NotFinite(PinisiError):
+    """The loss or the gradient of a step is NaN or infinite."""
+
+
+class Optimizer:
+    """torch's AdamW on master weights.
+
+    For 16-bit parameters the master copy is fp32 and the parameter is rounded from it after every step; fp32 and fp64
+    parameters are their own master.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        *,
+        betas: tuple[float, float],
+        epsilon: float,
+        weight_decay: float,
+        clip: float,
+    ):
+        self.slots = list(slots)
+        self.clip = clip
+        self.masters = [self._master(slot) for slot in self.slots]
+        groups = []
+        for decays in (True, False):
+            chosen = [
+                m for m, s in zip(self.masters, self.slots, strict=True) if s.decays is decays and m.numel()
+            ]
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": weight_decay if decays else 0.0})
+        self.adam = torch.optim.AdamW(groups, lr=1.0, betas=betas, eps=epsilon) if groups else None
+
+    @staticmethod
+    def _master(slot: Slot) -> torch.Tensor:
+        if slot.parameter.dtype in (torch.bfloat16, torch.float16):
+            return slot.parameter.detach().float()
+        return slot.parameter.detach()
+
+    def squared_norm(self) -> torch.Tensor:
+        """Sum of squares of this rank's gradients, each parameter counted once over the ranks; fp64 scalar."""
+        parts = [
+            s.gradient.square().sum(dtype=torch.float64)
+            for s in self.slots
+            if s.counted and s.gradient.numel()
+        ]
+        device = self.slots[0].gradient.device if self.slots else torch.device("cpu")
+        return torch.stack(parts).sum() if parts else torch.zeros((), dtype=torch.float64, device=device)
+
+    def step(self, learning_rate: float, norm: float) -> None:
+        """One update with gradients scaled to `clip` when the global norm exceeds it (clip = 0: never)."""
+        scale = self.clip / (norm + 1e-6) if self.clip and norm > self.clip else 1.0
+        for master, slot in zip(self.masters, self.slots, strict=True):
+            if scale != 1.0:
+                slot.gradient.mul_(scale)
+            master.grad = slot.gradient
+        if self.adam is not None:
+            for group in self.adam.param_groups:
+                group["lr"] = learning_rate
+            self.adam.step()
+        for master, slot in zip(self.masters, self.slots, strict=True):
+            if master.dtype != slot.parameter.dtype:
+                slot.parameter.detach().copy_(master)
+
+    def zero(self) -> None:
+        for slot in self.slots:
+            slot.gradient.zero_()
+
+    def state(self) -> list[dict[str, torch.Tensor]]:
+        """Per slot: master weight and both moments (zeros before the first step)."""
+        result = []
+        for master in self.masters:
+            kept = self.adam.state.get(master, {}) if self.adam is not None else {}
+            zeros = torch.zeros_like(master) if "exp_avg" not in kept else None
+            result.append(
+                {
+                    "weight": master,
+                    "exp_avg": kept.get("exp_avg", zeros),
+                    "exp_avg_sq": kept.get("exp_avg_sq", zeros),
+                }
+            )
+        return result
+
+    def restore(self, state: Sequence[dict[str, torch.Tensor]], steps: int) -> None:
+        """Takes back what `state` gave; `steps` is the number of updates behind it."""
+        for master, slot, kept in zip(self.masters, self.slots, state, strict=True):
+            master.copy_(kept["weight"])
+            if master.data_ptr() != slot.parameter.data_ptr():
+                slot.parameter.detach().copy_(master)
+            if steps and self.adam is not None and master.numel():
+                self.adam.state[master] = {
+                    "step": torch.tensor(float(steps)),
+                    "exp_avg": kept["exp_avg"].to(master),
+                    "exp_avg_sq": kept["exp_avg_sq"].to(master),
+                }
+
+
+def global_sum(values: torch.Tensor, group: dist.ProcessGroup | None) -> torch.Tensor:
+    """Sum over the ranks of a group, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values, group=group)
+    return values
+
+
+def learning_rate(
+    step: int,
+    *,
+    peak: float,
+    schedule: str,
+    warmup: int,
+    steps: int,
+    decay: int,
+    minimum: float,
+) -> float:
+    """The rate of update number `step` (from 0) of `steps`.
+
+    constant; cosine to `minimum` x peak; wsd = warm-up, stable, linear decay over the last `decay` steps (MiniCPM,
+    arXiv 2404.06395). `warmup` steps rise linearly to the peak.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if schedule == "cosine":
+        done = (step - warmup) / max(1, steps - warmup)
+        return peak * (minimum + (1 - minimum) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    if schedule == "wsd" and decay and step >= steps - decay:
+        left = (steps - step) / decay
+        return peak * (minimum + (1 - minimum) * left)
+    return peak

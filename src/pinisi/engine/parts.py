@@ -1,0 +1,163 @@
+"""What one rank holds of a model: its stages, its rows of the vocabulary, and a gradient buffer for each parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from pinisi.engine.gradients import WeightGradients, attach_buffer, defer_weight_gradients
+from pinisi.engine.optimizer import Slot
+from pinisi.engine.worker import Parts
+from pinisi.errors import ConfigError
+from pinisi.models import ModelSpec, build_stage, make_context, vocabulary_names
+from pinisi.models.stage import Weights
+from pinisi.schedule import Layout
+from pinisi.vocabulary import EmbeddingShard, HeadShard, Shards
+
+
+def split_layers(layers: int, stages: int, given: Sequence[int] | None = None) -> list[range]:
+    """Consecutive layers for each stage: as `given`, or as even as can be with the longer stages first."""
+    if stages > layers:
+        raise ConfigError(
+            f"the model has {layers} layers, too few for {stages} stages: set schedule.ranks to {layers} or less"
+        )
+    if given is None:
+        given = [layers // stages + (1 if s < layers % stages else 0) for s in range(stages)]
+    if len(given) != stages or sum(given) != layers or min(given) < 0:
+        raise ConfigError(
+            f"schedule.layers is {list(given)}: needed {stages} numbers, none negative, that sum to {layers}"
+        )
+    return [range(a, b) for a, b in pairwise(accumulate(given, initial=0))]
+
+
+def head_layers(spec: ModelSpec, sequence: int) -> float:
+    """w, the cost of the whole LM head in layers, from the matrix products of one token (DESIGN: ≈ V/(12h+2s) for GPT).
+
+    A layer's products: its parameters (of matrices), and 2·h·s for causal attention scores and values.
+    """
+    from pinisi.models.stage import parameter_shapes
+
+    shapes = parameter_shapes(spec, range(1), embedding=False, head=False, norm=False)
+    layer = sum(shape.numel() for shape in shapes.values() if len(shape) == 2)
+    return spec.vocabulary * spec.hidden / (layer + spec.hidden * sequence)
+
+
+def split_rows(spec: ModelSpec, rows: str | Sequence[int], layers: Sequence[range], sequence: int) -> Shards:
+    """Vocabulary rows per rank: "even", "balanced" (fewer where there are more layers), or the sizes themselves."""
+    ranks = len(layers)
+    if rows == "even":
+        return Shards.even(spec.vocabulary, ranks)
+    if rows == "balanced":
+        return Shards.balanced(spec.vocabulary, [len(r) for r in layers], head_layers(spec, sequence))
+    sizes = list(rows)
+    if len(sizes) != ranks or any(not isinstance(n, int) for n in sizes) or sum(sizes) != spec.vocabulary:
+        raise ConfigError(
+            f"schedule.rows is {rows}: needed 'even', 'balanced', or {ranks} whole numbers that sum to {spec.vocabulary}"
+        )
+    return Shards.from_list(accumulate(sizes, initial=0))
+
+
+def build_parts(
+    spec: ModelSpec,
+    weights: Weights,
+    layout: Layout,
+    rank: int,
+    layers: Sequence[range],
+    shards: Shards,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    recompute: bool = False,
+    later: WeightGradients | None = None,
+) -> tuple[Parts, list[Slot]]:
+    """Builds what `rank` holds, reading or drawing only that, and lists its parameters.
+
+    layers[stage]: the layers of each stage. `later`: where linear layers leave their weight gradients, if the schedule
+    has passes B and W.
+    """
+    buffers: dict[nn.Parameter, torch.Tensor] = {}
+    slots: list[Slot] = []
+    stages: dict[int, nn.Module] = {}
+    whole = layout.barriers == 0
+    tied_apart = whole and spec.tied and layout.first_rank != layout.last_rank
+    names = vocabulary_names(spec)
+    for stage in layout.stages[rank]:
+        module = build_stage(
+            spec,
+            layers[stage],
+            weights,
+            dtype=dtype,
+            device=device,
+            embedding=whole and stage == 0,
+            head=whole and stage == layout.last_stage,
+            norm=stage == layout.last_stage,
+        )
+        if whole and spec.tied and layout.last_stage > 0 and not tied_apart and stage == layout.last_stage:
+            # both ends on this rank as different stages: one matrix
+            module.model.embed_tokens = stages[0].model.embed_tokens
+        if recompute:
+            module.layers = [partial(checkpoint, layer, use_reentrant=False) for layer in module.layers]
+        if later is not None:
+            defer_weight_gradients(module, later)
+        stages[stage] = module
+        for name, parameter in module.named_parameters():
+            if parameter in buffers:
+                continue
+            buffers[parameter] = attach_buffer(parameter)
+            copy = tied_apart and name == names.embedding and stage == layout.last_stage
+            slots.append(Slot(name, parameter, buffers[parameter], tuple(parameter.shape), counted=not copy))
+    embedding = head = None
+    if not whole:
+        embedding, head, more = _vocabulary(spec, weights, layout, shards.rows(rank), dtype, device)
+        slots += more
+    return (
+        Parts(
+            stages=stages,
+            shards=None if whole else shards,
+            embedding=embedding,
+            head=head,
+            embedding_scale=spec.embedding_scale(dtype),
+            padding_index=spec.padding_index,
+            hidden=spec.hidden,
+            dtype=dtype,
+            buffers=buffers,
+            make_context=partial(make_context, spec, dtype=dtype, device=device),
+        ),
+        slots,
+    )
+
+
+def _vocabulary(
+    spec: ModelSpec, weights: Weights, layout: Layout, rows: range, dtype: torch.dtype, device: torch.device
+) -> tuple[EmbeddingShard, HeadShard, list[Slot]]:
+    """This rank's rows of embedding and head; tied ones are one parameter with one gradient buffer."""
+    names = vocabulary_names(spec)
+    slots: dict[str, Slot] = {}
+    for name in (names.embedding, names.head, names.bias):
+        if name is None or name in slots:
+            continue
+        tensor = weights.get(name, rows).to(device=device, dtype=dtype)
+        parameter = nn.Parameter(tensor.contiguous())
+        buffer = torch.zeros_like(tensor, dtype=torch.float64 if dtype is torch.float64 else torch.float32)
+        shape = (spec.vocabulary, *tensor.shape[1:])
+        slots[name] = Slot(name, parameter, buffer, shape, start=rows.start, sharded=True)
+    embed, head, bias = slots[names.embedding], slots[names.head], slots.get(names.bias or "")
+    return (
+        EmbeddingShard(embed.parameter, embed.gradient, rows.start),
+        HeadShard(
+            head.parameter,
+            head.gradient,
+            rows.start,
+            bias=bias.parameter if bias else None,
+            bias_gradient=bias.gradient if bias else None,
+            scale=spec.logit_scale,
+            softcap=spec.softcap,
+            barriers=layout.barriers,
+        ),
+        list(slots.values()),
+    )

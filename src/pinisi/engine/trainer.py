@@ -1,0 +1,364 @@
+"""A training run on one rank: from a configuration to checkpoints and metrics, resumable at any step.
+
+What is written into `run.folder`: config.toml, metrics.jsonl, timeline.json, memory.json, checkpoints/. The report and the
+export read these.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from pinisi.config import RunConfig
+from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
+from pinisi.data import Shards as TokenShards
+from pinisi.engine import checkpoint, memory, status
+from pinisi.engine.comm import Communicator, init_mesh, init_process_group
+from pinisi.engine.engine import Engine, OptimizerSettings, StepResult
+from pinisi.engine.executor import gather_timeline
+from pinisi.engine.launch import STATUS
+from pinisi.engine.measure import measured_costs
+from pinisi.engine.metrics import Metrics
+from pinisi.engine.optimizer import learning_rate
+from pinisi.engine.parts import split_layers, split_rows
+from pinisi.errors import CheckpointError, DataError
+from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec
+from pinisi.schedule import build, simulate
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+def train(config: RunConfig) -> int:
+    """Runs this process' rank to the end of the run; returns the exit code (0 also after a wished stop)."""
+    return _Run(config).go()
+
+
+class _Run:
+    def __init__(self, config: RunConfig):
+        self.config = config
+        self.folder = Path(config.run.folder)
+        torch.set_num_threads(config.runtime.threads)
+        self.device = _device()
+        where = os.environ.get(STATUS)
+        self.status_folder = Path(where) if where else self.folder / "status"
+        self.global_rank = int(os.environ.get("RANK", "0"))
+        self.status = status.Status(self.status_folder, self.global_rank)
+        self.status.phase("joining the other ranks")
+        init_process_group(config.runtime.backend, self.device)
+        mesh = init_mesh(config.schedule.ranks, self.device)
+        communicator = Communicator.connect(mesh.mesh.tolist(), self.device)
+        assert communicator is not None, "every process is in a pipeline"
+        self.communicator = communicator
+        self.data_rank, self.data_ranks = mesh.get_local_rank("data"), mesh.size(0)
+        self.data_group = mesh.get_group("data") if self.data_ranks > 1 else None
+        self.leader = self.global_rank == 0
+        self.stop_wished = False
+        for s in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(s, self._wish_stop)
+
+        self.spec = spec_of(config)
+        self.sampler = self._sampler()
+        self.engine = self._engine()
+        self.metrics = Metrics(self.folder, self.leader, config)
+        self.step = 0
+
+    def _wish_stop(self, *_: object) -> None:
+        self.stop_wished = True
+
+    # -- what is built before the first step ---------------------------------------------------------------------------
+
+    def _sampler(self) -> Sampler:
+        data = self.config.data
+        shards = TokenShards(data.shards)
+        mixture, temperature = data.mixture, 1.0
+        if mixture is None and data.temperature is not None:
+            if data.temperature == 0:
+                mixture = dict.fromkeys(shards.languages, 1.0)
+            else:
+                temperature = 1.0 / data.temperature
+        check_rows(self.spec, shards, self.config.model.tokenizer)
+        return Sampler(
+            shards,
+            sequence=data.sequence,
+            batch=data.microbatch,
+            seed=self.config.run.seed,
+            weights=mixture,
+            temperature=temperature,
+            data_rank=self.data_rank,
+            data_ranks=self.data_ranks,
+        )
+
+    def _engine(self) -> Engine:
+        config, spec = self.config, self.spec
+        dtype = DTYPES[config.model.dtype]
+        plan = config.schedule
+        split_layers(spec.layers, plan.ranks, plan.layers)  # its error is clearer than the schedule's
+        schedule = build(plan.name, plan.ranks, plan.microbatches, barriers=plan.barriers)
+        layers = split_layers(spec.layers, schedule.layout.last_stage + 1, plan.layers)
+        per_rank = [range(sum(len(layers[s]) for s in stages)) for stages in schedule.layout.stages]
+        self.status.phase("building the model")
+        memory.mark()
+        weights = (
+            RandomWeights(spec, config.run.seed, dtype)
+            if spec.folder is None
+            else FolderWeights(spec, spec.folder, dtype)
+        )
+        tied = None
+        layout = schedule.layout
+        if plan.barriers == 0 and spec.tied and layout.first_rank != layout.last_rank:
+            for ranks in range(dist.get_world_size() // plan.ranks):
+                group = dist.new_group(
+                    [ranks * plan.ranks + layout.first_rank, ranks * plan.ranks + layout.last_rank]
+                )
+                tied = group if ranks == self.data_rank else tied
+        o = config.optimizer
+        return Engine(
+            spec,
+            weights,
+            self.communicator,
+            schedule,
+            layers=[len(r) for r in layers],
+            shards=split_rows(spec, plan.rows, per_rank, config.data.sequence),
+            dtype=dtype,
+            device=self.device,
+            optimizer=OptimizerSettings(tuple(o.betas), o.epsilon, o.weight_decay, o.clip),
+            recompute=config.memory.recompute == "full",
+            languages=len(self.sampler.languages),
+            data_group=self.data_group,
+            tied_group=tied,
+            status=self.status,
+        )
+
+    # -- the run -------------------------------------------------------------------------------------------------------
+
+    def go(self) -> int:
+        config = self.config
+        self._resume()
+        watchdog = status.Watchdog(
+            self.status_folder, self.global_rank, config.runtime.stuck_after, self._stuck
+        )
+        watchdog.start()
+        self.metrics.start(self.step)
+        if self.step == 0:
+            self._evaluate()
+            self._save()  # so that a run that dies in its first steps resumes, and the report has the untrained model
+        timeline_step = self._timeline_steps()
+        stopped = False
+        while self.step < config.run.steps and not stopped:
+            stopped = self._one_step(record=self.step in timeline_step)
+            every = config.checkpoint.every
+            if stopped or self.step == config.run.steps or (every and self.step % every == 0):
+                self._save()
+            if (
+                config.evaluation.every
+                and self.step % config.evaluation.every == 0
+                and self.step < config.run.steps
+            ):
+                self._evaluate()
+        if not stopped:
+            self._evaluate()
+        elif self.leader:
+            print(f"stopped after step {self.step}; run the same command again to go on", flush=True)
+        self._write_memory()
+        watchdog.end()
+        self.metrics.close()
+        self.status.phase("done")
+        dist.barrier()
+        dist.destroy_process_group()
+        return 0
+
+    def _timeline_steps(self) -> set[int]:
+        every, last = self.config.report.timeline_every, self.config.run.steps
+        return set(range(every - 1, last, every)) if every else {max(0, last - 2)}
+
+    def _one_step(self, record: bool) -> bool:
+        o, steps = self.config.optimizer, self.config.run.steps
+        self.status.step = self.step
+        start = time.perf_counter()
+        torch.manual_seed(
+            hash((self.config.run.seed, self.step, self.global_rank)) & 0x7FFFFFFF
+        )  # dropout, if any
+        batch = self.sampler.step(self.config.schedule.microbatches)
+        try:
+            result = self.engine.gradients(batch, record=record, stop=self.stop_wished)
+            rate = learning_rate(
+                self.step,
+                peak=o.learning_rate,
+                schedule=o.schedule,
+                warmup=o.warmup,
+                steps=steps,
+                decay=o.decay if o.decay is not None else steps // 10,
+                minimum=o.minimum,
+            )
+            norm = self.engine.update(result, rate)
+        except (DataError, ArithmeticError) as error:
+            raise type(error)(f"step {self.step + 1}: {error}") from error
+        self.step += 1
+        self.metrics.training(
+            self.step, result, time.perf_counter() - start, rate, norm, self.sampler.languages
+        )
+        if record:
+            self._write_timeline(result)
+        return result.stop
+
+    def _stuck(self, message: str) -> None:
+        if self.leader or STATUS not in os.environ:
+            print(f"error: {message}", file=sys.stderr, flush=True)
+        record = {"rank": self.global_rank, "kind": "user", "message": message, "time": time.time()}
+        (self.status_folder / f"rank-{self.global_rank:05d}.error").write_text(json.dumps(record))
+        os._exit(75)
+
+    def _evaluate(self) -> None:
+        folder = self.config.data.evaluation
+        if folder is None:
+            return
+        self.status.phase("evaluating")
+        shards = TokenShards(folder)
+        data = self.config.data
+        found: dict[str, dict] = {}
+        for language in shards.languages:
+            batches = eval_batches(shards, sequence=data.sequence, batch=data.microbatch, language=language)
+            batches = batches[: self.config.evaluation.microbatches]
+            total, count = 0.0, 0
+            for at in range(0, len(batches), 8):
+                result = self.engine.evaluate([_one_language(b) for b in batches[at : at + 8]])
+                total += result.by_language[0][0]
+                count += result.by_language[0][1]
+            counts = shards.counts(language)
+            seen = count / max(
+                1, counts["tokens"] - counts["documents"]
+            )  # share of the text's targets that were seen
+            if count:
+                found[language] = {
+                    "loss": total / count,
+                    "tokens": count,
+                    "bytes": seen * counts["predicted_bytes"],
+                }
+        self.metrics.evaluation(self.step, found)
+
+    # -- what is written -----------------------------------------------------------------------------------------------
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    def _identity(self) -> dict:
+        return {"model": model_fingerprint(self.spec), "data": self.sampler.shards.fingerprint}
+
+    def _save(self) -> None:
+        self.status.phase("saving a checkpoint")
+        if self.data_rank == 0:
+            state = {
+                **self._identity(),
+                "updates": self.step,
+                "sampler": self.sampler.state(),
+                "dtype": self.config.model.dtype,
+                "config": self.spec.config.to_dict(),
+                "tokenizer": self.config.model.tokenizer,
+            }
+            checkpoint.save(
+                self._checkpoints,
+                self.step,
+                self.engine.optimizer,
+                json.loads(json.dumps(state, default=str)),
+                rank=self.communicator.rank,
+                group=self.communicator.world,
+                keep=self.config.checkpoint.keep,
+            )
+        if self.data_ranks > 1:
+            dist.barrier()
+
+    def _resume(self) -> None:
+        found = checkpoint.latest(self._checkpoints)
+        if found is None:
+            return
+        self.status.phase(f"reading {found}")
+        reader = checkpoint.Reader(found)
+        reader.check(**self._identity())
+        if reader.step > self.config.run.steps:
+            raise CheckpointError(
+                f"{found} is past the end of this run (run.steps = {self.config.run.steps}): give more steps or another run.folder"
+            )
+        checkpoint.restore(reader, self.engine.optimizer)
+        self.sampler.restore(reader.index["sampler"])
+        self.step = reader.step
+        if self.leader:
+            print(f"resumed from {found} (step {self.step} of {self.config.run.steps})", flush=True)
+
+    def _write_timeline(self, result: StepResult) -> None:
+        measured = gather_timeline(self.engine.schedule, result.spans, self.communicator)
+        predicted = simulate(self.engine.schedule, measured_costs(measured))
+        if self.leader:
+            write_json(
+                self.folder / "timeline.json",
+                {
+                    "step": self.step,
+                    "schedule": self.engine.schedule.to_text(),
+                    "predicted": predicted.to_dict(),
+                    "measured": measured.to_dict(),
+                },
+            )
+
+    def _write_memory(self) -> None:
+        mine = memory.parts(self.engine)
+        everyone: list = [None] * self.communicator.size
+        dist.all_gather_object(everyone, mine, group=self.communicator.world)
+        if self.leader:
+            write_json(
+                self.folder / "memory.json", {"ranks": [{"rank": r, **m} for r, m in enumerate(everyone)]}
+            )
+
+
+def spec_of(config: RunConfig) -> ModelSpec:
+    source = config.model.source if config.model.source is not None else config.model.config
+    assert source is not None
+    return read_spec(source, attention=config.model.attention)
+
+
+def model_fingerprint(spec: ModelSpec) -> str:
+    """Changes with whatever changes the tensors' names, shapes or meaning."""
+    import hashlib
+
+    leave = {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "use_cache", "architectures"}
+    kept = {k: v for k, v in spec.config.to_dict().items() if k not in leave}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def check_rows(spec: ModelSpec, shards: TokenShards, tokenizer: str | None) -> None:
+    """The tokenizer's ids must have rows in the model. Raises DataError naming both numbers."""
+    if tokenizer is not None and Path(tokenizer).is_dir():
+        size = vocabulary_size(load_tokenizer(tokenizer))
+        if size > spec.vocabulary:
+            raise DataError(
+                f"the tokenizer in {tokenizer} has {size} entries, the model {spec.vocabulary} rows (vocab_size): "
+                f"make the model's vocab_size at least {size}"
+            )
+
+
+def write_json(path: Path, value: object) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(value))
+    temporary.replace(path)
+
+
+def _one_language(batch):
+    """An evaluation batch counts under number 0: it is of one language, which the caller knows."""
+    from dataclasses import replace
+
+    return replace(batch, languages=torch.zeros_like(batch.languages))
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device

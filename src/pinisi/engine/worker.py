@@ -1,0 +1,323 @@
+"""What the passes of one rank do with a real model.
+
+Shapes: ids and targets [b, s]; hidden states between stages [b, s, h]; X, U and dX at the head [T, h] with T = b·s.
+Every rank has every microbatch's ids, targets and weights from its data loader, so that no message carries them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from pinisi.data.batches import Microbatch
+from pinisi.engine.gradients import WeightGradients
+from pinisi.schedule import Kind, Layout, Pass
+from pinisi.schedule.program import Message, MessageChannel
+from pinisi.vocabulary import EmbeddingShard, HeadShard, Loss, Shards
+
+IGNORED = -100
+
+
+@dataclass
+class Parts:
+    """The parts of the model that a rank holds. `embedding`, `head` and `shards` are None with 0 barriers, where the
+    first and the last stage hold them whole."""
+
+    stages: dict[int, nn.Module]
+    shards: Shards | None
+    embedding: EmbeddingShard | None
+    head: HeadShard | None
+    embedding_scale: float
+    padding_index: int | None
+    hidden: int
+    dtype: torch.dtype
+    buffers: dict[nn.Parameter, torch.Tensor]
+    make_context: Callable
+
+
+@dataclass
+class _Slot:
+    """One microbatch on this rank."""
+
+    ids: torch.Tensor  # [b, s] on the device
+    targets: torch.Tensor  # [T]
+    weights: torch.Tensor  # [T], zero where ignored, normalised by the step's sum of weights
+    languages: torch.Tensor  # [T]
+    owned: list[torch.Tensor]  # per rank, where its tokens stand in the microbatch
+    context: object = None
+    inputs: dict[int, torch.Tensor] = field(default_factory=dict)  # stage -> its input, a leaf
+    outputs: dict[int, torch.Tensor] = field(default_factory=dict)  # stage -> its output, with its graph
+    arrived: dict[tuple[MessageChannel, int], torch.Tensor] = field(default_factory=dict)
+    x: torch.Tensor | None = None  # [T, h], the last stage's output
+    head_pass: object = None
+    g: torch.Tensor | None = None  # [T], -dL/dlp
+    dx_part: torch.Tensor | None = None
+    vocabulary_bytes: int = 0
+
+
+class Totals:
+    """Sums over a step, on the device: loss by language and number of tokens by language; nothing is read inside a step."""
+
+    def __init__(self, languages: int, device: torch.device):
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.by_language = torch.zeros((2, languages), dtype=torch.float64, device=device)
+
+    def add(
+        self, value: torch.Tensor, lp: torch.Tensor, targets: torch.Tensor, languages: torch.Tensor
+    ) -> None:
+        self.loss += value
+        kept = (targets != IGNORED).to(torch.float64)
+        self.by_language[0].index_add_(0, languages, -lp.to(torch.float64) * kept)
+        self.by_language[1].index_add_(0, languages, kept)
+
+
+class PipelineWorker:
+    """Implements `executor.Worker`. One instance serves training and evaluation; `begin` hands it a step's batch."""
+
+    def __init__(self, layout: Layout, rank: int, loss: Loss, languages: int, device: torch.device):
+        self.layout, self.rank, self.loss = layout, rank, loss
+        self.parts: Parts  # set once the stages are built, which need `later`
+        self.device = device
+        self.languages = languages
+        self.later = WeightGradients()
+        self.slots: list[_Slot] = []
+        self.training = True
+        self.totals = Totals(languages, device)
+        self.vocabulary_peak = 0  # most bytes alive at once between S and T
+        self._vocabulary_alive = 0
+        self._passes: dict[Kind, Callable[[int, int], None]] = {
+            Kind.E: self._embed,
+            Kind.F: self._forward,
+            Kind.S: self._head_s,
+            Kind.T: self._head_t,
+            Kind.B: self._backward_input,
+            Kind.BW: self._backward,
+            Kind.W: self._backward_weight,
+            Kind.G: self._embedding_gradient,
+        }
+
+    # -- a step's beginning and end ----------------------------------------------------------------------------------
+
+    def begin(self, batch: Sequence[Microbatch], total_weight: float, *, training: bool = True) -> None:
+        """Takes a step's microbatches. `total_weight`: the number of targets of the step over all data ranks."""
+        self.training = training
+        self.totals = Totals(self.languages, self.device)
+        self._vocabulary_alive = 0
+        self.slots = [self._slot(microbatch, total_weight) for microbatch in batch]
+
+    def end(self) -> Totals:
+        self.slots = []
+        return self.totals
+
+    def _slot(self, batch: Microbatch, total_weight: float) -> _Slot:
+        flat = batch.tokens.reshape(-1)
+        owned: list[torch.Tensor] = []
+        if self.parts.shards is not None:
+            owner = self.parts.shards.owner(flat)
+            # on the host: the sizes of messages must be known without asking the device
+            owned = [torch.nonzero(owner == r).flatten().to(self.device) for r in range(self.layout.ranks)]
+        targets = batch.targets.reshape(-1)
+        weights = (targets != IGNORED).to(self._statistics_dtype()) / max(total_weight, 1.0)
+        slot = _Slot(
+            ids=batch.tokens.to(self.device, non_blocking=True),
+            targets=targets.to(self.device, non_blocking=True),
+            weights=weights.to(self.device, non_blocking=True),
+            languages=batch.languages.reshape(-1).to(self.device, non_blocking=True),
+            owned=owned,
+        )
+        if self.parts.stages:
+            slot.context = self.parts.make_context(batch.documents, batch.positions)
+        return slot
+
+    def _statistics_dtype(self) -> torch.dtype:
+        return torch.float64 if self.parts.dtype is torch.float64 else torch.float32
+
+    # -- passes --------------------------------------------------------------------------------------------------------
+
+    def run(self, p: Pass) -> None:
+        self._passes[p.kind](p.part, p.microbatch)
+
+    def _embed(self, _: int, i: int) -> None:
+        slot = self.slots[i]
+        assert self.parts.embedding is not None
+        mine = slot.ids.reshape(-1)[slot.owned[self.rank]]
+        slot.arrived[MessageChannel.EMBEDDING, self.rank] = self.parts.embedding.lookup(mine)
+
+    def _assemble(self, slot: _Slot) -> torch.Tensor:
+        """Stage 0's input: the owned rows of every rank put where their tokens stand. No sum, so no rounding."""
+        rows = torch.empty((slot.ids.numel(), self.parts.hidden), dtype=self.parts.dtype, device=self.device)
+        for r, where in enumerate(slot.owned):
+            rows[where] = slot.arrived.pop((MessageChannel.EMBEDDING, r))
+        return rows.view(*slot.ids.shape, self.parts.hidden)
+
+    def _forward(self, stage: int, i: int) -> None:
+        slot = self.slots[i]
+        module = self.parts.stages[stage]
+        first, last = stage == 0, stage == self.layout.last_stage
+        if first and self.layout.barriers == 0:
+            leaf = slot.ids
+        elif first:
+            leaf = self._assemble(slot)
+        else:
+            leaf = slot.arrived.pop((MessageChannel.ACTIVATION, stage))
+        with torch.set_grad_enabled(self.training):
+            if leaf.is_floating_point():
+                leaf = leaf.requires_grad_(self.training)
+            hidden = leaf * self.parts.embedding_scale if first and self.layout.barriers else leaf
+            output = module(hidden, slot.context)
+            if last and self.layout.barriers == 0:
+                output = self._whole_head_loss(slot, output)
+        if last and self.layout.barriers:
+            slot.x = output.detach().reshape(-1, self.parts.hidden).contiguous()
+        elif not last and self.layout.rank_of_stage(stage + 1) == self.rank:
+            slot.arrived[MessageChannel.ACTIVATION, stage + 1] = output.detach()
+        if self.training:
+            slot.inputs[stage], slot.outputs[stage] = leaf, output
+        elif not last:
+            slot.outputs[stage] = output
+
+    def _whole_head_loss(self, slot: _Slot, logits: torch.Tensor) -> torch.Tensor:
+        """0 barriers: lp [T] from whole logits, and the same small loss function as with a split head."""
+        logits = logits.reshape(-1, logits.shape[-1]).to(self._statistics_dtype())
+        lp = -nn.functional.cross_entropy(logits, slot.targets, ignore_index=IGNORED, reduction="none")
+        result = self.loss(lp.detach(), None, slot.weights)
+        self.totals.add(result.value, lp.detach(), slot.targets, slot.languages)
+        slot.g = result.g
+        return lp
+
+    def _head_s(self, _: int, i: int) -> None:
+        slot = self.slots[i]
+        assert self.parts.head is not None and slot.x is not None
+        with torch.no_grad():
+            slot.head_pass = self.parts.head.s(slot.x, slot.targets)
+            if not self.training:
+                slot.head_pass.tiles.clear()  # only the statistics are wanted
+            slot.vocabulary_bytes = slot.head_pass.nbytes
+            self._vocabulary_alive += slot.vocabulary_bytes
+            self.vocabulary_peak = max(self.vocabulary_peak, self._vocabulary_alive)
+
+    def _combine(self, slot: _Slot, gathered: torch.Tensor) -> None:
+        """What C1 brings: lp on every rank, and from it the loss and g, which no message carries."""
+        with torch.no_grad():
+            log_probs = self.parts.head.combine(slot.head_pass, gathered)  # type: ignore[union-attr]
+            result = self.loss(log_probs.lp, log_probs.lse, slot.weights)
+        self.totals.add(result.value, log_probs.lp, slot.targets, slot.languages)
+        slot.g = result.g
+        if not self.training:
+            slot.head_pass = slot.x = None
+
+    def _head_t(self, _: int, i: int) -> None:
+        slot = self.slots[i]
+        self._vocabulary_alive -= slot.vocabulary_bytes
+        with torch.no_grad():
+            slot.dx_part = self.parts.head.t(slot.head_pass, slot.g)  # type: ignore[union-attr]
+        slot.head_pass = slot.x = None
+
+    def _gradient_of_output(self, slot: _Slot, stage: int) -> torch.Tensor:
+        if stage != self.layout.last_stage:
+            return slot.arrived.pop((MessageChannel.GRADIENT, stage))
+        assert slot.g is not None
+        if self.layout.barriers == 0:
+            return -slot.g
+        if self.layout.barriers == 1:
+            dx = slot.g[:, None] * slot.arrived.pop((MessageChannel.U, 0))
+        else:
+            dx = slot.arrived.pop((MessageChannel.C2, 0))
+        return dx.to(self.parts.dtype).view(*slot.ids.shape, self.parts.hidden)
+
+    def _backward(self, stage: int, i: int) -> None:
+        slot = self.slots[i]
+        output, leaf = slot.outputs.pop(stage), slot.inputs.pop(stage)
+        torch.autograd.backward(output, self._gradient_of_output(slot, stage))
+        if not leaf.is_floating_point():
+            return  # ids: the embedding is inside the stage
+        gradient, leaf.grad = leaf.grad, None
+        if stage == 0:
+            rows = gradient.reshape(-1, self.parts.hidden)
+            for r, where in enumerate(slot.owned):
+                slot.arrived[MessageChannel.EMBEDDING_GRADIENT, r] = rows[where]
+        elif self.layout.rank_of_stage(stage - 1) == self.rank:
+            slot.arrived[MessageChannel.GRADIENT, stage - 1] = gradient
+        else:
+            slot.arrived[MessageChannel.GRADIENT, -stage] = gradient  # waits to be sent
+
+    def _backward_input(self, stage: int, i: int) -> None:
+        self.later.collect((stage, i))
+        try:
+            self._backward(stage, i)
+        finally:
+            self.later.stop()
+
+    def _backward_weight(self, stage: int, i: int) -> None:
+        with torch.no_grad():
+            self.later.run((stage, i), self.parts.buffers)
+
+    def _embedding_gradient(self, _: int, i: int) -> None:
+        slot = self.slots[i]
+        rows = slot.arrived.pop((MessageChannel.EMBEDDING_GRADIENT, self.rank))
+        assert self.parts.embedding is not None
+        ids = slot.ids.reshape(-1)[slot.owned[self.rank]]
+        if self.parts.padding_index is not None:  # torch's padding_idx: that row learns from the head only
+            rows = rows * (ids != self.parts.padding_index)[:, None]
+        self.parts.embedding.accumulate(ids, rows)
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    def payload(self, message: Message) -> torch.Tensor:
+        slot = self.slots[message.microbatch]
+        channel = message.channel
+        receiving = message.target == self.rank and message.source >= 0 and message.source != self.rank
+        if channel is MessageChannel.ACTIVATION:
+            if receiving:
+                return self._empty(*slot.ids.shape, self.parts.hidden)
+            output = slot.outputs[message.stage - 1] if self.training else slot.outputs.pop(message.stage - 1)
+            return output.detach().contiguous()
+        if channel is MessageChannel.GRADIENT:
+            if receiving:
+                return self._empty(*slot.ids.shape, self.parts.hidden)
+            return slot.arrived.pop((MessageChannel.GRADIENT, -(message.stage + 1))).contiguous()
+        if channel is MessageChannel.EMBEDDING:
+            if receiving:
+                return self._empty(len(slot.owned[message.source]), self.parts.hidden)
+            return slot.arrived.pop((channel, self.rank)).contiguous()
+        if channel is MessageChannel.EMBEDDING_GRADIENT:
+            if receiving:
+                return self._empty(len(slot.owned[self.rank]), self.parts.hidden)
+            return slot.arrived.pop((channel, message.target))
+        if channel is MessageChannel.C0:
+            if slot.x is None:
+                slot.x = self._empty(slot.ids.numel(), self.parts.hidden)
+            return slot.x
+        if channel is MessageChannel.C1:
+            return slot.head_pass.statistics  # type: ignore[attr-defined]
+        return self._reduction(slot, channel)
+
+    def _reduction(self, slot: _Slot, channel: MessageChannel) -> torch.Tensor:
+        """This rank's part of U or dX, summed in at least 32 bit: p roundings to 16 bit would be seen in dX."""
+        if channel is MessageChannel.U:
+            with torch.no_grad():
+                part = self.parts.head.u(slot.head_pass)  # type: ignore[union-attr]
+        else:
+            part, slot.dx_part = slot.dx_part, None
+        assert part is not None
+        return part.to(self._statistics_dtype())
+
+    def _empty(self, *shape: int) -> torch.Tensor:
+        return torch.empty(shape, dtype=self.parts.dtype, device=self.device)
+
+    def arrived(self, message: Message, tensor: torch.Tensor) -> None:
+        slot = self.slots[message.microbatch]
+        channel = message.channel
+        if channel is MessageChannel.C1:
+            self._combine(slot, tensor)
+        elif channel in (MessageChannel.ACTIVATION, MessageChannel.GRADIENT):
+            slot.arrived[channel, message.stage] = tensor
+        elif channel is MessageChannel.EMBEDDING:
+            slot.arrived[channel, message.source] = tensor
+        elif channel is MessageChannel.EMBEDDING_GRADIENT:
+            slot.arrived[channel, self.rank] = tensor
+        elif channel in (MessageChannel.U, MessageChannel.C2) and self.rank == self.layout.last_rank:
+            slot.arrived[channel, 0] = tensor

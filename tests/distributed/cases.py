@@ -1,0 +1,236 @@
+"""One step of a pipeline against one process with the same Hugging Face model: what both sides run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch.nn import functional as F
+from transformers import AutoModelForCausalLM
+
+from pinisi.data.batches import IGNORE, Microbatch
+from pinisi.engine.comm import Communicator
+from pinisi.engine.engine import Engine, OptimizerSettings
+from pinisi.models import ModelSpec, RandomWeights, read_spec, reference_inputs
+from pinisi.schedule import Kind, Pass, Schedule, build
+from pinisi.vocabulary import Shards
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-11}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One setting. `rows`: even, uneven, or one (a rank that holds a single row). `split`: every BW as B, then W later."""
+
+    ranks: int = 2
+    schedule: str = "1f1b"
+    barriers: int = 1
+    tied: bool = True
+    vocabulary: int = 211
+    microbatches: int = 4
+    architecture: str = "qwen2"
+    dtype: torch.dtype = torch.float64
+    ignored: str = "some"  # none, some, or a whole microbatch
+    packed: bool = True
+    rows: str = "even"
+    recompute: bool = False
+    split: bool = False
+    steps: int = 1
+    seed: int = 0
+
+
+SLIDING = {"gemma2", "mistral", "gemma3_text"}
+
+
+def config_of(case: Case) -> dict:
+    """A small model of 5 layers, so that 2, 3 and 4 ranks have uneven stages."""
+    config = {
+        "model_type": case.architecture,
+        "vocab_size": case.vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": case.tied,
+        "initializer_range": 0.2,
+        "pad_token_id": None,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    if case.architecture in SLIDING:
+        config["sliding_window"] = 5
+    if case.architecture == "gemma2":
+        config |= {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 5.0, "query_pre_attn_scalar": 8}
+    return config
+
+
+def batches(case: Case, step: int = 0) -> list[Microbatch]:
+    """m microbatches [2, 11] of random tokens; documents of random lengths where packed."""
+    random = torch.Generator().manual_seed(1000 * case.seed + step)
+    result = []
+    for i in range(case.microbatches):
+        tokens = torch.randint(0, case.vocabulary, (2, 12), generator=random)
+        starts = torch.rand((2, 11), generator=random) < (0.3 if case.packed else 0.0)
+        starts[:, 0] = False
+        documents = starts.cumsum(1) + torch.tensor([[0], [50]])
+        targets = tokens[:, 1:].clone()
+        if case.packed:
+            targets[:, :-1][documents[:, 1:] != documents[:, :-1]] = IGNORE
+        if case.ignored != "none":
+            targets[torch.rand(targets.shape, generator=random) < 0.4] = IGNORE
+        if case.ignored == "microbatch" and i == 0 and case.microbatches > 1:
+            targets[:] = IGNORE
+        positions = torch.arange(11).expand(2, 11)
+        languages = torch.randint(0, 3, (2, 1), generator=random).expand(2, 11)
+        result.append(Microbatch(tokens[:, :-1].contiguous(), targets, documents, positions, languages))
+    return result
+
+
+def schedule_of(case: Case) -> Schedule:
+    schedule = build(case.schedule, case.ranks, case.microbatches, barriers=case.barriers)
+    return split_backward(schedule) if case.split else schedule
+
+
+def split_backward(schedule: Schedule) -> Schedule:
+    """Every BW as a B, and its W one pass later."""
+    order = []
+    for passes in schedule.order:
+        row: list[Pass] = []
+        late: list[Pass] = []
+        for p in passes:
+            row.append(p._replace(kind=Kind.B) if p.kind is Kind.BW else p)
+            row += late
+            late = [p._replace(kind=Kind.W)] if p.kind is Kind.BW else []
+        order.append(tuple(row + late))
+    return Schedule(schedule.name + "-split", schedule.layout, schedule.microbatches, tuple(order))
+
+
+def shards_of(case: Case) -> Shards:
+    v, p = case.vocabulary, case.ranks
+    if case.rows == "even" or p == 1:
+        return Shards.even(v, p)
+    if case.rows == "one":
+        return Shards.weighted(v - 1, [0] + [1] * (p - 1)).__class__.from_list(
+            [0, 1, *(1 + o for o in Shards.even(v - 1, p - 1).to_list()[1:])]
+        )
+    return Shards.weighted(v, [1 + 2 * r for r in range(p)])
+
+
+def reference_model(spec: ModelSpec, case: Case) -> torch.nn.Module:
+    """transformers' own whole model with the same start."""
+    model = AutoModelForCausalLM.from_config(
+        spec.config, dtype=case.dtype, attn_implementation=spec.attention
+    )
+    weights = RandomWeights(spec, case.seed, case.dtype)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights.get(name))
+    return model.train()
+
+
+def reference_gradients(
+    spec: ModelSpec, model: torch.nn.Module, batch: list[Microbatch], dtype: torch.dtype
+) -> float:
+    """Plain cross-entropy over the step's targets, microbatch by microbatch; gradients land in the parameters."""
+    total = sum(b.target_count for b in batch)
+    loss = 0.0
+    for b in batch:
+        logits = model(**reference_inputs(spec, b.tokens, b.documents, b.positions, dtype)).logits
+        value = (
+            F.cross_entropy(logits.flatten(0, 1), b.targets.flatten(), ignore_index=IGNORE, reduction="sum")
+            / total
+        )
+        value.backward()
+        loss += value.item()
+    return loss
+
+
+def engine_of(case: Case, spec: ModelSpec, communicator: Communicator, **more) -> Engine:
+    tied = more.pop("tied_group", None)
+    return Engine(
+        spec,
+        RandomWeights(spec, case.seed, case.dtype),
+        communicator,
+        schedule_of(case),
+        shards=shards_of(case),
+        dtype=case.dtype,
+        recompute=case.recompute,
+        optimizer=OptimizerSettings(clip=0.05),
+        languages=3,
+        tied_group=tied,
+        **more,
+    )
+
+
+def assemble(engine: Engine, what: str) -> dict[str, torch.Tensor]:
+    """name -> whole gradient or parameter, put together from every rank's slots, each name once."""
+    mine = [(s.name, s.start, s.counted, getattr(s, what).detach().clone()) for s in engine.slots]
+    everyone: list = [None] * engine.communicator.size
+    dist.all_gather_object(everyone, mine, group=engine.communicator.world)
+    pieces: dict[str, list] = {}
+    for rank in everyone:
+        for name, start, counted, tensor in rank:
+            if counted:
+                pieces.setdefault(name, []).append((start, tensor))
+    return {n: torch.cat([t for _, t in sorted(found, key=lambda x: x[0])]) for n, found in pieces.items()}
+
+
+def worst(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> tuple[float, str]:
+    """The largest relative error (norm of the difference / norm) over the parameters, and where."""
+    if found.keys() != wanted.keys():
+        return float("inf"), f"names differ: {sorted(found.keys() ^ wanted.keys())}"
+    errors = {
+        name: float(
+            (found[name].double() - wanted[name].double()).norm()
+            / wanted[name].double().norm().clamp_min(1e-30)
+        )
+        for name in wanted
+    }
+    where = max(errors, key=errors.__getitem__)
+    return errors[where], where
+
+
+def run_case(case: Case, communicator: Communicator, tied_group: dist.ProcessGroup | None) -> str | None:
+    """Runs one case on the ranks of `communicator`; None if all agrees, else what does not."""
+    spec = read_spec(config_of(case))
+    engine = engine_of(
+        case, spec, communicator, tied_group=tied_group if case.barriers == 0 and case.tied else None
+    )
+    model = reference_model(spec, case)
+    limit = TOLERANCE[case.dtype]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.1},
+            {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.95),
+        eps=1e-8,
+    )
+    for step in range(case.steps):
+        batch = batches(case, step)
+        result = engine.gradients(batch)
+        optimizer.zero_grad()
+        loss = reference_gradients(spec, model, batch, case.dtype)
+        if abs(result.loss - loss) > limit * abs(loss):
+            return f"step {step}: loss {result.loss}, reference {loss}"
+        wanted = {n: p.grad for n, p in model.named_parameters()}
+        error, where = worst(assemble(engine, "gradient"), wanted)
+        if case.steps == 1 and not error <= limit:
+            return f"gradient of {where} is off by {error:.2e} > {limit:.0e}"
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        rate = 1e-2 / (step + 1)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        found = engine.update(result, rate)
+        if abs(found - norm.item()) > 1e3 * limit * found:
+            return f"step {step}: norm {found}, reference {norm.item()}"
+    if case.steps > 1:
+        error, where = worst(assemble(engine, "parameter"), dict(model.named_parameters()))
+        if not error <= 100 * limit:
+            return f"after {case.steps} steps {where} is off by {error:.2e}"
+    return None
