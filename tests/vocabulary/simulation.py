@@ -86,7 +86,7 @@ def run_sharded(
         for head, one in zip(heads, passes, strict=True):
             total += head.t(one, g)
         dx = total
-    assert all(not one.tiles for one in passes)
+    assert all(one.buffer is None and not one.tiles for one in passes)
     return Result(seen[0].lp, value, dx, gradient, db)
 
 
@@ -96,7 +96,7 @@ def plain_logits(x, weight, bias, scale, softcap):
 
 
 def run_plain(case: Case) -> Result:
-    """Whole logits, F.cross_entropy on them in fp32 at least, and autograd: what a Hugging Face model does."""
+    """Whole logits, F.cross_entropy in fp32 at least, and autograd: as a Hugging Face model does."""
     x = case.x.detach().clone().requires_grad_()
     weight = case.weight.detach().clone().requires_grad_()
     bias = None if case.bias is None else case.bias.detach().clone().requires_grad_()

@@ -16,8 +16,9 @@ def owned_positions(ids: Tensor, rows: range) -> Tensor:
 class EmbeddingShard:
     """Rows start to start + V_r of the embedding.
 
-    weight [V_r, h] in the model's dtype; gradient [V_r, h] in fp32 (fp64 for an fp64 model), added to and never
-    cleared here, so that a tied head may share it. No id is special: a padding token has a row like any other.
+    weight [V_r, h] in the model's dtype; gradient [V_r, h] in fp32 (fp64 for an fp64 model), added to and
+    never cleared here, so that a tied head may share it. No id is special: a padding token has a row like any
+    other.
     """
 
     def __init__(self, weight: Tensor, gradient: Tensor, start: int) -> None:

@@ -1,8 +1,8 @@
 """Losses: small functions from log-probabilities to a value and a coefficient per token.
 
-The head gives every rank lp [T] and lse [T]; a loss answers with its value and g = -dL/dlp [T], from which the
-head makes all gradients. g may depend on any lp, so a coefficient known only after lp (one per sequence, a ratio
-of probabilities) fits the same form, with one barrier.
+The head gives every rank lp [T] and lse [T]; a loss answers with its value and g = -dL/dlp [T], from which
+the head makes all gradients. g may depend on any lp, so a coefficient known only after lp (one per sequence,
+a ratio of probabilities) fits the same form, with one barrier.
 """
 
 from typing import NamedTuple, Protocol
@@ -15,20 +15,23 @@ from pinisi.vocabulary.shards import IGNORE_INDEX
 
 
 class LossValue(NamedTuple):
-    """value: this microbatch's part of the step's loss, a scalar. g [T] = -d value / d lp, 0 at ignored tokens."""
+    """value: this microbatch's part of the step's loss, a scalar. g [T] = -d value / d lp, 0 at ignored
+    tokens.
+    """
 
     value: Tensor
     g: Tensor
 
 
 class Loss(Protocol):
-    """lp, lse, weights: [T] each, the same on every rank. Deterministic, so that every rank gets the same g."""
+    """lp, lse, weights: [T] each, the same on every rank, and so must be the answer."""
 
     def __call__(self, lp: Tensor, lse: Tensor, weights: Tensor) -> LossValue: ...
 
 
 def token_weights(targets: Tensor, weights: Tensor | None, total: float) -> Tensor:
-    """weights (1 if None) / total, 0 at ignored tokens, in the shape of `targets`, fp32 (or the weights' fp64).
+    """weights (1 if None) / total, 0 at ignored tokens, in the shape of `targets`, fp32 (or the weights'
+    fp64).
 
     total: the sum of the weights of every token of the whole step, over microbatches and data ranks.
     """

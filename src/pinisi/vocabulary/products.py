@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def wide_product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b for a sum in fp32. On a GPU the product of 16-bit matrices is not rounded to 16 bit in between."""
+    """a @ b for a sum in fp32. On a GPU a product of 16-bit matrices is not rounded to 16 bit first."""
     if a.dtype in (torch.float32, torch.float64) or a.device.type != "cuda":
         return torch.mm(a, b)
     return torch.mm(a, b, out_dtype=torch.float32)

@@ -38,8 +38,8 @@ class Shards:
         total = float(sum(weights))
         if vocabulary < 1 or not 0 < total < float("inf") or min(weights) < 0:
             raise ConfigError(
-                f"Cannot split {vocabulary} vocabulary rows by the weights {list(weights)}: needed at least one "
-                "row, and weights that are 0 or more with a sum above 0."
+                f"Cannot split {vocabulary} vocabulary rows by the weights {list(weights)}: needed at least "
+                "one row, and weights that are 0 or more with a sum above 0."
             )
         shares = [vocabulary * (weight / total) for weight in weights]
         sizes = [int(share) for share in shares]
@@ -83,7 +83,7 @@ class Shards:
         return len(self.rows(rank))
 
     def owner(self, ids: Tensor | int) -> Tensor | int:
-        """The rank that holds each id, in the shape of `ids`. DataError names an id outside the vocabulary."""
+        """The rank that holds each id, in the shape of `ids`. DataError if one is outside the vocabulary."""
         if isinstance(ids, int):
             self.check(torch.tensor([ids]))
             return bisect_right(self.offsets, ids, lo=1) - 1
@@ -102,6 +102,6 @@ class Shards:
         found = int(ids[tuple(place)])
         where = place[0] if len(place) == 1 else tuple(place)
         raise DataError(
-            f"Token id {found} at position {where} is outside the vocabulary of {self.vocabulary} rows (needed 0 to "
-            f"{self.vocabulary - 1}); tokenize with this model's own tokenizer, or expand the vocabulary first."
+            f"Token id {found} at position {where} is outside the vocabulary of {self.vocabulary} rows (needed "
+            f"0 to {self.vocabulary - 1}); tokenize with this model's own tokenizer, or expand the vocabulary."
         )

@@ -8,7 +8,7 @@ from torch.nn.functional import softplus
 
 
 class LogProbs(NamedTuple):
-    """lp [T]: log-probability of each target, 0 at ignored tokens. lse [T]: log-sum-exp over the vocabulary."""
+    """lp [T]: log-probability of each target, 0 at ignored tokens. lse [T]: log-sum-exp over all V."""
 
     lp: Tensor
     lse: Tensor
@@ -27,10 +27,11 @@ def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def combine_statistics(gathered: Tensor, valid: Tensor) -> Combined:
-    """gathered [p, 3, T]: every rank's m_r, s_r (over the columns that are not y) and l_y (-inf if not its own).
+    """gathered [p, 3, T]: every rank's m_r, s_r (over the columns that are not y) and l_y (-inf if not its
+    own).
 
-    The order of the sums is fixed by the ranks' numbers, so every rank gets the same bits. 1 - p_y is a sigmoid:
-    -expm1(lp) and 1 - exp(lp) cancel where the model is sure.
+    The order of the sums is fixed by the ranks' numbers, so every rank gets the same bits. 1 - p_y is a
+    sigmoid: -expm1(lp) and 1 - exp(lp) cancel where the model is sure.
     """
     maxima, sums, target = gathered.unbind(1)
     maxima = maxima.clamp(min=torch.finfo(maxima.dtype).min)  # -inf - -inf would be NaN

@@ -1,5 +1,6 @@
 """Element-wise work on [T, C] tiles of the logits, in blocks that stay in the cache."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,8 @@ from pinisi.vocabulary.statistics import statistics_dtype
 
 CPU_COLUMNS = 2048
 DEVICE_COLUMNS = 8192
-CPU_BLOCK = 2**17  # elements of one element-wise block: 0.5 MiB in fp32
+LOG2_E = math.log2(math.e)
+CPU_BLOCK = 2**18  # elements of one element-wise block: 1 MiB in fp32
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,10 @@ class Curve:
 
     scale: float = 1.0
     softcap: float | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        return self.scale == 1.0 and self.softcap is None
 
     def logits_(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         """z, overwritten by l; and dl/dz without the factor `scale`, None where it is 1 everywhere."""
@@ -32,7 +38,7 @@ class Curve:
 
 @dataclass
 class Tile:
-    """Columns start to stop of a shard: exps [T, C] = exp(l - maximum)·l'(z)/scale, 0 at the target's column."""
+    """Columns start to stop of a shard: exps [T, C] = exp(l - maximum)·l'(z)/scale, 0 at y's column."""
 
     start: int
     stop: int
@@ -57,22 +63,30 @@ def exponentiate_(z: Tensor, target: Tensor, floor: Tensor, curve: Curve) -> tup
     tokens, width = z.shape
     rows = max(1, CPU_BLOCK // width) if z.device.type == "cpu" else max(1, tokens)
     maximum, total = torch.empty_like(floor), torch.empty_like(floor)
+    column = target.clamp(0, width - 1).unsqueeze(1)
+    inside = target.unsqueeze(1) == column
+    if curve.is_identity:
+        _leave_out_(z, column, inside)  # once for the tile; a curve would move -inf, so there it comes after
     for start in range(0, tokens, rows):
         part = slice(start, start + rows)
-        maximum[part], total[part] = _exponentiate_block_(z[part], target[part], floor[part], curve)
+        block, slope = curve.logits_(z[part].to(statistics_dtype(z.dtype)))
+        if not curve.is_identity:
+            _leave_out_(block, column[part], inside[part])
+        maximum[part], total[part] = _exponentiate_block_(block, floor[part])
+        if slope is not None:
+            block.mul_(slope)
+        if block.dtype != z.dtype:
+            z[part].copy_(block)
     return maximum, total
 
 
-def _exponentiate_block_(z: Tensor, target: Tensor, floor: Tensor, curve: Curve) -> tuple[Tensor, Tensor]:
-    block, slope = curve.logits_(z.to(statistics_dtype(z.dtype)))
-    column = target.clamp(0, z.shape[1] - 1).unsqueeze(1)
-    inside = target.unsqueeze(1) == column
-    block.scatter_(1, column, block.gather(1, column).masked_fill_(inside, -torch.inf))
-    maximum = torch.maximum(block.amax(1), floor)
-    block.sub_(maximum.unsqueeze(1)).exp_()
-    total = block.sum(1)
-    if slope is not None:
-        block.mul_(slope)
-    if block.dtype != z.dtype:
-        z.copy_(block)
-    return maximum, total
+def _leave_out_(l: Tensor, column: Tensor, inside: Tensor) -> None:
+    """-inf at the target's column, without asking the host which tokens have one."""
+    l.scatter_(1, column, l.gather(1, column).masked_fill_(inside, -torch.inf))
+
+
+def _exponentiate_block_(l: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(l - maximum) in place, as a power of 2: on a CPU torch.exp2 takes a third of torch.exp's time."""
+    maximum = torch.maximum(l.amax(1), floor)
+    l.sub_(maximum.unsqueeze(1)).mul_(LOG2_E).exp2_()
+    return maximum, l.sum(1)
