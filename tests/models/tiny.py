@@ -91,7 +91,8 @@ def whole_model(spec: ModelSpec, tensors: dict[str, Tensor], dtype: torch.dtype)
 
 
 def stages(spec: ModelSpec, weights, cuts: list[int], dtype: torch.dtype) -> list[Stage]:
-    """The model cut before the layers in `cuts`, with the embedding in the first stage and the head in the last."""
+    """The model cut before the layers in `cuts`, with the embedding in the first stage and the head in the
+    last."""
     edges = [0, *cuts, spec.layers]
     last = len(edges) - 2
     return [

@@ -1,7 +1,7 @@
 """How each supported architecture is cut into stages: one row of a table per architecture.
 
-Everything that the code of this folder must know about an architecture stands in its row; the layers themselves are
-transformers' own classes.
+Everything that the code of this folder must know about an architecture stands in its row; the layers
+themselves are transformers' own classes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ SLIDING = "sliding_attention"
 class Architecture:
     """One row: where transformers keeps the parts of a model, and what differs between models.
 
-    windows: which layers attend within a sliding window. "none": none; "all": all of them when the config has a
-        sliding_window (the model then takes one mask); "by layer": config.layer_types says (it takes one per type).
+    windows: which layers attend within a sliding window. "none": none; "all": all of them when the config
+    has a
+        sliding_window (the model then takes one mask); "by layer": config.layer_types says (it takes one per
+        type).
     norm_start: initial value of a norm's weight; Gemma's norms multiply by 1 + weight.
     scaled_embedding: embeddings are multiplied by sqrt(hidden), rounded to the model's dtype.
     rotary_by_type: full and sliding layers have rotary tables of their own.

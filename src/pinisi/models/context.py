@@ -18,8 +18,8 @@ from pinisi.models.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Context:
-    """masks[type]: bool [b,1,s,s] (sdpa), additive [b,1,s,s] in the model's dtype (eager), or None: plain causal.
-    rotary[type]: (cos, sin), each [b,s,d]. positions: [b,s]."""
+    """masks[type]: bool [b,1,s,s] (sdpa), additive [b,1,s,s] in the model's dtype (eager), or None: plain
+    causal. rotary[type]: (cos, sin), each [b,s,d]. positions: [b,s]."""
 
     masks: dict[str, Tensor | None]
     rotary: dict[str, tuple[Tensor, Tensor]]
@@ -35,8 +35,9 @@ def make_context(
 ) -> Context:
     """Builds the context of one microbatch, once for all its layers.
 
-    A token sees the tokens of its own document at or before itself; on sliding layers only the last `spec.window` of
-    them, itself included (transformers' convention: key > query - window). Windows count places in the row.
+    A token sees the tokens of its own document at or before itself; on sliding layers only the last
+    `spec.window` of them, itself included (transformers' convention: key > query - window). Windows count
+    places in the row.
 
     Args:
         documents: [b,s], any integer per document of a row; equal integers see each other.
@@ -61,7 +62,8 @@ def reference_inputs(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Keyword arguments with which transformers' own whole model computes the same: model(**reference_inputs(...)).
+    """Keyword arguments with which transformers' own whole model computes the same:
+    model(**reference_inputs(...)).
 
     Make that model with dtype= in from_config or from_pretrained and attn_implementation=spec.attention.
     """
@@ -83,14 +85,14 @@ def _single_document(documents: Tensor) -> bool:
 def _mask(spec: ModelSpec, kind: str, documents: Tensor, single: bool, dtype: torch.dtype) -> Tensor | None:
     s = documents.shape[1]
     window = spec.window if kind == SLIDING else None
-    narrow = window is not None and window < s
-    if spec.attention == "sdpa" and single and not narrow:
-        return (
-            None  # sdpa then runs its causal kernel, as it does inside transformers, and needs no s * s mask
-        )
+    if window is not None and window >= s:
+        window = None
+    if spec.attention == "sdpa" and single and window is None:
+        # sdpa then runs its causal kernel, as it does inside transformers, and needs no s * s mask
+        return None
     place = torch.arange(s, device=documents.device)
     seen = place[:, None] >= place[None, :]
-    if narrow:
+    if window is not None:
         seen &= place[None, :] > place[:, None] - window
     allowed = seen & (documents[:, None, :, None] == documents[:, None, None, :])
     if spec.attention == "sdpa":
@@ -111,8 +113,8 @@ def _rotary(
 def _rotary_module(spec: ModelSpec, device: torch.device) -> torch.nn.Module:
     """transformers' rotary module; its frequencies stay fp32 whatever the model's dtype.
 
-    Frequencies that follow the longest position (dynamic, longrope) start fresh each time, so that a microbatch's
-    tables depend on that microbatch alone.
+    Frequencies that follow the longest position (dynamic, longrope) start fresh each time, so that a
+    microbatch's tables depend on that microbatch alone.
     """
     key = str(device)
     if key not in spec.rotary_cache:

@@ -44,8 +44,8 @@ def write_folder(
 ) -> Path:
     """Writes safetensors, config.json, generation_config.json and the tokenizer's files.
 
-    Everything goes to a temporary sibling first, which then takes the folder's name; if anything fails before that,
-    the old folder is as it was. One shard's tensors are held in memory at a time.
+    Everything goes to a temporary sibling first, which then takes the folder's name; if anything fails
+    before that, the old folder is as it was. One shard's tensors are held in memory at a time.
 
     Args:
         tensors: (Hugging Face name, tensor), each of the model's parameters once, in any order, of one dtype.
@@ -71,7 +71,8 @@ def write_folder(
         _take_place(new, folder)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{folder} could not be written: {error}; what was there before is untouched. Make room and write again."
+            f"{folder} could not be written: {error}; what was there before is untouched. "
+            f"Make room and write again."
         ) from None
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -1,9 +1,11 @@
-"""What the rest of Pinisi needs to know of a model: `read_spec` reads it from a config, a folder or the hub."""
+"""What the rest of Pinisi needs to know of a model: `read_spec` reads it from a config, a folder or the
+hub."""
 
 from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -35,11 +37,11 @@ class VocabularyNames(NamedTuple):
 class ModelSpec:
     """A model as its config describes it; holds no weights.
 
-    hidden: h. vocabulary: V. layers: how many. tied: embedding and head are one matrix. softcap: cap of the final
-    logits or None. logit_scale: the logits' factor before soft-capping. attention: `sdpa` or `eager`.
-    attention_types: per layer, `full_attention` or `sliding_attention`. window: how many positions a sliding layer
-    sees, itself included. padding_index: the embedding row that starts at zero and gets no gradient from the
-    embedding (torch's padding_idx), or None. folder: the local folder it was read from, if any.
+    hidden: h. vocabulary: V. layers: how many. tied: embedding and head are one matrix. softcap: cap of the
+    final logits or None. logit_scale: the logits' factor before soft-capping. attention: `sdpa` or `eager`.
+    attention_types: per layer, `full_attention` or `sliding_attention`. window: how many positions a sliding
+    layer sees, itself included. padding_index: the embedding row that starts at zero and gets no gradient
+    from the embedding (torch's padding_idx), or None. folder: the local folder it was read from, if any.
     """
 
     config: PreTrainedConfig
@@ -63,7 +65,8 @@ class ModelSpec:
         return self.architecture.model_type
 
     def embedding_scale(self, dtype: torch.dtype) -> float:
-        """The factor of the embedding rows, rounded to `dtype` as transformers rounds it; 1.0 where there is none."""
+        """The factor of the embedding rows, rounded to `dtype` as transformers rounds it; 1.0 where there is
+        none."""
         if not self.architecture.scaled_embedding:
             return 1.0
         return torch.tensor(self.hidden**0.5, dtype=dtype).item()
@@ -91,7 +94,6 @@ def read_spec(
     config, folder = _read_config(source)
     architecture = _architecture(config.model_type)
     config = copy.deepcopy(config)
-    config.use_cache = False if config.use_cache is None else config.use_cache
     _check_config(config)
     chosen = attention or _attention(architecture, config)
     if chosen not in ("sdpa", "eager"):
@@ -126,7 +128,7 @@ def _check_transformers() -> None:
     if not first <= found <= last:
         warnings.warn(
             f"transformers {transformers.__version__} is outside the range this was tested with, "
-            f"{first[0]}.{first[1]} to {last[0]}.{last[1]}; run the tests in tests/models before you rely on it.",
+            f"{first[0]}.{first[1]} to {last[0]}.{last[1]}; run tests/models before you rely on it.",
             stacklevel=3,
         )
 
@@ -173,6 +175,9 @@ def _config_of(values: dict[str, Any], where: str) -> PreTrainedConfig:
 
 
 def _hub_config(name: str) -> PreTrainedConfig:
+    hub_log = logging.getLogger("huggingface_hub")
+    level = hub_log.level
+    hub_log.setLevel(logging.ERROR)  # offline it would tell of each of its attempts
     try:
         return AutoConfig.from_pretrained(name)
     except Exception as error:  # OSError offline or unknown, ValueError for an unknown architecture
@@ -181,6 +186,8 @@ def _hub_config(name: str) -> PreTrainedConfig:
             f"{name!r} is neither a folder here nor a model that could be read from the hub ({reason}); "
             f"check the name and the network, or give a local folder."
         ) from None
+    finally:
+        hub_log.setLevel(level)
 
 
 def _check_config(config: PreTrainedConfig) -> None:

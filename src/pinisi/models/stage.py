@@ -32,8 +32,17 @@ class Matrix(nn.Module):
         self.weight = nn.Parameter(torch.empty(rows, columns))
 
 
+class Trunk(nn.Module):
+    """The parts that transformers keeps under `model.`; those that a stage lacks are None."""
+
+    embed_tokens: Matrix | None
+    layers: nn.ModuleDict
+    norm: nn.Module | None
+
+
 class BoundLayer:
-    """One decoder layer as a function of (hidden [b,s,h], context); `index` is its number in the whole model."""
+    """One decoder layer as a function of (hidden [b,s,h], context); `index` is its number in the whole
+    model."""
 
     def __init__(self, module: nn.Module, index: int, kind: str):
         self.module, self.index, self.kind = module, index, kind
@@ -45,14 +54,15 @@ class BoundLayer:
             position_embeddings=context.rotary[self.kind],
             position_ids=context.positions,
         )
-        return found[0] if isinstance(found, tuple) else found
+        return found[0] if isinstance(found, tuple) else found  # a tuple in older releases
 
 
 class Stage(nn.Module):
     """stage(hidden [b,s,h] or ids [b,s], context) -> hidden [b,s,h], or logits [b,s,V] with the head.
 
-    `layers` is a plain list of functions (hidden, context) -> hidden; replace its entries to wrap them, for instance
-    with activation checkpointing. Parameters have their Hugging Face names; a tied head's is the embedding's.
+    `layers` is a plain list of functions (hidden, context) -> hidden; replace its entries to wrap them, for
+    instance with activation checkpointing. Parameters have their Hugging Face names; a tied head's is the
+    embedding's.
     """
 
     layers: list[LayerCall]
@@ -62,17 +72,17 @@ class Stage(nn.Module):
         self.spec, self.range = spec, layers
         self.embedding, self.head = embedding, head
         layer_class, norm_class = spec.architecture.part("DecoderLayer"), spec.architecture.part("RMSNorm")
-        self.model = nn.Module()
-        if embedding or (head and spec.tied):
-            self.model.embed_tokens = Matrix(spec.vocabulary, spec.hidden)
+        self.model = Trunk()
+        rows = embedding or (head and spec.tied)
+        self.model.embed_tokens = Matrix(spec.vocabulary, spec.hidden) if rows else None
         self.model.layers = nn.ModuleDict({str(i): layer_class(spec.config, i) for i in layers})
         self.model.norm = norm_class(spec.hidden, eps=spec.config.rms_norm_eps) if norm else None
-        if head and not spec.tied:
-            self.lm_head = Matrix(spec.vocabulary, spec.hidden)
+        self.lm_head = Matrix(spec.vocabulary, spec.hidden) if head and not spec.tied else None
         self.layers = [BoundLayer(self.model.layers[str(i)], i, spec.attention_types[i]) for i in layers]
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids [b,s] -> [b,s,h], scaled."""
+        assert self.model.embed_tokens is not None, "this stage was built without the embedding"
         weight = self.model.embed_tokens.weight
         rows = F.embedding(ids, weight, padding_idx=self.spec.padding_index)
         scale = self.spec.embedding_scale(weight.dtype)
@@ -80,8 +90,9 @@ class Stage(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """normed hidden [b,s,h] -> logits [b,s,V], scaled and soft-capped."""
-        weight = self.model.embed_tokens.weight if self.spec.tied else self.lm_head.weight
-        found = F.linear(hidden, weight)
+        matrix = self.model.embed_tokens if self.spec.tied else self.lm_head
+        assert matrix is not None, "this stage was built without the head"
+        found = F.linear(hidden, matrix.weight)
         if self.spec.logit_scale != 1.0:
             found = found * self.spec.logit_scale
         cap = self.spec.softcap
@@ -110,7 +121,8 @@ def build_stage(
 ) -> Stage:
     """Builds one stage and nothing else; asks `weights` for this stage's parameters only.
 
-    Without `embedding`, the first stage takes rows that are already multiplied by spec.embedding_scale(dtype).
+    Without `embedding`, the first stage takes rows that are already multiplied by
+    spec.embedding_scale(dtype).
 
     Args:
         layers: the layers' numbers, range(start, stop); may be empty.

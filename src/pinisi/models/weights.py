@@ -19,8 +19,8 @@ from pinisi.models.stage import parameter_shapes
 
 BLOCK_ROWS = 1024  # rows drawn at once; changing it changes every random start
 
-# Prefixes under which published checkpoints keep the same tensors: as they are, saved from the model without its
-# head, and the text half of a model that also sees images.
+# Prefixes under which published checkpoints keep the same tensors: as they are, saved from the model without
+# its head, and the text half of a model that also sees images.
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda name: name,
     lambda name: name.removeprefix("model."),
@@ -32,9 +32,9 @@ _SPELLINGS: tuple[Callable[[str], str], ...] = (
 class RandomWeights:
     """A random start that depends on (seed, parameter name, block of rows) only.
 
-    So it is the same for any number of ranks and any split of the rows, and asking for some rows draws no more than
-    the blocks they stand in. Values follow transformers' own initialisation: normal with the config's
-    initializer_range, zero biases, zero padding row of the embedding, norms at their neutral value.
+    So it is the same for any number of ranks and any split of the rows, and asking for some rows draws no
+    more than the blocks they stand in. Values follow transformers' own initialisation: normal with the
+    config's initializer_range, zero biases, zero padding row of the embedding, norms at their neutral value.
     """
 
     def __init__(self, spec: ModelSpec, seed: int, dtype: torch.dtype = torch.float32):
@@ -72,7 +72,8 @@ class RandomWeights:
 
 
 class FolderWeights:
-    """Reads single tensors, or rows of them, from a folder's safetensors files (one file, or several with an index).
+    """Reads single tensors, or rows of them, from a folder's safetensors files (one file, or several with an
+    index).
 
     Never reads pickle. With tied embeddings either of the two names gives the one matrix.
 
@@ -115,7 +116,7 @@ class FolderWeights:
 
     def _stored_name(self, name: str) -> str | None:
         names = vocabulary_names(self.spec)
-        twins = (name,)
+        twins: tuple[str, ...] = (name,)
         if self.spec.tied and name in (names.embedding, self.spec.architecture.head_name):
             twins = (names.embedding, self.spec.architecture.head_name)
         return next((way(n) for n in twins for way in _SPELLINGS if way(n) in self._file_of), None)
@@ -163,7 +164,8 @@ def _file_of(folder: Path) -> dict[str, Path]:
     if single.exists():
         return dict.fromkeys(_open_file(single).keys(), single)
     raise ModelError(
-        f"{folder} has neither model.safetensors nor model.safetensors.index.json; pickled weights are not read."
+        f"{folder} has neither model.safetensors nor model.safetensors.index.json; "
+        f"pickled weights are not read."
     )
 
 
