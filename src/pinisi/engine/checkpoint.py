@@ -120,8 +120,8 @@ def _write_rank(folder: Path, optimizer: Optimizer, rank: int) -> dict:
             "rows": slot.parameter.shape[0] if slot.shape else 1,
             "shape": list(slot.shape),
         }
-        for kind in KINDS:
-            tensors[_key(kind, slot.name)] = kept[kind].contiguous()
+        for kind, tensor in kept.items():
+            tensors[_key(kind, slot.name)] = tensor.contiguous()
     save_file(tensors, file)
     with file.open("rb") as written:
         os.fsync(written.fileno())
@@ -224,12 +224,13 @@ class Reader:
 def restore(reader: Reader, optimizer: Optimizer) -> None:
     """Puts a checkpoint's weights and moments into the slots of this rank."""
     state = []
+    kinds = KINDS if reader.index["updates"] else KINDS[:1]
     for slot in optimizer.slots:
         if reader.shape(slot.name) != tuple(slot.shape):
             raise CheckpointError(
                 f"{reader.folder}: {slot.name} has shape {list(reader.shape(slot.name))}, this model needs {list(slot.shape)}"
             )
-        state.append({kind: reader.get(slot.name, _rows(slot), kind) for kind in KINDS})
+        state.append({kind: reader.get(slot.name, _rows(slot), kind) for kind in kinds})
     optimizer.restore(state, reader.index["updates"])
 
 

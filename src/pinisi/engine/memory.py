@@ -56,10 +56,10 @@ def parts(engine) -> dict:
         "parameters": sum(s.parameter.nbytes for s in slots),
         "gradients": sum(s.gradient.nbytes for s in slots),
         "optimizer": sum(
-            kept["exp_avg"].nbytes
-            + kept["exp_avg_sq"].nbytes
-            + (kept["weight"].nbytes if kept["weight"].data_ptr() != slot.parameter.data_ptr() else 0)
+            tensor.nbytes
             for kept, slot in zip(engine.optimizer.state(), slots, strict=True)
+            for tensor in kept.values()
+            if tensor.data_ptr() != slot.parameter.data_ptr()  # fp32 weights are their own master
         ),
     }
     vocabulary = engine.worker.vocabulary_peak

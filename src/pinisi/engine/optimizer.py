@@ -103,18 +103,11 @@ class Optimizer:
             slot.gradient.zero_()
 
     def state(self) -> list[dict[str, torch.Tensor]]:
-        """Per slot: master weight and both moments (zeros before the first step)."""
+        """Per slot: `weight`, the master weight, and after the first step both moments, `exp_avg` and `exp_avg_sq`."""
         result = []
         for master in self.masters:
             kept = self.adam.state.get(master, {}) if self.adam is not None else {}
-            zeros = torch.zeros_like(master) if "exp_avg" not in kept else None
-            result.append(
-                {
-                    "weight": master,
-                    "exp_avg": kept.get("exp_avg", zeros),
-                    "exp_avg_sq": kept.get("exp_avg_sq", zeros),
-                }
-            )
+            result.append({"weight": master} | {k: kept[k] for k in ("exp_avg", "exp_avg_sq") if k in kept})
         return result
 
     def restore(self, state: Sequence[dict[str, torch.Tensor]], steps: int) -> None:

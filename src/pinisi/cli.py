@@ -1,0 +1,155 @@
+"""The command line. Each command imports what it needs when it runs, so that `pinisi --help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pinisi import __version__
+from pinisi.errors import PinisiError
+
+BENCHES = {
+    "pipeline": ("pinisi.bench.pipeline", "throughput, memory and balance against torch's own 1F1B"),
+    "emulated": (
+        "pinisi.bench.emulated",
+        "measured against simulated steps at p = 4, 8, 16, passes emulated",
+    ),
+    "reference": ("pinisi.schedule.reference", "predicted against measured iterations of a CSV of profiles"),
+    "vocabulary": ("pinisi.vocabulary.bench", "S and T of one shard against the matrix rate"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code. Errors meant for users are one line on stderr."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if arguments[:1] == ["bench"] and len(arguments) > 1 and arguments[1] in BENCHES:
+            return _bench(arguments[1], arguments[2:])
+        options = _parser().parse_args(arguments)
+        return options.run(options, arguments)
+    except PinisiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pinisi", description="Language models with large vocabularies, in your languages."
+    )
+    parser.add_argument("--version", action="version", version=f"pinisi {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train (or resume) the run that a TOML file describes")
+    train.add_argument("config", metavar="CONFIG", help="a TOML file")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="such as run.steps=200")
+    train.set_defaults(run=_train)
+
+    export = commands.add_parser("export", help="write a run's checkpoint as a Hugging Face folder")
+    export.add_argument("folder", metavar="RUN", help="the run's folder")
+    export.add_argument("--out", required=True, help="the folder to write")
+    export.add_argument("--step", type=int, help="the checkpoint's step; the newest if left out")
+    export.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        help="of the weights; the run's own if left out",
+    )
+    export.add_argument("--tokenizer", help="a folder with a tokenizer; the run's own if left out")
+    export.set_defaults(run=_export)
+
+    report = commands.add_parser("report", help="write a run's report.html")
+    report.add_argument("folder", metavar="RUN", help="the run's folder")
+    report.add_argument("--out", help="the file; RUN/report.html if left out")
+    report.set_defaults(run=_report)
+
+    corpus = commands.add_parser(
+        "corpus", help="fetch the sample corpus: real text in fifteen languages, and a tokenizer"
+    )
+    corpus.add_argument("action", choices=["fetch"])
+    corpus.add_argument("folder", help="where to put it: FOLDER/text and FOLDER/tokenizer")
+    corpus.add_argument("--small", action="store_true", help="less text per language")
+    corpus.set_defaults(run=_corpus)
+
+    tokenize = commands.add_parser("tokenize", help="turn text (one <language>.jsonl each) into token shards")
+    tokenize.add_argument("text", metavar="TEXT", help="the folder of text")
+    tokenize.add_argument("--tokenizer", required=True, help="a folder with a Hugging Face tokenizer")
+    tokenize.add_argument("--out", required=True, help="the folder of shards to write")
+    tokenize.set_defaults(run=_tokenize)
+
+    bench = commands.add_parser("bench", help="measure: " + ", ".join(BENCHES))
+    bench.add_argument(
+        "what",
+        choices=list(BENCHES),
+        metavar="WHAT",
+        help="; ".join(f"{k}: {v[1]}" for k, v in BENCHES.items()),
+    )
+    bench.set_defaults(run=lambda options, _: _bench(options.what, []))
+
+    demo = commands.add_parser(
+        "demo", help="everything once on real text in fifteen languages, in a few minutes"
+    )
+    demo.add_argument("--folder", default="runs/demo", help="where to work")
+    demo.add_argument("--steps", type=int, default=None, help="training steps")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _train(options: argparse.Namespace, arguments: list[str]) -> int:
+    from pinisi.engine.start import start
+
+    return start(options.config, options.overrides, arguments)
+
+
+def _export(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.engine.export import export
+
+    print(
+        export(
+            Path(options.folder),
+            Path(options.out),
+            step=options.step,
+            dtype=options.dtype,
+            tokenizer=options.tokenizer,
+        )
+    )
+    return 0
+
+
+def _report(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.report import write_report
+
+    print(write_report(Path(options.folder), Path(options.out) if options.out else None))
+    return 0
+
+
+def _corpus(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.data.corpus import fetch
+
+    fetch(Path(options.folder), small=options.small)
+    return 0
+
+
+def _tokenize(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.data import tokenize
+
+    tokenize(options.text, options.tokenizer, options.out)
+    return 0
+
+
+def _bench(what: str, rest: list[str]) -> int:
+    from importlib import import_module
+
+    return import_module(BENCHES[what][0]).main(rest)
+
+
+def _demo(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.demo import demo
+
+    return demo(Path(options.folder), steps=options.steps)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""From a checkpoint of a run to a Hugging Face folder, one tensor in memory at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pinisi.engine import checkpoint
+from pinisi.errors import CheckpointError
+from pinisi.models import read_spec, write_folder
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+
+
+def export(
+    run: Path, out: Path, *, step: int | None = None, dtype: str | None = None, tokenizer: str | None = None
+) -> Path:
+    """Writes the checkpoint of `step` (the newest if None) of the run in `run` to `out`; returns `out`.
+
+    The weights are the master weights, rounded to `dtype` (the run's own if None).
+    """
+    folder = run / "checkpoints"
+    if step is None:
+        found = checkpoint.latest(folder)
+    else:
+        found = dict(checkpoint.steps(folder)).get(step)
+    if found is None:
+        there = ", ".join(str(n) for n, _ in checkpoint.steps(folder)) or "none"
+        wanted = "a checkpoint" if step is None else f"step {step}"
+        raise CheckpointError(f"{folder} does not hold {wanted}; whole checkpoints there: {there}")
+    reader = checkpoint.Reader(found)
+    spec = read_spec(reader.index["config"])
+    chosen = DTYPES[dtype or reader.index["dtype"]]
+    return write_folder(
+        spec, checkpoint.weights(reader, chosen), out, tokenizer or reader.index.get("tokenizer")
+    )

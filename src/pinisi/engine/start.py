@@ -1,0 +1,79 @@
+"""`pinisi train`: looks at everything that can be wrong before any rank starts, then starts or joins the ranks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pinisi.config import RunConfig, load
+from pinisi.data import Shards as TokenShards
+from pinisi.engine import checkpoint
+from pinisi.engine.launch import joined, launch, rank_main
+from pinisi.engine.parts import split_layers, split_rows
+from pinisi.engine.trainer import check_rows, model_fingerprint, spec_of, train
+from pinisi.errors import CheckpointError, ConfigError, DataError, PinisiError
+from pinisi.models import FolderWeights, parameter_shapes
+from pinisi.schedule import build, verify
+
+
+def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
+    """The whole of `pinisi train`; `arguments` is the command line that the ranks are started with."""
+    if joined():
+        return rank_main(lambda: train(load(path, list(overrides))))
+    config = load(path, list(overrides))
+    check(config)
+    folder = Path(config.run.folder)
+    code = launch(
+        arguments,
+        config.schedule.ranks,
+        folder,
+        port=config.runtime.port,
+        threads=config.runtime.threads,
+    )
+    if code == 0:
+        try:
+            from pinisi.report import write_report
+
+            print(f"report: {write_report(folder)}")
+        except (PinisiError, OSError) as error:
+            print(f"the run is whole, its report could not be written: {error}", file=sys.stderr)
+    return code
+
+
+def check(config: RunConfig) -> None:
+    """Everything that can be known to be wrong without starting a rank."""
+    spec = spec_of(config)
+    plan = config.schedule
+    split_layers(spec.layers, plan.ranks, plan.layers)
+    schedule = build(plan.name, plan.ranks, plan.microbatches, barriers=plan.barriers)
+    verify(schedule)
+    layers = split_layers(spec.layers, schedule.layout.last_stage + 1, plan.layers)
+    split_rows(spec, plan.rows, layers, config.data.sequence)
+    if config.runtime.emulate:
+        raise ConfigError("runtime.emulate sleeps instead of training: use `pinisi bench emulated`")
+    shards = TokenShards(config.data.shards)
+    check_rows(spec, shards, config.model.tokenizer)
+    if config.data.evaluation:
+        TokenShards(config.data.evaluation)
+    longest = getattr(spec.config, "max_position_embeddings", None)
+    if longest is not None and config.data.sequence > longest:
+        raise DataError(
+            f"data.sequence is {config.data.sequence}, the model takes at most {longest} (max_position_embeddings)"
+        )
+    if spec.folder is not None:
+        weights = FolderWeights(spec, spec.folder)
+        missing = sorted(set(parameter_shapes(spec)) - set(weights.names()))
+        if missing:
+            raise DataError(
+                f"{spec.folder} lacks {len(missing)} tensors of this model, the first is {missing[0]}"
+            )
+    found = checkpoint.latest(Path(config.run.folder) / "checkpoints")
+    if found is not None:
+        reader = checkpoint.Reader(found)
+        reader.check(model=model_fingerprint(spec), data=shards.fingerprint)
+        if reader.step >= config.run.steps:
+            raise CheckpointError(
+                f"{found.parent} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "
+                "or another run.folder to start anew"
+            )
