@@ -11,6 +11,7 @@ from pinisi.models import (
     make_context,
     parameter_names,
     parameter_shapes,
+    read_spec,
     reference_inputs,
 )
 
@@ -22,6 +23,7 @@ from .tiny import (
     perturbed,
     run,
     stages,
+    tiny_config,
     tiny_spec,
     whole_model,
 )
@@ -86,18 +88,14 @@ def test_a_first_stage_without_embedding_takes_scaled_rows(name):
     assert torch.equal(whole(tokens, context), split(rows, context))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "gemma2"])  # its soft-cap needs eager
 def test_eager_and_sdpa_agree(name):
-    if tiny_spec(name).attention == "eager":
-        pytest.skip("sdpa cannot soft-cap attention scores")
-    tokens, documents, positions = packed()
     logits = []
     for attention in ("sdpa", "eager"):
-        spec = tiny_spec(name)
-        spec.config._attn_implementation = attention
-        spec = type(spec)(**{**spec.__dict__, "attention": attention, "rotary_cache": {}})
+        spec = read_spec(tiny_config(name), attention=attention)
         parts = stages(spec, RandomWeights(spec, 3), [], torch.float32)
-        logits.append(run(parts, tokens, documents, positions, torch.float32))
+        logits.append(run(parts, *packed(), torch.float32))
+    assert not torch.equal(*logits)
     assert (logits[0] - logits[1]).norm() <= 1e-5 * logits[0].norm()
 
 

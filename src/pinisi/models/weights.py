@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pinisi.errors import ModelError
-from pinisi.models.spec import ModelSpec, vocabulary_names
+from pinisi.models.spec import ModelSpec
 from pinisi.models.stage import parameter_shapes
 
 BLOCK_ROWS = 1024  # rows drawn at once; changing it changes every random start
-
-# Prefixes under which published checkpoints keep the same tensors: as they are, saved from the model without
-# its head, and the text half of a model that also sees images.
-_SPELLINGS: tuple[Callable[[str], str], ...] = (
-    lambda name: name,
-    lambda name: name.removeprefix("model."),
-    lambda name: f"language_model.{name}",
-    lambda name: name.replace("model.", "model.language_model.", 1),
-)
 
 
 class RandomWeights:
@@ -47,12 +37,13 @@ class RandomWeights:
 
     def get(self, name: str, rows: range | None = None) -> Tensor:
         """The parameter, or its rows [rows.start, rows.stop), in the dtype of these weights, on the CPU."""
-        shape = _shape(self._shapes, self.spec, name)
+        name = _known(self.spec, self._shapes, name)
+        shape = self._shapes[name]
         rows = _checked_rows(name, rows, shape)
         if len(shape) == 1:
             return torch.full((len(rows),), self._constant(name), dtype=self.dtype)
         found = torch.empty(len(rows), *shape[1:], dtype=self.dtype)
-        for block in range(rows.start // BLOCK_ROWS, -(-rows.stop // BLOCK_ROWS)):
+        for block in sorted({row // BLOCK_ROWS for row in (*rows[::BLOCK_ROWS], *rows[-1:])}):
             first = block * BLOCK_ROWS
             drawn = self._block(name, block, (min(BLOCK_ROWS, shape[0] - first), *shape[1:]))
             start, stop = max(rows.start, first), min(rows.stop, first + len(drawn))
@@ -90,17 +81,27 @@ class FolderWeights:
 
     def names(self) -> list[str]:
         """The names of this model's parameters that the folder has."""
-        return [name for name in self._shapes if self._stored_name(name) is not None]
+        return [name for name in self._shapes if self._stored_names(name)]
 
     def get(self, name: str, rows: range | None = None) -> Tensor:
         """The parameter, or its rows [rows.start, rows.stop), in the dtype of these weights, on the CPU."""
-        shape = _shape(self._shapes, self.spec, name)
+        name = _known(self.spec, self._shapes, name)
+        shape = self._shapes[name]
         rows = _checked_rows(name, rows, shape)
-        stored = self._stored_name(name)
-        if stored is None:
+        stored = self._stored_names(name)
+        if not stored:
             raise ModelError(
                 f"{self.folder} has no tensor {name}; this {self.spec.model_type} model needs it."
             )
+        found = self._read(stored[0], rows, shape)
+        if any(not torch.equal(found, self._read(twin, rows, shape)) for twin in stored[1:]):
+            raise ModelError(
+                f"{self.folder} has different values in {' and '.join(stored)}, but its config ties them; "
+                f"set tie_word_embeddings to false."
+            )
+        return found.to(self.dtype)
+
+    def _read(self, stored: str, rows: range, shape: torch.Size) -> Tensor:
         path = self._file_of[stored]
         try:
             piece = self._file(path).get_slice(stored)
@@ -112,14 +113,15 @@ class FolderWeights:
             raise ModelError(
                 f"tensor {stored} in {path} has shape {found_shape}; the config says {list(shape)}."
             )
-        return tensor.to(self.dtype)
+        return tensor
 
-    def _stored_name(self, name: str) -> str | None:
-        names = vocabulary_names(self.spec)
-        twins: tuple[str, ...] = (name,)
-        if self.spec.tied and name in (names.embedding, self.spec.architecture.head_name):
-            twins = (names.embedding, self.spec.architecture.head_name)
-        return next((way(n) for n in twins for way in _SPELLINGS if way(n) in self._file_of), None)
+    def _stored_names(self, name: str) -> list[str]:
+        """Under which names the folder has this parameter; two where it has a tied matrix twice."""
+        parts = self.spec.architecture
+        tied = self.spec.tied and name == parts.embedding_name
+        twins = (name, parts.head_name) if tied else (name,)
+        found = (next((n for n in _spellings(twin) if n in self._file_of), None) for twin in twins)
+        return [n for n in found if n is not None]
 
     def _file(self, path: Path) -> Any:
         if str(path) not in self._open:
@@ -127,14 +129,26 @@ class FolderWeights:
         return self._open[str(path)]
 
 
-def _shape(shapes: dict[str, torch.Size], spec: ModelSpec, name: str) -> torch.Size:
+def _spellings(name: str) -> tuple[str, ...]:
+    """The names under which published checkpoints keep the same tensor: as it is, saved from the model
+    without its head, and from the text half of a model that also sees images (two ways)."""
+    return (
+        name,
+        name.removeprefix("model."),
+        f"language_model.{name}",
+        name.replace("model.", "model.language_model.", 1),
+    )
+
+
+def _known(spec: ModelSpec, shapes: dict[str, torch.Size], name: str) -> str:
+    """The name itself, or, of a tied head, the embedding's."""
     if spec.tied and name == spec.architecture.head_name:
         name = spec.architecture.embedding_name
     if name not in shapes:
         raise ModelError(
             f"{name} is not a parameter of this {spec.model_type} model with {spec.layers} layers."
         )
-    return shapes[name]
+    return name
 
 
 def _checked_rows(name: str, rows: range | None, shape: torch.Size) -> range:
