@@ -168,6 +168,29 @@ def test_a_failure_while_taking_the_place_puts_the_old_folder_back(tmp_path, mon
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
+def test_what_a_killed_writer_left_is_mended_by_the_next(tmp_path):
+    spec = tiny_spec("llama")
+    old = tensors_of(spec)
+    write_folder(spec, old.items(), tmp_path / "model")
+    (tmp_path / "model").rename(tmp_path / ".model.old")  # killed between its two renames
+    (tmp_path / ".model.new").mkdir()
+    (tmp_path / ".model.new" / "part-0").write_text("half a file")
+    with pytest.raises(ModelError, match="are missing"):
+        write_folder(spec, [], tmp_path / "model")
+    assert torch.equal(FolderWeights(spec, tmp_path / "model").get("lm_head.weight"), old["lm_head.weight"])
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_everybody_who_may_read_the_config_may_read_the_weights(tmp_path):
+    spec = tiny_spec("llama")
+    write_folder(spec, tensors_of(spec).items(), tmp_path / "model", max_shard_bytes=50_000)
+    (tmp_path / "plain").mkdir()
+    assert {p.stat().st_mode for p in (tmp_path / "model").iterdir()} == {
+        (tmp_path / "model" / "config.json").stat().st_mode
+    }
+    assert (tmp_path / "model").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_one_shard_is_held_at_a_time(tmp_path):
     """Tensors are asked for as they are written, so a caller may gather them one by one."""
     spec = tiny_spec("llama")

@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -45,7 +44,8 @@ def write_folder(
     """Writes safetensors, config.json, generation_config.json and the tokenizer's files.
 
     Everything goes to a temporary sibling first, which then takes the folder's name; if anything fails
-    before that, the old folder is as it was. One shard's tensors are held in memory at a time.
+    before that, the old folder is as it was; a writer killed between two renames is mended by the next call. One
+    process writes a folder at a time. One shard's tensors are held in memory at a time.
 
     Args:
         tensors: (Hugging Face name, tensor), each of the model's parameters once, in any order, of one dtype.
@@ -56,9 +56,10 @@ def write_folder(
         ModelError: a parameter is missing, unknown, doubled or of the wrong shape, or the disk is full.
     """
     folder = Path(os.path.abspath(folder))
+    new, old = (folder.parent / f".{folder.name}.{which}" for which in ("new", "old"))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent))
+        _recover(folder, new, old)
+        new.mkdir(parents=True)
     except OSError as error:
         raise ModelError(f"{folder} cannot be written: {error}.") from None
     try:
@@ -66,9 +67,8 @@ def write_folder(
         _write_configs(spec, dtype, new)
         if tokenizer_folder is not None:
             _copy_tokenizer(Path(tokenizer_folder), new)
-        new.chmod(0o755)  # mkdtemp's own mode hides the folder from everybody else
         _flush(new)
-        _take_place(new, folder)
+        _take_place(new, folder, old)
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"{folder} could not be written: {error}; what was there before is untouched. "
@@ -159,8 +159,20 @@ def _copy_tokenizer(source: Path, new: Path) -> None:
         shutil.copyfile(path, new / path.name)
 
 
+def _recover(folder: Path, new: Path, old: Path) -> None:
+    """Clears what a killed writer has left; between its two renames the old folder has no name."""
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    for left in (old, new):
+        if left.exists():
+            shutil.rmtree(left)
+
+
 def _flush(new: Path) -> None:
+    """All of it to the disk before the old folder goes; safetensors' files get the others' mode."""
     for path in [*new.iterdir(), new]:
+        if path.is_file():
+            shutil.copymode(new / "config.json", path)
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -168,18 +180,15 @@ def _flush(new: Path) -> None:
             os.close(handle)
 
 
-def _take_place(new: Path, folder: Path) -> None:
+def _take_place(new: Path, folder: Path, old: Path) -> None:
     """A folder cannot be renamed over another that holds files, so the old one steps aside first."""
     if not folder.exists():
         new.rename(folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-    folder.rename(old / folder.name)
+    folder.rename(old)
     try:
         new.rename(folder)
     except OSError:
-        (old / folder.name).rename(folder)
+        old.rename(folder)
         raise
-    finally:
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
