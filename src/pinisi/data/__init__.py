@@ -1,12 +1,14 @@
 """Text files to packed microbatches: sources, tokenizer, token shards, sampler."""
 
 from pinisi.data.batches import IGNORE, Microbatch, eval_batches
+from pinisi.data.corpus import fetch, fetch_corpus
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
 from pinisi.data.languages import LANGUAGES
 from pinisi.data.sampler import Sampler, mixture
 from pinisi.data.shards import Shards, Span, decode_span
 from pinisi.data.tokenize import tokenize
 from pinisi.data.tokenizer import check_vocabulary, end_of_document_id, load_tokenizer, vocabulary_size
+from pinisi.data.tokenizer_source import fetch_tokenizer
 
 __all__ = [
     "IGNORE",
@@ -21,6 +23,9 @@ __all__ = [
     "decode_span",
     "end_of_document_id",
     "eval_batches",
+    "fetch",
+    "fetch_corpus",
+    "fetch_tokenizer",
     "load_tokenizer",
     "mixture",
     "read_documents",

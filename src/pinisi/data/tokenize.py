@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pinisi.data.documents import Document, corpus_files, read_documents
+from pinisi.data.folders import new_folder
 from pinisi.data.shards import BOUND_DTYPE, FORMAT, INDEX, TOKEN_DTYPE, read_index
 from pinisi.data.tokenizer import end_of_document_id, load_tokenizer, vocabulary_size
 from pinisi.errors import DataError
@@ -54,9 +53,7 @@ def tokenize(
         return read_index(out)
     if out.exists() and any(out.iterdir()) and not (out / INDEX).is_file():
         raise DataError(f"{out} exists and holds no token shards; choose another folder or empty it")
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with new_folder(out) as partial:
         writer = _Writer(tokenizer, partial, end, rows, _Progress(files, report))
         index = {
             "format": FORMAT,
@@ -66,13 +63,6 @@ def tokenize(
             "languages": {language: writer.language(language, path) for language, path in files.items()},
         }
         (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
-        _put(partial, out)
-    except OSError as error:
-        raise DataError(
-            f"cannot write token shards to {out}: {error.strerror or error}; what was there is unchanged"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return index
 
 
@@ -95,15 +85,6 @@ def _same(out: Path, made_from: str) -> bool:
         return read_index(out)["fingerprint"] == made_from
     except DataError:  # a torn index or an older format: make the shards anew
         return False
-
-
-def _put(partial: Path, out: Path) -> None:
-    """Renames the finished folder into place; the older one goes away only afterwards."""
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 class _Progress:

@@ -6,6 +6,8 @@ from typing import Any
 
 from pinisi.errors import DataError
 
+END_OF_TEXT = "<|endoftext|>"
+
 
 def load_tokenizer(folder: str | Path) -> Any:
     """The fast tokenizer of a folder (transformers' AutoTokenizer, from local files only).
@@ -61,9 +63,14 @@ def check_vocabulary(tokenizer: Any, rows: int) -> None:
 
 
 def end_of_document_id(tokenizer: Any) -> int:
-    """The tokenizer's end-of-text token. Raises DataError if it names none."""
-    if tokenizer.eos_token_id is None:
+    """The token that ends a document: <|endoftext|> where the tokenizer has it, else its eos_token.
+
+    A chat model's eos_token may be the end of a turn instead (Qwen3: <|im_end|>). Raises DataError if
+    there is neither.
+    """
+    id = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
+    if id is None:
         raise DataError(
             "the tokenizer names no end-of-text token (eos_token); pass the id to end each document with"
         )
-    return int(tokenizer.eos_token_id)
+    return int(id)

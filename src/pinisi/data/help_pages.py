@@ -1,0 +1,17 @@
+"""LibreOffice's help: pages of connected prose, whose paragraphs have the same id in every language."""
+
+import re
+from collections.abc import Iterator
+
+from pinisi.data.packages import Package
+
+PARAGRAPH = re.compile(r'<(p|h\d)\s[^>]*?id="((?:par|hd)_[^"]+)"[^>]*>(.*?)</\1>', re.DOTALL)
+
+
+def pages(package: Package, code: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """(path within the help, {paragraph id: HTML}) of each page."""
+    prefix = f"usr/share/libreoffice/help/{code}/text/"
+    for path, content in package.members(re.escape(prefix) + r".*\.html"):
+        found = {key: body for _, key, body in PARAGRAPH.findall(content.decode("utf-8", "replace"))}
+        if found:
+            yield path.removeprefix(prefix), found
