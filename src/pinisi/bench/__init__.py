@@ -1,0 +1,1 @@
+"""What `pinisi bench` measures. Every command prints a table and takes --json FILE."""
