@@ -1,14 +1,18 @@
 """S, T, combine and u over drawn cases, against plain PyTorch's cross-entropy and autograd in fp64."""
 
+import gc
 import math
 import random
 
 import pytest
 import torch
 
-from pinisi.vocabulary import Shards, token_weights
+from pinisi.errors import ConfigError
+from pinisi.vocabulary import HeadShard, Shards, token_weights
+from pinisi.vocabulary.statistics import combine_statistics
+from pinisi.vocabulary.tiles import tile_bounds
 
-from .simulation import Case, relative, run_plain, run_sharded
+from .simulation import Case, head_shards, relative, run_plain, run_sharded
 
 LIMIT = {torch.float32: 1e-5, torch.float64: 1e-11}
 PRIMES = (7, 131, 509, 2053, 4099)
@@ -59,3 +63,151 @@ def test_gradients_are_those_of_the_undivided_head(seed, barriers, dtype):
     case, shards = draw(seed)
     case = case.to(dtype)
     compare(case, run_sharded(case, shards, barriers), LIMIT[dtype])
+
+
+def test_several_tiles_of_one_shard_are_tried():
+    assert len(tile_bounds(4099, torch.device("cpu"))) == 3
+    for rows in (0, 1, 63, 2048, 2049, 4099, 75_968):
+        covered = [
+            row for start, stop in tile_bounds(rows, torch.device("cpu")) for row in range(start, stop)
+        ]
+        assert covered == list(range(rows))
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_t_of_several_microbatches_runs_late_and_in_any_order(barriers):
+    """All S first, T last and backwards, into one gradient buffer that already holds something."""
+    torch.manual_seed(0)
+    shards, weight = Shards.weighted(131, [3, 0, 5]), torch.randn(131, 17, dtype=torch.float64)
+    cases = [
+        Case(
+            torch.randn(tokens, 17, dtype=torch.float64),
+            weight,
+            torch.randint(131, (tokens,)),
+            torch.rand(tokens, dtype=torch.float64),
+        )
+        for tokens in (5, 11, 11, 2)
+    ]
+    gradient = torch.ones_like(weight)  # tied: the embedding's gradient may be there before
+    heads, gradient, _ = head_shards(cases[0], shards, barriers, gradient)
+    passes = [[head.s(case.x, case.targets) for head in heads] for case in cases]
+    for of_all_ranks in passes:
+        gathered = torch.stack([one.statistics for one in of_all_ranks])
+        for head, one in zip(heads, of_all_ranks, strict=True):
+            head.combine(one, gathered)
+    dx = [0.0] * len(cases)
+    for i in reversed(range(len(cases))):
+        for head, one in zip(heads, passes[i], strict=True):
+            part = head.u(one) * cases[i].weights.unsqueeze(1) if barriers == 1 else 0.0
+            from_t = head.t(one, cases[i].weights)
+            dx[i] += part if barriers == 1 else from_t
+    wanted = [run_plain(case) for case in cases]
+    for got, want in zip(dx, wanted, strict=True):
+        assert relative(got, want.dx) <= 1e-11
+    assert relative(gradient - 1, sum(want.dw for want in wanted)) <= 1e-11
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_all_tokens_ignored_and_no_tokens_add_nothing(barriers):
+    for targets in (torch.full((3,), -100), torch.empty(0, dtype=torch.long)):
+        case = Case(torch.randn(len(targets), 5), torch.randn(11, 5), targets, torch.ones(len(targets)))
+        got = run_sharded(case, Shards.weighted(11, [1, 0, 2]), barriers)
+        assert not got.lp.any() and not got.dx.any() and not got.dw.any() and got.loss == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("barriers", [1, 2])
+@pytest.mark.parametrize("offsets", [(0, 1), (0, 1, 2), (0, 1, 2, 3), (0, 0, 3, 4, 4), (0, 5, 6)], ids=str)
+def test_shards_of_one_row_or_nothing_but_the_target(offsets, barriers, dtype):
+    torch.manual_seed(offsets[-1])
+    vocabulary = offsets[-1]
+    case = Case(
+        torch.randn(9, 6, dtype=torch.float64),
+        torch.randn(vocabulary, 6, dtype=torch.float64),
+        torch.arange(9) % vocabulary,
+        torch.full((9,), 0.1, dtype=torch.float64),
+    ).to(dtype)
+    got = run_sharded(case, Shards(offsets), barriers)
+    want = run_plain(case.to(torch.float64))
+    limit = {torch.bfloat16: 3e-2, torch.float16: 4e-3}.get(dtype) or LIMIT[dtype]
+    for field in ("lp", "dx", "dw"):
+        error = (getattr(got, field).double() - getattr(want, field)).norm()
+        assert error <= limit * getattr(want, field).norm() + 1e-30  # V = 1: everything is 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("barriers", [1, 2])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_huge_logits_stay_finite_and_right(sign, barriers, dtype):
+    """Logits of ±1e4, the target on top and at the bottom."""
+    x = torch.tensor([[100.0], [100.0], [-100.0]], dtype=dtype)
+    weight = torch.tensor([100.0, -100.0, 0.5, 99.5, -3.0], dtype=dtype).unsqueeze(1) * sign
+    case = Case(x, weight, torch.tensor([0, 1, 3]), torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64))
+    got = run_sharded(case, Shards((0, 1, 1, 3, 5)), barriers)
+    want = run_plain(case.to(torch.float64))
+    for field in ("lp", "dx", "dw"):
+        assert getattr(got, field).isfinite().all()
+        # Logits of 1e4 have steps of 64 in bf16: lp is off by half a step, as in any 16-bit head.
+        step = 32.0 if field == "lp" and dtype == torch.bfloat16 else 4.0 if field == "lp" else 0.0
+        tolerance = step if dtype.itemsize == 2 else 0.0
+        assert torch.allclose(
+            getattr(got, field).double(), getattr(want, field), rtol=1e-6, atol=tolerance + 1e-6
+        )
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_rows_switched_off_by_a_bias_of_minus_infinity(barriers):
+    """A whole shard at -inf sends a statistic of the least number and no sum."""
+    bias = torch.tensor([-torch.inf] * 4 + [0.5, 1.5, -0.5], dtype=torch.float64)
+    case = Case(
+        torch.randn(5, 3, dtype=torch.float64),
+        torch.randn(7, 3, dtype=torch.float64),
+        torch.tensor([4, 5, 6, 4, 5]),
+        torch.full((5,), 0.2, dtype=torch.float64),
+        bias=bias,
+    )
+    compare(case, run_sharded(case, Shards((0, 2, 4, 7)), barriers), 1e-11)
+
+
+def test_statistics_of_minus_infinity_combine():
+    gathered = torch.tensor([[[-torch.inf], [0.0], [-torch.inf]], [[2.0], [1.0], [3.0]]])
+    lp, lse, rest = combine_statistics(gathered, torch.tensor([True]))
+    assert math.isclose(lse.item(), math.log(math.exp(2) + math.exp(3)), rel_tol=1e-6)
+    assert math.isclose(lp.item(), 3 - lse.item(), rel_tol=1e-5)
+    assert math.isclose(rest.item(), 1 - math.exp(lp.item()), rel_tol=1e-5)
+
+
+def test_a_nan_is_not_hidden():
+    case = Case(torch.full((2, 3), torch.nan), torch.randn(5, 3), torch.tensor([1, 4]), torch.ones(2))
+    assert run_sharded(case, Shards.even(5, 2), 1).loss.isnan()
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_evaluation_keeps_nothing_and_sees_the_same_lp(barriers):
+    case, shards = draw(3)
+    heads, _, _ = head_shards(case, shards, barriers)
+    passes = [head.s(case.x, case.targets, keep=False) for head in heads]
+    gathered = torch.stack([one.statistics for one in passes])
+    lp = heads[0].combine(passes[0], gathered).lp
+    assert torch.equal(lp, run_sharded(case, shards, barriers).lp)
+    assert all(one.buffer is None and not one.tiles and one.product is None for one in passes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_one_buffer_of_logits_in_the_models_dtype_outlives_s(dtype):
+    case = Case(torch.randn(29, 16), torch.randn(5003, 16), torch.arange(29), torch.ones(29)).to(dtype)
+    (head,), _, _ = head_shards(case, Shards.even(5003, 1), 1)
+    one = head.s(case.x, case.targets)
+    alive = {t.untyped_storage().data_ptr(): t for t in gc.get_objects() if type(t) is torch.Tensor}
+    large = [
+        t
+        for t in alive.values()
+        if t.untyped_storage().nbytes() >= 29 * 4000 and t.shape != case.weight.shape
+    ]
+    assert {t.untyped_storage().nbytes() for t in large} == {29 * 5003 * dtype.itemsize}
+    assert len(large) == 1 and one.tiles[0].exps.untyped_storage().data_ptr() in alive
+
+
+def test_barriers_other_than_one_or_two_are_refused():
+    with pytest.raises(ConfigError, match="1 or 2 barriers, got 3"):
+        HeadShard(torch.randn(3, 2), torch.zeros(3, 2), 0, barriers=3)

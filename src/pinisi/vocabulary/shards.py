@@ -102,6 +102,7 @@ class Shards:
         found = int(ids[tuple(place)])
         where = place[0] if len(place) == 1 else tuple(place)
         raise DataError(
-            f"Token id {found} at position {where} is outside the vocabulary of {self.vocabulary} rows (needed "
-            f"0 to {self.vocabulary - 1}); tokenize with this model's own tokenizer, or expand the vocabulary."
+            f"Token id {found} at position {where} is outside the vocabulary of {self.vocabulary} rows "
+            f"(needed 0 to {self.vocabulary - 1}); tokenize with this model's own tokenizer, or expand the "
+            "vocabulary first."
         )
