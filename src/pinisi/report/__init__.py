@@ -1,0 +1,9 @@
+"""One self-contained HTML page from the files of a run's folder. Imports `schedule` only.
+
+Reading order: files (what a run left), charts (SVG), sections (what the page says), page (the whole).
+"""
+
+from pinisi.report.files import RunFiles, read_run
+from pinisi.report.page import write_report
+
+__all__ = ["RunFiles", "read_run", "write_report"]

@@ -1,0 +1,170 @@
+"""What a run left in its folder, read with patience: a torn line or a missing file is named, never fatal.
+
+    config.toml      the configuration, as pinisi.config.dump writes it
+    metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second", "learning_rate",
+                     "gradient_norm", "losses": {language: loss}} and, between them,
+                     {"step", "evaluation": {language: {"loss", "tokens", "bytes"}}}
+    timeline.json    {"step", "schedule", "predicted", "measured"}; the last two as Timeline.to_dict writes them
+    memory.json      {"ranks": [{"rank", "parts": {name: bytes}, "peak": bytes}]}
+    comparison.json  [{"name", "tokens_per_second", "peak": [bytes per rank], "ratio"}], or that under "rows"
+
+Losses are nats per token (natural logarithm); bytes in an evaluation are UTF-8 bytes of its text.
+"""
+
+import json
+import math
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pinisi.errors import DataError, PinisiError
+from pinisi.schedule import Timeline
+
+TRAINING_KEYS = ("loss", "tokens", "seconds", "tokens_per_second")
+
+
+@dataclass
+class RunFiles:
+    """The contents of a run's folder; a part that is missing is None or empty, and `notes` says why."""
+
+    folder: Path
+    config: dict[str, Any] | None = None
+    config_text: str = ""
+    training: list[dict[str, Any]] = field(default_factory=list)  # by step, each step once
+    evaluations: list[dict[str, Any]] = field(default_factory=list)  # by step, each step once
+    timeline_step: int | None = None
+    predicted: Timeline | None = None
+    measured: Timeline | None = None
+    memory: list[dict[str, Any]] = field(default_factory=list)
+    comparison: list[dict[str, Any]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)  # file name -> what is wrong with it
+
+    def languages(self) -> list[str]:
+        """Every language of the training and evaluation lines, in order of name."""
+        seen = {name for line in self.training for name in line.get("losses", {})}
+        return sorted(seen | {name for line in self.evaluations for name in line["evaluation"]})
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read a run's folder. Raises DataError if there is no such folder."""
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: no such folder; give the folder of a run (run.folder in its configuration)."
+        )
+    run = RunFiles(folder)
+    read_config(run)
+    read_metrics(run)
+    read_timeline(run)
+    read_memory(run)
+    read_comparison(run)
+    return run
+
+
+def read_text(run: RunFiles, name: str) -> str | None:
+    """A file's text; None, and a note, where it can't be had."""
+    try:
+        return (run.folder / name).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        run.notes[name] = f"{name} is missing from the run's folder."
+    except OSError as error:
+        run.notes[name] = f"{name} cannot be read ({error.strerror})."
+    return None
+
+
+def read_json(run: RunFiles, name: str) -> Any:
+    """A file's JSON value; None, and a note, where it can't be had."""
+    text = read_text(run, name)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        run.notes[name] = f"{name} is not valid JSON ({error})."
+        return None
+
+
+def read_config(run: RunFiles) -> None:
+    run.config_text = read_text(run, "config.toml") or ""
+    try:
+        run.config = tomllib.loads(run.config_text) if run.config_text else None
+    except tomllib.TOMLDecodeError as error:
+        run.notes["config.toml"] = f"config.toml is not valid TOML ({error})."
+
+
+def read_metrics(run: RunFiles) -> None:
+    """Training and evaluation lines; of a step written twice (a run that was resumed) the later one counts."""
+    text = read_text(run, "metrics.jsonl")
+    training: dict[int, dict] = {}
+    evaluations: dict[int, dict] = {}
+    bad = []
+    for number, line in enumerate((text or "").splitlines(), 1):
+        if not line.strip():
+            continue
+        record = parse_metrics_line(line)
+        if record is None:
+            bad.append(number)
+        elif "evaluation" in record:
+            evaluations[record["step"]] = record
+        else:
+            training[record["step"]] = record
+    run.training = [training[step] for step in sorted(training)]
+    run.evaluations = [evaluations[step] for step in sorted(evaluations)]
+    if bad:
+        lines = f"line {bad[0]} is" if len(bad) == 1 else f"lines {', '.join(map(str, bad))} are"
+        run.notes["metrics.jsonl"] = f"metrics.jsonl: {lines} torn or not a metric, and left out."
+
+
+def parse_metrics_line(line: str) -> dict[str, Any] | None:
+    """A line's record if it has what the report needs, else None."""
+    try:
+        record = json.loads(line)
+        evaluated = record.get("evaluation")
+        if evaluated is not None:
+            good = all(is_number(entry["loss"]) for entry in evaluated.values())
+        else:
+            good = all(is_number(record[key]) for key in TRAINING_KEYS)
+        return record if good and isinstance(record["step"], int) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_timeline(run: RunFiles) -> None:
+    data = read_json(run, "timeline.json")
+    if data is None:
+        return
+    try:
+        run.timeline_step = data.get("step")
+        run.predicted = Timeline.from_dict(data["predicted"]) if data.get("predicted") else None
+        run.measured = Timeline.from_dict(data["measured"]) if data.get("measured") else None
+    except (PinisiError, KeyError, TypeError, AttributeError, ValueError) as error:
+        run.notes["timeline.json"] = f"timeline.json holds no timeline ({error})."
+
+
+def read_memory(run: RunFiles) -> None:
+    data = read_json(run, "memory.json")
+    if data is None:
+        return
+    try:
+        run.memory = [
+            {"rank": int(item["rank"]), "parts": dict(item["parts"]), "peak": item.get("peak")}
+            for item in sorted(data["ranks"], key=lambda item: item["rank"])
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        run.notes["memory.json"] = f"memory.json is not of the form that a run writes ({error!r})."
+
+
+def read_comparison(run: RunFiles) -> None:
+    """Optional: only a demo or a bench writes it."""
+    data = read_json(run, "comparison.json")
+    rows = data.get("rows") if isinstance(data, dict) else data
+    if rows is None:
+        return
+    try:
+        run.comparison = [{**row, "name": str(row["name"])} for row in rows]
+    except (KeyError, TypeError) as error:
+        run.notes["comparison.json"] = f"comparison.json is not of the form that a run writes ({error!r})."

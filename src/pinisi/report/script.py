@@ -1,0 +1,81 @@
+"""The page's script: readings under the pointer, and zoom of the timelines. Without it the page is complete but still."""
+
+# No less-than sign and no ampersand: so the page stays well-formed XML, which its test reads it as.
+SCRIPT = """
+const tip = document.getElementById('tip');
+function show(event, text) {
+  tip.textContent = text;
+  tip.hidden = false;
+  const room = innerWidth - tip.offsetWidth - 12;
+  tip.style.left = Math.max(4, Math.min(event.clientX + 16, room)) + 'px';
+  tip.style.top = Math.max(4, event.clientY - tip.offsetHeight - 12) + 'px';
+}
+function hide() { tip.hidden = true; }
+
+for (const svg of document.querySelectorAll('[data-chart]')) {
+  const data = JSON.parse(svg.dataset.chart), cursor = svg.querySelector('.cursor');
+  const nearest = (points, x) => points.reduce((a, b) => Math.abs(a[2] - x) > Math.abs(b[2] - x) ? b : a);
+  svg.addEventListener('pointermove', event => {
+    const box = svg.getBoundingClientRect();
+    const x = (event.clientX - box.left) * svg.viewBox.baseVal.width / box.width;
+    const at = nearest(data.series.flatMap(line => line.points), x);
+    const lines = data.series.map(line => {
+      const point = nearest(line.points, x);
+      const step = point[0] === at[0] ? '' : ' (step ' + point[0] + ')';
+      return line.name + '  ' + point[1].toLocaleString('en', {maximumSignificantDigits: 5}) + step;
+    });
+    cursor.setAttribute('x1', at[2]);
+    cursor.setAttribute('x2', at[2]);
+    cursor.style.visibility = 'visible';
+    show(event, ['step ' + at[0], ...lines, data.unit].join('\\n'));
+  });
+  svg.addEventListener('pointerleave', () => { cursor.style.visibility = 'hidden'; hide(); });
+}
+
+for (const title of document.querySelectorAll('svg title')) {
+  const mark = title.parentNode, text = title.textContent;
+  title.remove();
+  mark.setAttribute('aria-label', text);
+  mark.addEventListener('pointermove', event => show(event, text));
+  mark.addEventListener('pointerleave', hide);
+}
+
+const lanes = [...document.querySelectorAll('.lanes')];
+let zoom = 1;
+function labels() {
+  for (const lane of lanes) {
+    const width = lane.firstElementChild.getBoundingClientRect().width;
+    for (const text of lane.querySelectorAll('.pass text')) {
+      const room = parseFloat(text.parentNode.getAttribute('width')) / 100 * width;
+      text.style.display = room > text.textContent.length * 7 + 3 ? '' : 'none';
+    }
+  }
+}
+function zoomTo(next, fraction) {
+  const lane = lanes[0], seen = lane.clientWidth;
+  const held = (lane.scrollLeft + fraction * seen) / lane.scrollWidth;
+  zoom = Math.min(64, Math.max(1, next));
+  for (const each of lanes) each.firstElementChild.style.width = 100 * zoom + '%';
+  for (const each of lanes) each.scrollLeft = held * each.scrollWidth - fraction * seen;
+  labels();
+}
+for (const lane of lanes) {
+  lane.addEventListener('scroll', () => { for (const each of lanes) each.scrollLeft = lane.scrollLeft; });
+  lane.addEventListener('wheel', event => {
+    if (!event.ctrlKey) return;
+    event.preventDefault();
+    const box = lane.getBoundingClientRect();
+    zoomTo(zoom * Math.exp(-event.deltaY / 300), (event.clientX - box.left) / box.width);
+  }, {passive: false});
+  lane.addEventListener('pointerdown', event => {
+    const from = event.clientX + lane.scrollLeft;
+    const move = next => { lane.scrollLeft = from - next.clientX; };
+    addEventListener('pointermove', move);
+    addEventListener('pointerup', () => removeEventListener('pointermove', move), {once: true});
+  });
+}
+for (const button of document.querySelectorAll('[data-zoom]')) {
+  button.addEventListener('click', () => zoomTo(Number(button.dataset.zoom) * zoom || 1, 0.5));
+}
+if (lanes.length) { labels(); addEventListener('resize', labels); }
+"""

@@ -1,0 +1,147 @@
+"""A run's folder made up with realistic files, for the report's tests."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+from pinisi.schedule import Costs, Timeline, build, simulate
+from pinisi.schedule.timeline import Span
+
+LANGUAGES = ["ban", "ceb", "fil", "id", "jv", "km", "lo", "min", "ms", "my", "su", "ta", "th", "vi", "zh"]
+CONFIG = """\
+[run]
+folder = "runs/demo"
+steps = {steps}
+seed = 0
+name = "Demo <fifteen> & more"
+
+[model]
+dtype = "float32"
+
+[model.config]
+model_type = "qwen2"
+vocab_size = 151936
+hidden_size = 128
+num_hidden_layers = 8
+
+[data]
+shards = "work/shards"
+sequence = 256
+
+[data.mixture]
+id = 1.0
+vi = 0.5
+
+[schedule]
+name = "1f1b"
+ranks = {ranks}
+microbatches = {microbatches}
+barriers = {barriers}
+
+[optimizer]
+learning_rate = 0.001
+betas = [0.9, 0.95]
+"""
+
+
+def training_line(step: int, rng: random.Random) -> dict:
+    loss = 3.2 + 8.6 * math.exp(-step / 60) + rng.gauss(0, 0.05)
+    losses = {name: loss + 0.4 * math.sin(at) + rng.gauss(0, 0.08) for at, name in enumerate(LANGUAGES)}
+    seconds = abs(rng.gauss(0.9, 0.03))
+    return {
+        "step": step,
+        "loss": loss,
+        "tokens": 2048,
+        "seconds": seconds,
+        "tokens_per_second": 2048 / seconds,
+        "learning_rate": 1e-3,
+        "gradient_norm": abs(rng.gauss(1, 0.2)),
+        "losses": losses,
+    }
+
+
+def evaluation_line(step: int) -> dict:
+    loss = 3.4 + 8.4 * math.exp(-step / 60)
+    entries = {
+        name: {"loss": loss + 0.4 * math.sin(at), "tokens": 4001 + 13 * at, "bytes": 17003 + 997 * at}
+        for at, name in enumerate(LANGUAGES)
+    }
+    return {"step": step, "evaluation": entries}
+
+
+def jittered(timeline: Timeline, rng: random.Random) -> Timeline:
+    """As a machine would run it: everything a little later and longer."""
+    spans = tuple(
+        tuple(
+            Span(s.pass_, s.start * 1.03, s.start * 1.03 + (s.end - s.start) * rng.uniform(0.97, 1.03))
+            for s in rank
+        )
+        for rank in timeline.spans
+    )
+    return Timeline(timeline.schedule, spans)
+
+
+def make_run(
+    folder: Path, *, ranks: int = 2, microbatches: int = 7, barriers: int = 1, steps: int = 150
+) -> Path:
+    rng = random.Random(ranks)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = dict(steps=steps, ranks=ranks, microbatches=microbatches, barriers=barriers)
+    (folder / "config.toml").write_text(CONFIG.format(**plan))
+    lines = [evaluation_line(0)]
+    for step in range(1, steps + 1):
+        lines.append(training_line(step, rng))
+        if step % 50 == 0:
+            lines.append(evaluation_line(step))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    schedule = build("1f1b", ranks, microbatches, barriers=barriers)
+    costs = Costs(
+        0.02,
+        0.02,
+        0.02,
+        0.012,
+        0.008,
+        0.001,
+        0.001,
+        p2p=0.0005,
+        c0=0.001,
+        c1=0.001,
+        u=0.001,
+        embedding=0.0005,
+    )
+    predicted = simulate(schedule, costs)
+    timeline = {
+        "step": steps - 1,
+        "schedule": schedule.to_text(),
+        "predicted": predicted.to_dict(),
+        "measured": jittered(predicted, rng).to_dict(),
+    }
+    (folder / "timeline.json").write_text(json.dumps(timeline))
+    (folder / "memory.json").write_text(
+        json.dumps({"ranks": [memory_of(rank, ranks) for rank in range(ranks)]})
+    )
+    peaks = [int(1.1e9 / ranks)] * ranks
+    rows = [
+        {
+            "name": "torch 1F1B",
+            "tokens_per_second": 1570.5,
+            "peak": [int(4e8), *peaks[1:-1], int(9.1e8)],
+            "ratio": 1.0,
+        },
+        {"name": "0 barriers", "tokens_per_second": 1581.25, "peak": peaks, "ratio": 1.007},
+        {"name": "1 barrier", "tokens_per_second": 2301.75, "peak": peaks, "ratio": 1.466},
+    ]
+    (folder / "comparison.json").write_text(json.dumps({"rows": rows}))
+    return folder
+
+
+def memory_of(rank: int, ranks: int) -> dict:
+    parts = {
+        "parameters": 161_000_000 // ranks + 1_000_003 * rank,
+        "gradients": 161_000_000 // ranks,
+        "optimizer": 322_000_000 // ranks,
+        "vocabulary buffers": 148_000_000 // ranks,
+        "activations and messages": 40_000_000 * (ranks - rank) // ranks + 30_000_000,
+    }
+    return {"rank": rank, "parts": parts, "peak": sum(parts.values()) + 2_000_000}
