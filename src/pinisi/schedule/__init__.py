@@ -1,10 +1,11 @@
 """Schedules as data: what each rank runs and in which order. Pure Python; imports no torch.
 
-Reading order: table, needs, blocks, build, clock, lower, machine, verify, simulate.
+Reading order: table, needs, costs, blocks, periodic, build, replay, lower, machine, verify, simulate, timeline.
 """
 
 from pinisi.schedule.build import build
 from pinisi.schedule.costs import Costs
+from pinisi.schedule.forward import forward_only
 from pinisi.schedule.lower import lower
 from pinisi.schedule.needs import Channel, Need, needs
 from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
@@ -29,6 +30,7 @@ __all__ = [
     "Span",
     "Timeline",
     "build",
+    "forward_only",
     "lower",
     "needs",
     "simulate",

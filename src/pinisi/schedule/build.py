@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pinisi.errors import ScheduleError
-from pinisi.schedule.arrange import Policy, arrange
 from pinisi.schedule.blocks import BuildingBlock
 from pinisi.schedule.costs import NOMINAL, Costs
+from pinisi.schedule.periodic import blocks
+from pinisi.schedule.simulate import simulate
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 
 Builder = Callable[[Layout, int, Costs], Schedule]
@@ -56,11 +58,6 @@ def build(
     return function(layout, microbatches, costs or NOMINAL)
 
 
-def peak(layout: Layout, microbatches: int, rank: int) -> int:
-    """1F1B's most microbatches alive on a rank: p - rank and one more for each barrier (2411.05288, 5.2)."""
-    return min(microbatches, layout.ranks - rank + layout.barriers)
-
-
 @builder("gpipe")
 def _gpipe(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
     """Every F, then the head microbatch by microbatch (one T behind), then every BW."""
@@ -97,32 +94,44 @@ def _gpipe_rank(rank: int, ranks: int, m: int) -> list[Pass]:
 
 @builder("1f1b")
 def _one_f_one_b(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
-    if not layout.barriers:
-        return _block(layout, NOMINAL).unroll("1f1b", microbatches)
-    caps = [peak(layout, microbatches, rank) for rank in range(layout.ranks)]
-    policies = (Policy(), Policy(lazy=True)) if layout.barriers == 1 else (Policy(),)
-    found = [arrange(layout, microbatches, caps, costs, policy) for policy in policies]
-    return min(found, key=lambda pair: pair[0])[1]
+    """With vocabulary passes: of the blocks that `periodic` finds, one that `simulate` says is fast.
 
-
-def _block(layout: Layout, costs: Costs) -> BuildingBlock:
-    """1F1B's block: the paper's general method. S at one time on all ranks; BW one interval later per barrier.
-
-    Rank r's BW starts (p - r) (F + BW) + barriers * interval after its F, so that p - r + barriers microbatches
-    are alive there.
+    The block for nominal costs comes first: its order has proved good for heads from 3 % to 50 % of an
+    interval. Those for the given costs are tried where it leaves bubbles.
     """
-    p, late = layout.ranks, layout.barriers
-    f = max(costs.at("forward", r) for r in range(p))
-    bw = max(costs.at("backward", r) + costs.at("weight", r) for r in range(p))
-    s, t = (max(costs.at(name, r) for r in range(p)) if late else 0.0 for name in ("head_s", "head_t"))
-    interval = f + bw + s + t
-    offsets: dict[tuple[Kind, int], float] = {}
+    if not layout.barriers:
+        return _plain_block(layout).unroll("1f1b", microbatches)
+    caps = [layout.ranks - rank + layout.barriers for rank in range(layout.ranks)]
+    given = costs.positive(layout)
+    # The steady state shows in a shorter step; below that the whole step is what counts.
+    sample = min(microbatches, 2 * layout.ranks + 8)
+    enough = 1.01 * _ideal(layout, sample, costs) + costs.busiest(layout) / 2
+    best, shortest = None, float("inf")
+    for chosen_for in (NOMINAL, given):
+        for block in blocks(layout, chosen_for, caps):
+            trial = replace(block.unroll("1f1b", sample), costs=chosen_for)
+            makespan = simulate(trial, given).makespan
+            if makespan < shortest:
+                best, shortest = (block, chosen_for), makespan
+            if shortest <= enough:
+                break
+    assert best is not None
+    return replace(best[0].unroll("1f1b", microbatches), costs=best[1])
+
+
+def _ideal(layout: Layout, microbatches: int, costs: Costs) -> float:
+    """No bubble but the fill: the busiest rank's passes, the other ranks' F and BW once, the head's messages."""
+    ranks = range(1, layout.ranks)
+    fill = sum(costs.at(name, r) for name in ("forward", "backward", "weight", "p2p", "p2p") for r in ranks)
+    second = ("u",) if layout.barriers == 1 else ("c2",)
+    head = sum(costs.slowest(name) for name in ("embedding", "c0", "c1", *second))
+    return microbatches * costs.busiest(layout) + fill + head
+
+
+def _plain_block(layout: Layout) -> BuildingBlock:
+    """1F1B without vocabulary passes: rank r holds p - r microbatches, whatever the costs."""
+    p, offsets = layout.ranks, {}
     for rank in range(p):
-        offsets[Kind.F, rank] = rank * f
-        offsets[Kind.BW, rank] = p * f + (p - 1 - rank) * bw + late * interval
-        if late:
-            offsets[Kind.S, rank] = p * f
-            offsets[Kind.T, rank] = p * f + s + interval
-            offsets[Kind.E, rank] = -interval
-            offsets[Kind.G, rank] = p * f + p * bw + late * interval + (bw if rank else 0)
-    return BuildingBlock(layout, interval, offsets)
+        offsets[Kind.F, rank] = float(rank)
+        offsets[Kind.BW, rank] = float(p + 2 * (p - 1 - rank))  # BW = 2 F
+    return BuildingBlock(layout, 3.0, offsets)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from pinisi.errors import ScheduleError
-from pinisi.schedule.table import Kind, Layout, Pass
+from pinisi.schedule.table import Kind, Layout
 
 Cost = float | Sequence[float] | Sequence[Sequence[float]]
 
@@ -110,11 +111,27 @@ class Costs:
             for rank, stages in enumerate(layout.stages)
         )
 
-    def of(self, p: Pass, layout: Layout) -> float:
-        """Seconds of one pass."""
-        return self.table(layout)[p.kind, p.part]
+    def positive(self, layout: Layout) -> Costs:
+        """The same with no pass shorter than a thousandth of an interval, so that times alone give an order."""
+        least = self.busiest(layout) / 1000
+        if not least:
+            return NOMINAL
+
+        def raised(value: Any) -> Any:
+            return tuple(raised(item) for item in value) if isinstance(value, tuple) else max(value, least)
+
+        return replace(self, **{name: raised(getattr(self, name)) for name in PASS_COSTS})
 
 
+PASS_COSTS = (
+    "forward",
+    "backward",
+    "weight",
+    "head_s",
+    "head_t",
+    "embedding_forward",
+    "embedding_gradient",
+)
 _SHARD_COSTS = {
     Kind.S: "head_s",
     Kind.T: "head_t",

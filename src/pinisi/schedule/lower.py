@@ -19,14 +19,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-from pinisi.schedule.clock import Clock
 from pinisi.schedule.costs import NOMINAL, Costs
 from pinisi.schedule.needs import Channel, Need, needs
 from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
-from pinisi.schedule.replay import replay
+from pinisi.schedule.replay import Replay, replay
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 
 _LONG = frozenset((Kind.F, Kind.B, Kind.W, Kind.BW))
+_BACKWARD = frozenset((MessageChannel.U, MessageChannel.C2))
 _P2P = {
     Channel.ACTIVATION: MessageChannel.ACTIVATION,
     Channel.GRADIENT: MessageChannel.GRADIENT,
@@ -45,12 +45,13 @@ class _Slot:
     waits: list[Message] = field(default_factory=list)
 
 
-def lower(schedule: Schedule, costs: Costs = NOMINAL) -> Program:
+def lower(schedule: Schedule, costs: Costs | None = None) -> Program:
     """Lower a table; raises ScheduleError for an order in which passes wait for one another.
 
-    costs: by which the order of collectives and U's place are chosen; any costs give a program that runs.
+    costs: by which the order of collectives and U's place are chosen (else the schedule's own, else nominal
+    ones); any costs give a program that runs.
     """
-    clock = replay(schedule, costs)
+    clock = replay(schedule, (costs or schedule.costs or NOMINAL).positive(schedule.layout))
     slots = [[_Slot() for _ in range(len(passes) + 1)] for passes in schedule.order]
     step = {p: at for _, at, p in schedule.passes()}
     for rank, at, p in schedule.passes():
@@ -95,7 +96,7 @@ def _post(
 
 
 def _collectives(
-    schedule: Schedule, slots: list[list[_Slot]], step: dict[Pass, int], clock: Clock
+    schedule: Schedule, slots: list[list[_Slot]], step: dict[Pass, int], clock: Replay
 ) -> tuple[Message, ...]:
     """Add the launches and waits of C0, C1, U and C2; returns their global order."""
     layout = schedule.layout
@@ -106,6 +107,8 @@ def _collectives(
     ready: dict[Message, float] = {}
     for i in range(schedule.microbatches):
         for message in _of_microbatch(layout, i):
+            if message.channel in _BACKWARD and Pass(Kind.T, 0, i) not in step:
+                continue  # evaluation has neither T nor B
             slot = [_earliest(schedule, step, clock, starts, message, rank) for rank in range(layout.ranks)]
             earliest[message] = slot
             ready[message] = max(
@@ -134,7 +137,7 @@ def _of_microbatch(layout: Layout, i: int) -> list[Message]:
 def _earliest(
     schedule: Schedule,
     step: dict[Pass, int],
-    clock: Clock,
+    clock: Replay,
     starts: list[list[float]],
     message: Message,
     rank: int,

@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pinisi.errors import ScheduleError
+
+if TYPE_CHECKING:
+    from pinisi.schedule.costs import Costs
 
 
 class Kind(StrEnum):
@@ -99,12 +102,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class Schedule:
-    """order[rank] is what the rank runs, in order."""
+    """order[rank] is what the rank runs, in order.
+
+    costs: what the order was chosen for, if anything; `lower` then chooses its places by them too. They are no
+    part of the table: neither its text nor its equality knows them.
+    """
 
     name: str
     layout: Layout
     microbatches: int
     order: tuple[tuple[Pass, ...], ...]
+    costs: Costs | None = field(default=None, compare=False, repr=False)
 
     def passes(self) -> Iterator[tuple[int, int, Pass]]:
         """(rank, step, pass) of every pass."""
