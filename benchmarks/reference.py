@@ -1,0 +1,8 @@
+"""Predicted against measured iteration times: python benchmarks/reference.py FILE.csv [--json FILE]."""
+
+import sys
+
+from pinisi.schedule.reference import main
+
+if __name__ == "__main__":
+    sys.exit(main())
