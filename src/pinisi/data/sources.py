@@ -39,6 +39,7 @@ WORDPRESS = {
 }
 DJANGO = {"id": "id", "vi": "vi", "km": "km", "zh": "zh_Hans", "th": "th", "ms": "ms", "my": "my"}
 KOLIBRI = {"id": "id", "vi": "vi", "km": "km", "zh": "zh_Hans", "th": "th", "my": "my", "en": "en"}
+BRAND = re.compile(r"\{\s*-(?:brand-(?:short|shorter|full|product)-name)\s*\}")
 
 
 def help_source(fetcher: Fetcher, languages: tuple[str, ...]) -> Iterator[Page]:
@@ -106,7 +107,9 @@ def _language_pack(package: Package, code: str) -> Iterator[tuple[str, dict[str,
     """The message files of a Mozilla language pack; the language's own code is taken out of their paths."""
     for _, pack in package.members(r".*/langpack-[^/]*\.xpi"):
         for path, content in zip_members(pack, re.compile(r".*\.(ftl|properties)")):
-            yield path.replace(f"/{code}/", "/*/"), read_messages(path, content)
+            pieces = read_messages(path, content)
+            named = {key: BRAND.sub("Firefox", text) for key, text in pieces.items()}
+            yield path.replace(f"/{code}/", "/*/"), named
 
 
 def wordpress_source(fetcher: Fetcher, languages: tuple[str, ...]) -> Iterator[Page]:
@@ -171,7 +174,7 @@ def quran_source(fetcher: Fetcher, languages: tuple[str, ...]) -> Iterator[Page]
             yield Page("id", f"{path}#{number[1] if number else ''}", dict(texts), package, licence)
 
 
-# In this order; those of PLENTY are left out where Debian's packages are to be had.
+# In this order; WITHOUT_DEBIAN only where Debian's packages are not to be had.
 SOURCES: tuple[Source, ...] = (
     help_source,
     mediawiki_source,
