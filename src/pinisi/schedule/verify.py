@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 from pinisi.errors import ScheduleError
 from pinisi.schedule.lower import lower
 from pinisi.schedule.machine import Machine
-from pinisi.schedule.needs import gives, needs
-from pinisi.schedule.program import Message, Op, Program
+from pinisi.schedule.needs import Channel, gives, needs
+from pinisi.schedule.program import Message, MessageChannel, Op, Program
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 
 
@@ -70,10 +71,26 @@ def verify_passes(schedule: Schedule) -> None:
 
 
 def verify_program(program: Program) -> None:
-    """One order of collectives, each channel first in, first out, and no wait that never ends."""
+    """One order of collectives, each channel first in, first out, no data used before it is there, and no wait
+    that never ends."""
     schedule = program.schedule
-    sent: dict[object, list[Message]] = defaultdict(list)
-    received: dict[object, list[Message]] = defaultdict(list)
+    _verify_launches(program)
+    _verify_channels(program)
+    for rank in range(schedule.layout.ranks):
+        _verify_data(program, rank)
+    machine = Machine(program, lambda p: 0.0, lambda message: 0.0)
+    if not machine.execute():
+        lines = [
+            f"rank {rank}, step {len(machine.spans[rank])}: {_next_run(program, rank, at)} waits for {code[at].what}"
+            f"\n  {schedule.excerpt(rank, len(machine.spans[rank]))}"
+            for rank, (code, at) in enumerate(zip(program.instructions, machine.at, strict=True))
+            if at < len(code)
+        ]
+        raise ScheduleError(f"schedule '{schedule.name}' hangs:\n" + "\n".join(lines))
+
+
+def _verify_launches(program: Program) -> None:
+    """One order of collectives on all ranks, across all communicators."""
     for rank, code in enumerate(program.instructions):
         launched = [what for op, what in code if op is Op.LAUNCH]
         for want, got in zip(program.collectives, launched, strict=False):
@@ -83,6 +100,13 @@ def verify_program(program: Program) -> None:
             raise ScheduleError(
                 f"rank {rank} launches {len(launched)} collectives, the global order has {len(program.collectives)}"
             )
+
+
+def _verify_channels(program: Program) -> None:
+    """The two ends of each channel post its messages in the same order."""
+    sent: dict[object, list[Message]] = defaultdict(list)
+    received: dict[object, list[Message]] = defaultdict(list)
+    for code in program.instructions:
         for op, what in code:
             if op is Op.SEND or op is Op.RECEIVE:
                 ends = sent if op is Op.SEND else received
@@ -95,15 +119,66 @@ def verify_program(program: Program) -> None:
                 _fail_at(
                     program, rank, what, f"the receiver's message {at} there is {back}, the sender's {out}"
                 )
-    machine = Machine(program, lambda p: 0.0, lambda message: 0.0)
-    if not machine.execute():
-        lines = [
-            f"rank {rank}, step {len(machine.spans[rank])}: {_next_run(program, rank, at)} waits for {code[at].what}"
-            f"\n  {schedule.excerpt(rank, len(machine.spans[rank]))}"
-            for rank, (code, at) in enumerate(zip(program.instructions, machine.at, strict=True))
-            if at < len(code)
-        ]
-        raise ScheduleError(f"schedule '{schedule.name}' hangs:\n" + "\n".join(lines))
+
+
+def _verify_data(program: Program, rank: int) -> None:
+    """Every RUN, SEND and LAUNCH of a rank comes after the RUNs and WAITs that give what it uses."""
+    layout = program.schedule.layout
+    there: set[Pass | Message] = set()
+    for op, what in program.instructions[rank]:
+        if op is Op.RUN:
+            used = list(_inputs(what, layout, rank))
+        elif op is Op.SEND or op is Op.LAUNCH:
+            used = list(_carried(what, layout, rank))
+        else:
+            used = []
+        for item in used:
+            if item not in there:
+                _fail_at(program, rank, (op, what), f"uses {item}, which isn't there yet")
+        if op is Op.RUN:
+            there.update(gives(what))
+        elif op is Op.WAIT:
+            there.add(what)
+
+
+def _inputs(p: Pass, layout: Layout, rank: int) -> Iterator[Pass | Message]:
+    """What a pass reads: passes of its own rank and messages."""
+    i, last = p.microbatch, layout.last_rank
+    for sources, via in needs(p, layout):
+        if via is Channel.C0:
+            yield Message(MessageChannel.C0, i, last, -1)
+        elif via is Channel.C1 and p.kind is Kind.T:
+            yield Message(MessageChannel.C1, i, -1, -1)
+        elif via is Channel.C1 or via is Channel.C2:
+            yield Message(MessageChannel.U if via is Channel.C1 else MessageChannel.C2, i, -1, last)
+        else:
+            stage = p.part if via in (Channel.ACTIVATION, Channel.GRADIENT) else 0
+            for source in sources:
+                sender = layout.rank_of(source)
+                yield source if sender == rank else Message(MessageChannel(via), i, sender, rank, stage)
+
+
+def _carried(message: Message, layout: Layout, rank: int) -> Iterator[Pass | Message]:
+    """What a message reads on the rank that posts it."""
+    channel, i = message.channel, message.microbatch
+    match channel:
+        case MessageChannel.ACTIVATION:
+            yield Pass(Kind.F, message.stage - 1, i)
+        case MessageChannel.GRADIENT:
+            yield Pass(Kind.B, message.stage + 1, i)
+        case MessageChannel.EMBEDDING:
+            yield Pass(Kind.E, rank, i)
+        case MessageChannel.EMBEDDING_GRADIENT:
+            yield Pass(Kind.B, 0, i)
+        case MessageChannel.C0:
+            if rank == layout.last_rank:
+                yield Pass(Kind.F, layout.last_stage, i)
+        case MessageChannel.C1:
+            yield Pass(Kind.S, rank, i)
+        case MessageChannel.U:
+            yield Message(MessageChannel.C1, i, -1, -1)
+        case MessageChannel.C2:
+            yield Pass(Kind.T, rank, i)
 
 
 def _next_run(program: Program, rank: int, at: int) -> object:
