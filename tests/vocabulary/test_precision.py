@@ -1,4 +1,4 @@
-"""16 bit: errors against fp64 no larger than plain PyTorch's on the same inputs, however sure the model is."""
+"""16 bit: errors against fp64 no larger than plain PyTorch's however sure the model is."""
 
 import functools
 import math
@@ -46,7 +46,7 @@ def test_bf16_errors_are_no_larger_than_plain_pytorchs(barriers, p_y, hidden):
 
 
 def naive_dx(case, shards):
-    """Softmax's part and target's part summed apart, each in bf16, as Algorithm 2 of arXiv 2411.05288 has it."""
+    """Softmax's part and target's part summed apart, each in bf16 (arXiv 2411.05288, Algorithm 2)."""
     soft, own = torch.zeros_like(case.x), torch.zeros_like(case.x)
     logits = [case.x @ case.weight[shards.rows(r).start : shards.rows(r).stop].T for r in range(shards.ranks)]
     lse = torch.cat(logits, 1).float().logsumexp(1)

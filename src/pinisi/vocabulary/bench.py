@@ -1,10 +1,11 @@
-"""`pinisi bench vocabulary`: S and T of one shard against the matrix rate, measured in turns in the same run."""
+"""`pinisi bench vocabulary`: S and T of one shard against the matrix rate, measured in turns."""
 
 import argparse
 import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def measure(
         watch.time("dx", lambda: torch.mm(logits, weight, out=dx))
         watch.time("dw", lambda: torch.mm(logits.t(), x, out=dw))
         head_pass = watch.time("s", head_s)
-        watch.time("t", lambda one=head_pass: head.t(one, g))
+        watch.time("t", partial(head.t, head_pass, g))
     products = {name: watch.median(name) for name in ("logits", "dx", "dw")}
     s, t = watch.median("s"), watch.median("t")
     bare_s = products["logits"] + (products["dx"] if barriers == 1 else 0.0)
