@@ -63,10 +63,8 @@ def line_chart(
             }
         )
     data = json.dumps({"unit": unit, "top": top, "bottom": height - bottom, "series": rounded(series)})
-    return (
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" '
-        f'data-chart="{escape(data)}">{"".join(out)}<line class="cursor" y1="{top}" y2="{height - bottom}"/></svg>'
-    )
+    out.append(f'<line class="cursor" y1="{top}" y2="{height - bottom}"/>')
+    return svg(width, height, label, "".join(out), f' data-chart="{escape(data)}"')
 
 
 def rounded(series: list[dict]) -> list[dict]:
@@ -91,15 +89,11 @@ def axes(first, last, low, high, at, width, height, left, right, small) -> str:
     for value in ticks(low, high, 3 if small else 5):
         y = at(first, value)[1]
         out.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        out.append(
-            f'<text class="tick" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{tick_label(value)}</text>'
-        )
+        out.append(text("tick", left - 6, y + 3.5, tick_label(value), "end"))
     steps = [value for value in ticks(first, last, 3 if small else 8) if value == int(value)]
     for value in steps:
         x = at(value, low)[0]
-        out.append(
-            f'<text class="tick" x="{x:.1f}" y="{height - (4 if small else 12)}" text-anchor="middle">{tick_label(value)}</text>'
-        )
+        out.append(text("tick", x, height - (4 if small else 12), tick_label(value)))
     return "".join(out)
 
 
@@ -138,13 +132,13 @@ def dumbbells(rows: Sequence[tuple[str, float, float]], *, width: int, before: s
             ("c1", f"−{(1 - a / b) * 100:.0f} %") if a <= b else ("c2", f"+{(a / b - 1) * 100:.0f} %")
         )
         out.append(
-            f"<g><title>{escape(name)}: {b:.3f} {escape(before)}, {a:.3f} {escape(after)} (bits per byte)</title>"
+            f"<g><title>{escape(f'{name}: {b:.3f} {before}, {a:.3f} {after} (bits per byte)')}</title>"
             f'<rect class="hit" x="0" y="{y - step / 2}" width="{width}" height="{step}"/>'
-            f'<text class="name" x="{left - 14}" y="{y + 4}" text-anchor="end">{escape(name)}</text>'
+            f"{text('name', left - 14, y + 4, name, 'end')}"
             f'<line class="stem" x1="{at(a):.1f}" x2="{at(b):.1f}" y1="{y}" y2="{y}"/>'
             f'<circle class="ring" cx="{at(b):.1f}" cy="{y}" r="4.5"/>'
             f'<circle class="dot" cx="{at(a):.1f}" cy="{y}" r="5.5" fill="var(--{colour})"/>'
-            f'<text class="value" x="{width - 4}" y="{y + 4}" text-anchor="end">{change}</text></g>'
+            f"{text('value', width - 4, y + 4, change, 'end')}</g>"
         )
     return svg(width, height, f"bits per byte by language, {before} and {after}", "".join(out))
 
@@ -161,9 +155,7 @@ def stacked_bars(ranks: Sequence[dict], parts: Sequence[str], *, width: int) -> 
     for value in ticks(0, high / unit, 6):
         x = left + value * unit * scale
         out.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height}"/>')
-        out.append(
-            f'<text class="tick" x="{x:.1f}" y="{top - 12}" text-anchor="middle">{memory(value * unit).replace(".00", "")}</text>'
-        )
+        out.append(text("tick", x, top - 12, memory(value * unit).replace(".00", "")))
     for index, item in enumerate(ranks):
         y = top + step * index + 5
         out.append(
@@ -173,19 +165,23 @@ def stacked_bars(ranks: Sequence[dict], parts: Sequence[str], *, width: int) -> 
         for number, part in enumerate(parts, 1):
             size = item["parts"].get(part, 0) * scale
             if size > 0:
+                box = f'x="{x:.1f}" y="{y}" width="{max(size - 1.5, 0.5):.1f}" height="{step - 10}" rx="2"'
                 out.append(
-                    f'<rect x="{x:.1f}" y="{y}" width="{max(size - 1.5, 0.5):.1f}" height="{step - 10}" rx="2" fill="var(--c{number})">'
+                    f'<rect {box} fill="var(--c{number})">'
                     f"<title>rank {item['rank']}: {escape(part)} {memory(item['parts'][part])}</title></rect>"
                 )
             x += size
         if item["peak"]:
             px = left + item["peak"] * scale
             out.append(f'<line class="peak" x1="{px:.1f}" x2="{px:.1f}" y1="{y - 3}" y2="{y + step - 7}"/>')
-            out.append(
-                f'<text class="value" x="{width - 2}" y="{y + 16}" text-anchor="end">{memory(item["peak"])}</text>'
-            )
+            out.append(text("value", width - 2, y + 16, memory(item["peak"]), "end"))
     return svg(width, height, "memory by rank and part", "".join(out))
 
 
-def svg(width: int, height: int, label: str, inside: str) -> str:
-    return f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{inside}</svg>'
+def svg(width: int, height: int, label: str, inside: str, more: str = "") -> str:
+    head = f'class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}"{more}'
+    return f"<svg {head}>{inside}</svg>"
+
+
+def text(kind: str, x: float, y: float, words: str, anchor: str = "middle") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'

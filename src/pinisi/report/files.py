@@ -1,10 +1,10 @@
 """What a run left in its folder, read with patience: a torn line or a missing file is named, never fatal.
 
     config.toml      the configuration, as pinisi.config.dump writes it
-    metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second", "learning_rate",
-                     "gradient_norm", "losses": {language: loss}} and, between them,
+    metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second",
+                     "learning_rate", "gradient_norm", "losses": {language: loss}} and, between them,
                      {"step", "evaluation": {language: {"loss", "tokens", "bytes"}}}
-    timeline.json    {"step", "schedule", "predicted", "measured"}; the last two as Timeline.to_dict writes them
+    timeline.json    {"step", "schedule", "predicted", "measured"} (the last two: Timeline.to_dict)
     memory.json      {"ranks": [{"rank", "parts": {name: bytes}, "peak": bytes}]}
     comparison.json  [{"name", "tokens_per_second", "peak": [bytes per rank], "ratio"}], or that under "rows"
 
@@ -93,7 +93,7 @@ def read_config(run: RunFiles) -> None:
 
 
 def read_metrics(run: RunFiles) -> None:
-    """Training and evaluation lines; of a step written twice (a run that was resumed) the later one counts."""
+    """Training and evaluation lines; of a step written twice (the run was resumed) the later one counts."""
     text = read_text(run, "metrics.jsonl")
     training: dict[int, dict] = {}
     evaluations: dict[int, dict] = {}

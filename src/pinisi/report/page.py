@@ -49,7 +49,8 @@ def page(run: RunFiles) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
         f"<title>{escape(name)} · Pinisi</title><style>{STYLE}</style></head><body>"
         f"<header><p>Pinisi run report</p><h1>{escape(name)}</h1><p>{escape(describe(run))}</p></header>"
-        f'<main>{warnings}{body}</main><div id="tip" hidden="hidden"></div><script>{SCRIPT}</script></body></html>\n'
+        f'<main>{warnings}{body}</main><div id="tip" hidden="hidden"></div>'
+        f"<script>{SCRIPT}</script></body></html>\n"
     )
 
 

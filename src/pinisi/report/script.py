@@ -1,4 +1,4 @@
-"""The page's script: readings under the pointer, and zoom of the timelines. Without it the page is complete but still."""
+"""The page's script: readings under the pointer, and zoom of the timelines. The page is whole without."""
 
 # No less-than sign and no ampersand: so the page stays well-formed XML, which its test reads it as.
 SCRIPT = """

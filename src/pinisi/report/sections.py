@@ -34,14 +34,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: i
         return "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{cells(head, "th")}</tr></thead><tbody>{body}</tbody></table></div>'
+    top = f"<thead><tr>{cells(head, 'th')}</tr></thead>"
+    return f'<div class="scroll"><table>{top}<tbody>{body}</tbody></table></div>'
 
 
 def legend(items: Iterable[tuple[str, str]]) -> str:
-    """(colour variable, text) pairs."""
-    inside = "".join(
-        f'<li><i style="background:var(--{colour})"></i>{escape(text)}</li>' for colour, text in items
-    )
+    """(colour, text) pairs; a colour is a CSS variable's name or #rrggbb."""
+    css = ((colour if colour.startswith("#") else f"var(--{colour})", text) for colour, text in items)
+    inside = "".join(f'<li><i style="background:{colour}"></i>{escape(text)}</li>' for colour, text in css)
     return f'<ul class="legend">{inside}</ul>'
 
 
@@ -51,7 +51,7 @@ def headline(run: RunFiles) -> str:
     if not cards:
         return section("headline", "In short", missing("No step of this run has been recorded yet."))
     inside = "".join(
-        f'<div class="card"><span>{escape(label)}</span><b>{escape(value)}</b><small>{escape(note)}</small></div>'
+        f'<div class="card"><span>{label}</span><b>{escape(value)}</b><small>{escape(note)}</small></div>'
         for label, value, note in cards
     )
     return section("headline", "In short", f'<div class="cards">{inside}</div>')
@@ -98,7 +98,8 @@ def machine_cards(run: RunFiles) -> Iterable[tuple[str, str, str]]:
     timeline = run.measured or run.predicted
     if timeline:
         layout = timeline.schedule.layout
-        note = f"{timeline.schedule.name}, {timeline.schedule.microbatches} microbatches, {barriers(layout.barriers)}"
+        plan = timeline.schedule
+        note = f"{plan.name}, {plan.microbatches} microbatches, {barriers(layout.barriers)}"
         yield "ranks", str(layout.ranks), note
     elif plan:
         yield (
@@ -189,7 +190,8 @@ def languages(run: RunFiles) -> str:
         )
         final = f"{points[name][-1][1]:.3f}" if points[name] else f"{curve[-1][1]:.3f}"
         panels.append(
-            f'<figure data-language="{escape(name)}"><figcaption><b>{escape(name)}</b><span>{final}</span></figcaption>{chart}</figure>'
+            f'<figure data-language="{escape(name)}"><figcaption><b>{escape(name)}</b>'
+            f"<span>{final}</span></figcaption>{chart}</figure>"
         )
     names = [("c1", "training"), ("c2", "held out"), ("soft", "training, all languages")]
     lead = "Nats per token by step, all panels on one scale; the number is the last held-out loss."
@@ -242,7 +244,10 @@ def held_out(run: RunFiles) -> str:
         f"bits per byte, {before}",
         f"bits per byte, {after}",
     ]
-    key = f'<ul class="legend"><li><i class="ring"></i>{before}</li><li><i style="background:var(--c1)"></i>{after}</li></ul>'
+    key = (
+        f'<ul class="legend"><li><i class="ring"></i>{before}</li>'
+        f'<li><i style="background:var(--c1)"></i>{after}</li></ul>'
+    )
     lead = "Bits per byte compare languages fairly whatever the tokenizer makes of them; less is better."
     if len(run.evaluations) == 1:
         lead += " Only one evaluation was made, so before and after are the same."
@@ -317,30 +322,29 @@ def comparison(run: RunFiles) -> str:
     if not run.comparison:
         return section("comparison", title, absent(run, "comparison.json", "comparison.json has no rows."))
     fastest = max((row.get("tokens_per_second") or 0 for row in run.comparison), default=0) or 1
-    rows = []
-    for row in run.comparison:
-        rate = row.get("tokens_per_second")
-        bar = f'<i class="bar" style="width:{100 * (rate or 0) / fastest:.1f}%"></i>'
-        peaks = row.get("peak", row.get("peak_bytes"))
-        peaks = peaks if isinstance(peaks, list) else [] if peaks is None else [peaks]
-        ratio = row.get("ratio")
-        rows.append(
-            [
-                escape(row["name"]),
-                bar,
-                numbers.count(rate) if rate else "not measured",
-                f"{ratio:.3f}" if is_number(ratio) else "",
-                " · ".join(numbers.memory(value) for value in peaks),
-                numbers.memory(max(peaks)) if peaks else "",
-            ]
-        )
     head = ["", "", "tokens per second", "ratio", "peak memory by rank", "fullest rank"]
-    return section(
-        "comparison",
-        title,
-        table(head, rows, text_columns=2),
-        lead="The same model and batch, run in other ways.",
-    )
+    rows = [comparison_row(row, fastest) for row in run.comparison]
+    lead = "The same model and batch, run in other ways."
+    return section("comparison", title, table(head, rows, text_columns=2), lead=lead)
+
+
+def comparison_row(row: dict[str, Any], fastest: float) -> list[str]:
+    """A row's cells; of many ranks the peaks' range, with all of them for the pointer."""
+    rate, ratio, peaks = row.get("tokens_per_second"), row.get("ratio"), row.get("peak")
+    peaks = peaks if isinstance(peaks, list) else [] if peaks is None else [peaks]
+    sizes = [numbers.memory(value) for value in peaks]
+    by_rank = " · ".join(sizes)
+    if len(peaks) > 4:
+        span = f"{numbers.memory(min(peaks))} to {numbers.memory(max(peaks))}"
+        by_rank = f'<span title="{by_rank}">{span}</span>'
+    return [
+        escape(row["name"]),
+        f'<i class="bar" style="width:{100 * (rate or 0) / fastest:.1f}%"></i>',
+        numbers.count(rate) if rate else "not measured",
+        f"{ratio:.3f}" if is_number(ratio) else "",
+        by_rank,
+        numbers.memory(max(peaks)) if peaks else "",
+    ]
 
 
 def configuration(run: RunFiles) -> str:

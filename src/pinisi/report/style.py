@@ -3,30 +3,35 @@
 # The eight colours c1 ... c8 keep apart for red-green and blue-yellow colour blindness (after Okabe and Ito,
 # "Color Universal Design", 2008, shifted in lightness for each background); order matters more than hue.
 STYLE = """
-:root{color-scheme:light dark;--page:#f7f6f3;--card:#fff;--ink:#1c1d20;--quiet:#63666d;--rule:#e3e1db;--soft:#b9bcc2;
+:root{color-scheme:light dark;
+--page:#f7f6f3;--card:#fff;--ink:#1c1d20;--quiet:#63666d;--rule:#e3e1db;--soft:#b9bcc2;
 --c1:#1f6cb0;--c2:#d9660f;--c3:#128a68;--c4:#a8468f;--c5:#c79a10;--c6:#4aa5c9;--c7:#6b5bb0;--c8:#7c8088}
-@media (prefers-color-scheme:dark){:root{--page:#131519;--card:#1b1e24;--ink:#e8e8e6;--quiet:#9ea3ac;--rule:#2d3139;
---soft:#585d67;--c1:#5fa8e6;--c2:#f0924a;--c3:#3fc19a;--c4:#d683c0;--c5:#e3bf4c;--c6:#7fcbe6;--c7:#a99bec;--c8:#a0a5ae}}
+@media (prefers-color-scheme:dark){:root{
+--page:#131519;--card:#1b1e24;--ink:#e8e8e6;--quiet:#9ea3ac;--rule:#2d3139;--soft:#585d67;
+--c1:#5fa8e6;--c2:#f0924a;--c3:#3fc19a;--c4:#d683c0;--c5:#e3bf4c;--c6:#7fcbe6;--c7:#a99bec;--c8:#a0a5ae}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,
-"Noto Sans","Liberation Sans",Arial,sans-serif;font-variant-numeric:tabular-nums}
+body{margin:0;background:var(--page);color:var(--ink);
+font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",Arial,sans-serif;
+font-variant-numeric:tabular-nums}
 header,main{max-width:1320px;margin:0 auto;padding:0 32px}
 header{padding-top:44px;padding-bottom:8px}
 header p{margin:0;color:var(--quiet)}
 h1{margin:2px 0 4px;font-size:34px;line-height:1.15;letter-spacing:-.02em;font-weight:650}
-section{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:22px 26px 24px;margin:18px 0}
+section{background:var(--card);border:1px solid var(--rule);border-radius:12px;
+padding:22px 26px 24px;margin:18px 0}
 #headline{background:none;border:0;padding:0}
 #headline h2{display:none}
 h2{font-size:19px;margin:0 0 2px;letter-spacing:-.01em;font-weight:620}
 h3{font-size:14px;margin:0 0 6px;font-weight:620}
 .lead{margin:0 0 12px;color:var(--quiet);max-width:80ch}
 .missing{margin:6px 0 0;color:var(--quiet);font-style:italic}
-.warning{margin:14px 0 0;padding:10px 16px;border-left:3px solid var(--c2);background:var(--card);border-radius:4px}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(180px,1fr));gap:14px}
-.card{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:14px 18px 16px;display:flex;
-flex-direction:column}
+.warning{margin:14px 0 0;padding:10px 16px;
+border-left:3px solid var(--c2);background:var(--card);border-radius:4px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(152px,1fr));gap:12px}
+.card{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:14px 16px 16px;
+display:flex;flex-direction:column}
 .card span{color:var(--quiet);font-size:13px}
-.card b{font-size:27px;line-height:1.25;font-weight:620;letter-spacing:-.02em}
+.card b{font-size:22px;white-space:nowrap;line-height:1.25;font-weight:620;letter-spacing:-.02em}
 .card small{color:var(--quiet);font-size:12.5px;line-height:1.4}
 .chart{display:block;width:100%;height:auto;overflow:visible}
 .chart text{font-size:12px;fill:var(--ink)}
@@ -83,12 +88,9 @@ button:hover{border-color:var(--quiet)}
 .lanes:active{cursor:grabbing}
 .lanes .chart{max-width:none}
 .pass rect{stroke:var(--card);stroke-width:1}
-.pass text{font-size:11px;fill:#fff;pointer-events:none}
-.pass:hover rect{filter:brightness(1.12)}
-.c1 rect{fill:var(--c1)}.c2 rect{fill:var(--c2)}.c3 rect{fill:var(--c3)}.c4 rect{fill:var(--c4)}
-.c5 rect{fill:var(--c5)}.c6 rect{fill:var(--c6)}.c7 rect{fill:var(--c7)}
-.c2 text,.c5 text,.c6 text{fill:#14161a}
-@media (prefers-color-scheme:dark){.pass text{fill:#14161a}}
+.pass.thin rect{stroke:none}
+.pass text{font-size:11px;fill:#1a1a1a;pointer-events:none}
+.pass:hover rect{filter:brightness(.9)}
 #tip{position:fixed;z-index:9;pointer-events:none;background:var(--ink);color:var(--page);border-radius:7px;
 padding:6px 11px;font-size:13px;line-height:1.45;white-space:pre;box-shadow:0 3px 14px #0004}
 #tip[hidden]{display:none}
