@@ -4,6 +4,7 @@ Where things go, and why:
 - SEND and LAUNCH right after the pass whose result they carry.
 - RECEIVE before the pass ahead of its consumer, and further ahead if that pass is a short one: with rendezvous
   sends a message moves only once it is posted, so it must be posted a whole F or BW before it is needed.
+  Two ranks' messages of one channel are received in the order in which they are sent.
 - C0's LAUNCH on the other ranks (they only receive) likewise, but never so late that it holds up a collective
   behind it in the global order.
 - WAIT just before the consumer. With 1 barrier WAIT(C1), LAUNCH(U) come at the first gap between passes at which
@@ -17,10 +18,11 @@ Where things go, and why:
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from pinisi.schedule.costs import NOMINAL, Costs
-from pinisi.schedule.needs import Channel, Need, needs
+from pinisi.schedule.needs import Channel, needs
 from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
 from pinisi.schedule.replay import Replay, replay
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
@@ -54,10 +56,7 @@ def lower(schedule: Schedule, costs: Costs | None = None) -> Program:
     clock = replay(schedule, (costs or schedule.costs or NOMINAL).positive(schedule.layout))
     slots = [[_Slot() for _ in range(len(passes) + 1)] for passes in schedule.order]
     step = {p: at for _, at, p in schedule.passes()}
-    for rank, at, p in schedule.passes():
-        for need in needs(p, schedule.layout):
-            if need.via in _P2P:
-                _post(schedule, slots, step, need, rank, at, p)
+    _point_to_point(schedule, slots, step)
     collectives = _collectives(schedule, slots, step, clock)
     programs = tuple(_flatten(slots[rank], passes) for rank, passes in enumerate(schedule.order))
     return Program(schedule, programs, collectives)
@@ -71,28 +70,37 @@ def _ahead(passes: tuple[Pass, ...], at: int) -> int:
     return max(at, 0)
 
 
-def _post(
-    schedule: Schedule,
-    slots: list[list[_Slot]],
-    step: dict[Pass, int],
-    need: Need,
-    rank: int,
-    at: int,
-    p: Pass,
-) -> None:
-    """Add the sends, receives and waits of one point-to-point need of pass p."""
-    layout = schedule.layout
-    for source in need.sources:
-        sender = layout.rank_of(source)
-        if sender == rank:
-            continue
-        if source not in step:  # a gradient's source is named B where the table may hold BW
-            source = Pass(Kind.BW, source.part, source.microbatch)
-        stage = p.part if need.via in (Channel.ACTIVATION, Channel.GRADIENT) else 0
-        message = Message(_P2P[need.via], p.microbatch, sender, rank, stage)
-        slots[sender][step[source] + 1].sends.append(message)
-        slots[rank][_ahead(schedule.order[rank], at)].receives.append(message)
-        slots[rank][at].waits.append(message)
+def _point_to_point(schedule: Schedule, slots: list[list[_Slot]], step: dict[Pass, int]) -> None:
+    """Add every send, receive and wait between two ranks."""
+    receives: dict[tuple[MessageChannel, int, int], list[tuple[int, int, Message]]] = defaultdict(list)
+    for rank, at, p in schedule.passes():
+        for need in needs(p, schedule.layout):
+            for source in need.sources if need.via in _P2P else ():
+                sender = schedule.layout.rank_of(source)
+                if sender == rank:
+                    continue
+                if source not in step:  # a gradient's source is named B where the table may hold BW
+                    source = Pass(Kind.BW, source.part, source.microbatch)
+                stage = p.part if need.via in (Channel.ACTIVATION, Channel.GRADIENT) else 0
+                message = Message(_P2P[need.via], p.microbatch, sender, rank, stage)
+                slots[sender][step[source] + 1].sends.append(message)
+                slots[rank][at].waits.append(message)
+                ahead = _ahead(schedule.order[rank], at)
+                receives[message.channel, sender, rank].append((step[source], ahead, message))
+    for (_, _, rank), posts in receives.items():
+        _receive(slots[rank], posts)
+
+
+def _receive(slots: list[_Slot], posts: list[tuple[int, int, Message]]) -> None:
+    """Post one channel's receives in the order of its sends, none later than one that is sent after it."""
+    posts.sort()
+    bound = len(slots)
+    placed = []
+    for _, slot, message in reversed(posts):
+        bound = min(bound, slot)
+        placed.append((bound, message))
+    for slot, message in reversed(placed):
+        slots[slot].receives.append(message)
 
 
 def _collectives(
