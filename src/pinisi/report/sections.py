@@ -9,7 +9,7 @@ from pinisi.report import numbers
 from pinisi.report.charts import Line, dumbbells, line_chart, padded, stacked_bars, thin
 from pinisi.report.files import RunFiles, is_number
 
-WIDTH = 1180  # of a chart over the whole page, in SVG units
+WIDTH = 1080  # of a chart over the whole page, in SVG units
 
 
 def section(name: str, title: str, *parts: str, lead: str = "") -> str:

@@ -18,7 +18,7 @@ header{padding-top:44px;padding-bottom:8px}
 header p{margin:0;color:var(--quiet)}
 h1{margin:2px 0 4px;font-size:34px;line-height:1.15;letter-spacing:-.02em;font-weight:650}
 section{background:var(--card);border:1px solid var(--rule);border-radius:12px;
-padding:22px 26px 24px;margin:18px 0}
+padding:22px 26px 24px;margin:18px 0;position:relative}
 #headline{background:none;border:0;padding:0}
 #headline h2{display:none}
 h2{font-size:19px;margin:0 0 2px;letter-spacing:-.01em;font-weight:620}
@@ -34,8 +34,8 @@ display:flex;flex-direction:column}
 .card b{font-size:22px;white-space:nowrap;line-height:1.25;font-weight:620;letter-spacing:-.02em}
 .card small{color:var(--quiet);font-size:12.5px;line-height:1.4}
 .chart{display:block;width:100%;height:auto;overflow:visible}
-.chart text{font-size:12px;fill:var(--ink)}
-.chart .tick{fill:var(--quiet);font-size:11px}
+.chart text{font-size:12.5px;fill:var(--ink)}
+.chart .tick{fill:var(--quiet);font-size:12px}
 .chart .value{fill:var(--quiet)}
 .chart .grid{stroke:var(--rule);stroke-width:1}
 .chart .dot{stroke:var(--card);stroke-width:1.5}
@@ -72,7 +72,7 @@ dl{margin:0;display:grid;grid-template-columns:minmax(130px,auto) 1fr;font-size:
 dt,dd{margin:0;padding:2px 0;border-bottom:1px solid var(--rule);overflow-wrap:anywhere}
 dt{color:var(--quiet);padding-right:14px}
 pre{overflow-x:auto;font-size:13px}
-.zoom{display:flex;gap:6px;align-items:center;float:right;margin-top:-34px}
+.zoom{display:flex;gap:6px;align-items:center;position:absolute;top:24px;right:26px}
 button{font:inherit;font-size:13px;color:var(--ink);background:var(--card);border:1px solid var(--rule);
 border-radius:7px;padding:2px 11px;cursor:pointer}
 button:hover{border-color:var(--quiet)}
@@ -89,7 +89,7 @@ button:hover{border-color:var(--quiet)}
 .lanes .chart{max-width:none}
 .pass rect{stroke:var(--card);stroke-width:1}
 .pass.thin rect{stroke:none}
-.pass text{font-size:11px;fill:#1a1a1a;pointer-events:none}
+.chart .pass text{font-size:11px;fill:#1a1a1a;pointer-events:none}
 .pass:hover rect{filter:brightness(.9)}
 #tip{position:fixed;z-index:9;pointer-events:none;background:var(--ink);color:var(--page);border-radius:7px;
 padding:6px 11px;font-size:13px;line-height:1.45;white-space:pre;box-shadow:0 3px 14px #0004}

@@ -93,5 +93,6 @@ def draw_pass(span: Span, top: int, origin: float, last: float) -> str:
     edge = "" if width > THIN else " thin"
     return (
         f'<svg class="pass{edge}" x="{x:.3f}%" y="{top}" width="{width:.3f}%" height="{LANE}">'
-        f'<title>{escape(times)}</title><rect width="100%" height="100%" fill="{COLOURS[kind]}"/>{number}</svg>'
+        f"<title>{escape(times)}</title>"
+        f'<rect width="100%" height="100%" fill="{COLOURS[kind]}"/>{number}</svg>'
     )
