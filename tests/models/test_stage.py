@@ -130,6 +130,7 @@ def test_a_stage_asks_for_its_own_parameters_only():
     assert sorted(Recorder.asked) == sorted(name for name, _ in stage.named_parameters())
     assert {name.split(".")[2] for name in Recorder.asked if "layers" in name} == {"2", "3"}
     assert "model.norm.weight" in Recorder.asked
+    assert [layer.module.self_attn.layer_idx for layer in stage.layers] == [2, 3]
     assert not any(parameter.is_meta for parameter in stage.parameters())
 
 

@@ -67,6 +67,7 @@ def test_a_random_start_never_changes():
 def test_a_random_start_follows_transformers(name, tied):
     """Constants are equal, drawn parameters have the same mean and spread."""
     spec = tiny_spec(name, tie_word_embeddings=tied, pad_token_id=5, initializer_range=0.07)
+    torch.manual_seed(0)
     model = spec.architecture.part("ForCausalLM")(spec.config)
     weights = RandomWeights(spec, 0)
     theirs = dict(model.named_parameters())
@@ -76,8 +77,9 @@ def test_a_random_start_follows_transformers(name, tied):
         if parameter.std() == 0 or parameter.ndim == 1:
             assert torch.equal(ours, parameter), key
         else:
-            assert abs(ours.mean()) < 0.01, key
-            assert abs(ours.std() / parameter.std() - 1) < 0.1, key
+            error = 6 / parameter.numel() ** 0.5  # six times what chance gives, at most
+            assert abs(ours.mean()) < 0.07 * error, key
+            assert abs(ours.std() / parameter.std() - 1) < error, key
             assert torch.equal((ours == 0).all(1), (parameter == 0).all(1)), key
 
 

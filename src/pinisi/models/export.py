@@ -44,8 +44,8 @@ def write_folder(
     """Writes safetensors, config.json, generation_config.json and the tokenizer's files.
 
     Everything goes to a temporary sibling first, which then takes the folder's name; if anything fails
-    before that, the old folder is as it was; a writer killed between two renames is mended by the next call. One
-    process writes a folder at a time. One shard's tensors are held in memory at a time.
+    before that, the old folder is as it was; what a killed writer left is mended by the next call.
+    One process writes a folder at a time. One shard's tensors are held in memory at a time.
 
     Args:
         tensors: (Hugging Face name, tensor), each of the model's parameters once, in any order, of one dtype.
