@@ -5,7 +5,7 @@ import re
 import unicodedata
 
 TAG = re.compile(r"<[^<>]{1,400}>")
-SPACE = re.compile(r"[ \t\r\f\v\n]+")
+SPACE = re.compile(r"[ \t\r\f\v\n\u00a0]+")
 # %s %1$d $1 {name} [[link]] &ldquo; http://... and their kin
 PLACEHOLDER = re.compile(
     r"%\d*\$?[a-zA-Z]\b|%\(\w+\)s|%\S|\$\w+|\{[^{}]*\}|\[\[|\]\]|&\w+;|https?://\S+|\\\w"

@@ -73,7 +73,11 @@ def fetch_corpus(
         return done
     fetcher = Fetcher(cache, sources, report)
     corpus = _Corpus(wanted, max_characters)
-    declaration = _declaration(fetcher, corpus)
+    declaration: dict[str, list[Document]] = {}
+    try:
+        declaration = _declaration(fetcher, corpus)
+    except Unavailable as error:
+        report(f"without the declaration: {error}")
     _gather(fetcher, corpus, report)
     made = corpus.finish(declaration)
     for language in [language for language in wanted if language not in made]:

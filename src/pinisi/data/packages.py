@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 TIMEOUT = 300  # seconds for one download
+FAILURES = 2  # of a client that never worked, after which it is not asked again: no network, most likely
 Report = Callable[[str], None]
 
 
@@ -80,23 +82,27 @@ class Fetcher:
         self.sources, self.report = sources, report
         self._said: set[str] = set()
         self._updated = False
+        self._failures: Counter[str] = Counter()
 
     def get(self, kind: str, name: str, version: str = "") -> Package | None:
         """The package, or None after one line that says why not."""
-        if kind not in self.sources:
+        if kind not in self.sources or self._failures[kind] >= FAILURES:
             return None
         try:
-            return getattr(self, f"_{kind}")(name, version)
+            package = getattr(self, f"_{kind}")(name, version)
         except Unavailable as error:
+            self._failures[kind] += 1
             if (line := f"without {kind}: {error}") not in self._said:
                 self._said.add(line)
                 self.report(line)
             return None
+        self._failures[kind] = -1_000  # a client that works is asked for every package
+        return package
 
     def prefetch(self, names: list[str]) -> None:
         """Downloads Debian packages in one go, which saves a second for each."""
         missing = [name for name in names if not self._cached(f"{name}_*.deb")]
-        if "apt" in self.sources and missing and shutil.which("apt-get"):
+        if "apt" in self.sources and self._failures["apt"] < FAILURES and missing and shutil.which("apt-get"):
             _run(["apt-get", "download", *missing], self.cache)
 
     def _cached(self, pattern: str) -> Path | None:
@@ -106,7 +112,14 @@ class Fetcher:
         file = f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
         if not (path := self.cache / file).is_file():
             _client("npm")
-            command = ["npm", "pack", f"{name}@{version}", "--silent", "--ignore-scripts"]
+            command = [
+                "npm",
+                "pack",
+                f"{name}@{version}",
+                "--silent",
+                "--ignore-scripts",
+                "--fetch-retries=1",
+            ]
             self._download(command, name, file)
         return Package("npm", name, version, path)
 
@@ -115,7 +128,15 @@ class Fetcher:
         if not (path := self._cached(pattern)):
             spec = f"{name}=={version}" if version else name
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            command += ["--disable-pip-version-check", "--only-binary", ":all:", "--dest", ".", spec]
+            command += [
+                "--disable-pip-version-check",
+                "--retries=1",
+                "--only-binary",
+                ":all:",
+                "--dest",
+                ".",
+                spec,
+            ]
             path = self._download(command, name, pattern)
         return Package("pip", name, path.name.split("-")[1], path)
 

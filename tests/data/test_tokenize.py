@@ -1,0 +1,196 @@
+"""Token shards: every document comes back whole, bounds and counts are right, and errors name the place."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from pinisi.data import Shards, decode_span, load_tokenizer, tokenize
+from pinisi.errors import DataError
+
+from .conftest import TEXTS, write_corpus, write_tokenizer
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def test_every_document_round_trips(shards_folder, tokenizer_folder):
+    """Decoded from the bounds of the files themselves, read without Shards."""
+    tokenizer = load_tokenizer(tokenizer_folder)
+    index = json.loads((shards_folder / "index.json").read_text())
+    assert index["languages"].keys() == TEXTS.keys()
+    for language, texts in TEXTS.items():
+        tokens = np.fromfile(shards_folder / f"{language}.tokens", "<u4")
+        bounds = np.fromfile(shards_folder / f"{language}.documents", "<i8")
+        names = [json.loads(line) for line in (shards_folder / f"{language}.names").open(encoding="utf-8")]
+        assert len(bounds) == len(texts) + 1 == len(names) + 1
+        assert bounds[0] == 0 and bounds[-1] == len(tokens)
+        for number, text in enumerate(texts):
+            document = tokens[bounds[number] : bounds[number + 1]].tolist()
+            assert document[-1] == tokenizer.eos_token_id == index["end_of_document"]
+            assert tokenizer.eos_token_id not in document[:-1]
+            assert tokenizer.decode(document[:-1], clean_up_tokenization_spaces=False) == text
+            assert names[number] == [f"{language}/{number}", f"https://example.org/{language}/{number}"]
+
+
+def test_counts(shards_folder, tokenizer_folder):
+    """predicted_bytes by decoding all but each document's first token, where that is whole characters."""
+    tokenizer = load_tokenizer(tokenizer_folder)
+    shards = Shards(shards_folder)
+    for language, texts in TEXTS.items():
+        counts = shards.counts(language)
+        assert counts["documents"] == len(texts) and counts["dropped"] == {}
+        assert counts["characters"] == sum(map(len, texts))
+        assert counts["bytes"] == sum(len(text.encode()) for text in texts)
+        tokens, bounds = shards.shard(language)
+        predicted = 0
+        for number, text in enumerate(texts):
+            first = tokenizer.decode([int(tokens[bounds[number]])])
+            whole = (
+                first if "\ufffd" not in first else text[0]
+            )  # a token inside a character counts as all of it
+            assert text.startswith(whole)
+            predicted += len(text.encode()) - len(whole.encode())
+        assert counts["predicted_bytes"] == predicted
+
+
+def test_special_tokens_in_a_text_stay_text(tmp_path, tokenizer_folder):
+    text = "before<|end|>after"
+    tokenize(write_corpus(tmp_path / "c", {"id": [text]}), tokenizer_folder, tmp_path / "s", report=quiet)
+    shards = Shards(tmp_path / "s")
+    tokens = shards.shard("id").tokens.tolist()
+    assert tokens.count(shards.end_of_document) == 1 and tokens[-1] == shards.end_of_document
+    assert load_tokenizer(tokenizer_folder).decode(tokens[:-1]) == text
+
+
+def test_every_token_leads_to_its_document(shards_folder):
+    shards = Shards(shards_folder)
+    for language in ("id", "km"):
+        bounds = shards.shard(language).bounds.tolist()
+        number = -1
+        for position in range(bounds[-1]):
+            number += position in bounds
+            span = decode_span(shards, language, position)
+            assert span == (
+                number,
+                f"{language}/{number}",
+                f"https://example.org/{language}/{number}",
+                bounds[number],
+                bounds[number + 1],
+            )
+        for outside in (-1, bounds[-1]):
+            with pytest.raises(DataError, match=str(outside)):
+                decode_span(shards_folder, language, outside)
+
+
+def test_the_same_input_is_not_tokenized_twice(tmp_path, tokenizer_folder):
+    corpus, out = write_corpus(tmp_path / "c"), tmp_path / "s"
+    first = tokenize(corpus, tokenizer_folder, out, report=quiet)
+    stamps = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    said: list[str] = []
+    assert tokenize(corpus, tokenizer_folder, out, report=said.append) == first
+    assert stamps == {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert "up to date" in said[0]
+    shutil.move(corpus, tmp_path / "elsewhere")  # where the files lie does not matter
+    again = tokenize(tmp_path / "elsewhere", tokenizer_folder, tmp_path / "t", report=quiet)
+    assert again["fingerprint"] == first["fingerprint"]
+
+
+def test_fingerprint_follows_all_that_decides_the_content(tmp_path, tokenizer_folder):
+    corpus, out = write_corpus(tmp_path / "c"), tmp_path / "s"
+    seen = [tokenize(corpus, tokenizer_folder, out, report=quiet)["fingerprint"]]
+    seen.append(tokenize(corpus, tokenizer_folder, out, end_of_document=5, report=quiet)["fingerprint"])
+    other = write_tokenizer(tmp_path / "tokenizer", size=390)
+    seen.append(tokenize(corpus, other, out, report=quiet)["fingerprint"])
+    write_corpus(corpus, {"lo": ["ສະບາຍດີ"]})
+    seen.append(tokenize(corpus, other, out, report=quiet)["fingerprint"])
+    assert len(set(seen)) == len(seen)
+    assert Shards(out).counts("lo")["documents"] == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+BAD = {
+    "not json": (b'{"text": "a b"}\n{"text": \n', ["lo.jsonl:2", "not JSON"]),
+    "not utf-8": (b'{"text": "a"}\n\n{"text": "\xff\xfe"}\n', ["lo.jsonl:3", "UTF-8"]),
+    "no text": (b'{"id": "7", "body": "a"}\n', ["lo.jsonl:1", "'text'"]),
+    "text is a number": (b'{"text": 7}\n', ["lo.jsonl:1", "int"]),
+    "not an object": (b'["a"]\n', ["lo.jsonl:1", "list"]),
+    "empty": (b"", ["lo.jsonl", "no document"]),
+    "only blank texts": (b'{"text": " "}\n{"text": ""}\n', ["lo.jsonl", "no document"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors_name_file_and_line_and_keep_what_was_there(tmp_path, tokenizer_folder, name):
+    content, words = BAD[name]
+    corpus, out = write_corpus(tmp_path / "c"), tmp_path / "s"
+    good = tokenize(corpus, tokenizer_folder, out, report=quiet)
+    (corpus / "lo.jsonl").write_bytes(content)
+    with pytest.raises(DataError) as error:
+        tokenize(corpus, tokenizer_folder, out, report=quiet)
+    assert all(word in str(error.value) for word in words)
+    assert Shards(out).index == good
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "s"]
+
+
+def test_blank_documents_are_dropped_and_counted(tmp_path, tokenizer_folder):
+    corpus = write_corpus(tmp_path / "c", {"id": ["satu dua", " \n", "tiga"]})
+    index = tokenize(corpus, tokenizer_folder, tmp_path / "s", report=quiet)
+    assert index["languages"]["id"]["documents"] == 2
+    assert index["languages"]["id"]["dropped"] == {"empty text": 1}
+
+
+def test_a_token_beyond_the_models_rows_names_token_and_document(tmp_path, corpus, tokenizer_folder):
+    tokenizer = load_tokenizer(tokenizer_folder)
+    ids = {
+        f"{language}/{number}": tokenizer(text)["input_ids"]
+        for language, texts in sorted(TEXTS.items())
+        for number, text in enumerate(texts)
+    }
+    rows = max(map(max, ids.values()))  # one row too few for exactly the highest id in use
+    first = next(name for name, tokens in ids.items() if max(tokens) == rows)
+    with pytest.raises(DataError) as error:
+        tokenize(corpus, tokenizer_folder, tmp_path / "s", rows=rows, report=quiet)
+    assert f"document {first} " in str(error.value) and f"id {rows}," in str(error.value)
+    assert repr(tokenizer.convert_ids_to_tokens(rows)) in str(error.value)
+    assert not (tmp_path / "s").exists()
+    tokenize(corpus, tokenizer_folder, tmp_path / "s", rows=rows + 1, report=quiet)
+
+
+def test_does_not_replace_a_folder_that_is_not_its_own(tmp_path, corpus, tokenizer_folder):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="holds no token shards"):
+        tokenize(corpus, tokenizer_folder, tmp_path / "s", report=quiet)
+    assert (tmp_path / "s" / "thesis.txt").read_text() == "years of work"
+
+
+def test_full_disk_leaves_the_older_shards(tmp_path, tokenizer_folder, monkeypatch):
+    corpus, out = write_corpus(tmp_path / "c"), tmp_path / "s"
+    good = tokenize(corpus, tokenizer_folder, out, report=quiet)
+    write_corpus(corpus, {"lo": ["ສະບາຍດີ"]})
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "asarray", full)
+    with pytest.raises(DataError, match="No space left"):
+        tokenize(corpus, tokenizer_folder, out, report=quiet)
+    monkeypatch.undo()
+    assert Shards(out).index == good
+
+
+def test_missing_and_torn_folders(tmp_path, tokenizer_folder):
+    with pytest.raises(DataError, match="no corpus folder"):
+        tokenize(tmp_path / "none", tokenizer_folder, tmp_path / "s", report=quiet)
+    with pytest.raises(DataError, match="tokenize the corpus first"):
+        Shards(tmp_path)
+    tokenize(write_corpus(tmp_path / "c"), tokenizer_folder, tmp_path / "s", report=quiet)
+    with (tmp_path / "s" / "id.tokens").open("r+b") as file:
+        file.truncate(8)
+    with pytest.raises(DataError, match=r"id\.tokens has 8 bytes"):
+        Shards(tmp_path / "s").shard("id")
+    with pytest.raises(DataError, match="no language 'xx'"):
+        Shards(tmp_path / "s").shard("xx")
