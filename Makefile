@@ -42,7 +42,10 @@ bench: setup
 	PINISI_EXACTNESS=full $(BIN)/python -m pytest tests/distributed
 	mkdir -p runs/bench
 	$(BIN)/pinisi bench pipeline --json runs/bench/pipeline.json
-	$(BIN)/pinisi bench reference benchmarks/a100_8gpu_seq2048.csv --json runs/bench/reference.json
+	$(BIN)/pinisi bench emulated --json runs/bench/emulated.json
+	$(BIN)/pinisi bench vocabulary --json runs/bench/vocabulary.json
+	set -e; for file in $(wildcard benchmarks/*.csv); do \
+	  $(BIN)/pinisi bench reference $$file --json runs/bench/reference_$$(basename $$file .csv).json; done
 
 lint: setup
 	$(BIN)/ruff check .

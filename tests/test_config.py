@@ -145,6 +145,7 @@ def test_errors_in_the_file_name_file_and_line(tmp_path: Path) -> None:
         ("schedule.layers=[1, 2]", "schedule.layers is [1, 2]; it needs counts"),
         ("optimizer.betas=[0.9]", "optimizer.betas is [0.9]; it needs a list of 2 numbers"),
         ("optimizer.betas=[0.9, 1]", "it needs two numbers from 0 to below 1"),
+        ("optimizer.learning_rate=true", "optimizer.learning_rate is boolean true; it needs number"),
         ("optimizer.learning_rate=nan", "optimizer.learning_rate is nan; it needs at least 0"),
         ("optimizer.learning_rate=-1e-3", "optimizer.learning_rate is -0.001; it needs at least 0"),
         ("optimizer.warmup=101", "into run.steps = 100"),

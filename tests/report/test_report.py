@@ -1,11 +1,11 @@
 """The page made from a made-up run: well-formed, self-contained, and with the numbers of the files."""
 
-import itertools
 import json
 import math
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -151,6 +151,10 @@ def test_memory_has_every_rank_and_part(folder: Path) -> None:
     sizes = [size for item in ranks for size in item["parts"].values()]
     scales = [(float(bar.get("width", "")) + 1.5) / size for bar, size in zip(bars, sizes, strict=True)]
     assert max(scales) / min(scales) < 1.02  # every bar on one scale
+    for bar, after in pairwise(bars):  # a rank's parts stand end to end, without the gap between two colours
+        if bar.get("y") == after.get("y"):
+            end = float(bar.get("x", "")) + float(bar.get("width", "")) + 1.5
+            assert float(after.get("x", "")) == pytest.approx(end, abs=0.11)
 
 
 def test_comparison_and_configuration(folder: Path) -> None:
@@ -262,7 +266,7 @@ def test_ticks_are_round_and_inside(low: float, high: float) -> None:
     found = numbers.ticks(low, high)
     assert 2 <= len(found) <= 7
     assert all(low - 1e-9 <= value <= high + 1e-9 for value in found)
-    steps = {f"{b - a:.6g}" for a, b in itertools.pairwise(found)}
+    steps = {f"{b - a:.6g}" for a, b in pairwise(found)}
     assert len(steps) == 1 and steps.pop().strip("0.").rstrip("0")[0] in "125"
 
 
