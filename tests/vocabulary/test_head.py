@@ -211,3 +211,35 @@ def test_one_buffer_of_logits_in_the_models_dtype_outlives_s(dtype):
 def test_barriers_other_than_one_or_two_are_refused():
     with pytest.raises(ConfigError, match="1 or 2 barriers, got 3"):
         HeadShard(torch.randn(3, 2), torch.zeros(3, 2), 0, barriers=3)
+
+
+def test_only_minus_infinity_besides_the_target():
+    gathered = torch.tensor([[[-torch.inf], [0.0], [3.0]], [[-torch.inf], [0.0], [-torch.inf]]])
+    lp, lse, rest = combine_statistics(gathered, torch.tensor([True]))
+    assert (lp.item(), lse.item(), rest.item()) == (0.0, 3.0, 0.0)
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_what_a_loss_says_of_ignored_tokens_does_not_matter(barriers):
+    case = Case(torch.randn(3, 5), torch.randn(11, 5), torch.tensor([2, -100, 9]), torch.ones(3))
+    (head,), gradient, _ = head_shards(case, Shards.even(11, 1), barriers)
+    one = head.s(case.x, case.targets)
+    head.combine(one, one.statistics.unsqueeze(0))
+    head.t(one, torch.tensor([1.0, torch.nan, 1.0]))
+    case.weights[1] = 0.0
+    assert relative(gradient, run_plain(case.to(torch.float64)).dw) <= 1e-5
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_buffers_used_again_are_not_shared_by_two_live_passes(barriers):
+    torch.manual_seed(2)
+    weight, shards = torch.randn(131, 7, dtype=torch.float64), Shards.even(131, 1)
+    weights = torch.rand(5, dtype=torch.float64)
+    cases = [Case(torch.randn(5, 7).double(), weight, torch.randint(131, (5,)), weights) for _ in range(6)]
+    (head,), gradient, _ = head_shards(cases[0], shards, barriers)
+    for first in range(0, 6, 2):  # two alive at a time, three times over
+        passes = [head.s(case.x, case.targets) for case in cases[first : first + 2]]
+        for one in passes:
+            head.combine(one, one.statistics.unsqueeze(0))
+            head.t(one, weights)
+    assert relative(gradient, sum(run_plain(case).dw for case in cases)) <= 1e-11
