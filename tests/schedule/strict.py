@@ -48,9 +48,9 @@ def table_runs(schedule: Schedule) -> bool:
 
 
 class Strict:
-    """Runs a program step by step. Collectives of all channels share one communicator: the k-th launch of every
-    rank must be the same one. The k-th send between two ranks meets the k-th receive; a mix-up never ends. Data
-    is tracked by value: a pass that runs without what it needs makes `wrong` true."""
+    """Runs a program step by step. Collectives of all channels share one communicator: the k-th launch of
+    every rank must be the same one. The k-th send between two ranks meets the k-th receive; a mix-up never
+    ends. Data is tracked by value: a pass that runs without what it needs makes `wrong` true."""
 
     def __init__(self, program: Program) -> None:
         self.program, self.layout = program, program.schedule.layout

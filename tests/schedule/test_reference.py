@@ -5,15 +5,17 @@ import pytest
 from pinisi.errors import ScheduleError
 from pinisi.schedule.reference import compare, main, read, summarize
 
-# Four runs of the artifact of arXiv 2411.05288 (8 A100, 4B model, sequences of 2,048 tokens) and one of a method
-# that has no schedule here.
+# Four runs of the artifact of arXiv 2411.05288 (8 A100, 4B model, sequences of 2,048 tokens) and one of a
+# method that has no schedule here.
 FILE = """\
 method,vocab,microbatches,stages,iteration_ms,F_us_per_rank,B_us_per_rank,ST_us_per_rank,embed_fwd_us_per_rank,\
 embed_bwd_us_per_rank,p2p_us_per_rank
 baseline,256000,128,8,11722.2,10572 10591 10475 10725 10360 10444 10381 36818,\
-25185 21108 20737 21143 20805 21030 20827 52363,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0
+25185 21108 20737 21143 20805 21030 20827 52363,\
+0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0
 redis,256000,128,8,7599.2,10627 10656 10606 13501 13327 13257 13200 26019,\
-25401 21220 20851 26906 26392 26589 26431 30535,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0
+25401 21220 20851 26906 26392 26589 26431 30535,\
+0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0,0 0 0 0 0 0 0 0
 vocab-2,256000,128,8,5951.1,10936 11477 11316 11010 11362 11428 11847 11108,\
 22897 22352 22288 23214 21963 22527 22633 22210,8376 8387 8339 8527 8301 8418 8366 8135,\
 569 408 425 419 498 572 525 532,710 786 792 803 789 798 794 864,352 352 352 352 352 352 352 352

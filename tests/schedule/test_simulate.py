@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -66,7 +67,7 @@ def test_no_pass_starts_before_what_it_needs_and_ranks_do_one_thing_at_a_time(na
     }
     for row, spans in zip(schedule.order, timeline.spans, strict=True):
         assert tuple(s.pass_ for s in spans) == row
-        for before, after in zip(spans, spans[1:], strict=False):
+        for before, after in pairwise(spans):
             assert after.start >= before.end
         for span in spans:
             p = span.pass_

@@ -26,7 +26,8 @@ def test_a_table_is_read_back_from_its_text(ranks, microbatches, barriers):
 
 def test_the_text_can_be_typed():
     schedule = Schedule.from_text(
-        "# two ranks\nschedule mine microbatches 1 barriers 0\n\nrank 0 stages 0: 0F0 0BW0\nrank 1 stages 1: 1F0 1BW0"
+        "# two ranks\nschedule mine microbatches 1 barriers 0\n\n"
+        "rank 0 stages 0: 0F0 0BW0\nrank 1 stages 1: 1F0 1BW0"
     )
     assert schedule == Schedule("mine", Layout(((0,), (1,))), 1, build("1f1b", 2, 1).order)
 

@@ -1,6 +1,7 @@
 """Schedules as data: what each rank runs and in which order. Pure Python; imports no torch.
 
-Reading order: table, needs, costs, blocks, periodic, build, replay, lower, machine, verify, simulate, timeline.
+Reading order: table, needs, costs, blocks, periodic, build, replay, lower, machine, verify, simulate,
+timeline.
 """
 
 from pinisi.schedule.build import build

@@ -18,7 +18,8 @@ _FIRST = {
 
 @dataclass(frozen=True)
 class BuildingBlock:
-    """offsets[kind, part]: when a pass of microbatch 0 starts; interval: how much later the next one's does."""
+    """offsets[kind, part]: when a pass of microbatch 0 starts; interval: how much later the next one's
+    does."""
 
     layout: Layout
     interval: float

@@ -13,7 +13,8 @@ from pinisi.schedule.simulate import simulate
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 
 Builder = Callable[[Layout, int, Costs], Schedule]
-_BUILDERS: dict[str, tuple[Builder, Callable[[int, int], tuple[tuple[int, ...], ...]]]] = {}
+Stages = Callable[[int, int], tuple[tuple[int, ...], ...]]  # (ranks, chunks) -> stages of each rank
+_BUILDERS: dict[str, tuple[Builder, Stages, int]] = {}
 
 
 def _one_stage_each(ranks: int, chunks: int) -> tuple[tuple[int, ...], ...]:
@@ -22,11 +23,12 @@ def _one_stage_each(ranks: int, chunks: int) -> tuple[tuple[int, ...], ...]:
     return tuple((rank,) for rank in range(ranks))
 
 
-def builder(name: str, *, chunks: int = 1, stages: Callable[[int, int], tuple] = _one_stage_each) -> Callable:
-    """Register a builder (layout, microbatches, costs) -> Schedule; stages(ranks, chunks) places the stages."""
+def builder(name: str, *, chunks: int = 1, stages: Stages | None = None) -> Callable[[Builder], Builder]:
+    """Register a builder (layout, microbatches, costs) -> Schedule; stages(ranks, chunks) places the
+    stages."""
 
     def register(function: Builder) -> Builder:
-        _BUILDERS[name] = (function, stages, chunks)
+        _BUILDERS[name] = (function, stages or _one_stage_each, chunks)
         return function
 
     return register
@@ -72,7 +74,8 @@ def _gpipe(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
 
 def _gpipe_rank(rank: int, ranks: int, m: int) -> list[Pass]:
     passes: list[Pass] = []
-    # Stage 0 runs F(i) about `rank` passes before this rank does, and wants the rows of E(i) one pass earlier.
+    # Stage 0 runs F(i) about `rank` passes before this rank does, and wants the rows of E(i) one pass
+    # earlier.
     passes += [Pass(Kind.E, rank, i) for i in range(min(m, rank + 2))]
     for i in range(m):
         passes.append(Pass(Kind.F, rank, i))
@@ -120,7 +123,8 @@ def _one_f_one_b(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
 
 
 def _ideal(layout: Layout, microbatches: int, costs: Costs) -> float:
-    """No bubble but the fill: the busiest rank's passes, the other ranks' F and BW once, the head's messages."""
+    """No bubble but the fill: the busiest rank's passes, the other ranks' F and BW once, the head's
+    messages."""
     ranks = range(1, layout.ranks)
     fill = sum(costs.at(name, r) for name in ("forward", "backward", "weight", "p2p", "p2p") for r in ranks)
     second = ("u",) if layout.barriers == 1 else ("c2",)

@@ -112,7 +112,8 @@ class Costs:
         )
 
     def positive(self, layout: Layout) -> Costs:
-        """The same with no pass shorter than a thousandth of an interval, so that times alone give an order."""
+        """The same with no pass shorter than a thousandth of an interval, so that times alone give an
+        order."""
         least = self.busiest(layout) / 1000
         if not least:
             return NOMINAL

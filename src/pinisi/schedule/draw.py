@@ -8,7 +8,8 @@ from html import escape
 from pinisi.schedule.table import Kind
 from pinisi.schedule.timeline import Span, Timeline
 
-# Pairs that belong together share a hue: F and the backward passes blue to green, S and T orange, E and G purple.
+# Pairs that belong together share a hue: F and the backward passes blue to green, S and T orange, E and G
+# purple.
 COLOURS = {
     Kind.E: "#c9b3e6",
     Kind.F: "#8fb8f0",
@@ -101,9 +102,10 @@ def _axis(length: float, scale: float, y: int, width: int) -> list[str]:
     step = _round_step(length / 8)
     for tick in range(int(length / step + 1e-9) + 1):
         x = _LEFT + tick * step * scale
+        label = _seconds(tick * step)
         parts.append(
             f'<line x1="{x:.2f}" y1="{y}" x2="{x:.2f}" y2="{y + 4}" stroke="#888888"/>'
-            f'<text x="{x:.2f}" y="{y + 16}" text-anchor="middle" fill="#555555">{_seconds(tick * step)}</text>'
+            f'<text x="{x:.2f}" y="{y + 16}" text-anchor="middle" fill="#555555">{label}</text>'
         )
     return parts
 

@@ -8,8 +8,8 @@ from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 def forward_only(layout: Layout, microbatches: int) -> Schedule:
     """Every F in order of stages, S as soon as the last stage can have run its F.
 
-    With a split vocabulary the table has 2 barriers whatever the layout says: S then makes the statistics alone, and no
-    pass follows C1, which is waited for at the step's end.
+    With a split vocabulary the table has 2 barriers whatever the layout says: S then makes the statistics
+    alone, and no pass follows C1, which is waited for at the step's end.
     """
     layout = Layout(layout.stages, 2 if layout.barriers else 0)
     order = []

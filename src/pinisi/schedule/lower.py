@@ -2,17 +2,18 @@
 
 Where things go, and why:
 - SEND and LAUNCH right after the pass whose result they carry.
-- RECEIVE before the pass ahead of its consumer, and further ahead if that pass is a short one: with rendezvous
-  sends a message moves only once it is posted, so it must be posted a whole F or BW before it is needed.
-  Two ranks' messages of one channel are received in the order in which they are sent.
+- RECEIVE before the pass ahead of its consumer, and further ahead if that pass is a short one: with
+  rendezvous sends a message moves only once it is posted, so it must be posted a whole F or BW before it is
+  needed. Two ranks' messages of one channel are received in the order in which they are sent.
 - C0's LAUNCH on the other ranks (they only receive) likewise, but never so late that it holds up a collective
   behind it in the global order.
-- WAIT just before the consumer. With 1 barrier WAIT(C1), LAUNCH(U) come at the first gap between passes at which
-  C1 is complete by the table's own timing: earlier would hold the rank until the slowest S is done, later
-  would hold the last rank's BW.
-- The global order of collectives is that of the times at which their last rank can launch them when the table is
-  run with nominal costs. Every consumer runs after that time on every rank, and each rank can have launched all
-  earlier ones by then; so the order can't deadlock and holds up no rank that the table itself doesn't.
+- WAIT just before the consumer. With 1 barrier WAIT(C1), LAUNCH(U) come at the first gap between passes at
+  which C1 is complete by the table's own timing: earlier would hold the rank until the slowest S is done,
+  later would hold the last rank's BW.
+- The global order of collectives is that of the times at which their last rank can launch them when the
+  table is run with nominal costs. Every consumer runs after that time on every rank, and each rank can have
+  launched all earlier ones by then; so the order can't deadlock and holds up no rank that the table itself
+  doesn't.
 """
 
 from __future__ import annotations

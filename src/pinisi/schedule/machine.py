@@ -1,4 +1,5 @@
-"""An abstract machine that executes a Program: with times it simulates, without it proves that nothing hangs."""
+"""An abstract machine that executes a Program: with times it simulates, without it proves that nothing
+hangs."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ class Machine:
     """at[rank]: the next instruction; equal to the program's length on every rank if all went through.
 
     A thread per rank: a RUN takes its time, a WAIT lasts until its message has arrived, the rest takes none.
-    A message starts when both ends have posted it (rendezvous; a collective: when all ranks have launched it) and
-    the one before it on its channel, and between the same two ranks, is through.
+    A message starts when both ends have posted it (rendezvous; a collective: when all ranks have launched
+    it) and the one before it on its channel, and between the same two ranks, is through.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Machine:
         code, now, at = self.program.instructions[rank], self.now[rank], self.at[rank]
         while at < len(code):
             op, what = code[at]
-            if op is Op.RUN:
+            if isinstance(what, Pass):
                 end = now + self._run(what)
                 self.spans[rank].append(Span(what, now, end))
                 now = end
@@ -65,7 +66,8 @@ class Machine:
         if count < (len(self.at) if collective else 2):
             return
         channel = message.channel if collective else (message.channel, message.source, message.target)
-        # Both ends post a channel's messages in one order (checked), so the one before has been timed already.
+        # Both ends post a channel's messages in one order (checked), so the one before has been timed
+        # already.
         self.done[message] = self._channel_free[channel] = max(
             latest, self._channel_free[channel]
         ) + self._travel(message)

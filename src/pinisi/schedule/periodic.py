@@ -116,7 +116,8 @@ class _Search:
     def _gap(
         self, rank: int, time: float, forward: list[float], heads: list[float], after_f: list[bool]
     ) -> float:
-        """The first moment from `time` on at which no pass of the rank is running, so that U can be launched."""
+        """The first moment from `time` on at which no pass of the rank is running, so that U can be
+        launched."""
         backward = heads[rank] + self.short[rank] if after_f[rank] else forward[rank] + self._of("F", rank)
         s = self._of("S", rank)
         passes = (
@@ -156,7 +157,8 @@ class _Search:
             offsets[Kind.F, rank], offsets[Kind.S, rank] = forward[rank], heads[rank]
             offsets[Kind.T, rank], offsets[Kind.BW, rank] = turns[rank], backward[rank]
             behind_t = heads[rank] + self._of("S", rank) + self._of("T", rank)
-            # Half an interval at least between the rows' way and stage 0's F: nobody should wait for a lookup.
+            # Half an interval at least between the rows' way and stage 0's F: nobody should wait for a
+            # lookup.
             due = forward[0] - message - self._of("E", rank) - self.interval / 2
             offsets[Kind.E, rank] = behind_t - self.interval * math.ceil((behind_t - due) / self.interval)
             behind_e = behind_t + self._of("E", rank)

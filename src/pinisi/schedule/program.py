@@ -23,7 +23,8 @@ class MessageChannel(StrEnum):
 
 
 class Message(NamedTuple):
-    """source, target: ranks; -1 = every rank. stage: the stage whose F or B takes an activation or gradient."""
+    """source, target: ranks; -1 = every rank. stage: the stage whose F or B takes an activation or
+    gradient."""
 
     channel: MessageChannel
     microbatch: int

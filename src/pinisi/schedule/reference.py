@@ -1,11 +1,12 @@
-"""Predicts measured iteration times from per-rank pass times: the model's test against other people's machines.
+"""Predicts measured iteration times from per-rank pass times: the model's test against other people's
+machines.
 
-The file is a CSV of the form of the artifact of arXiv 2411.05288 (a row per run; per-rank columns hold one number
-for each stage, in microseconds; `iteration_ms` is what is predicted and is used for nothing else).
+The file is a CSV of the form of the artifact of arXiv 2411.05288 (a row per run; per-rank columns hold one
+number for each stage, in microseconds; `iteration_ms` is what is predicted and is used for nothing else).
 
 The model includes every pass on every rank at that rank's own time: F, BW, S, T, and the embedding's E and G
-with a split vocabulary. p2p: the column's time for each activation and gradient message, where it isn't 0 (the
-baseline's runs were not profiled for it, so their messages are free). Collectives (C0, C1, U, C2) and
+with a split vocabulary. p2p: the column's time for each activation and gradient message, where it isn't 0
+(the baseline's runs were not profiled for it, so their messages are free). Collectives (C0, C1, U, C2) and
 the embedding's messages have no column: they are free, and cost only what waiting for the slowest rank costs.
 Not included: the optimizer's step, the data loader, anything that synchronises the GPU between passes.
 
@@ -226,7 +227,8 @@ def format_table(compared: Sequence[dict[str, Any]], summary: dict[str, Any]) ->
         )
     if summary["supported"]:
         lines.append(
-            f"{summary['supported']} of {summary['rows']} rows: mean |error| {summary['mean_abs_error_percent']:.2f} %,"
+            f"{summary['supported']} of {summary['rows']} rows:"
+            f" mean |error| {summary['mean_abs_error_percent']:.2f} %,"
             f" worst {summary['worst_abs_error_percent']:.2f} %"
             f" (closed form: {summary['mean_abs_closed_form_error_percent']:.2f} %,"
             f" {summary['worst_abs_closed_form_error_percent']:.2f} %)"

@@ -19,7 +19,8 @@ _COLLECTIVES = {
 
 
 def simulate(schedule: Schedule, costs: Costs) -> Timeline:
-    """Time the schedule's lowered program; raises ScheduleError if it can't be run. See `Machine` for the model."""
+    """Time the schedule's lowered program; raises ScheduleError if it can't be run. See `Machine` for the
+    model."""
     return simulate_program(lower(schedule), costs)
 
 

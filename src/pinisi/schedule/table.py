@@ -104,8 +104,8 @@ class Layout:
 class Schedule:
     """order[rank] is what the rank runs, in order.
 
-    costs: what the order was chosen for, if anything; `lower` then chooses its places by them too. They are no
-    part of the table: neither its text nor its equality knows them.
+    costs: what the order was chosen for, if anything; `lower` then chooses its places by them too. They are
+    no part of the table: neither its text nor its equality knows them.
     """
 
     name: str
@@ -140,12 +140,14 @@ class Schedule:
             raise ScheduleError(
                 f"line 1 of the schedule is '{first}': expected 'schedule NAME microbatches M barriers N'"
             )
-        stages, order = [], []
+        stages: list[tuple[int, ...]] = []
+        order: list[tuple[Pass, ...]] = []
         for number, line in numbered[1:]:
             match = re.fullmatch(r"rank (\d+) stages ([\d,]+):(.*)", line)
             if match is None or int(match[1]) != len(order):
                 raise ScheduleError(
-                    f"line {number} of the schedule is '{line[:40]}': expected 'rank {len(order)} stages N,N: ...'"
+                    f"line {number} of the schedule is '{line[:40]}':"
+                    f" expected 'rank {len(order)} stages N,N: ...'"
                 )
             stages.append(tuple(int(stage) for stage in match[2].split(",") if stage))
             try:

@@ -74,5 +74,6 @@ class Timeline:
             return Timeline(Schedule.from_text(data["schedule"]), spans)
         except (KeyError, TypeError) as error:
             raise ScheduleError(
-                f"this is no timeline ({error!r}): expected {{'schedule': text, 'spans': [[[pass, start, end]]]}}"
+                f"this is no timeline ({error!r}):"
+                " expected {'schedule': text, 'spans': [[[pass, start, end]]]}"
             ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from pinisi.errors import ScheduleError
 from pinisi.schedule.lower import lower
@@ -48,8 +49,8 @@ def verify_passes(schedule: Schedule) -> None:
         where = f"rank {rank}, step {step}: {p}"
         for given in (g for g in gives(p) if g.kind is not Kind.BW):
             if given not in wanted:
-                _fail(schedule, rank, step, f"{where} isn't a pass of this layout, or its microbatch isn't below"
-                      f" {schedule.microbatches}")  # fmt: skip
+                why = f"isn't a pass of this layout, or its microbatch isn't below {schedule.microbatches}"
+                _fail(schedule, rank, step, f"{where} {why}")
             if wanted[given] != rank:
                 _fail(schedule, rank, step, f"{where} belongs on rank {wanted[given]}")
             if given in seen:
@@ -71,8 +72,8 @@ def verify_passes(schedule: Schedule) -> None:
 
 
 def verify_program(program: Program) -> None:
-    """One order of collectives, each channel first in, first out, no data used before it is there, and no wait
-    that never ends."""
+    """One order of collectives, each channel first in, first out, no data used before it is there, and no
+    wait that never ends."""
     schedule = program.schedule
     _verify_launches(program)
     _verify_channels(program)
@@ -80,13 +81,16 @@ def verify_program(program: Program) -> None:
         _verify_data(program, rank)
     machine = Machine(program, lambda p: 0.0, lambda message: 0.0)
     if not machine.execute():
-        lines = [
-            f"rank {rank}, step {len(machine.spans[rank])}: {_next_run(program, rank, at)} waits for {code[at].what}"
-            f"\n  {schedule.excerpt(rank, len(machine.spans[rank]))}"
-            for rank, (code, at) in enumerate(zip(program.instructions, machine.at, strict=True))
-            if at < len(code)
-        ]
+        stuck = [rank for rank, code in enumerate(program.instructions) if machine.at[rank] < len(code)]
+        lines = [_waiting(program, machine, rank) for rank in stuck]
         raise ScheduleError(f"schedule '{schedule.name}' hangs:\n" + "\n".join(lines))
+
+
+def _waiting(program: Program, machine: Machine, rank: int) -> str:
+    code, at, step = program.instructions[rank], machine.at[rank], len(machine.spans[rank])
+    p = next((what for op, what in code[at:] if op is Op.RUN), "the step's end")
+    excerpt = program.schedule.excerpt(rank, step)
+    return f"rank {rank}, step {step}: {p} waits for {code[at].what}\n  {excerpt}"
 
 
 def _verify_launches(program: Program) -> None:
@@ -98,27 +102,24 @@ def _verify_launches(program: Program) -> None:
                 _fail_at(program, rank, (Op.LAUNCH, got), f"launches {got} where the global order has {want}")
         if len(launched) != len(program.collectives):
             raise ScheduleError(
-                f"rank {rank} launches {len(launched)} collectives, the global order has {len(program.collectives)}"
+                f"rank {rank} launches {len(launched)} collectives,"
+                f" the global order has {len(program.collectives)}"
             )
 
 
 def _verify_channels(program: Program) -> None:
     """The two ends of each channel post its messages in the same order."""
-    sent: dict[object, list[Message]] = defaultdict(list)
-    received: dict[object, list[Message]] = defaultdict(list)
+    ends: dict[Op, dict[tuple, list[Message]]] = {Op.SEND: defaultdict(list), Op.RECEIVE: defaultdict(list)}
     for code in program.instructions:
         for op, what in code:
-            if op is Op.SEND or op is Op.RECEIVE:
-                ends = sent if op is Op.SEND else received
-                ends[what.channel, what.source, what.target].append(what)
+            if op in ends and isinstance(what, Message):
+                ends[op][what.channel, what.source, what.target].append(what)
+    sent, received = ends[Op.SEND], ends[Op.RECEIVE]
     for key in sorted(sent.keys() | received.keys()):
-        for at in range(max(len(sent[key]), len(received[key]))):
-            out, back = (ends[key][at] if at < len(ends[key]) else None for ends in (sent, received))
+        for at, (out, back) in enumerate(zip_longest(sent[key], received[key])):
             if out != back:
-                rank, what = (key[1], (Op.SEND, out)) if out else (key[2], (Op.RECEIVE, back))
-                _fail_at(
-                    program, rank, what, f"the receiver's message {at} there is {back}, the sender's {out}"
-                )
+                rank, op, what = (key[1], Op.SEND, out) if out else (key[2], Op.RECEIVE, back)
+                _fail_at(program, rank, (op, what), f"message {at} is {out} sent but {back} received")
 
 
 def _verify_data(program: Program, rank: int) -> None:
@@ -126,16 +127,15 @@ def _verify_data(program: Program, rank: int) -> None:
     layout = program.schedule.layout
     there: set[Pass | Message] = set()
     for op, what in program.instructions[rank]:
-        if op is Op.RUN:
+        used: list[Pass | Message] = []
+        if isinstance(what, Pass):
             used = list(_inputs(what, layout, rank))
         elif op is Op.SEND or op is Op.LAUNCH:
             used = list(_carried(what, layout, rank))
-        else:
-            used = []
         for item in used:
             if item not in there:
                 _fail_at(program, rank, (op, what), f"uses {item}, which isn't there yet")
-        if op is Op.RUN:
+        if isinstance(what, Pass):
             there.update(gives(what))
         elif op is Op.WAIT:
             there.add(what)
@@ -179,10 +179,6 @@ def _carried(message: Message, layout: Layout, rank: int) -> Iterator[Pass | Mes
             yield Message(MessageChannel.C1, i, -1, -1)
         case MessageChannel.C2:
             yield Pass(Kind.T, rank, i)
-
-
-def _next_run(program: Program, rank: int, at: int) -> object:
-    return next((what for op, what in program.instructions[rank][at:] if op is Op.RUN), "the step's end")
 
 
 def _fail(schedule: Schedule, rank: int, step: int, message: str) -> None:
