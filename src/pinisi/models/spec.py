@@ -19,10 +19,8 @@ from transformers import AutoConfig, PreTrainedConfig
 from pinisi.errors import ModelError
 from pinisi.models.architectures import ARCHITECTURES, FULL, SLIDING, Architecture
 
-TESTED_TRANSFORMERS = (
-    (5, 23),
-    (5, 23),
-)  # first and last (major, minor) with which this folder's tests have passed
+# First and last (major, minor) with which tests/models has passed: 5.0.0, 5.11.0 and 5.23.
+TESTED_TRANSFORMERS = ((5, 0), (5, 23))
 
 
 class VocabularyNames(NamedTuple):
