@@ -276,3 +276,12 @@ def test_numbers() -> None:
     assert numbers.duration(3661) == "1:01:01"
     assert numbers.bits_per_byte({"loss": math.log(2), "tokens": 10, "bytes": 40}) == pytest.approx(0.25)
     assert numbers.bits_per_byte({"loss": 1.0}) is None
+
+
+def test_a_language_seen_once_is_drawn_as_a_dot(run: Path) -> None:
+    losses = {"id": 4.5}
+    line = {"step": 1, "loss": 4.5, "tokens": 9, "seconds": 0.5, "tokens_per_second": 18.0, "losses": losses}
+    (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    section = part(parsed(write_report(run)), "languages")
+    assert "last training loss" in words(section.find("p")) and "held out" not in words(section.find("ul"))
+    assert [circle.get("fill") for circle in section.iter("circle")] == ["var(--soft)", "var(--c1)"]

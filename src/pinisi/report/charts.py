@@ -103,7 +103,7 @@ def draw_line(line: Line, places: list[tuple[float, float]], small: bool) -> str
     dashes = ' stroke-dasharray="2 3"' if line.dots else ""
     width = 1.4 if small or line.dots else 1.8
     out = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{dashes}/>'
-    if line.dots:
+    if line.dots or len(places) == 1:  # a line of one point would not be seen
         size = 2.6 if small else 3.6
         dot = f'<circle class="dot" r="{size}" fill="{colour}"'
         out += "".join(f'{dot} cx="{x:.1f}" cy="{y:.1f}"/>' for x, y in places)

@@ -193,8 +193,14 @@ def languages(run: RunFiles) -> str:
             f'<figure data-language="{escape(name)}"><figcaption><b>{escape(name)}</b>'
             f"<span>{final}</span></figcaption>{chart}</figure>"
         )
-    names = [("c1", "training"), ("c2", "held out"), ("soft", "training, all languages")]
-    lead = "Nats per token by step, all panels on one scale; the number is the last held-out loss."
+    evaluated = any(points.values())
+    names = [
+        ("c1", "training"),
+        *([("c2", "held out")] if evaluated else []),
+        ("soft", "training, all languages"),
+    ]
+    number = "held-out" if evaluated else "training"
+    lead = f"Nats per token by step, all panels on one scale; the number is the last {number} loss."
     return section(
         "languages",
         "Loss by language",
