@@ -16,7 +16,7 @@ def head_costs(barriers: int, head: float) -> Costs:
     return Costs(1.0, 1.0, 1.0, head_s=s * head, head_t=t * head)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(("gpipe", "1f1b")), st.integers(1, 8), st.data())
 def test_every_schedule_is_complete_and_runs(name, ranks, data):
     microbatches = data.draw(st.integers(1, 4 * ranks))
@@ -31,10 +31,10 @@ def test_every_schedule_is_complete_and_runs(name, ranks, data):
 
 
 @pytest.mark.parametrize("barriers", [0, 1, 2])
-@pytest.mark.parametrize("ranks", [2, 3, 4, 5, 7, 8, 11, 16, 32])
+@pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8, 11, 16, 32])
 def test_peaks_and_bubble_are_the_closed_forms(ranks, barriers):
     for microbatches in (1, max(1, ranks // 2), ranks, ranks + 1, 2 * ranks + 3):
-        if ranks > 16 and microbatches < ranks:
+        if ranks > 8 and microbatches not in (1, ranks + 1, 2 * ranks + 3):
             continue
         costs = head_costs(barriers, 0.6)
         schedule = build("1f1b", ranks, microbatches, barriers=barriers)

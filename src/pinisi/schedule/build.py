@@ -108,7 +108,8 @@ def _one_f_one_b(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
     given = costs.positive(layout)
     # The steady state shows in a shorter step; below that the whole step is what counts.
     sample = min(microbatches, 2 * layout.ranks + 8)
-    enough = 1.01 * _ideal(layout, sample, costs) + costs.busiest(layout) / 2
+    # A trial takes longer with more ranks, and what a better block could still gain weighs less.
+    enough = 1.01 * _ideal(layout, sample, costs) + min(1.0, layout.ranks / 16) * costs.busiest(layout)
     best, shortest = None, float("inf")
     for chosen_for in (NOMINAL, given):
         for block in blocks(layout, chosen_for, caps):
