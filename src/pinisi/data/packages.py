@@ -116,7 +116,7 @@ class Fetcher:
                 "npm",
                 "pack",
                 f"{name}@{version}",
-                "--silent",
+                "--loglevel=error",
                 "--ignore-scripts",
                 "--fetch-retries=1",
             ]
