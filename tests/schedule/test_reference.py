@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pinisi.errors import ScheduleError
-from pinisi.schedule.reference import compare, main, read, summarize
+from pinisi.schedule.reference import compare, costs_of, main, read, summarize
 
 # Four runs of the artifact of arXiv 2411.05288 (8 A100, 4B model, sequences of 2,048 tokens) and one of a
 # method that has no schedule here.
@@ -96,3 +96,10 @@ def test_the_command_prints_a_table_and_writes_json(file, tmp_path, capsys):
     assert "none.csv can't be read" in capsys.readouterr().err
     (tmp_path / "empty.csv").write_text(FILE.splitlines()[0] + "\n")
     assert main([str(tmp_path / "empty.csv")]) == 1
+
+
+def test_s_and_t_share_their_sum_by_their_flops(file):
+    _, _, one, two, _ = read(file)
+    assert costs_of(one).at("head_s", 0) == pytest.approx(8376e-6 * 2 / 3)
+    assert costs_of(one).at("head_t", 7) == pytest.approx(8135e-6 / 3)
+    assert costs_of(two).at("head_s", 0) == pytest.approx(1418e-6 / 3)

@@ -9,6 +9,7 @@ from pinisi.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Op, Pass, Span, Timeline, build, lower, simulate
 from pinisi.schedule.draw import draw
 from pinisi.schedule.needs import gives, needs
+from pinisi.schedule.replay import replay
 
 
 def starts(timeline):
@@ -152,3 +153,10 @@ def test_costs_by_rank_and_chunk():
     costs = Costs(forward=[[1], [2]], backward=[3, 4], weight=0.5)
     times = starts(simulate(build("1f1b", 2, 1), costs))
     assert times == {"0F0": (0, 1), "1F0": (1, 3), "1BW0": (3, 7.5), "0BW0": (7.5, 11)}
+
+
+def test_replay_agrees_with_the_machine_where_no_message_queues():
+    costs = Costs(1, 1, 2, 1, 2, 1, 1, p2p=0.25, c0=0.125, c1=0.75, u=2.5, c2=0.6, embedding=0.5)
+    for barriers in (0, 1, 2):
+        schedule = build("1f1b", 3, 1, barriers=barriers)
+        assert max(replay(schedule, costs).end.values()) == pytest.approx(simulate(schedule, costs).makespan)
