@@ -98,9 +98,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace, arguments: list[str]) -> int:
+    from pinisi.config import load
+    from pinisi.engine.launch import joined
     from pinisi.engine.start import start
+    from pinisi.report import write_report
 
-    return start(options.config, options.overrides, arguments)
+    code = start(options.config, options.overrides, arguments)
+    if code == 0 and not joined():
+        try:
+            print(f"report: {write_report(Path(load(options.config, options.overrides).run.folder))}")
+        except (PinisiError, OSError) as error:
+            print(f"the run is whole, its report could not be written: {error}", file=sys.stderr)
+    return code
 
 
 def _export(options: argparse.Namespace, _: list[str]) -> int:

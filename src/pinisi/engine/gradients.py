@@ -82,13 +82,14 @@ class _DeferredLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, later):
-        ctx.save_for_backward(x, weight)
-        ctx.bias, ctx.later = bias, later
+        ctx.save_for_backward(x)
+        # the parameters themselves: saved tensors come back as other objects under activation checkpointing
+        ctx.weight, ctx.bias, ctx.later = weight, bias, later
         return F.linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx, dy):
-        x, weight = ctx.saved_tensors
+        (x,), weight = ctx.saved_tensors, ctx.weight
         dx = dy @ weight if ctx.needs_input_grad[0] else None
         if ctx.later.put(weight, ctx.bias, x, dy):
             return dx, None, None, None

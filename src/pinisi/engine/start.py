@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pinisi.engine import checkpoint
 from pinisi.engine.launch import joined, launch, rank_main
 from pinisi.engine.parts import split_layers, split_rows
 from pinisi.engine.trainer import check_rows, model_fingerprint, spec_of, train
-from pinisi.errors import CheckpointError, ConfigError, DataError, PinisiError
+from pinisi.errors import CheckpointError, ConfigError, DataError
 from pinisi.models import FolderWeights, parameter_shapes
 from pinisi.schedule import build, verify
 
@@ -24,21 +23,13 @@ def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
     config = load(path, list(overrides))
     check(config)
     folder = Path(config.run.folder)
-    code = launch(
+    return launch(
         arguments,
         config.schedule.ranks,
         folder,
         port=config.runtime.port,
         threads=config.runtime.threads,
     )
-    if code == 0:
-        try:
-            from pinisi.report import write_report
-
-            print(f"report: {write_report(folder)}")
-        except (PinisiError, OSError) as error:
-            print(f"the run is whole, its report could not be written: {error}", file=sys.stderr)
-    return code
 
 
 def check(config: RunConfig) -> None:

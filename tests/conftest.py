@@ -1,0 +1,24 @@
+import os
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def _pools():
+    pools: list = []
+    yield pools
+    for pool in pools:
+        pool.close()
+
+
+@pytest.fixture
+def pool(_pools):
+    """Four gloo processes, shared by all tests that need some; started again after a failure has ended them."""
+    from tests.distributed.pool import Pool
+
+    if not _pools or _pools[-1].closed:
+        _pools.append(Pool())
+    return _pools[-1]

@@ -1,0 +1,93 @@
+"""Gradients, loss and weights after steps: a pipeline against one process with the same Hugging Face model."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+import torch
+
+from tests.distributed.cases import Case, run_case
+
+VALUES = {
+    "ranks": [1, 2, 3, 4],
+    "barriers": [0, 1, 2],
+    "schedule": ["gpipe", "1f1b"],
+    "tied": [True, False],
+    "vocabulary": [211, 127],
+    "microbatches": [2, 4, 9],  # smaller than, equal to and larger than p = 4
+    "architecture": ["qwen2", "llama", "gemma2", "mistral", "qwen3", "gemma3_text", "phi3", "olmo2"],
+    "dtype": [torch.float64, torch.float32],
+    "ignored": ["none", "some", "microbatch"],
+    "packed": [True, False],
+    "rows": ["even", "uneven", "one"],
+    "recompute": [False, True],
+    "split": [False, True],
+}
+
+
+def all_pairs(values: dict[str, list], seed: int = 0) -> list[Case]:
+    """Few cases in which every pair of values of any two fields occurs: greedily, from drawn candidates."""
+    names = list(values)
+    left = {
+        ((a, x), (b, y))
+        for a, b in combinations(names, 2)
+        for x in range(len(values[a]))
+        for y in range(len(values[b]))
+    }
+    draw, cases = random.Random(seed), []
+    while left:
+        must = min(left)
+        best, gain = None, -1
+        for _ in range(30):
+            choice = {name: draw.randrange(len(values[name])) for name in names} | dict(must)
+            covered = sum(((a, choice[a]), (b, choice[b])) in left for a, b in combinations(names, 2))
+            if covered > gain:
+                best, gain = choice, covered
+        assert best is not None
+        left -= {((a, best[a]), (b, best[b])) for a, b in combinations(names, 2)}
+        cases.append(Case(**{name: values[name][at] for name, at in best.items()}, seed=len(cases)))
+    return cases
+
+
+def run(world, cases: list[Case]) -> list[str | None]:
+    """On every rank of the pool."""
+    return [
+        run_case(case, world.communicators[case.ranks], world.ends[case.ranks]) if world.rank < case.ranks else None
+        for case in cases
+    ]
+
+
+def check(pool, cases: list[Case]) -> None:
+    results = pool.run("tests.distributed.test_exactness:run", cases)
+    wrong = [f"{case}: {found}" for case, found in zip(cases, results[0], strict=True) if found]
+    assert not wrong, "\n".join(wrong)
+
+
+PAIRS = all_pairs(VALUES)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_one_step_equals_one_process_for_all_pairs_of_settings(pool, part):
+    check(pool, PAIRS[part::4])
+
+
+def test_the_pairs_are_complete():
+    for a, b in combinations(VALUES, 2):
+        found = {(getattr(case, a), getattr(case, b)) for case in PAIRS}
+        assert len(found) == len(VALUES[a]) * len(VALUES[b]), (a, b)
+
+
+@pytest.mark.parametrize("barriers", [0, 1, 2])
+def test_weights_agree_after_20_steps_with_clipping(pool, barriers):
+    base = Case(barriers=barriers, steps=20, microbatches=3)
+    check(
+        pool,
+        [
+            replace(base, ranks=2, architecture="qwen2", tied=True),
+            replace(base, ranks=3, architecture="gemma2", tied=True, dtype=torch.float32),
+            replace(base, ranks=4, architecture="llama", tied=False, rows="uneven"),
+        ],
+    )
