@@ -45,7 +45,9 @@ class Pool:
             ready = wait(list(waiting), timeout=seconds)
             if not ready:
                 self.close()
-                raise TimeoutError(f"ranks {sorted(waiting.values())} did not answer {function} in {seconds} s")
+                raise TimeoutError(
+                    f"ranks {sorted(waiting.values())} did not answer {function} in {seconds} s"
+                )
             for pipe in ready:
                 rank = waiting.pop(pipe)
                 kind, results[rank] = pipe.recv()

@@ -55,7 +55,9 @@ def all_pairs(values: dict[str, list], seed: int = 0) -> list[Case]:
 def run(world, cases: list[Case]) -> list[str | None]:
     """On every rank of the pool."""
     return [
-        run_case(case, world.communicators[case.ranks], world.ends[case.ranks]) if world.rank < case.ranks else None
+        run_case(case, world.communicators[case.ranks], world.ends[case.ranks])
+        if world.rank < case.ranks
+        else None
         for case in cases
     ]
 
