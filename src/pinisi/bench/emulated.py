@@ -191,7 +191,7 @@ def main(arguments: Sequence[str]) -> int:
         shutil.rmtree(folder)
     worst = max(rows, key=lambda row: abs(row["error_percent"]))
     print(
-        f"largest error of the simulation: {worst['error_percent']:+.2f} % (p = {worst['ranks']}, {worst['barriers']} barriers)"
+        f"largest error: {worst['error_percent']:+.2f} % (p = {worst['ranks']}, {worst['barriers']} barriers)"
     )
     if options.json:
         Path(options.json).write_text(json.dumps({"rows": rows}, indent=1))

@@ -356,7 +356,7 @@ def main(arguments: Sequence[str]) -> int:
     shutil.rmtree(folder)
     s = setting
     print(
-        f"p = {s.ranks}, {s.layers} layers of {s.hidden}, V = {s.vocabulary}, {s.sequence} tokens x {s.microbatches} microbatches, "
+        f"p = {s.ranks}, {s.layers} layers of {s.hidden}, V = {s.vocabulary}, {s.sequence} tokens x {s.microbatches}, "
         f"{s.dtype}, 1 thread a rank; head = {head_layers(s.spec(), s.sequence):.1f} layers; medians of {s.rounds} interleaved rounds"
     )
     print(table(result))

@@ -26,10 +26,7 @@ def export(
     The weights are the master weights, rounded to `dtype` (the run's own if None).
     """
     folder = run / "checkpoints"
-    if step is None:
-        found = checkpoint.latest(folder)
-    else:
-        found = dict(checkpoint.steps(folder)).get(step)
+    found = checkpoint.latest(folder) if step is None else dict(checkpoint.steps(folder)).get(step)
     if found is None:
         there = ", ".join(str(n) for n, _ in checkpoint.steps(folder)) or "none"
         wanted = "a checkpoint" if step is None else f"step {step}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import torch
@@ -35,10 +36,8 @@ def reset_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
-    try:
+    with contextlib.suppress(OSError):  # the peak then includes what came before
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass  # the peak then includes what came before
 
 
 def peak() -> int:

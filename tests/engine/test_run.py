@@ -1,0 +1,193 @@
+"""Whole runs through the command line: real ranks over gloo, killed, resumed, loaded at other numbers of ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pinisi.data import tokenize
+from pinisi.engine import checkpoint
+from pinisi.errors import CheckpointError
+from tests.data.conftest import write_corpus, write_tokenizer
+
+CONFIG = """
+[run]
+folder = "{folder}/run"
+steps = 6
+[model]
+tokenizer = "{folder}/tokenizer"
+[model.config]
+model_type = "qwen2"
+vocab_size = 503
+hidden_size = 32
+intermediate_size = 48
+num_hidden_layers = 4
+num_attention_heads = 4
+num_key_value_heads = 2
+tie_word_embeddings = true
+[data]
+shards = "{folder}/shards"
+evaluation = "{folder}/shards"
+sequence = 16
+[schedule]
+ranks = 2
+microbatches = 3
+[optimizer]
+learning_rate = 1e-2
+[checkpoint]
+every = 2
+keep = 9
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    write_corpus(folder / "text")
+    write_tokenizer(folder / "tokenizer")
+    tokenize(folder / "text", folder / "tokenizer", folder / "shards", report=lambda _: None)
+    (folder / "config.toml").write_text(CONFIG.format(folder=folder))
+    return folder
+
+
+def pinisi(*arguments: str, **more) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "pinisi", *arguments], capture_output=True, text=True, timeout=120, **more
+    )
+
+
+def losses(run: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+@pytest.fixture(scope="module")
+def whole(project) -> Path:
+    """An uninterrupted run."""
+    done = pinisi("train", str(project / "config.toml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project / "run"
+
+
+def test_a_run_leaves_what_the_report_reads(whole):
+    assert sorted(losses(whole)) == [1, 2, 3, 4, 5, 6]
+    for name in ("config.toml", "timeline.json", "memory.json", "report.html"):
+        assert (whole / name).stat().st_size > 100, name
+    timeline = json.loads((whole / "timeline.json").read_text())
+    assert len(timeline["measured"]["spans"]) == 2
+
+
+@pytest.mark.parametrize("ranks, barriers", [(3, 2), (1, 0)])
+def test_a_checkpoint_loads_at_other_ranks_and_barriers(project, whole, ranks, barriers):
+    """Steps 3 to 6 again from step 2's checkpoint: the same losses to rounding, the sampler included."""
+    run = project / f"again-{ranks}"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "step-00000002").symlink_to(whole / "checkpoints" / "step-00000002")
+    done = pinisi(
+        "train",
+        str(project / "config.toml"),
+        f"run.folder={run}",
+        f"schedule.ranks={ranks}",
+        f"schedule.barriers={barriers}",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found, wanted = losses(run), losses(whole)
+    assert sorted(found) == [3, 4, 5, 6]
+    for step in found:
+        assert found[step] == pytest.approx(wanted[step], rel=1e-4)
+
+
+def test_a_killed_rank_is_named_and_the_resumed_losses_are_bit_equal(project, whole):
+    run = project / "killed"
+    command = [
+        sys.executable,
+        "-m",
+        "pinisi",
+        "train",
+        str(project / "config.toml"),
+        f"run.folder={run}",
+        "run.steps=400",
+    ]
+    command.append("optimizer.schedule=constant")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 90
+    while not (run / "checkpoints" / "step-00000004").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(_child(process.pid, 1), signal.SIGKILL)
+    killed = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - killed < 30
+    assert process.returncode == 1 and "rank 1 was killed by SIGKILL" in errors, errors
+    more = ["run.steps=30", "optimizer.schedule=constant"]
+    last = checkpoint.latest(run / "checkpoints")
+    assert last is not None and checkpoint.Reader(last).step < 28
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more)
+    assert done.returncode == 0, done.stderr
+    straight = project / "straight"
+    assert pinisi("train", str(project / "config.toml"), f"run.folder={straight}", *more).returncode == 0
+    assert losses(run) == losses(straight)
+
+
+def _child(parent: int, rank: int) -> int:
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(path.read_text().rsplit(")", 1)[1].split()[1]) == parent:
+                environment = (path.parent / "environ").read_bytes().split(b"\0")
+                if f"RANK={rank}".encode() in environment:
+                    return int(path.parent.name)
+        except (OSError, ValueError):
+            continue
+    raise AssertionError("no such rank")
+
+
+def test_the_export_loads_with_transformers_and_gives_the_evaluations_loss(project, whole):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    out = project / "model"
+    done = pinisi("export", str(whole), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    model = AutoModelForCausalLM.from_pretrained(out)
+    AutoTokenizer.from_pretrained(out)
+    reader = checkpoint.Reader(checkpoint.latest(whole / "checkpoints"))
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, reader.get(name)), name
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("run.stps=3", "steps"),
+        ("schedule.ranks=5", "4 layers"),
+        ("model.config.vocab_size=20", "vocab_size"),
+        ("model.config.model_type=mamba", "qwen2"),
+        ("data.shards=/nowhere", "/nowhere"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_rank_starts(project, override, words):
+    done = pinisi("train", str(project / "config.toml"), override, f"run.folder={project}/never")
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("error:") == 1, done.stderr
+    assert not (project / "never" / "logs").exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused(project, whole):
+    done = pinisi("train", str(project / "config.toml"), "run.steps=9", "model.config.intermediate_size=64")
+    assert done.returncode == 2 and "another model" in done.stderr, done.stderr
+
+
+def test_a_truncated_checkpoint_names_its_file(whole, tmp_path):
+    found = checkpoint.latest(whole / "checkpoints")
+    torn = tmp_path / "step-00000006"
+    torn.mkdir()
+    for path in found.iterdir():
+        data = path.read_bytes()
+        (torn / path.name).write_bytes(data[: len(data) // 2] if path.suffix == ".safetensors" else data)
+    with pytest.raises(CheckpointError, match=r"rank-0000\d\.safetensors"):
+        checkpoint.Reader(torn).get("model.embed_tokens.weight")
