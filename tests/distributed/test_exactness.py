@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 import torch
@@ -80,6 +81,25 @@ def test_the_pairs_are_complete():
     for a, b in combinations(VALUES, 2):
         found = {(getattr(case, a), getattr(case, b)) for case in PAIRS}
         assert len(found) == len(VALUES[a]) * len(VALUES[b]), (a, b)
+
+
+def full_product() -> list[Case]:
+    """Every combination of the settings that decide what is sent where; the others are drawn for each."""
+    draw = random.Random(1)
+    fixed = ["ranks", "barriers", "schedule", "tied", "microbatches", "architecture", "ignored", "packed"]
+    cases = []
+    for choice in product(*(VALUES[name] for name in fixed)):
+        rest = {name: draw.choice(values) for name, values in VALUES.items() if name not in fixed}
+        cases.append(Case(**dict(zip(fixed, choice, strict=True)), **rest, seed=len(cases)))
+    return cases
+
+
+@pytest.mark.skipif(os.environ.get("PINISI_EXACTNESS") != "full", reason="an hour: make bench runs it")
+def test_one_step_equals_one_process_for_the_full_product(pool):
+    cases = full_product()
+    for at in range(0, len(cases), 100):
+        check(pool, cases[at : at + 100])
+        print(f"{min(at + 100, len(cases))} of {len(cases)} cases", flush=True)
 
 
 @pytest.mark.parametrize("barriers", [0, 1, 2])

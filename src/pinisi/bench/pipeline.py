@@ -105,7 +105,7 @@ class Bench:
                 Microbatch(tokens[:, :-1].clone(), tokens[:, 1:].clone(), zeros, positions, zeros)
             )
 
-    def make(self, way: str) -> Callable[[bool], tuple[float, Timeline | None]]:
+    def make(self, way: str) -> Callable:
         """A function that runs one step (and zeroes the gradients outside of the clock): seconds, and a timeline if recorded."""
         return self._torch() if way == "torch" else self._ours(way)
 
@@ -260,7 +260,7 @@ def measure_speed(setting: Setting, ways: Sequence[str]) -> dict[str, dict]:
     dist.all_gather_object(everyone, losses)
     result = {}
     for way in ways:
-        row = {"seconds": median(seconds[way]), "rounds": seconds[way]}
+        row: dict = {"seconds": median(seconds[way]), "rounds": seconds[way]}
         row["tokens_per_second"] = setting.tokens / row["seconds"]
         row["loss"] = next((found[way] for found in reversed(everyone) if way in found), None)
         if lines[way]:
@@ -357,7 +357,7 @@ def main(arguments: Sequence[str]) -> int:
     s = setting
     print(
         f"p = {s.ranks}, {s.layers} layers of {s.hidden}, V = {s.vocabulary}, {s.sequence} tokens x {s.microbatches}, "
-        f"{s.dtype}, 1 thread a rank; head = {head_layers(s.spec(), s.sequence):.1f} layers; medians of {s.rounds} interleaved rounds"
+        f"{s.dtype}, 1 thread a rank, head = {head_layers(s.spec(), s.sequence):.1f} layers; medians of {s.rounds} interleaved rounds"
     )
     print(table(result))
     if options.json:

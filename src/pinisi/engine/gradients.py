@@ -6,6 +6,8 @@ that the sum over microbatches is never rounded to 16 bit.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -23,6 +25,7 @@ def attach_buffer(parameter: nn.Parameter) -> torch.Tensor:
     else:
 
         def add(p: torch.Tensor) -> None:
+            assert p.grad is not None
             buffer.add_(p.grad)
             p.grad = None
 
@@ -98,9 +101,13 @@ class _DeferredLinear(torch.autograd.Function):
         return dx, dw, db, None
 
 
+def _deferred(layer: nn.Linear, later: WeightGradients, x: torch.Tensor) -> torch.Tensor:
+    return _DeferredLinear.apply(x, layer.weight, layer.bias, later)
+
+
 def defer_weight_gradients(module: nn.Module, later: WeightGradients) -> None:
     """Makes every nn.Linear of `module` leave its weight gradient to a W. Other parameters (norms) are small: their
     gradients stay in B."""
     for layer in module.modules():
         if type(layer) is nn.Linear:
-            layer.forward = lambda x, layer=layer: _DeferredLinear.apply(x, layer.weight, layer.bias, later)
+            layer.forward = partial(_deferred, layer, later)  # type: ignore[method-assign]

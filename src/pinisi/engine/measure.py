@@ -32,7 +32,7 @@ def measured_costs(timeline: Timeline, **messages: float) -> Costs:
     layout = timeline.schedule.layout
     costs: dict[str, list] = {}
     for kind, name in _NAMES.items():
-        rows = []
+        rows: list = []
         for rank, stages in enumerate(layout.stages):
             if name in ("forward", "backward", "weight"):
                 rows.append([_of(medians, kind, stage) for stage in stages])

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from pinisi import config as configuration
 from pinisi.config import RunConfig
@@ -18,7 +19,7 @@ class Metrics:
 
     def __init__(self, folder: Path, leader: bool, config: RunConfig):
         self.folder, self.leader, self.config = folder, leader, config
-        self.file = None
+        self.file: TextIO | None = None
         self.board = None
         self.began = self.first = 0.0
         self.last_line = 0.0

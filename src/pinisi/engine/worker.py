@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -52,7 +53,7 @@ class _Slot:
     outputs: dict[int, torch.Tensor] = field(default_factory=dict)  # stage -> its output, with its graph
     arrived: dict[tuple[MessageChannel, int], torch.Tensor] = field(default_factory=dict)
     x: torch.Tensor | None = None  # [T, h], the last stage's output
-    head_pass: object = None
+    head_pass: Any = None
     g: torch.Tensor | None = None  # [T], -dL/dlp
     dx_part: torch.Tensor | None = None
     vocabulary_bytes: int = 0
@@ -120,6 +121,8 @@ class PipelineWorker:
             # on the host: the sizes of messages must be known without asking the device
             owned = [torch.nonzero(owner == r).flatten().to(self.device) for r in range(self.layout.ranks)]
         targets = batch.targets.reshape(-1)
+        if self.parts.shards is not None:
+            self.parts.shards.check(targets, ignore_index=IGNORED)
         weights = (targets != IGNORED).to(self._statistics_dtype()) / max(total_weight, 1.0)
         slot = _Slot(
             ids=batch.tokens.to(self.device, non_blocking=True),
@@ -192,9 +195,7 @@ class PipelineWorker:
         slot = self.slots[i]
         assert self.parts.head is not None and slot.x is not None
         with torch.no_grad():
-            slot.head_pass = self.parts.head.s(slot.x, slot.targets)
-            if not self.training:
-                slot.head_pass.tiles.clear()  # only the statistics are wanted
+            slot.head_pass = self.parts.head.s(slot.x, slot.targets, keep=self.training)
             slot.vocabulary_bytes = slot.head_pass.nbytes
             self._vocabulary_alive += slot.vocabulary_bytes
             self.vocabulary_peak = max(self.vocabulary_peak, self._vocabulary_alive)
