@@ -148,7 +148,7 @@ def _whole_ends(costs: dict[str, float], ranks: int, interval: float) -> dict:
 
 def _line(row: dict) -> str:
     return (
-        f"p = {row['ranks']:2}, m = {row['microbatches']:2}, {row['barriers']} barriers: measured {row['measured_seconds']:7.3f} s, "
+        f"p = {row['ranks']:2}, m = {row['microbatches']:2}, {row['barriers']} barriers: run {row['measured_seconds']:7.3f} s, "
         f"simulated {row['simulated_seconds']:7.3f} s ({row['error_percent']:+.2f} %), costs x {row['factor']:.1f}, "
         f"p2p {1e3 * row['messages']['p2p']:.1f} ms, C0 {1e3 * row['messages']['c0']:.1f} ms"
     )

@@ -357,7 +357,7 @@ def main(arguments: Sequence[str]) -> int:
     s = setting
     print(
         f"p = {s.ranks}, {s.layers} layers of {s.hidden}, V = {s.vocabulary}, {s.sequence} tokens x {s.microbatches}, "
-        f"{s.dtype}, 1 thread a rank, head = {head_layers(s.spec(), s.sequence):.1f} layers; medians of {s.rounds} interleaved rounds"
+        f"{s.dtype}, 1 thread a rank, head = {head_layers(s.spec(), s.sequence):.1f} layers; medians of {s.rounds} rounds"
     )
     print(table(result))
     if options.json:
