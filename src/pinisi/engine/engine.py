@@ -196,12 +196,12 @@ class Engine:
             if with_norm
             else torch.zeros((), dtype=torch.float64, device=self.device)
         )
-        mine = torch.cat([totals.loss[None], totals.by_language.flatten()]) * (1.0 if last else 0.0)
-        if self.data_group is not None:
+        sums = torch.cat([totals.loss[None], totals.by_language.flatten()]) * (1.0 if last else 0.0)
+        wish = torch.tensor([float(stop)], dtype=torch.float64, device=self.device)
+        mine = torch.cat([sums, wish])
+        if self.data_group is not None:  # a wish to stop must reach every replica, or the others wait in the next step
             global_sum(mine, self.data_group)
-        mine = torch.cat(
-            [mine, norm[None], torch.tensor([float(stop)], dtype=torch.float64, device=self.device)]
-        )
+        mine = torch.cat([mine[:-1], norm[None], mine[-1:]])
         values = global_sum(mine, self.communicator.world).tolist()
         languages = totals.by_language.shape[1]
         losses, counts = values[1 : 1 + languages], values[1 + languages : 1 + 2 * languages]

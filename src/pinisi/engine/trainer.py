@@ -26,7 +26,7 @@ from pinisi.engine.executor import gather_timeline
 from pinisi.engine.launch import STATUS
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.metrics import Metrics
-from pinisi.engine.optimizer import learning_rate
+from pinisi.engine.optimizer import NotFinite, learning_rate
 from pinisi.engine.parts import split_layers, split_rows
 from pinisi.errors import CheckpointError, DataError
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec
@@ -198,7 +198,7 @@ class _Run:
                 minimum=o.minimum,
             )
             norm = self.engine.update(result, rate)
-        except (DataError, ArithmeticError) as error:
+        except (DataError, NotFinite) as error:
             raise type(error)(f"step {self.step + 1}: {error}") from error
         self.step += 1
         self.metrics.training(
