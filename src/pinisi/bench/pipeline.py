@@ -5,7 +5,7 @@ layers, and the vocabulary passes with 1 and 2 barriers. Same model, same batch,
 runs the very stage modules that ours runs. Medians over rounds in which each way has its turn.
 
 The limit of a way is the busiest rank's passes x m + fill, from the medians of the pass times of the measured steps
-themselves, in which all ranks were busy; the fill is what the other ranks' F and BW add before and behind.
+themselves, in which all ranks were busy.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from pinisi.engine.engine import Engine
 from pinisi.engine.executor import gather_timeline
 from pinisi.engine.launch import joined, launch, rank_main
 from pinisi.engine.measure import measured_costs
-from pinisi.engine.parts import head_layers, split_layers
+from pinisi.engine.parts import split_layers
+from pinisi.engine.work import head_layers, work_costs
 from pinisi.models import ModelSpec, RandomWeights, build_stage, make_context, read_spec
-from pinisi.schedule import Costs, Timeline, build
+from pinisi.schedule import Costs, Kind, Layout, Schedule, Timeline, build, layout_of
+from pinisi.vocabulary import Shards
 
 WAYS = {
     "torch": "torch 1F1B",
@@ -112,13 +114,19 @@ class Bench:
     def _ours(self, way: str) -> Callable:
         setting = self.setting
         barriers = int(way) if way.isdigit() else 0
-        schedule = build("1f1b", setting.ranks, setting.microbatches, barriers=barriers)
+        layout = layout_of("1f1b", setting.ranks, barriers=barriers)
+        given = redistributed(self.spec, setting) if way == "redistributed" else None
+        layers = split_layers(setting.layers, setting.ranks, given)
+        rows = Shards.even(setting.vocabulary, setting.ranks)
+        costs = work_costs(self.spec, layout, layers, rows, setting.sequence)
+        schedule = build("1f1b", setting.ranks, setting.microbatches, barriers=barriers, costs=costs)
         engine = Engine(
             self.spec,
             RandomWeights(self.spec, 0, setting.torch_dtype),
             self.communicator,
             schedule,
-            layers=redistributed(self.spec, setting) if way == "redistributed" else None,
+            layers=given,
+            shards=rows,
             dtype=setting.torch_dtype,
         )
 
@@ -202,40 +210,25 @@ def redistributed(spec: ModelSpec, setting: Setting) -> list[int]:
     return [rest // (p - 1) + (1 if r < rest % (p - 1) else 0) for r in range(p - 1)] + [best]
 
 
-def limit(costs: Costs, timeline: Timeline) -> float:
-    """Seconds: the busiest rank's passes x m, and the F and BW of the others for the first and the last microbatch."""
-    layout, m = timeline.schedule.layout, timeline.schedule.microbatches
-    seconds = costs.table(layout)
-    from pinisi.schedule import Kind
-
-    kinds = (Kind.S, Kind.T, Kind.E, Kind.G) if layout.barriers else ()
-    work = [
-        sum(seconds[Kind.F, s] + seconds[Kind.BW, s] for s in stages) + sum(seconds[k, r] for k in kinds)
-        for r, stages in enumerate(layout.stages)
-    ]
-    busiest = max(range(layout.ranks), key=work.__getitem__)
-    fill = sum(
-        seconds[Kind.F, s] + seconds[Kind.BW, s]
-        for r, stages in enumerate(layout.stages)
-        if r != busiest
-        for s in stages
-    )
-    return work[busiest] * m + fill
+def limit(costs: Costs, schedule: Schedule) -> float:
+    """Seconds: the busiest rank's passes x m + fill. A rank's fill are the F of the stages before its own, which its first
+    microbatch waits for, and their BW, which wait for its last; the limit is the largest sum over ranks."""
+    layout = schedule.layout
+    work, layers = costs.work(layout), layer_work(costs, layout)
+    return max(n * schedule.microbatches + sum(layers[:rank]) for rank, n in enumerate(work))
 
 
-def balanced(costs: Costs, timeline: Timeline) -> float:
+def balanced(costs: Costs, schedule: Schedule) -> float:
     """Seconds of a step in which the same work is spread evenly: all ranks' passes / p x m, and the same fill."""
-    layout, m = timeline.schedule.layout, timeline.schedule.microbatches
-    from pinisi.schedule import Kind
+    layout = schedule.layout
+    p = layout.ranks
+    return sum(costs.work(layout)) / p * schedule.microbatches + sum(layer_work(costs, layout)) * (p - 1) / p
 
+
+def layer_work(costs: Costs, layout: Layout) -> list[float]:
+    """Per rank, the F and BW of one microbatch."""
     seconds = costs.table(layout)
-    kinds = (Kind.S, Kind.T, Kind.E, Kind.G) if layout.barriers else ()
-    work = sum(
-        sum(seconds[Kind.F, s] + seconds[Kind.BW, s] for s in stages) + sum(seconds[k, r] for k in kinds)
-        for r, stages in enumerate(layout.stages)
-    )
-    layers = sum(seconds[Kind.F, s] + seconds[Kind.BW, s] for stages in layout.stages for s in stages)
-    return work / layout.ranks * m + layers * (layout.ranks - 1) / layout.ranks
+    return [sum(seconds[Kind.F, s] + seconds[Kind.BW, s] for s in stages) for stages in layout.stages]
 
 
 def measure_speed(setting: Setting, ways: Sequence[str]) -> dict[str, dict]:
@@ -264,11 +257,11 @@ def measure_speed(setting: Setting, ways: Sequence[str]) -> dict[str, dict]:
         row["tokens_per_second"] = setting.tokens / row["seconds"]
         row["loss"] = next((found[way] for found in reversed(everyone) if way in found), None)
         if lines[way]:
-            bounds = [limit(measured_costs(t), t) for t in lines[way]]
+            bounds = [limit(measured_costs(t), t.schedule) for t in lines[way]]
             row["limit_seconds"] = median(bounds)
             row["of_limit"] = median(b / s for b, s in zip(bounds, seconds[way], strict=True))
             row["balance"] = median(
-                balanced(measured_costs(t), t) / b for t, b in zip(lines[way], bounds, strict=True)
+                balanced(measured_costs(t), t.schedule) / b for t, b in zip(lines[way], bounds, strict=True)
             )
             row["bubbles"] = [median(t.bubble(r) for t in lines[way]) for r in range(setting.ranks)]
         result[way] = row

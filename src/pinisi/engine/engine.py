@@ -199,7 +199,9 @@ class Engine:
         sums = torch.cat([totals.loss[None], totals.by_language.flatten()]) * (1.0 if last else 0.0)
         wish = torch.tensor([float(stop)], dtype=torch.float64, device=self.device)
         mine = torch.cat([sums, wish])
-        if self.data_group is not None:  # a wish to stop must reach every replica, or the others wait in the next step
+        if (
+            self.data_group is not None
+        ):  # a wish to stop must reach every replica, or the others wait in the next step
             global_sum(mine, self.data_group)
         mine = torch.cat([mine[:-1], norm[None], mine[-1:]])
         values = global_sum(mine, self.communicator.world).tolist()

@@ -35,33 +35,6 @@ def split_layers(layers: int, stages: int, given: Sequence[int] | None = None) -
     return [range(a, b) for a, b in pairwise(accumulate(given, initial=0))]
 
 
-def head_layers(spec: ModelSpec, sequence: int) -> float:
-    """w, the cost of the whole LM head in layers, from the matrix products of one token (DESIGN: ≈ V/(12h+2s) for GPT).
-
-    A layer's products: its parameters (of matrices), and 2·h·s for causal attention scores and values.
-    """
-    from pinisi.models.stage import parameter_shapes
-
-    shapes = parameter_shapes(spec, range(1), embedding=False, head=False, norm=False)
-    layer = sum(shape.numel() for shape in shapes.values() if len(shape) == 2)
-    return spec.vocabulary * spec.hidden / (layer + spec.hidden * sequence)
-
-
-def split_rows(spec: ModelSpec, rows: str | Sequence[int], layers: Sequence[range], sequence: int) -> Shards:
-    """Vocabulary rows per rank: "even", "balanced" (fewer where there are more layers), or the sizes themselves."""
-    ranks = len(layers)
-    if rows == "even":
-        return Shards.even(spec.vocabulary, ranks)
-    if rows == "balanced":
-        return Shards.balanced(spec.vocabulary, [len(r) for r in layers], head_layers(spec, sequence))
-    sizes = list(rows)
-    if len(sizes) != ranks or any(not isinstance(n, int) for n in sizes) or sum(sizes) != spec.vocabulary:
-        raise ConfigError(
-            f"schedule.rows is {rows}: needed 'even', 'balanced', or {ranks} whole numbers that sum to {spec.vocabulary}"
-        )
-    return Shards.from_list(accumulate(sizes, initial=0))
-
-
 def build_parts(
     spec: ModelSpec,
     weights: Weights,

@@ -9,11 +9,11 @@ from pinisi.config import RunConfig, load
 from pinisi.data import Shards as TokenShards
 from pinisi.engine import checkpoint
 from pinisi.engine.launch import joined, launch, rank_main
-from pinisi.engine.parts import split_layers, split_rows
 from pinisi.engine.trainer import check_rows, model_fingerprint, spec_of, train
+from pinisi.engine.work import planned
 from pinisi.errors import CheckpointError, ConfigError, DataError
 from pinisi.models import FolderWeights, parameter_shapes
-from pinisi.schedule import build, verify
+from pinisi.schedule import verify
 
 
 def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
@@ -35,12 +35,7 @@ def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
 def check(config: RunConfig) -> None:
     """Everything that can be known to be wrong without starting a rank."""
     spec = spec_of(config)
-    plan = config.schedule
-    split_layers(spec.layers, plan.ranks, plan.layers)
-    schedule = build(plan.name, plan.ranks, plan.microbatches, barriers=plan.barriers)
-    verify(schedule)
-    layers = split_layers(spec.layers, schedule.layout.last_stage + 1, plan.layers)
-    split_rows(spec, plan.rows, layers, config.data.sequence)
+    verify(planned(config, spec)[0])
     if config.runtime.emulate:
         raise ConfigError("runtime.emulate sleeps instead of training: use `pinisi bench emulated`")
     shards = TokenShards(config.data.shards)

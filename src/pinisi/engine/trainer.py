@@ -27,10 +27,10 @@ from pinisi.engine.launch import STATUS
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.metrics import Metrics
 from pinisi.engine.optimizer import NotFinite, learning_rate
-from pinisi.engine.parts import split_layers, split_rows
+from pinisi.engine.work import planned
 from pinisi.errors import CheckpointError, DataError
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec
-from pinisi.schedule import build, simulate
+from pinisi.schedule import simulate
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -99,10 +99,7 @@ class _Run:
         config, spec = self.config, self.spec
         dtype = DTYPES[config.model.dtype]
         plan = config.schedule
-        split_layers(spec.layers, plan.ranks, plan.layers)  # its error is clearer than the schedule's
-        schedule = build(plan.name, plan.ranks, plan.microbatches, barriers=plan.barriers)
-        layers = split_layers(spec.layers, schedule.layout.last_stage + 1, plan.layers)
-        per_rank = [range(sum(len(layers[s]) for s in stages)) for stages in schedule.layout.stages]
+        schedule, layers, rows = planned(config, spec)
         self.status.phase("building the model")
         memory.mark()
         weights = (
@@ -125,7 +122,7 @@ class _Run:
             self.communicator,
             schedule,
             layers=[len(r) for r in layers],
-            shards=split_rows(spec, plan.rows, per_rank, config.data.sequence),
+            shards=rows,
             dtype=dtype,
             device=self.device,
             optimizer=OptimizerSettings(tuple(o.betas), o.epsilon, o.weight_decay, o.clip),

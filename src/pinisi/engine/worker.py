@@ -215,7 +215,9 @@ class PipelineWorker:
         self._vocabulary_alive -= slot.vocabulary_bytes
         with torch.no_grad():
             slot.dx_part = self.parts.head.t(slot.head_pass, slot.g)  # type: ignore[union-attr]
-        slot.head_pass = slot.x = None
+        slot.x = None
+        if slot.head_pass.product is None:  # else U, which another rank's S holds up, is still to be sent
+            slot.head_pass = None
 
     def _gradient_of_output(self, slot: _Slot, stage: int) -> torch.Tensor:
         if stage != self.layout.last_stage:
@@ -301,6 +303,8 @@ class PipelineWorker:
         if channel is MessageChannel.U:
             with torch.no_grad():
                 part = self.parts.head.u(slot.head_pass)  # type: ignore[union-attr]
+            if slot.head_pass.buffer is None:  # T has been
+                slot.head_pass = None
         else:
             part, slot.dx_part = slot.dx_part, None
         assert part is not None

@@ -1,10 +1,10 @@
 """Schedules as data: what each rank runs and in which order. Pure Python; imports no torch.
 
-Reading order: table, needs, costs, blocks, periodic, build, replay, lower, machine, verify, simulate,
-timeline.
+Reading order: table, needs, costs, blocks, periodic, replay, fill, build, lower, machine, verify,
+simulate, timeline.
 """
 
-from pinisi.schedule.build import build
+from pinisi.schedule.build import build, layout_of
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.forward import forward_only
 from pinisi.schedule.lower import lower
@@ -32,6 +32,7 @@ __all__ = [
     "Timeline",
     "build",
     "forward_only",
+    "layout_of",
     "lower",
     "needs",
     "simulate",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from pinisi.errors import ScheduleError
 from pinisi.schedule.blocks import BuildingBlock
 from pinisi.schedule.costs import NOMINAL, Costs
+from pinisi.schedule.fill import filled
 from pinisi.schedule.periodic import blocks
 from pinisi.schedule.simulate import simulate
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
@@ -48,16 +50,22 @@ def build(
     costs: what the order is chosen for, in seconds or any other unit; nominal ones where they aren't known.
     Only `1f1b` with 1 or 2 barriers depends on them. Raises ScheduleError for a name or number that can't be.
     """
-    if name not in _BUILDERS:
-        raise ScheduleError(f"schedule '{name}' is not known: choose one of {', '.join(sorted(_BUILDERS))}")
-    for what, value in (("ranks", ranks), ("microbatches", microbatches)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ScheduleError(f"{what} = {value!r}: it must be a whole number of at least 1")
-    function, stages, default = _BUILDERS[name]
-    layout = Layout(stages(ranks, default if chunks is None else chunks), barriers)
+    if isinstance(microbatches, bool) or not isinstance(microbatches, int) or microbatches < 1:
+        raise ScheduleError(f"microbatches = {microbatches!r}: it must be a whole number of at least 1")
+    layout = layout_of(name, ranks, chunks=chunks, barriers=barriers)
     if costs is not None:
         costs.check(layout)
-    return function(layout, microbatches, costs or NOMINAL)
+    return _BUILDERS[name][0](layout, microbatches, costs or NOMINAL)
+
+
+def layout_of(name: str, ranks: int, *, chunks: int | None = None, barriers: int = 0) -> Layout:
+    """Where a schedule puts its stages; raises ScheduleError as `build` does."""
+    if name not in _BUILDERS:
+        raise ScheduleError(f"schedule '{name}' is not known: choose one of {', '.join(sorted(_BUILDERS))}")
+    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
+        raise ScheduleError(f"ranks = {ranks!r}: it must be a whole number of at least 1")
+    _, stages, default = _BUILDERS[name]
+    return Layout(stages(ranks, default if chunks is None else chunks), barriers)
 
 
 @builder("gpipe")
@@ -97,30 +105,41 @@ def _gpipe_rank(rank: int, ranks: int, m: int) -> list[Pass]:
 
 @builder("1f1b")
 def _one_f_one_b(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
-    """With vocabulary passes: of the blocks that `periodic` finds, one that `simulate` says is fast.
-
-    The block for nominal costs comes first: its order has proved good for heads from 3 % to 50 % of an
-    interval. Those for the given costs are tried where it leaves bubbles.
-    """
+    """With vocabulary passes: of the blocks that `periodic` finds, as they are and with the step's ends filled, one that
+    `simulate` says is fast."""
     if not layout.barriers:
         return _plain_block(layout).unroll("1f1b", microbatches)
+    return one_f_one_b(layout, microbatches, costs, fill=True)
+
+
+def one_f_one_b(layout: Layout, microbatches: int, costs: Costs, *, fill: bool) -> Schedule:
+    """1F1B with vocabulary passes. fill=False: as 2411.05288 has it, a block that is repeated and no more."""
     caps = [layout.ranks - rank + layout.barriers for rank in range(layout.ranks)]
     given = costs.positive(layout)
     # The steady state shows in a shorter step; below that the whole step is what counts.
     sample = min(microbatches, 2 * layout.ranks + 8)
-    # A trial takes longer with more ranks, and what a better block could still gain weighs less.
-    enough = 1.01 * _ideal(layout, sample, costs) + min(1.0, layout.ranks / 16) * costs.busiest(layout)
-    best, shortest = None, float("inf")
-    for chosen_for in (NOMINAL, given):
-        for block in blocks(layout, chosen_for, caps):
-            trial = replace(block.unroll("1f1b", sample), costs=chosen_for)
+    enough = 1.004 * _ideal(layout, sample, costs)
+    best, shortest = None, math.inf
+    for chosen_for, block in _candidates(layout, given, caps):
+        plain = replace(block.unroll("1f1b", sample), costs=chosen_for)
+        full = filled(plain, given) if fill else plain
+        for trial in (plain,) if full is plain else (full, plain):
             makespan = simulate(trial, given).makespan
             if makespan < shortest:
-                best, shortest = (block, chosen_for), makespan
-            if shortest <= enough:
-                break
+                best, shortest = (block, chosen_for, trial is not plain), makespan
+        if shortest <= enough:
+            break
     assert best is not None
-    return replace(best[0].unroll("1f1b", microbatches), costs=best[1])
+    block, chosen_for, fill = best
+    schedule = replace(block.unroll("1f1b", microbatches), costs=chosen_for)
+    return filled(schedule, given) if fill else schedule
+
+
+def _candidates(layout: Layout, given: Costs, caps: list[int]) -> Iterator[tuple[Costs, BuildingBlock]]:
+    """Blocks for nominal costs first: their order has proved good for heads from 3 % to 50 % of an interval."""
+    for chosen_for in (NOMINAL, given):
+        for block in blocks(layout, chosen_for, caps):
+            yield chosen_for, block
 
 
 def _ideal(layout: Layout, microbatches: int, costs: Costs) -> float:

@@ -101,15 +101,19 @@ class Costs:
                 result[kind, rank] = self.at(name, rank)
         return result
 
-    def busiest(self, layout: Layout) -> float:
-        """The largest sum over ranks of one microbatch's passes: no schedule's interval is shorter."""
+    def work(self, layout: Layout) -> list[float]:
+        """Per rank, the sum of one microbatch's passes."""
         seconds = self.table(layout)
         kinds = _SHARD_COSTS if layout.barriers else ()
-        return max(
+        return [
             sum(seconds[Kind.F, s] + seconds[Kind.BW, s] for s in stages)
             + sum(seconds[k, rank] for k in kinds)
             for rank, stages in enumerate(layout.stages)
-        )
+        ]
+
+    def busiest(self, layout: Layout) -> float:
+        """The largest of `work`: no schedule's interval is shorter."""
+        return max(self.work(layout))
 
     def positive(self, layout: Layout) -> Costs:
         """The same with no pass shorter than a thousandth of an interval, so that times alone give an

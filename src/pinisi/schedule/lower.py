@@ -196,24 +196,31 @@ def _await(rank: int, layout: Layout, slots: list[_Slot], passes: tuple[Pass, ..
         first, gathered, second = _of_microbatch(layout, p.microbatch)
         if p.kind is Kind.S:
             slots[at].waits.append(first)
-        elif p.kind is Kind.T and layout.barriers == 2:
+        elif p.kind is Kind.T:
             slots[at].waits.append(gathered)
         elif p.kind in (Kind.B, Kind.BW) and p.part == layout.last_stage:
             slots[at].waits.append(second)
 
 
 def _flatten(slots: list[_Slot], passes: tuple[Pass, ...]) -> tuple[Instruction, ...]:
-    """A U's launch waits for its C1 first; with 1 barrier T comes after that launch, so it needs no wait."""
+    """Each message is waited for once: C1 by what comes first, U's launch or T."""
     result: list[Instruction] = []
+    waited: set[Message] = set()
+
+    def wait(message: Message) -> None:
+        if message not in waited:
+            waited.add(message)
+            result.append(Instruction(Op.WAIT, message))
+
     for at, slot in enumerate(slots):
         result += [Instruction(Op.RECEIVE, message) for message in slot.receives]
         result += [Instruction(Op.SEND, message) for message in slot.sends]
         for message in slot.launches:
             if message.channel is MessageChannel.U:
-                gathered = Message(MessageChannel.C1, message.microbatch, -1, -1)
-                result.append(Instruction(Op.WAIT, gathered))
+                wait(Message(MessageChannel.C1, message.microbatch, -1, -1))
             result.append(Instruction(Op.LAUNCH, message))
-        result += [Instruction(Op.WAIT, message) for message in slot.waits]
+        for message in slot.waits:
+            wait(message)
         if at < len(passes):
             result.append(Instruction(Op.RUN, passes[at]))
     return tuple(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from heapq import heappop, heappush
 
 from pinisi.errors import ScheduleError
@@ -53,7 +54,8 @@ class Replay:
         self._missing: dict[Pass | Group, int] = {}
         self._feeds: dict[Pass | Group, list[tuple[Pass | Group, Channel]]] = defaultdict(list)
         self._arrived: dict[Pass | Group, float] = defaultdict(float)
-        self._events: list[tuple[float, int, Pass | int]] = []
+        self._events: list[tuple[float, int, Callable, tuple]] = []
+        self._counted = 0
         for _, _, p in schedule.passes():
             self._add(p)
 
@@ -86,60 +88,68 @@ class Replay:
         for rank in range(self.layout.ranks):
             self._begin(rank)
         while self._events:
-            now, _, what = heappop(self._events)
-            if isinstance(what, int):
-                self._chain(now, what)
-            else:
-                self._finish(now, what)
+            now, _, what, arguments = heappop(self._events)
+            what(*arguments, now)
 
-    def _begin(self, rank: int) -> None:
+    def _later(self, time: float, what: Callable, *arguments: object, first: bool = False) -> None:
+        """Call what(*arguments, time) at a time; of several at one time the one that was named first, or those `first`."""
+        self._counted += 1
+        heappush(self._events, (time, -1 / self._counted if first else self._counted, what, arguments))
+
+    def _begin(self, rank: int, now: float = 0.0) -> None:
         """Start the rank's next pass if all that it needs is known to come."""
         passes, at = self.schedule.order[rank], self.at[rank]
         if at == len(passes) or self._missing[passes[at]] or passes[at] in self.start:
             return
-        p = passes[at]
-        start = max(self._busy[rank][1], self._arrived[p])
+        self._start(rank, passes[at], max(self._busy[rank][1], self._arrived[passes[at]]))
+
+    def _start(self, rank: int, p: Pass, start: float) -> None:
         end = start + self.seconds[p.kind, p.part]
         self._busy[rank], self.start[p], self.end[p] = (start, end), start, end
-        heappush(self._events, (end, len(self.start), p))
+        self._later(end, self._finish, p)
 
-    def _finish(self, now: float, p: Pass) -> None:
+    def _finish(self, p: Pass, now: float) -> None:
         rank = self._rank[p]
         self.at[rank] += 1
+        self._ended(p, rank)
         for given in gives(p):
             for target, via in self._feeds.get(given, ()):
-                self._feed(target, now + self._travel(rank, target, via))
-        self._begin(rank)
+                self._feed(target, now + self._travel(rank, target, via), now)
+        self._begin(rank, now)
+
+    def _ended(self, p: Pass, rank: int) -> None:
+        """For what a subclass keeps of its own."""
+
+    def _is_next(self, rank: int, p: Pass) -> bool:
+        passes = self.schedule.order[rank]
+        return self.at[rank] < len(passes) and passes[self.at[rank]] == p
 
     def _travel(self, rank: int, target: Pass | Group, via: Channel) -> float:
         if via is Channel.STASH or via in COLLECTIVE or self._rank.get(target) == rank:  # type: ignore[arg-type]
             return 0.0
         return self._p2p[rank] if via in (Channel.ACTIVATION, Channel.GRADIENT) else self._cost[via]
 
-    def _feed(self, target: Pass | Group, time: float) -> None:
+    def _feed(self, target: Pass | Group, time: float, now: float) -> None:
         self._missing[target] -= 1
         self._arrived[target] = max(self._arrived[target], time)
         if self._missing[target]:
             return
         if isinstance(target, Pass):
             rank = self._rank[target]
-            if (
-                self.at[rank] < len(self.schedule.order[rank])
-                and self.schedule.order[rank][self.at[rank]] == target
-            ):
-                self._begin(rank)
+            if self._is_next(rank, target):
+                self._begin(rank, now)
             return
         via, microbatch = target
         chained = self.layout.barriers == 1 and via is Channel.C2
         self.ready[target] = self._arrived[target] + (self._u if chained else self._cost[via])
         if via is Channel.C1 and self._missing.get((Channel.C2, microbatch)) and self.layout.barriers == 1:
-            heappush(self._events, (self.ready[target], -1, microbatch))
+            self._later(self.ready[target], self._chain, microbatch, first=True)
         for p, _ in self._feeds[target]:
-            self._feed(p, self.ready[target])
+            self._feed(p, self.ready[target], now)
 
-    def _chain(self, now: float, microbatch: int) -> None:
+    def _chain(self, microbatch: int, now: float) -> None:
         gaps = (end if start < now < end else now for start, end in self._busy)
-        self._feed((Channel.C2, microbatch), max(gaps))
+        self._feed((Channel.C2, microbatch), max(gaps), now)
 
 
 def _stuck(run: Replay) -> str:

@@ -1,0 +1,91 @@
+"""How much work a model's passes are, and the schedule, the layers and the rows that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+from pinisi.config import RunConfig
+from pinisi.engine.parts import split_layers
+from pinisi.errors import ConfigError
+from pinisi.models import ModelSpec, parameter_shapes
+from pinisi.schedule import Costs, Layout, Schedule, build, layout_of
+from pinisi.vocabulary import Shards
+
+_MESSAGE = 0.01  # of an interval: short but not free, so that an order leaves room for messages
+
+
+def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], Shards]:
+    """The schedule of a run, the layers of each stage and the rows of each rank; raises ConfigError or ScheduleError."""
+    plan = config.schedule
+    split_layers(spec.layers, plan.ranks, plan.layers)  # its error is clearer than the schedule's
+    layout = layout_of(plan.name, plan.ranks, barriers=plan.barriers)
+    layers = split_layers(spec.layers, layout.last_stage + 1, plan.layers)
+    per_rank = [range(sum(len(layers[s]) for s in stages)) for stages in layout.stages]
+    rows = split_rows(spec, plan.rows, per_rank, config.data.sequence)
+    recompute = config.memory.recompute == "full"
+    costs = work_costs(spec, layout, layers, rows, config.data.sequence, recompute=recompute)
+    return (
+        build(plan.name, plan.ranks, plan.microbatches, barriers=plan.barriers, costs=costs),
+        layers,
+        rows,
+    )
+
+
+def work_costs(
+    spec: ModelSpec,
+    layout: Layout,
+    layers: Sequence[range],
+    rows: Shards,
+    sequence: int,
+    *,
+    recompute: bool = False,
+) -> Costs:
+    """Costs by floating-point work, in units of one layer's forward: what an order is chosen for before anything is measured.
+
+    S and T share 6·T·h·V_r FLOPs as 2 : 1 with 1 barrier and 1 : 2 with 2 (arXiv 2411.05288, section 4).
+    """
+    held = [[float(len(layers[stage])) for stage in stages] for stages in layout.stages]
+    w = head_layers(spec, sequence)
+    head = [3 * w * (stop - start) / spec.vocabulary for start, stop in pairwise(rows.offsets)]
+    if not layout.barriers:
+        held[layout.last_rank][-1] += w
+        head = [0.0] * layout.ranks
+    s = {0: 0.0, 1: 2 / 3, 2: 1 / 3}[layout.barriers]
+    interval = 3 * (spec.layers + w) / layout.ranks
+    message = _MESSAGE * interval
+    return Costs(
+        forward=held,
+        backward=[[n * (2 if recompute else 1) for n in row] for row in held],
+        weight=held,
+        head_s=[s * n for n in head],
+        head_t=[(1 - s) * n for n in head],
+        embedding_forward=message,
+        embedding_gradient=message,
+        **dict.fromkeys(("p2p", "c0", "c1", "u", "c2", "embedding"), message),
+    )
+
+
+def head_layers(spec: ModelSpec, sequence: int) -> float:
+    """w, the cost of the whole LM head in layers, from the matrix products of one token (DESIGN: ≈ V/(12h+2s) for GPT).
+
+    A layer's products: its parameters (of matrices), and 2·h·s for causal attention scores and values.
+    """
+    shapes = parameter_shapes(spec, range(1), embedding=False, head=False, norm=False)
+    layer = sum(shape.numel() for shape in shapes.values() if len(shape) == 2)
+    return spec.vocabulary * spec.hidden / (layer + spec.hidden * sequence)
+
+
+def split_rows(spec: ModelSpec, rows: str | Sequence[int], layers: Sequence[range], sequence: int) -> Shards:
+    """Vocabulary rows per rank: "even", "balanced" (fewer where there are more layers), or the sizes themselves."""
+    ranks = len(layers)
+    if rows == "even":
+        return Shards.even(spec.vocabulary, ranks)
+    if rows == "balanced":
+        return Shards.balanced(spec.vocabulary, [len(r) for r in layers], head_layers(spec, sequence))
+    sizes = list(rows)
+    if len(sizes) != ranks or any(not isinstance(n, int) for n in sizes) or sum(sizes) != spec.vocabulary:
+        raise ConfigError(
+            f"schedule.rows is {rows}: needed 'even', 'balanced', or {ranks} whole numbers that sum to {spec.vocabulary}"
+        )
+    return Shards.from_list(accumulate(sizes, initial=0))
