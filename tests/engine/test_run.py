@@ -8,73 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
-from pinisi.data import tokenize
 from pinisi.engine import checkpoint
 from pinisi.errors import CheckpointError
-from tests.data.conftest import write_corpus, write_tokenizer
-
-CONFIG = """
-[run]
-folder = "{folder}/run"
-steps = 6
-[model]
-tokenizer = "{folder}/tokenizer"
-[model.config]
-model_type = "qwen2"
-vocab_size = 503
-hidden_size = 32
-intermediate_size = 48
-num_hidden_layers = 4
-num_attention_heads = 4
-num_key_value_heads = 2
-tie_word_embeddings = true
-[data]
-shards = "{folder}/shards"
-evaluation = "{folder}/shards"
-sequence = 16
-[schedule]
-ranks = 2
-microbatches = 3
-[optimizer]
-learning_rate = 1e-2
-[checkpoint]
-every = 2
-keep = 9
-"""
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    write_corpus(folder / "text")
-    write_tokenizer(folder / "tokenizer")
-    tokenize(folder / "text", folder / "tokenizer", folder / "shards", report=lambda _: None)
-    (folder / "config.toml").write_text(CONFIG.format(folder=folder))
-    return folder
-
-
-def pinisi(*arguments: str, **more) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "pinisi", *arguments], capture_output=True, text=True, timeout=120, **more
-    )
-
-
-def losses(run: Path) -> dict[int, float]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if "loss" in line}
-
-
-@pytest.fixture(scope="module")
-def whole(project) -> Path:
-    """An uninterrupted run."""
-    done = pinisi("train", str(project / "config.toml"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project / "run"
+from tests.engine.runs import child, losses, pinisi
 
 
 def test_a_run_leaves_what_the_report_reads(whole):
@@ -121,7 +61,7 @@ def test_a_killed_rank_is_named_and_the_resumed_losses_are_bit_equal(project, wh
     end = time.monotonic() + 90
     while not (run / "checkpoints" / "step-00000004").exists() and time.monotonic() < end:
         time.sleep(0.02)
-    os.kill(_child(process.pid, 1), signal.SIGKILL)
+    os.kill(child(process.pid, 1), signal.SIGKILL)
     killed = time.monotonic()
     _, errors = process.communicate(timeout=60)
     assert time.monotonic() - killed < 30
@@ -134,18 +74,6 @@ def test_a_killed_rank_is_named_and_the_resumed_losses_are_bit_equal(project, wh
     straight = project / "straight"
     assert pinisi("train", str(project / "config.toml"), f"run.folder={straight}", *more).returncode == 0
     assert losses(run) == losses(straight)
-
-
-def _child(parent: int, rank: int) -> int:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(path.read_text().rsplit(")", 1)[1].split()[1]) == parent:
-                environment = (path.parent / "environ").read_bytes().split(b"\0")
-                if f"RANK={rank}".encode() in environment:
-                    return int(path.parent.name)
-        except (OSError, ValueError):
-            continue
-    raise AssertionError("no such rank")
 
 
 def test_the_export_loads_with_transformers_and_gives_the_evaluations_loss(project, whole):

@@ -74,7 +74,7 @@ def test_parts_of_u_may_be_summed_in_bf16(p_y):
     gathered = torch.stack([one.statistics for one in passes])
     seen = [head.combine(one, gathered) for head, one in zip(heads, passes, strict=True)]
     assert len({bits(one.lp) for one in seen}) == 1
-    total = sum(head.u(one) for head, one in zip(heads, passes, strict=True))
+    total = sum(head.u(one).bfloat16() for head, one in zip(heads, passes, strict=True))
     assert total.dtype == torch.bfloat16
     assert relative(total.float() / TOKENS, exact.dx) <= relative(plain.dx, exact.dx)
 

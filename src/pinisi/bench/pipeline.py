@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -234,11 +233,14 @@ def layer_work(costs: Costs, layout: Layout) -> list[float]:
 def measure_speed(setting: Setting, ways: Sequence[str]) -> dict[str, dict]:
     bench = Bench(setting)
     steps = {way: bench.make(way) for way in ways}
+    if bench.rank == 0:
+        print(f"one step of each way to warm up, then {setting.rounds} rounds, then memory", flush=True)
     for step in steps.values():
         step(False)  # the first step pays for memory and kernels
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     lines: dict[str, list[Timeline]] = {way: [] for way in ways}
     losses: dict[str, float] = {}
+    began = time.perf_counter()
     for round_ in range(setting.rounds):
         for way in ways if round_ % 2 == 0 else reversed(ways):
             took, timeline, loss = steps[way](way != "torch")
@@ -248,7 +250,8 @@ def measure_speed(setting: Setting, ways: Sequence[str]) -> dict[str, dict]:
             if loss is not None:
                 losses[way] = loss
         if bench.rank == 0:
-            print(f"round {round_ + 1}/{setting.rounds}", file=sys.stderr, flush=True)
+            left = (time.perf_counter() - began) / (round_ + 1) * (setting.rounds - round_ - 1)
+            print(f"round {round_ + 1} of {setting.rounds}, {left / 60:.1f} min left", flush=True)
     everyone: list = [None] * setting.ranks
     dist.all_gather_object(everyone, losses)
     result = {}
@@ -317,9 +320,14 @@ def table(result: dict) -> str:
     """The rows as text: ratios are to torch's 1F1B where it ran, else to the first row."""
     rows = result["rows"]
     base = rows[0]["seconds"]
-    lines = [f"{'way':40} {'tokens/s':>9} {'speed-up':>8} {'of limit':>8} {'loss':>9}  peak MiB per rank"]
+    lines = [
+        f"{'way':40} {'tokens/s':>9} {'speed-up':>8} {'limit':>9} {'of limit':>8} {'loss':>9}  peak MiB per rank"
+    ]
+    tokens = result["setting"]["sequence"] * result["setting"]["microbatches"]
     for row in rows:
-        part = f"{100 * row['of_limit']:7.1f}%" if "of_limit" in row else "        "
+        part = " " * 18
+        if "of_limit" in row:
+            part = f"{tokens / row['limit_seconds']:9.0f} {100 * row['of_limit']:7.1f}%"
         peaks = " ".join(f"{b / 2**20:7.0f}" for b in row["peak_bytes"])
         loss = f"{row['loss']:9.4f}" if row["loss"] is not None else " " * 9
         lines.append(
@@ -353,6 +361,9 @@ def main(arguments: Sequence[str]) -> int:
         f"{s.dtype}, 1 thread a rank, head = {head_layers(s.spec(), s.sequence):.1f} layers; medians of {s.rounds} rounds"
     )
     print(table(result))
+    print(
+        "limit: tokens/s if the busiest rank never waited but for the first microbatch to come and the last to go"
+    )
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1))
     return 0

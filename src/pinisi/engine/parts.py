@@ -91,7 +91,7 @@ def build_parts(
     return (
         Parts(
             stages=stages,
-            shards=None if whole else shards,
+            shards=shards,
             embedding=embedding,
             head=head,
             embedding_scale=spec.embedding_scale(dtype),

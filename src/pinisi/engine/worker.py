@@ -24,11 +24,11 @@ IGNORED = -100
 
 @dataclass
 class Parts:
-    """The parts of the model that a rank holds. `embedding`, `head` and `shards` are None with 0 barriers, where the
-    first and the last stage hold them whole."""
+    """The parts of the model that a rank holds. `embedding` and `head` are None with 0 barriers, where the first and the
+    last stage hold them whole."""
 
     stages: dict[int, nn.Module]
-    shards: Shards | None
+    shards: Shards
     embedding: EmbeddingShard | None
     head: HeadShard | None
     embedding_scale: float
@@ -116,13 +116,12 @@ class PipelineWorker:
     def _slot(self, batch: Microbatch, total_weight: float) -> _Slot:
         flat = batch.tokens.reshape(-1)
         owned: list[torch.Tensor] = []
-        if self.parts.shards is not None:
-            owner = self.parts.shards.owner(flat)
+        owner = self.parts.shards.owner(flat)  # raises for an id that has no row
+        if self.layout.barriers:
             # on the host: the sizes of messages must be known without asking the device
             owned = [torch.nonzero(owner == r).flatten().to(self.device) for r in range(self.layout.ranks)]
         targets = batch.targets.reshape(-1)
-        if self.parts.shards is not None:
-            self.parts.shards.check(targets, ignore_index=IGNORED)
+        self.parts.shards.check(targets, ignore_index=IGNORED)
         weights = (targets != IGNORED).to(self._statistics_dtype()) / max(total_weight, 1.0)
         slot = _Slot(
             ids=batch.tokens.to(self.device, non_blocking=True),

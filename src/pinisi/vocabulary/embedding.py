@@ -28,18 +28,11 @@ class EmbeddingShard:
         self.gradient = gradient
         self.rows = range(start, start + weight.shape[0])
 
-    def positions(self, ids: Tensor) -> Tensor:
-        """Where in the microbatch the tokens of this shard stand: ids [T] -> [n_r]."""
-        return owned_positions(ids, self.rows)
-
     def lookup(self, ids: Tensor) -> Tensor:
-        """E: the embeddings of the owned tokens, in the order of `positions`: ids [T] -> [n_r, h]."""
-        return self.weight.index_select(0, self._local(ids))
+        """E: the embeddings of owned tokens: ids [n_r], all in this shard's rows, -> [n_r, h]."""
+        return self.weight.index_select(0, ids - self.rows.start)
 
     @torch.no_grad()
     def accumulate(self, ids: Tensor, rows: Tensor) -> None:
-        """G: adds the gradient of each owned token, rows [n_r, h] in the order of `positions`."""
-        self.gradient.index_add_(0, self._local(ids), rows.to(self.gradient.dtype))
-
-    def _local(self, ids: Tensor) -> Tensor:
-        return ids.reshape(-1)[self.positions(ids)] - self.rows.start
+        """G: adds the gradient rows [n_r, h] of owned tokens ids [n_r]."""
+        self.gradient.index_add_(0, ids - self.rows.start, rows.to(self.gradient.dtype))

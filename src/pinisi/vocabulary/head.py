@@ -129,12 +129,13 @@ class HeadShard:
 
     @torch.no_grad()
     def u(self, head_pass: HeadPass) -> Tensor:
-        """1 barrier, after combine: this rank's part of U = -d lp/dX, [T, h] like x; dX = g ⊙ Σ_r U_r."""
+        """1 barrier, after combine: this rank's part of U = -d lp/dX, [T, h] in the statistics' dtype, in which it is to be
+        summed; dX = g ⊙ Σ_r U_r."""
         assert head_pass.product is not None, "u is called once, after combine, with 1 barrier"
         product, head_pass.product = head_pass.product, None
         product.mul_(self._factor(head_pass, head_pass.statistics[0]).unsqueeze(1))
         self._add_target_(product, head_pass, self._target_factor(head_pass))
-        return product.to(head_pass.x.dtype)
+        return product
 
     @torch.no_grad()
     def t(self, head_pass: HeadPass, g: Tensor) -> Tensor | None:

@@ -1,0 +1,172 @@
+"""What goes wrong in a run: one clear error each, and nothing that was good is lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from pinisi.engine import checkpoint
+from tests.engine.runs import child, losses, pinisi
+
+
+def lines(text: str) -> int:
+    """How many errors a user sees."""
+    return sum(line.startswith("error:") for line in text.splitlines())
+
+
+def started(project: Path, run: Path, *overrides: str, step: int) -> subprocess.Popen:
+    """A run in the background that has saved `step`."""
+    command = [sys.executable, "-m", "pinisi", "train", str(project / "config.toml"), f"run.folder={run}"]
+    process = subprocess.Popen(
+        [*command, *overrides], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 90
+    while not (run / "checkpoints" / f"step-{step:08d}").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    return process
+
+
+def test_a_stuck_step_ends_with_every_ranks_instruction(project):
+    run = project / "stuck"
+    process = started(project, run, "run.steps=4000", "runtime.stuck_after=2", step=2)
+    os.kill(child(process.pid, 1), signal.SIGSTOP)
+    stopped = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - stopped < 20
+    assert process.returncode == 1 and "stuck_after" in errors, errors
+    assert "rank 0: step" in errors and "rank 1: step" in errors and lines(errors) == 1, errors
+    assert "instruction" in errors
+    checkpoint.Reader(checkpoint.latest(run / "checkpoints")).get("model.norm.weight")
+
+
+def test_a_full_disk_leaves_the_older_checkpoint(project):
+    """A limit on the size of files stands for the disk: the same call fails in the same place."""
+    run = project / "full"
+    assert pinisi("train", str(project / "config.toml"), f"run.folder={run}", "run.steps=2").returncode == 0
+    before = checkpoint.latest(run / "checkpoints")
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))  # noqa: E731
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", "run.steps=6", preexec_fn=limit)
+    assert done.returncode == 1 and lines(done.stderr) == 1, done.stderr
+    assert "step 4 was not saved" in done.stderr and "free space" in done.stderr, done.stderr
+    assert checkpoint.latest(run / "checkpoints") == before
+    assert not list((run / "checkpoints").glob("*.partial"))
+    assert pinisi("train", str(project / "config.toml"), f"run.folder={run}", "run.steps=6").returncode == 0
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_spares_the_weights(project):
+    run = project / "nan"
+    more = ["optimizer.learning_rate=1e30", "optimizer.clip=0", "checkpoint.every=1"]
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more)
+    assert done.returncode == 1 and lines(done.stderr) == 1, done.stderr
+    assert "learning_rate" in done.stderr and "step " in done.stderr, done.stderr
+    assert checkpoint.latest(run / "checkpoints") is not None
+
+
+def test_a_port_in_use_is_named(project):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = pinisi(
+            "train", str(project / "config.toml"), f"run.folder={project}/port", f"runtime.port={port}"
+        )
+    assert done.returncode == 2 and str(port) in done.stderr and "runtime.port" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("barriers", [0, 1])
+def test_a_token_id_out_of_range_names_the_id_and_the_step(project, barriers):
+    """The tokenizer isn't named in the configuration, so nothing can be seen before the batch is."""
+    text = (project / "config.toml").read_text()
+    config = project / f"range-{barriers}.toml"
+    config.write_text("\n".join(line for line in text.splitlines() if not line.startswith("tokenizer")))
+    done = pinisi(
+        "train",
+        str(config),
+        f"run.folder={project}/range-{barriers}",
+        "model.config.vocab_size=60",
+        f"schedule.barriers={barriers}",
+        "data.evaluation=none",
+    )
+    assert done.returncode == 1 and lines(done.stderr) == 1, done.stderr
+    assert "step 1" in done.stderr and "60 rows" in done.stderr, done.stderr
+
+
+@pytest.fixture(scope="module")
+def model(project, whole) -> Path:
+    out = project / "source"
+    assert pinisi("export", str(whole), "--out", str(out)).returncode == 0
+    return out
+
+
+def from_folder(project: Path, folder: Path) -> subprocess.CompletedProcess:
+    """A run that starts from a model folder instead of [model.config]."""
+    text = (project / "config.toml").read_text()
+    head, rest = text.split("[model.config]")
+    config = folder / "config.toml"
+    config.write_text(f'{head}source = "{folder}"\n[data]{rest.split("[data]")[1]}')
+    return pinisi("train", str(config), f"run.folder={folder}/run", "run.steps=1")
+
+
+def test_a_model_folder_is_trained_on(project, model, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    done = from_folder(project, folder)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_truncated_model_file_is_named(project, model, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    file = next(folder.glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    done = from_folder(project, folder)
+    assert done.returncode == 2 and file.name in done.stderr and lines(done.stderr) == 1, done.stderr
+
+
+def test_a_missing_model_tensor_is_named(project, model, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    file = next(folder.glob("*.safetensors"))
+    tensors = load_file(file)
+    del tensors["model.layers.2.mlp.up_proj.weight"]
+    save_file(tensors, file)
+    done = from_folder(project, folder)
+    assert done.returncode == 2 and "model.layers.2.mlp.up_proj.weight" in done.stderr, done.stderr
+
+
+def test_torchrun_joins_its_ranks_with_the_same_losses(project, whole):
+    run = project / "torchrun"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "pinisi", "train", str(project / "config.toml"), f"run.folder={run}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert losses(run) == losses(whole)
+
+
+def test_two_replicas_train_and_resume_under_torchrun(project):
+    """Two pipelines of two ranks: other batches than with one, so only that they agree, go on and save once."""
+    run = project / "replicas"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
+    for steps in (2, 4):
+        done = subprocess.run(
+            [*command, "-m", "pinisi", "train", str(project / "config.toml")]
+            + [f"run.folder={run}", f"run.steps={steps}", "optimizer.schedule=constant"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(losses(run)) == [1, 2, 3, 4]
