@@ -153,7 +153,7 @@ def _generate(model: Path) -> None:
     prompt = "Semua orang dilahirkan"
     ids = tokenizer(prompt, return_tensors="pt")
     torch.manual_seed(0)
-    out = network.generate(
+    out = network.generate(  # type: ignore[misc]  # its mixin isn't typed as one
         **ids, max_new_tokens=16, do_sample=True, top_k=20, pad_token_id=tokenizer.pad_token_id
     )
     print(f"{model} loads with transformers; from {prompt!r} it goes on: {tokenizer.decode(out[0])!r}")

@@ -161,8 +161,10 @@ def test_two_replicas_train_and_resume_under_torchrun(project):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
     for steps in (2, 4):
         done = subprocess.run(
-            [*command, "-m", "pinisi", "train", str(project / "config.toml")]
-            + [f"run.folder={run}", f"run.steps={steps}", "optimizer.schedule=constant"],
+            [
+                *(*command, "-m", "pinisi", "train", str(project / "config.toml")),
+                *(f"run.folder={run}", f"run.steps={steps}", "optimizer.schedule=constant"),
+            ],
             capture_output=True,
             text=True,
             timeout=120,

@@ -70,7 +70,7 @@ def message_times(communicator: Communicator, repeats: int = 15) -> dict[str, fl
         dist.barrier()
         start = time.perf_counter()
         tensor = torch.zeros(ELEMENTS)
-        works = []
+        works: list[dist.Work | None] = []
         if rank + 1 < p:
             works.append(communicator.send(Message(MessageChannel.ACTIVATION, i, rank, rank + 1), tensor))
         if rank > 0:
@@ -79,8 +79,9 @@ def message_times(communicator: Communicator, repeats: int = 15) -> dict[str, fl
                     Message(MessageChannel.ACTIVATION, i, rank - 1, rank), torch.zeros(ELEMENTS)
                 )
             )
-        for work in works:
-            work.wait()
+        for flying in works:
+            if flying is not None:
+                flying.wait()
         taken.append(time.perf_counter() - start)
     found["p2p"] = found["embedding"] = median(taken) if taken else 0.0
     everyone: list = [None] * p

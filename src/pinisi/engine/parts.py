@@ -15,7 +15,7 @@ from pinisi.engine.optimizer import Slot
 from pinisi.engine.worker import Parts
 from pinisi.errors import ConfigError
 from pinisi.models import ModelSpec, build_stage, make_context, vocabulary_names
-from pinisi.models.stage import Weights
+from pinisi.models.stage import Stage, Weights
 from pinisi.schedule import Layout
 from pinisi.vocabulary import EmbeddingShard, HeadShard, Shards
 
@@ -55,7 +55,7 @@ def build_parts(
     """
     buffers: dict[nn.Parameter, torch.Tensor] = {}
     slots: list[Slot] = []
-    stages: dict[int, nn.Module] = {}
+    stages: dict[int, Stage] = {}
     whole = layout.barriers == 0
     tied_apart = whole and spec.tied and layout.first_rank != layout.last_rank
     names = vocabulary_names(spec)

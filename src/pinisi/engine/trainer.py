@@ -125,7 +125,7 @@ class _Run:
             shards=rows,
             dtype=dtype,
             device=self.device,
-            optimizer=OptimizerSettings(tuple(o.betas), o.epsilon, o.weight_decay, o.clip),
+            optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.epsilon, o.weight_decay, o.clip),
             recompute=config.memory.recompute == "full",
             languages=len(self.sampler.languages),
             data_group=self.data_group,

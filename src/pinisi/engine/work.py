@@ -83,8 +83,8 @@ def split_rows(spec: ModelSpec, rows: str | Sequence[int], layers: Sequence[rang
         return Shards.even(spec.vocabulary, ranks)
     if rows == "balanced":
         return Shards.balanced(spec.vocabulary, [len(r) for r in layers], head_layers(spec, sequence))
-    sizes = list(rows)
-    if len(sizes) != ranks or any(not isinstance(n, int) for n in sizes) or sum(sizes) != spec.vocabulary:
+    sizes = [n for n in rows if isinstance(n, int)]
+    if len(rows) != ranks or len(sizes) != ranks or sum(sizes) != spec.vocabulary:
         raise ConfigError(
             f"schedule.rows is {rows}: needed 'even', 'balanced', or {ranks} whole numbers that sum to {spec.vocabulary}"
         )

@@ -15,6 +15,7 @@ from torch import nn
 
 from pinisi.data.batches import Microbatch
 from pinisi.engine.gradients import WeightGradients
+from pinisi.models import Stage
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
 from pinisi.vocabulary import EmbeddingShard, HeadShard, Loss, Shards
@@ -27,7 +28,7 @@ class Parts:
     """The parts of the model that a rank holds. `embedding` and `head` are None with 0 barriers, where the first and the
     last stage hold them whole."""
 
-    stages: dict[int, nn.Module]
+    stages: dict[int, Stage]
     shards: Shards
     embedding: EmbeddingShard | None
     head: HeadShard | None
@@ -212,8 +213,9 @@ class PipelineWorker:
     def _head_t(self, _: int, i: int) -> None:
         slot = self.slots[i]
         self._vocabulary_alive -= slot.vocabulary_bytes
+        assert self.parts.head is not None and slot.g is not None
         with torch.no_grad():
-            slot.dx_part = self.parts.head.t(slot.head_pass, slot.g)  # type: ignore[union-attr]
+            slot.dx_part = self.parts.head.t(slot.head_pass, slot.g)
         slot.x = None
         if slot.head_pass.product is None:  # else U, which another rank's S holds up, is still to be sent
             slot.head_pass = None
@@ -237,6 +239,7 @@ class PipelineWorker:
         if not leaf.is_floating_point():
             return  # ids: the embedding is inside the stage
         gradient, leaf.grad = leaf.grad, None
+        assert gradient is not None
         if stage == 0:
             rows = gradient.reshape(-1, self.parts.hidden)
             for r, where in enumerate(slot.owned):

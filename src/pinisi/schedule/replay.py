@@ -54,7 +54,7 @@ class Replay:
         self._missing: dict[Pass | Group, int] = {}
         self._feeds: dict[Pass | Group, list[tuple[Pass | Group, Channel]]] = defaultdict(list)
         self._arrived: dict[Pass | Group, float] = defaultdict(float)
-        self._events: list[tuple[float, int, Callable, tuple]] = []
+        self._events: list[tuple[float, float, Callable[..., None], tuple[object, ...]]] = []
         self._counted = 0
         for _, _, p in schedule.passes():
             self._add(p)
@@ -91,10 +91,11 @@ class Replay:
             now, _, what, arguments = heappop(self._events)
             what(*arguments, now)
 
-    def _later(self, time: float, what: Callable, *arguments: object, first: bool = False) -> None:
+    def _later(self, time: float, what: Callable[..., None], *arguments: object, first: bool = False) -> None:
         """Call what(*arguments, time) at a time; of several at one time the one that was named first, or those `first`."""
         self._counted += 1
-        heappush(self._events, (time, -1 / self._counted if first else self._counted, what, arguments))
+        turn = -1 / self._counted if first else float(self._counted)
+        heappush(self._events, (time, turn, what, arguments))
 
     def _begin(self, rank: int, now: float = 0.0) -> None:
         """Start the rank's next pass if all that it needs is known to come."""

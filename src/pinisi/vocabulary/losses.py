@@ -24,9 +24,10 @@ class LossValue(NamedTuple):
 
 
 class Loss(Protocol):
-    """lp, lse, weights: [T] each, the same on every rank, and so must be the answer."""
+    """lp, lse, weights: [T] each, the same on every rank, and so must be the answer. lse is None with 0 barriers, where
+    autograd has the head and only lp has a gradient."""
 
-    def __call__(self, lp: Tensor, lse: Tensor, weights: Tensor) -> LossValue: ...
+    def __call__(self, lp: Tensor, lse: Tensor | None, weights: Tensor) -> LossValue: ...
 
 
 def token_weights(targets: Tensor, weights: Tensor | None, total: float) -> Tensor:
@@ -47,7 +48,7 @@ def token_weights(targets: Tensor, weights: Tensor | None, total: float) -> Tens
     return torch.where(targets != IGNORE_INDEX, weights / total, 0.0)
 
 
-def weighted_cross_entropy(lp: Tensor, lse: Tensor, weights: Tensor) -> LossValue:
+def weighted_cross_entropy(lp: Tensor, lse: Tensor | None, weights: Tensor) -> LossValue:
     """-Σ w·lp. `weights` hold the normalisation already (see `token_weights`)."""
     g = weights.to(lp.dtype)
     return LossValue(-torch.where(g != 0, g * lp, 0.0).sum(), g)

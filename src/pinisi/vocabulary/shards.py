@@ -1,6 +1,5 @@
 """Which rank holds which rows of the vocabulary."""
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -82,11 +81,8 @@ class Shards:
     def size(self, rank: int) -> int:
         return len(self.rows(rank))
 
-    def owner(self, ids: Tensor | int) -> Tensor | int:
+    def owner(self, ids: Tensor) -> Tensor:
         """The rank that holds each id, in the shape of `ids`. DataError if one is outside the vocabulary."""
-        if isinstance(ids, int):
-            self.check(torch.tensor([ids]))
-            return bisect_right(self.offsets, ids, lo=1) - 1
         self.check(ids)
         bounds = torch.tensor(self.offsets[1:], dtype=torch.long, device=ids.device)
         return torch.bucketize(ids, bounds, right=True)
