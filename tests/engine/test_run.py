@@ -25,6 +25,16 @@ def test_a_run_leaves_what_the_report_reads(whole):
     assert len(timeline["measured"]["spans"]) == 2
 
 
+def test_every_rank_holds_as_much_and_few_heads(whole):
+    """Parameters, gradients and moments within 5 %; between S and T at most two heads, each [T, V_r] and [T, h] in fp32."""
+    ranks = [row["parts"] for row in json.loads((whole / "memory.json").read_text())["ranks"]]
+    held = [sum(row[part] for part in ("parameters", "gradients", "optimizer")) for row in ranks]
+    assert max(held) <= 1.05 * min(held)
+    tokens, rows, hidden = 16 * 1, 252, 32
+    for row in ranks:
+        assert 0 < row["vocabulary buffers"] <= 2 * 4 * tokens * (rows + hidden)
+
+
 @pytest.mark.parametrize("ranks, barriers", [(3, 2), (1, 0)])
 def test_a_checkpoint_loads_at_other_ranks_and_barriers(project, whole, ranks, barriers):
     """Steps 3 to 6 again from step 2's checkpoint: the same losses to rounding, the sampler included."""

@@ -149,7 +149,7 @@ class _Run:
         timeline_step = self._timeline_steps()
         stopped = False
         while self.step < config.run.steps and not stopped:
-            stopped = self._one_step(record=self.step in timeline_step)
+            stopped = self._one_step(record=self.step in timeline_step) and self.step < config.run.steps
             every = config.checkpoint.every
             if stopped or self.step == config.run.steps or (every and self.step % every == 0):
                 self._save()
