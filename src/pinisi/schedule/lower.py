@@ -5,8 +5,9 @@ Where things go, and why:
 - RECEIVE before the pass ahead of its consumer, and further ahead if that pass is a short one: with
   rendezvous sends a message moves only once it is posted, so it must be posted a whole F or BW before it is
   needed. Two ranks' messages of one channel are received in the order in which they are sent.
-- C0's LAUNCH on the other ranks (they only receive) likewise, but never so late that it holds up a collective
-  behind it in the global order.
+- C0's LAUNCH on the other ranks (they only receive) likewise, but no later than the first rank's S, by the
+  table's own timing, and never so late that it holds up a collective behind it in the global order: what this
+  rank runs before its LAUNCH must not wait for what another runs after its S.
 - WAIT just before the consumer. With 1 barrier WAIT(C1), LAUNCH(U) come at the first gap between passes at
   which C1 is complete by the table's own timing: earlier would hold the rank until the slowest S is done,
   later would hold the last rank's BW.
@@ -115,10 +116,14 @@ def _collectives(
     earliest: dict[Message, list[int]] = {}  # the slot at which each rank has what the collective carries
     ready: dict[Message, float] = {}
     for i in range(schedule.microbatches):
+        first_s = min(clock.start[Pass(Kind.S, rank, i)] for rank in range(layout.ranks))
         for message in _of_microbatch(layout, i):
             if message.channel in _BACKWARD and Pass(Kind.T, 0, i) not in step:
                 continue  # evaluation has neither T nor B
-            slot = [_earliest(schedule, step, clock, starts, message, rank) for rank in range(layout.ranks)]
+            slot = [
+                _earliest(schedule, step, clock, starts, message, rank, first_s)
+                for rank in range(layout.ranks)
+            ]
             earliest[message] = slot
             ready[message] = max(
                 clock.end[passes[at - 1]] if at else 0.0
@@ -150,13 +155,16 @@ def _earliest(
     starts: list[list[float]],
     message: Message,
     rank: int,
+    first_s: float,
 ) -> int:
+    """The slot from which a rank can launch a collective; first_s: when the microbatch's first S starts."""
     layout, i = schedule.layout, message.microbatch
     match message.channel:
         case MessageChannel.C0:
             if rank == layout.last_rank:
                 return step[Pass(Kind.F, layout.last_stage, i)] + 1
-            return _ahead(schedule.order[rank], step[Pass(Kind.S, rank, i)])
+            ahead = _ahead(schedule.order[rank], step[Pass(Kind.S, rank, i)])
+            return min(ahead, bisect_left(starts[rank], first_s))
         case MessageChannel.C1:
             return step[Pass(Kind.S, rank, i)] + 1
         case MessageChannel.C2:
