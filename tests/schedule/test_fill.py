@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi.schedule import Costs, Kind, Layout, build, simulate, verify
-from pinisi.schedule.build import one_f_one_b
+from pinisi.schedule.classic import one_f_one_b
 from pinisi.schedule.costs import NOMINAL
 from pinisi.schedule.fill import filled
 from pinisi.schedule.periodic import blocks

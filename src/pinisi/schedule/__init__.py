@@ -1,10 +1,11 @@
 """Schedules as data: what each rank runs and in which order. Pure Python; imports no torch.
 
-Reading order: table, needs, costs, blocks, periodic, replay, fill, build, lower, machine, verify,
+Reading order: table, needs, costs, blocks, periodic, replay, fill, waves, weave, classic, zero_bubble,
+interleaved, interlaced, build, lower, machine, verify,
 simulate, timeline.
 """
 
-from pinisi.schedule.build import build, layout_of
+from pinisi.schedule.build import build, layout_of, names
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.forward import forward_only
 from pinisi.schedule.lower import lower
@@ -34,6 +35,7 @@ __all__ = [
     "forward_only",
     "layout_of",
     "lower",
+    "names",
     "needs",
     "simulate",
     "verify",

@@ -1,39 +1,20 @@
-"""Builders of schedules by name. A new schedule is one function with `@builder("its-name")`."""
+"""Schedules by name."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-
+# Each of these registers its builders.
 from pinisi.errors import ScheduleError
-from pinisi.schedule.blocks import BuildingBlock
+from pinisi.schedule import classic, interlaced, interleaved, zero_bubble
 from pinisi.schedule.costs import NOMINAL, Costs
-from pinisi.schedule.fill import filled
-from pinisi.schedule.periodic import blocks
-from pinisi.schedule.simulate import simulate
-from pinisi.schedule.table import Kind, Layout, Pass, Schedule
+from pinisi.schedule.registry import BUILDERS
+from pinisi.schedule.table import Layout, Schedule
 
-Builder = Callable[[Layout, int, Costs], Schedule]
-Stages = Callable[[int, int], tuple[tuple[int, ...], ...]]  # (ranks, chunks) -> stages of each rank
-_BUILDERS: dict[str, tuple[Builder, Stages, int]] = {}
+__all__ = ["build", "classic", "interlaced", "interleaved", "layout_of", "names", "zero_bubble"]
 
 
-def _one_stage_each(ranks: int, chunks: int) -> tuple[tuple[int, ...], ...]:
-    if chunks != 1:
-        raise ScheduleError(f"chunks = {chunks}: gpipe and 1f1b hold one stage on each rank, so it must be 1")
-    return tuple((rank,) for rank in range(ranks))
-
-
-def builder(name: str, *, chunks: int = 1, stages: Stages | None = None) -> Callable[[Builder], Builder]:
-    """Register a builder (layout, microbatches, costs) -> Schedule; stages(ranks, chunks) places the
-    stages."""
-
-    def register(function: Builder) -> Builder:
-        _BUILDERS[name] = (function, stages or _one_stage_each, chunks)
-        return function
-
-    return register
+def names() -> list[str]:
+    """Of all schedules."""
+    return sorted(BUILDERS)
 
 
 def build(
@@ -47,115 +28,22 @@ def build(
 ) -> Schedule:
     """Build a schedule by name.
 
-    costs: what the order is chosen for, in seconds or any other unit; nominal ones where they aren't known.
-    Only `1f1b` with 1 or 2 barriers depends on them. Raises ScheduleError for a name or number that can't be.
+    chunks: stages a rank holds, where the schedule leaves it open. costs: what the order is chosen for, in seconds or any
+    other unit; nominal ones where they aren't known. Raises ScheduleError for a name or number that can't be.
     """
     if isinstance(microbatches, bool) or not isinstance(microbatches, int) or microbatches < 1:
         raise ScheduleError(f"microbatches = {microbatches!r}: it must be a whole number of at least 1")
     layout = layout_of(name, ranks, chunks=chunks, barriers=barriers)
     if costs is not None:
         costs.check(layout)
-    return _BUILDERS[name][0](layout, microbatches, costs or NOMINAL)
+    return BUILDERS[name].build(layout, microbatches, costs or NOMINAL)
 
 
 def layout_of(name: str, ranks: int, *, chunks: int | None = None, barriers: int = 0) -> Layout:
     """Where a schedule puts its stages; raises ScheduleError as `build` does."""
-    if name not in _BUILDERS:
-        raise ScheduleError(f"schedule '{name}' is not known: choose one of {', '.join(sorted(_BUILDERS))}")
+    if name not in BUILDERS:
+        raise ScheduleError(f"schedule '{name}' is not known: choose one of {', '.join(names())}")
     if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
         raise ScheduleError(f"ranks = {ranks!r}: it must be a whole number of at least 1")
-    _, stages, default = _BUILDERS[name]
-    return Layout(stages(ranks, default if chunks is None else chunks), barriers)
-
-
-@builder("gpipe")
-def _gpipe(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
-    """Every F, then the head microbatch by microbatch (one T behind), then every BW."""
-    ranks, m = layout.ranks, microbatches
-    if not layout.barriers:
-        order = tuple(
-            tuple(Pass(kind, r, i) for kind in (Kind.F, Kind.BW) for i in range(m)) for r in range(ranks)
-        )
-        return Schedule("gpipe", layout, m, order)
-    return Schedule("gpipe", layout, m, tuple(tuple(_gpipe_rank(r, ranks, m)) for r in range(ranks)))
-
-
-def _gpipe_rank(rank: int, ranks: int, m: int) -> list[Pass]:
-    passes: list[Pass] = []
-    # Stage 0 runs F(i) about `rank` passes before this rank does, and wants the rows of E(i) one pass
-    # earlier.
-    passes += [Pass(Kind.E, rank, i) for i in range(min(m, rank + 2))]
-    for i in range(m):
-        passes.append(Pass(Kind.F, rank, i))
-        if i + rank + 2 < m:
-            passes.append(Pass(Kind.E, rank, i + rank + 2))
-    passes.append(Pass(Kind.S, rank, 0))
-    for i in range(1, m):
-        passes += [Pass(Kind.S, rank, i), Pass(Kind.T, rank, i - 1)]
-    passes.append(Pass(Kind.T, rank, m - 1))
-    # BW(0, i) ends `rank` passes after this rank's BW(i); one more for the message.
-    late = rank + 1 if ranks > 1 and rank else 0
-    for i in range(m + late):
-        if i < m:
-            passes.append(Pass(Kind.BW, rank, i))
-        if i >= late:
-            passes.append(Pass(Kind.G, rank, i - late))
-    return passes
-
-
-@builder("1f1b")
-def _one_f_one_b(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
-    """With vocabulary passes: of the blocks that `periodic` finds, as they are and with the step's ends filled, one that
-    `simulate` says is fast."""
-    if not layout.barriers:
-        return _plain_block(layout).unroll("1f1b", microbatches)
-    return one_f_one_b(layout, microbatches, costs, fill=True)
-
-
-def one_f_one_b(layout: Layout, microbatches: int, costs: Costs, *, fill: bool) -> Schedule:
-    """1F1B with vocabulary passes. fill=False: as 2411.05288 has it, a block that is repeated and no more."""
-    caps = [layout.ranks - rank + layout.barriers for rank in range(layout.ranks)]
-    given = costs.positive(layout)
-    # The steady state shows in a shorter step; below that the whole step is what counts.
-    sample = min(microbatches, 2 * layout.ranks + 8)
-    enough = 1.004 * _ideal(layout, sample, costs)
-    best, shortest = None, math.inf
-    for chosen_for, block in _candidates(layout, given, caps):
-        plain = replace(block.unroll("1f1b", sample), costs=chosen_for)
-        full = filled(plain, given) if fill else plain
-        for trial in (plain,) if full is plain else (full, plain):
-            makespan = simulate(trial, given).makespan
-            if makespan < shortest:
-                best, shortest = (block, chosen_for, trial is not plain), makespan
-        if shortest <= enough:
-            break
-    assert best is not None
-    block, chosen_for, fill = best
-    schedule = replace(block.unroll("1f1b", microbatches), costs=chosen_for)
-    return filled(schedule, given) if fill else schedule
-
-
-def _candidates(layout: Layout, given: Costs, caps: list[int]) -> Iterator[tuple[Costs, BuildingBlock]]:
-    """Blocks for nominal costs first: their order has proved good for heads from 3 % to 50 % of an interval."""
-    for chosen_for in (NOMINAL, given):
-        for block in blocks(layout, chosen_for, caps):
-            yield chosen_for, block
-
-
-def _ideal(layout: Layout, microbatches: int, costs: Costs) -> float:
-    """No bubble but the fill: the busiest rank's passes, the other ranks' F and BW once, the head's
-    messages."""
-    ranks = range(1, layout.ranks)
-    fill = sum(costs.at(name, r) for name in ("forward", "backward", "weight", "p2p", "p2p") for r in ranks)
-    second = ("u",) if layout.barriers == 1 else ("c2",)
-    head = sum(costs.slowest(name) for name in ("embedding", "c0", "c1", *second))
-    return microbatches * costs.busiest(layout) + fill + head
-
-
-def _plain_block(layout: Layout) -> BuildingBlock:
-    """1F1B without vocabulary passes: rank r holds p - r microbatches, whatever the costs."""
-    p, offsets = layout.ranks, {}
-    for rank in range(p):
-        offsets[Kind.F, rank] = float(rank)
-        offsets[Kind.BW, rank] = float(p + 2 * (p - 1 - rank))  # BW = 2 F
-    return BuildingBlock(layout, 3.0, offsets)
+    chosen = BUILDERS[name]
+    return Layout(chosen.stages(ranks, chosen.chunks if chunks is None else chunks), barriers)

@@ -19,13 +19,14 @@ _OPENS = {Kind.F: "activation", Kind.S: "head"}
 _CLOSES = {Kind.BW: "activation", Kind.W: "activation", Kind.T: "head"}
 
 
-def filled(schedule: Schedule, costs: Costs) -> Schedule:
+def filled(schedule: Schedule, costs: Costs, ahead: int = 1) -> Schedule:
     """The table itself, or the filled one if `replay` says that it ends sooner; costs must be positive.
 
+    ahead: how many microbatches a pass may be pulled ahead by (rows of the embedding wait at stage 0 once their E has run).
     Any order that comes out of a run in time can be run, so the result needs no other proof (`verify` gives one).
     """
     before = replay(schedule, costs)
-    run = _Filler(schedule, costs)
+    run = _Filler(schedule, costs, ahead)
     run.execute()
     if _end(run) >= _end(before) * (1 - 1e-9) or len(run.end) != len(before.end):
         return schedule
@@ -51,14 +52,13 @@ def _peaks(passes: Iterable[Pass]) -> dict[str, int]:
 class _Filler(Replay):
     """A replay that chooses: rows[rank] is the order in which the rank ran its passes."""
 
-    def __init__(self, schedule: Schedule, costs: Costs) -> None:
+    def __init__(self, schedule: Schedule, costs: Costs, ahead: int) -> None:
         super().__init__(schedule, costs)
         self.rows: list[list[Pass]] = [[] for _ in schedule.order]
         self._left = [list(row) for row in schedule.order]
         self._peak = [_peaks(row) for row in schedule.order]
         self._alive = [{"activation": 0, "head": 0} for _ in schedule.order]
-        # One microbatch ahead, no more: rows of the embedding wait at stage 0 once their E has run.
-        self._window = [2 * -(-len(row) // schedule.microbatches) for row in schedule.order]
+        self._window = [(1 + ahead) * -(-len(row) // schedule.microbatches) for row in schedule.order]
         self._running = [False] * self.layout.ranks
 
     def _begin(self, rank: int, now: float = 0.0) -> None:
@@ -78,15 +78,30 @@ class _Filler(Replay):
         """Where the next pass stands among those left, or None to wait for a message."""
         wake = None
         for at, p in enumerate(self._left[rank][: self._window[rank]]):
-            what = _OPENS.get(p.kind)
-            if self._missing[p] or (what and self._alive[rank][what] == self._peak[rank][what]):
+            if self._missing[p]:
                 continue
-            if self._arrived[p] <= now:
+            if self._arrived[p] > now:
+                wake = self._arrived[p] if wake is None else min(wake, self._arrived[p])
+            elif self._has_room(rank, at, p):
                 return at
-            wake = self._arrived[p] if wake is None else min(wake, self._arrived[p])
         if wake is not None:
             self._later(wake, self._begin, rank)
         return None
+
+    def _has_room(self, rank: int, at: int, p: Pass) -> bool:
+        """Whether p may run now, and then all that stands before it in the row, without more alive than the row's peak: so
+        what is left can always be run in its order, and nothing gets stuck."""
+        what = _OPENS.get(p.kind)
+        if what is None:
+            return True
+        alive, peak = self._alive[rank][what] + 1, self._peak[rank][what]
+        if alive > peak:
+            return False
+        for before in self._left[rank][:at]:
+            alive += (_OPENS.get(before.kind) == what) - (_CLOSES.get(before.kind) == what)
+            if alive > peak:
+                return False
+        return True
 
     def _ended(self, p: Pass, rank: int) -> None:
         self._running[rank] = False

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.errors import PinisiError, ScheduleError
-from pinisi.schedule.build import build, one_f_one_b
+from pinisi.schedule.build import build
+from pinisi.schedule.classic import one_f_one_b
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.simulate import simulate
 from pinisi.schedule.table import Layout, Schedule
