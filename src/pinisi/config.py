@@ -46,7 +46,7 @@ class Model:
 
     source: str | None = None  # a Hugging Face folder or hub id: weights and configuration are read from it
     config: dict | None = None  # [model.config], a Hugging Face configuration with model_type: a random start
-    tokenizer: str | None = None  # a Hugging Face folder or hub id; the source's own if left out
+    tokenizer: str | None = None  # a folder; the source's own if left out and the source is a folder
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"  # bfloat16 keeps float32 master weights
     attention: Literal["sdpa", "eager"] | None = None  # of transformers; its own choice if left out
 
@@ -66,7 +66,7 @@ class Data:
     microbatch: int = 1  # sequences per microbatch
     mixture: dict[str, float] | None = None  # weight by language, normalised; by size if left out
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
-    evaluation: str | None = None  # folder of held-out shards; the shards' own held-out part if left out
+    evaluation: str | None = None  # folder of held-out shards; no evaluation if left out
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, sequence=1, microbatch=1)

@@ -39,7 +39,7 @@ def check(config: RunConfig) -> None:
     if config.runtime.emulate:
         raise ConfigError("runtime.emulate sleeps instead of training: use `pinisi bench emulated`")
     shards = TokenShards(config.data.shards)
-    check_rows(spec, shards, config.model.tokenizer)
+    check_rows(spec, config.model.tokenizer)
     if config.data.evaluation:
         TokenShards(config.data.evaluation)
     longest = getattr(spec.config, "max_position_embeddings", None)
@@ -47,13 +47,12 @@ def check(config: RunConfig) -> None:
         raise DataError(
             f"data.sequence is {config.data.sequence}, the model takes at most {longest} (max_position_embeddings)"
         )
-    if spec.folder is not None:
-        weights = FolderWeights(spec, spec.folder)
+    source = spec.folder or config.model.source
+    if source is not None:
+        weights = FolderWeights(spec, source)
         missing = sorted(set(parameter_shapes(spec)) - set(weights.names()))
         if missing:
-            raise DataError(
-                f"{spec.folder} lacks {len(missing)} tensors of this model, the first is {missing[0]}"
-            )
+            raise DataError(f"{source} lacks {len(missing)} tensors of this model, the first is {missing[0]}")
     found = checkpoint.latest(Path(config.run.folder) / "checkpoints")
     if found is not None:
         reader = checkpoint.Reader(found)

@@ -30,6 +30,8 @@ from pinisi.engine.optimizer import NotFinite, learning_rate
 from pinisi.engine.work import planned
 from pinisi.errors import CheckpointError, DataError
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec
+from pinisi.models.export import TOKENIZER_FILES
+from pinisi.models.stage import Weights
 from pinisi.schedule import simulate
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -83,7 +85,7 @@ class _Run:
                 mixture = dict.fromkeys(shards.languages, 1.0)
             else:
                 temperature = 1.0 / data.temperature
-        check_rows(self.spec, shards, self.config.model.tokenizer)
+        check_rows(self.spec, self.config.model.tokenizer)
         return Sampler(
             shards,
             sequence=data.sequence,
@@ -102,11 +104,7 @@ class _Run:
         schedule, layers, rows = planned(config, spec)
         self.status.phase("building the model")
         memory.mark()
-        weights = (
-            RandomWeights(spec, config.run.seed, dtype)
-            if spec.folder is None
-            else FolderWeights(spec, spec.folder, dtype)
-        )
+        weights = first_weights(config, spec, dtype)
         tied = None
         layout = schedule.layout
         if plan.barriers == 0 and spec.tied and layout.first_rank != layout.last_rank:
@@ -258,7 +256,7 @@ class _Run:
                 "sampler": self.sampler.state(),
                 "dtype": self.config.model.dtype,
                 "config": self.spec.config.to_dict(),
-                "tokenizer": self.config.model.tokenizer,
+                "tokenizer": tokenizer_of(self.config, self.spec),
             }
             checkpoint.save(
                 self._checkpoints,
@@ -328,15 +326,33 @@ def model_fingerprint(spec: ModelSpec) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def check_rows(spec: ModelSpec, shards: TokenShards, tokenizer: str | None) -> None:
-    """The tokenizer's ids must have rows in the model. Raises DataError naming both numbers."""
-    if tokenizer is not None and Path(tokenizer).is_dir():
-        size = vocabulary_size(load_tokenizer(tokenizer))
-        if size > spec.vocabulary:
-            raise DataError(
-                f"the tokenizer in {tokenizer} has {size} entries, the model {spec.vocabulary} rows (vocab_size): "
-                f"make the model's vocab_size at least {size}"
-            )
+def first_weights(config: RunConfig, spec: ModelSpec, dtype: torch.dtype) -> Weights:
+    """What a run that resumes nothing starts from: model.source, a folder or a hub id, or else a random start."""
+    if config.model.source is None:
+        return RandomWeights(spec, config.run.seed, dtype)
+    return FolderWeights(spec, spec.folder or config.model.source, dtype)
+
+
+def tokenizer_of(config: RunConfig, spec: ModelSpec) -> str | None:
+    """The tokenizer's folder: the one named, else the source's own if it is a folder that has one."""
+    if config.model.tokenizer is not None:
+        return config.model.tokenizer
+    folder = spec.folder
+    if folder is None or not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        return None
+    return str(folder)
+
+
+def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:
+    """The tokenizer's ids must have rows in the model. Raises DataError naming both numbers, or a folder without one."""
+    if tokenizer is None:
+        return
+    size = vocabulary_size(load_tokenizer(tokenizer))
+    if size > spec.vocabulary:
+        raise DataError(
+            f"the tokenizer in {tokenizer} has {size} entries, the model {spec.vocabulary} rows (vocab_size): "
+            f"make the model's vocab_size at least {size}"
+        )
 
 
 def write_json(path: Path, value: object) -> None:

@@ -1,0 +1,55 @@
+"""Where a run's first weights and its tokenizer come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pinisi.config import load
+from pinisi.engine.trainer import check_rows, first_weights, spec_of, tokenizer_of
+from pinisi.errors import DataError
+from tests.engine.runs import pinisi
+
+NAME = "model.layers.1.mlp.up_proj.weight"
+
+
+@pytest.fixture(scope="module")
+def exported(whole, project) -> Path:
+    out = project / "sources-model"
+    assert pinisi("export", str(whole), "--out", str(out)).returncode == 0
+    return out
+
+
+def config_from(project: Path, **model):
+    config = load(project / "config.toml")
+    return replace(config, model=replace(config.model, config=None, **model))
+
+
+def test_a_hub_id_starts_from_the_weights_of_the_hub(project, exported, monkeypatch):
+    """A hub id has no local folder when its configuration is read; a random start instead would go unnoticed."""
+    import huggingface_hub
+    from transformers import AutoConfig
+
+    found = AutoConfig.from_pretrained(exported)
+    monkeypatch.setattr("pinisi.models.spec.AutoConfig.from_pretrained", lambda name: found)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: str(exported))
+    config = config_from(project, source="someone/somemodel")
+    weights = first_weights(config, spec_of(config), torch.float32)
+    assert torch.equal(weights.get(NAME), load_file(exported / "model.safetensors")[NAME])
+
+
+def test_a_source_folder_brings_its_own_tokenizer(project, exported):
+    config = config_from(project, source=str(exported), tokenizer=None)
+    assert tokenizer_of(config, spec_of(config)) == str(exported)
+    named = config_from(project, source=str(exported), tokenizer="elsewhere")
+    assert tokenizer_of(named, spec_of(named)) == "elsewhere"
+
+
+def test_a_tokenizer_that_is_not_there_is_named(project):
+    config = load(project / "config.toml")
+    with pytest.raises(DataError, match="no tokenizer in /nowhere"):
+        check_rows(spec_of(config), "/nowhere")
