@@ -10,12 +10,13 @@ from itertools import combinations, product
 import pytest
 import torch
 
+from pinisi.schedule import names
 from tests.distributed.cases import Case, run_case
 
 VALUES = {
     "ranks": [1, 2, 3, 4],
     "barriers": [0, 1, 2],
-    "schedule": ["gpipe", "1f1b"],
+    "schedule": names(),
     "tied": [True, False],
     "vocabulary": [211, 127],
     "microbatches": [2, 4, 9],  # smaller than, equal to and larger than p = 4
@@ -81,6 +82,23 @@ def test_the_pairs_are_complete():
     for a, b in combinations(VALUES, 2):
         found = {(getattr(case, a), getattr(case, b)) for case in PAIRS}
         assert len(found) == len(VALUES[a]) * len(VALUES[b]), (a, b)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_every_schedule_with_every_number_of_barriers(pool, ranks):
+    """Tied and untied, with fewer microbatches than ranks and with more."""
+    cases = [
+        Case(
+            ranks=ranks,
+            schedule=schedule,
+            barriers=barriers,
+            tied=tied,
+            microbatches=ranks - 1 if tied else 2 * ranks + 1,
+            seed=barriers,
+        )
+        for schedule, barriers, tied in product(names(), (0, 1, 2), (True, False))
+    ]
+    check(pool, cases)
 
 
 def full_product() -> list[Case]:
