@@ -19,6 +19,8 @@ from pinisi.schedule import Pass, Schedule, Timeline
 from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
 from pinisi.schedule.timeline import Span
 
+_REDUCTIONS = (MessageChannel.U, MessageChannel.C2)
+
 
 class Worker(Protocol):
     """What a pass does, really (`PipelineWorker`) or with its time alone (`EmulatedWorker`)."""
@@ -87,6 +89,7 @@ class _Step:
         self.flying: dict[
             Message, tuple[dist.Work | None, torch.Tensor]
         ] = {}  # receives and collectives not waited for
+        # sends, and parts handed to a reduction that ends on another rank: kept until done, which no pass waits for
         self.sent: list[tuple[dist.Work, torch.Tensor]] = []
 
     def do(self, instruction: Instruction) -> None:
@@ -109,12 +112,17 @@ class _Step:
             self.flying[what] = (self.communicator.receive(what, buffer), buffer)
         elif op is Op.LAUNCH:
             with self._stream(what):
-                self.flying[what] = self.communicator.launch(what, self.worker.payload(what), self.root)
+                work, tensor = self.communicator.launch(what, self.worker.payload(what), self.root)
+            if what.channel in _REDUCTIONS and self.communicator.rank != self.root:
+                self.sent.append((work, tensor))
+            else:
+                self.flying[what] = work, tensor
+            self._drop_finished_sends()
         else:
             self._wait(what)
 
     def _stream(self, message: Message) -> contextlib.AbstractContextManager:
-        chained = message.channel in (MessageChannel.C1, MessageChannel.U, MessageChannel.C2)
+        chained = message.channel is MessageChannel.C1 or message.channel in _REDUCTIONS
         return self.side.enter() if chained else contextlib.nullcontext()
 
     def _wait(self, message: Message) -> None:
@@ -131,7 +139,7 @@ class _Step:
             self.sent.pop(0)
 
     def finish(self) -> None:
-        """Waits for what no pass of this rank waited for: its own sends, and reductions to another rank."""
+        """Waits for what no pass of this rank waited for: what it sent, and an evaluation's C1."""
         for message in list(self.flying):
             self._wait(message)
         for work, _ in self.sent:
