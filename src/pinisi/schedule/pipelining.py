@@ -148,6 +148,6 @@ def _kinds(cells: list[_Cell]) -> dict[_Cell, Kind]:
     def kind(cell: _Cell) -> Kind:
         if cell.letter != "B":
             return plain[cell.letter]
-        return Kind.B if (cell.stage, cell.microbatch) in apart else Kind.B
+        return Kind.B if (cell.stage, cell.microbatch) in apart else Kind.BW
 
     return {cell: kind(cell) for cell in cells}
