@@ -47,6 +47,11 @@ def run(world, case: Case) -> str | None:
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
     if abs(result.squared_norm**0.5 - norm) > 1e-10 * norm:
         return f"norm {result.squared_norm**0.5}, reference {norm}"
+    seen = engine.evaluate(everything)
+    if seen.targets != result.targets or sum(n for _, n in seen.by_language) != result.targets:
+        return f"an evaluation on both replicas counts {seen.by_language} of {result.targets} targets"
+    if abs(seen.loss - loss) > 1e-11 * abs(loss):
+        return f"evaluated loss {seen.loss}, reference {loss}"
     return None
 
 

@@ -20,13 +20,13 @@ from pinisi.engine.executor import Executor
 from pinisi.engine.optimizer import NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import build_parts, split_layers
 from pinisi.engine.status import Status
-from pinisi.engine.worker import IGNORED, PipelineWorker
+from pinisi.engine.worker import PipelineWorker
 from pinisi.errors import DataError
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify
 from pinisi.schedule.program import Program
-from pinisi.vocabulary import HeadShard, Loss, Shards, weighted_cross_entropy
+from pinisi.vocabulary import Loss, Shards, weighted_cross_entropy
 
 
 @dataclass
@@ -140,38 +140,21 @@ class Engine:
         return norm
 
     def evaluate(self, batch: Sequence[Microbatch]) -> StepResult:
-        """Forward passes only, any number of microbatches; the result's loss is the mean over their targets."""
+        """Forward passes only, any number of microbatches; the result's loss is the mean over their targets.
+
+        Replicas don't add up here: each answers for its own batch, and all may be given the same."""
         count = len(batch)
         if count not in self._forward_programs:
             self._forward_programs[count] = lower(forward_only(self.layout, count))
         self.worker.begin(batch, 1.0, training=False)
-        head = self.parts.head
-        if (
-            head is not None and head.barriers == 1
-        ):  # statistics alone: A would be work for a backward that never comes
-            self.parts.head = HeadShard(
-                head.weight,
-                head.gradient,
-                head.start,
-                bias=head.bias,
-                bias_gradient=head.bias_gradient,
-                scale=head.curve.scale,
-                softcap=head.curve.softcap,
-                barriers=2,
-            )
-        try:
-            spans = self.executor.step(self._forward_programs[count])
-        finally:
-            self.parts.head = head
-        targets = self._target_count(batch)
-        result = self._result(targets, spans, False, with_norm=False)
+        spans = self.executor.step(self._forward_programs[count])
+        targets = sum(b.target_count for b in batch)
+        result = self._result(targets, spans, False, training=False)
         result.loss /= max(1, targets)
         return result
 
     def _target_count(self, batch: Sequence[Microbatch]) -> int:
-        count = torch.tensor(
-            [float(sum(int((b.targets != IGNORED).sum()) for b in batch))], dtype=torch.float64
-        )
+        count = torch.tensor([float(sum(b.target_count for b in batch))], dtype=torch.float64)
         if self.data_group is not None:
             count = global_sum(count.to(self.device), self.data_group).cpu()
         return int(count.item())
@@ -187,21 +170,20 @@ class Engine:
             for slot in self.slots:
                 dist.all_reduce(slot.gradient, group=self.data_group)
 
-    def _result(self, targets: int, spans: list[Span], stop: bool, *, with_norm: bool = True) -> StepResult:
+    def _result(self, targets: int, spans: list[Span], stop: bool, *, training: bool = True) -> StepResult:
         """One small all-reduce carries all that every rank must know of the step."""
         totals = self.worker.end()
         last = self.rank == self.layout.last_rank
         norm = (
             self.optimizer.squared_norm()
-            if with_norm
+            if training
             else torch.zeros((), dtype=torch.float64, device=self.device)
         )
         sums = torch.cat([totals.loss[None], totals.by_language.flatten()]) * (1.0 if last else 0.0)
         wish = torch.tensor([float(stop)], dtype=torch.float64, device=self.device)
         mine = torch.cat([sums, wish])
-        if (
-            self.data_group is not None
-        ):  # a wish to stop must reach every replica, or the others wait in the next step
+        if training and self.data_group is not None:
+            # a wish to stop must reach every replica, or the others wait in the next step
             global_sum(mine, self.data_group)
         mine = torch.cat([mine[:-1], norm[None], mine[-1:]])
         values = global_sum(mine, self.communicator.world).tolist()
