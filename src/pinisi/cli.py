@@ -65,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--out", help="the file; RUN/report.html if left out")
     report.set_defaults(run=_report)
 
+    trace = commands.add_parser(
+        "trace", help="write a run's timelines for ui.perfetto.dev or chrome://tracing"
+    )
+    trace.add_argument("folder", metavar="RUN", help="the run's folder")
+    trace.add_argument("--out", help="the file; RUN/trace.json if left out")
+    trace.set_defaults(run=_trace)
+
     corpus = commands.add_parser(
         "corpus", help="fetch the sample corpus: real text in fifteen languages, and a tokenizer"
     )
@@ -131,6 +138,13 @@ def _report(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.report import write_report
 
     print(write_report(Path(options.folder), Path(options.out) if options.out else None))
+    return 0
+
+
+def _trace(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.report.trace import write_trace
+
+    print(write_trace(options.folder, options.out))
     return 0
 
 
