@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
+from pinisi.schedule import names
 from pinisi.typed_toml import (
     Fault,
     Source,
@@ -88,12 +89,17 @@ class Pipeline:
     ranks: int  # of the pipeline
     microbatches: int  # per step
     name: str = "1f1b"  # as pinisi.schedule.build knows it
+    chunks: int | None = None  # stages of a rank, where the schedule leaves it open; 2 if left out
     barriers: Literal[0, 1, 2] = 1  # 0: embedding and head undivided, on the first and the last stage
     layers: list[int] | None = None  # layers per stage; as even as they go if left out
     rows: Literal["even", "balanced"] | list[int] = "even"  # vocabulary rows per rank; balanced evens layers
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, ranks=1, microbatches=1)
+        if self.name not in names():
+            yield Fault("name", f"one of {', '.join(names())}")
+        if self.chunks is not None and self.chunks < 1:
+            yield Fault("chunks", "a whole number of at least 1")
         if self.layers is not None and (min(self.layers, default=0) < 0 or len(self.layers) % self.ranks):
             yield Fault("layers", f"counts of at least 0, as many as there are stages on {self.ranks} ranks")
         if isinstance(self.rows, list) and (min(self.rows, default=0) < 0 or len(self.rows) != self.ranks):

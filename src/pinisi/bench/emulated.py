@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -24,7 +25,7 @@ from pinisi.engine.comm import Communicator, init_process_group
 from pinisi.engine.emulate import EmulatedWorker
 from pinisi.engine.executor import Executor, gather_timeline
 from pinisi.engine.launch import joined, launch, rank_main
-from pinisi.schedule import Costs, build, lower, simulate, verify
+from pinisi.schedule import Costs, Layout, build, layout_of, lower, names, simulate, verify
 from pinisi.schedule.program import Message, MessageChannel
 
 # Milliseconds of F, B + W, S + T, E, G on one A100 (V = 256k, 8 ranks): arXiv 2411.05288's artifact, a middle rank.
@@ -91,8 +92,8 @@ def message_times(communicator: Communicator, repeats: int = 15) -> dict[str, fl
     return times
 
 
-def measure(ranks: int, microbatches: int, interval: float, steps: int) -> dict:
-    """On every rank: one row per number of barriers."""
+def measure(ranks: int, microbatches: int, interval: float, steps: int, schedules: Sequence[str]) -> dict:
+    """On every rank: one row per schedule and number of barriers."""
     device = torch.device("cpu")
     torch.set_num_threads(1)
     init_process_group("gloo", device)
@@ -100,12 +101,12 @@ def measure(ranks: int, microbatches: int, interval: float, steps: int) -> dict:
     assert communicator is not None
     messages = message_times(communicator)
     rows = []
-    for barriers in (0, 1, 2):
-        given, factor = profile(barriers, interval)
-        if barriers == 0:
-            given = _whole_ends(given, ranks, interval)
-        costs = Costs(**given, **messages)
-        schedule = build("1f1b", ranks, microbatches, barriers=barriers, costs=costs)
+    for name, barriers in product(schedules, (0, 1, 2)):
+        if name == "interlaced" and not barriers:
+            continue
+        layout = layout_of(name, ranks, barriers=barriers)
+        costs, factor = costs_of(layout, interval, messages)
+        schedule = build(name, ranks, microbatches, barriers=barriers, costs=costs)
         verify(schedule)
         program = lower(schedule, costs)
         worker = EmulatedWorker(schedule.layout, communicator.rank, costs, ELEMENTS)
@@ -120,6 +121,7 @@ def measure(ranks: int, microbatches: int, interval: float, steps: int) -> dict:
         predicted = simulate(schedule, costs)
         rows.append(
             {
+                "schedule": name,
                 "ranks": ranks,
                 "microbatches": microbatches,
                 "barriers": barriers,
@@ -137,19 +139,27 @@ def measure(ranks: int, microbatches: int, interval: float, steps: int) -> dict:
     return {"rows": rows}
 
 
-def _whole_ends(costs: dict[str, float], ranks: int, interval: float) -> dict:
-    """0 barriers: the last rank's passes hold the whole head (p shards' S + T, a third of it forward)."""
-    _, factor = profile(0, interval)
-    head = PROFILE["head"] / 1e3 * factor * ranks
-    return {
-        "forward": [costs["forward"]] * (ranks - 1) + [costs["forward"] + head / 3],
-        "backward": [costs["backward"]] * (ranks - 1) + [costs["backward"] + head * 2 / 3],
-    }
+def costs_of(layout: Layout, interval: float, messages: dict[str, float]) -> tuple[Costs, float]:
+    """The profile's costs for a layout, shared out over a rank's stages, and the factor by which they are longer. Where B and W
+    are apart each takes half of BW. 0 barriers: the last stage's passes hold the whole head (p shards' S + T, a third forward)."""
+    given, factor = profile(layout.barriers, interval)
+    forward, backward = given.pop("forward"), given.pop("backward")
+
+    def shared(seconds: float, extra: float) -> list[list[float]]:
+        return [
+            [seconds / len(stages) + (extra if stage == layout.last_stage else 0.0) for stage in stages]
+            for stages in layout.stages
+        ]
+
+    head = 0.0 if layout.barriers else PROFILE["head"] / 1e3 * factor * layout.ranks
+    half = shared(backward / 2, head / 3)
+    return Costs(forward=shared(forward, head / 3), backward=half, weight=half, **given, **messages), factor
 
 
 def _line(row: dict) -> str:
     return (
-        f"p = {row['ranks']:2}, m = {row['microbatches']:2}, {row['barriers']} barriers: run {row['measured_seconds']:7.3f} s, "
+        f"{row['schedule']:16} p = {row['ranks']:2}, m = {row['microbatches']:2}, {row['barriers']} barriers: "
+        f"run {row['measured_seconds']:7.3f} s, "
         f"simulated {row['simulated_seconds']:7.3f} s ({row['error_percent']:+.2f} %), costs x {row['factor']:.1f}, "
         f"p2p {1e3 * row['messages']['p2p']:.1f} ms, C0 {1e3 * row['messages']['c0']:.1f} ms"
     )
@@ -158,6 +168,9 @@ def _line(row: dict) -> str:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="pinisi bench emulated", description=__doc__.split("\n\n")[0])
     parser.add_argument("--ranks", default="4,8,16", help="numbers of ranks, default 4,8,16")
+    parser.add_argument(
+        "--schedules", default="1f1b", help=f"all, or some of {', '.join(names())}, with commas; default 1f1b"
+    )
     parser.add_argument("--microbatches", type=int, help="per step; 2 p if left out")
     parser.add_argument(
         "--interval", type=float, help="seconds of one interval; 25 ms x p, at least 0.2, if left out"
@@ -169,6 +182,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.as_rank and joined():
         ranks = int(os.environ["WORLD_SIZE"])
         return rank_main(lambda: _as_rank(ranks, options))
+    schedules = names() if options.schedules == "all" else options.schedules.split(",")
+    if unknown := [name for name in schedules if name not in names()]:
+        parser.error(f"unknown schedules {', '.join(unknown)}: choose from {', '.join(names())}")
     rows = []
     for ranks in (int(n) for n in options.ranks.split(",")):
         folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))
@@ -182,6 +198,8 @@ def main(arguments: Sequence[str]) -> int:
             str(interval),
             "--steps",
             str(options.steps),
+            "--schedules",
+            ",".join(schedules),
         ]
         code = launch(
             ["bench", "emulated", *more, "--json", str(folder / "rows.json")], ranks, folder, threads=1
@@ -192,7 +210,7 @@ def main(arguments: Sequence[str]) -> int:
         shutil.rmtree(folder)
     worst = max(rows, key=lambda row: abs(row["error_percent"]))
     print(
-        f"largest error: {worst['error_percent']:+.2f} % (p = {worst['ranks']}, {worst['barriers']} barriers)"
+        f"largest error: {worst['error_percent']:+.2f} % ({worst['schedule']}, p = {worst['ranks']}, {worst['barriers']} barriers)"
     )
     if options.json:
         Path(options.json).write_text(json.dumps({"rows": rows}, indent=1))
@@ -200,7 +218,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _as_rank(ranks: int, options: argparse.Namespace) -> int:
-    result = measure(ranks, options.microbatches, options.interval, options.steps)
+    schedules = options.schedules.split(",")
+    result = measure(ranks, options.microbatches, options.interval, options.steps, schedules)
     if dist.get_rank() == 0:
         Path(options.json).write_text(json.dumps(result))
     dist.barrier()

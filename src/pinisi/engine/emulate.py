@@ -18,8 +18,8 @@ from pinisi.schedule.program import Message, MessageChannel
 class EmulatedWorker:
     """Implements `executor.Worker` with sleeps.
 
-    `elements` is the size of a message in fp32 numbers. `alive` counts the microbatches whose activations this rank
-    holds, `peak` its highest value.
+    `elements` is the size of a message in fp32 numbers. `alive` counts the activations (one a stage and microbatch) that
+    this rank holds, `peak` its highest value.
     """
 
     def __init__(self, layout: Layout, rank: int, costs: Costs, elements: int = 1024):
@@ -36,7 +36,7 @@ class EmulatedWorker:
         left = until - time.perf_counter()
         if left > 0:
             time.sleep(left)
-        if p.kind in (Kind.B, Kind.BW):
+        if p.kind in (Kind.W, Kind.BW):
             self.alive["F"] -= 1
         elif p.kind is Kind.T:
             self.alive["S"] -= 1

@@ -19,14 +19,16 @@ def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], 
     """The schedule of a run, the layers of each stage and the rows of each rank; raises ConfigError or ScheduleError."""
     plan = config.schedule
     split_layers(spec.layers, plan.ranks, plan.layers)  # its error is clearer than the schedule's
-    layout = layout_of(plan.name, plan.ranks, barriers=plan.barriers)
+    layout = layout_of(plan.name, plan.ranks, chunks=plan.chunks, barriers=plan.barriers)
     layers = split_layers(spec.layers, layout.last_stage + 1, plan.layers)
     per_rank = [range(sum(len(layers[s]) for s in stages)) for stages in layout.stages]
     rows = split_rows(spec, plan.rows, per_rank, config.data.sequence)
     recompute = config.memory.recompute == "full"
     costs = work_costs(spec, layout, layers, rows, config.data.sequence, recompute=recompute)
     return (
-        build(plan.name, plan.ranks, plan.microbatches, barriers=plan.barriers, costs=costs),
+        build(
+            plan.name, plan.ranks, plan.microbatches, chunks=plan.chunks, barriers=plan.barriers, costs=costs
+        ),
         layers,
         rows,
     )
