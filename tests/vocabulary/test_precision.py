@@ -45,6 +45,17 @@ def test_bf16_errors_are_no_larger_than_plain_pytorchs(barriers, p_y, hidden):
         assert ours <= theirs, f"{field}: {ours:.3e}, plain PyTorch {theirs:.3e}"
 
 
+@pytest.mark.parametrize("p_y", [0.5, 0.9999])
+def test_two_barriers_round_dx_no_more_than_one_does(p_y):
+    """dX's parts are summed in fp32, like U's: a part that had been rounded to 16 bit before would show."""
+    case, exact, _ = sure_case(p_y, 256)
+    one, two = (
+        relative(run_sharded(case, Shards.even(VOCABULARY, RANKS), barriers).dx.bfloat16(), exact.dx)
+        for barriers in (1, 2)
+    )
+    assert two <= 1.05 * one
+
+
 def naive_dx(case, shards):
     """Softmax's part and target's part summed apart, each in bf16 (arXiv 2411.05288, Algorithm 2)."""
     soft, own = torch.zeros_like(case.x), torch.zeros_like(case.x)

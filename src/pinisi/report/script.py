@@ -1,7 +1,7 @@
 """The page's script: readings under the pointer, and zoom of the timelines. The page is whole without."""
 
-# No less-than sign and no ampersand: so the page stays well-formed XML, which its test reads it as.
-SCRIPT = """
+# What both pages use: words beside the pointer.
+TIP = """
 const tip = document.getElementById('tip');
 function show(event, text) {
   tip.textContent = text;
@@ -11,7 +11,10 @@ function show(event, text) {
   tip.style.top = Math.max(4, event.clientY - tip.offsetHeight - 12) + 'px';
 }
 function hide() { tip.hidden = true; }
+"""
 
+# No less-than sign and no ampersand: so the page stays well-formed XML, which its test reads it as.
+SCRIPT = TIP + """
 for (const svg of document.querySelectorAll('[data-chart]')) {
   const data = JSON.parse(svg.dataset.chart), cursor = svg.querySelector('.cursor');
   const nearest = (points, x) => points.reduce((a, b) => Math.abs(a[2] - x) > Math.abs(b[2] - x) ? b : a);

@@ -39,6 +39,9 @@ _P2P = {
 }
 
 
+_MADE = "_program"
+
+
 @dataclass
 class _Slot:
     """What a rank does between two passes."""
@@ -55,7 +58,17 @@ def lower(schedule: Schedule, costs: Costs | None = None) -> Program:
     costs: by which the order of collectives and U's place are chosen (else the schedule's own, else nominal
     ones); any costs give a program that runs.
     """
-    clock = replay(schedule, (costs or schedule.costs or NOMINAL).positive(schedule.layout))
+    if costs is not None:
+        return _lowered(schedule, costs)
+    made = schedule.__dict__.get(_MADE)  # a table never changes, so its program is made once
+    if made is None:
+        made = _lowered(schedule, schedule.costs or NOMINAL)
+        schedule.__dict__[_MADE] = made
+    return made
+
+
+def _lowered(schedule: Schedule, costs: Costs) -> Program:
+    clock = replay(schedule, costs.positive(schedule.layout))
     slots = [[_Slot() for _ in range(len(passes) + 1)] for passes in schedule.order]
     step = {p: at for _, at, p in schedule.passes()}
     _point_to_point(schedule, slots, step)

@@ -33,7 +33,13 @@ from pinisi.schedule.simulate import simulate
 from pinisi.schedule.table import Layout, Schedule
 from pinisi.schedule.verify import verify
 
-_METHODS = {"baseline": 0, "redis": 0, "vocab-1": 2, "vocab-2": 1, "interlaced": 2}  # the artifact's names: barriers
+_METHODS = {
+    "baseline": 0,
+    "redis": 0,
+    "vocab-1": 2,
+    "vocab-2": 1,
+    "interlaced": 2,
+}  # the artifact's names: barriers
 _HEAD_S = {0: 0.0, 1: 2 / 3, 2: 1 / 3}  # S's share of S + T
 _TIMES = ("F_us_per_rank", "B_us_per_rank")
 _VOCABULARY_TIMES = ("ST_us_per_rank", "embed_fwd_us_per_rank", "embed_bwd_us_per_rank")

@@ -139,9 +139,8 @@ class HeadShard:
 
     @torch.no_grad()
     def t(self, head_pass: HeadPass, g: Tensor) -> Tensor | None:
-        """T, after combine: adds dW and db; frees the pass. g [T] = -dL/dlp. With 2 barriers returns dX_r [T,
-        h].
-        """
+        """T, after combine: adds dW and db; frees the pass. g [T] = -dL/dlp. With 2 barriers returns dX_r [T, h] in the
+        statistics' dtype, in which it is to be summed."""
         x = head_pass.x
         g = torch.where(head_pass.valid, g, 0.0).to(head_pass.statistics.dtype)
         dx = x.new_zeros(x.shape, dtype=g.dtype) if self.barriers == 2 else None
@@ -164,7 +163,7 @@ class HeadShard:
         if dx is None:
             return None
         self._add_target_(dx, head_pass, at_target)
-        return dx.to(x.dtype)
+        return dx
 
     def _logits_(self, out: Tensor, x: Tensor, start: int, stop: int) -> None:
         rows = self.weight[start:stop].t()
