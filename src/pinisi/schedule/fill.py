@@ -37,7 +37,7 @@ def _end(run: Replay) -> float:
     return max(run.end.values(), default=0.0)
 
 
-def _peaks(passes: Iterable[Pass]) -> dict[str, int]:
+def peaks(passes: Iterable[Pass]) -> dict[str, int]:
     """Most activations and heads alive in a row, in passes."""
     alive, peak = {"activation": 0, "head": 0}, {"activation": 0, "head": 0}
     for p in passes:
@@ -56,7 +56,7 @@ class _Filler(Replay):
         super().__init__(schedule, costs)
         self.rows: list[list[Pass]] = [[] for _ in schedule.order]
         self._left = [list(row) for row in schedule.order]
-        self._peak = [_peaks(row) for row in schedule.order]
+        self._peak = [peaks(row) for row in schedule.order]
         self._alive = [{"activation": 0, "head": 0} for _ in schedule.order]
         self._window = [(1 + ahead) * -(-len(row) // schedule.microbatches) for row in schedule.order]
         self._running = [False] * self.layout.ranks
