@@ -53,7 +53,11 @@ def run(world, cases: list[Case]) -> list[tuple[float, float]]:
 def test_no_further_from_fp32_than_one_process(pool, barriers, architecture):
     """Nearly all of the error is the layers' own rounding, which comes out differently for each seed: so the mean counts."""
     base = Case(barriers=barriers, architecture=architecture, dtype=torch.bfloat16, tied=False)
-    cases = [replace(base, ranks=ranks, seed=seed) for ranks in (2, 4) for seed in range(4)]
+    cases = [
+        replace(base, ranks=ranks, seed=seed, schedule="zb-h1" if seed % 2 else "1f1b")
+        for ranks in (2, 4)
+        for seed in range(4)
+    ]
     found = pool.run("tests.distributed.test_half:run", cases)[0]
     ours, theirs = (sum(column) / len(found) for column in zip(*found, strict=True))
     assert ours <= 1.02 * theirs, found

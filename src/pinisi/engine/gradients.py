@@ -25,7 +25,8 @@ def attach_buffer(parameter: nn.Parameter) -> torch.Tensor:
     else:
 
         def add(p: torch.Tensor) -> None:
-            assert p.grad is not None
+            if p.grad is None:  # autograd calls this for a weight, too, whose gradient is put off to W
+                return
             buffer.add_(p.grad)
             p.grad = None
 
