@@ -14,7 +14,9 @@ function hide() { tip.hidden = true; }
 """
 
 # No less-than sign and no ampersand: so the page stays well-formed XML, which its test reads it as.
-SCRIPT = TIP + """
+SCRIPT = (
+    TIP
+    + """
 for (const svg of document.querySelectorAll('[data-chart]')) {
   const data = JSON.parse(svg.dataset.chart), cursor = svg.querySelector('.cursor');
   const nearest = (points, x) => points.reduce((a, b) => Math.abs(a[2] - x) > Math.abs(b[2] - x) ? b : a);
@@ -82,3 +84,4 @@ for (const button of document.querySelectorAll('[data-zoom]')) {
 }
 if (lanes.length) { labels(); addEventListener('resize', labels); }
 """
+)

@@ -1,0 +1,223 @@
+"""Several timelines on one page to look into: zoom, pan, what each pass waits for, memory, a Perfetto trace.
+
+One HTML file that loads nothing. The page holds the passes as numbers and draws on a canvas what is in view, so that
+30,000 passes stay quick.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from pinisi.report import numbers
+from pinisi.report.explore_script import EXPLORE_SCRIPT, EXPLORE_STYLE
+from pinisi.report.script import TIP
+from pinisi.report.sections import legend, table
+from pinisi.report.style import STYLE
+from pinisi.report.trace import COLOURS as TRACE_COLOURS
+from pinisi.report.trace import Entry, begin, check, eighths
+from pinisi.schedule import Channel, Kind, Layout, Pass, Timeline, needs
+from pinisi.schedule.draw import COLOURS, NAMES
+from pinisi.schedule.needs import gives
+
+KINDS = list(Kind)
+CHANNELS = list(Channel)
+_VIA = {
+    Channel.STASH: "kept on the rank",
+    Channel.ACTIVATION: "activation",
+    Channel.GRADIENT: "gradient",
+    Channel.C0: "C0",
+    Channel.C1: "C1",
+    Channel.C2: "C2",
+    Channel.EMBEDDING: "embedding rows",
+    Channel.EMBEDDING_GRADIENT: "embedding gradient",
+}
+
+
+def write_explorer(
+    path: str | Path,
+    title: str,
+    entries: Iterable[Entry],
+    *,
+    lead: str = "",
+    memory_limit: float | None = None,
+) -> Path:
+    """Write the page; returns where it is. Entries may be plain tuples of an Entry's fields.
+
+    lead: a line of plain text under the title. memory_limit: bytes, drawn across the memory curves. Raises
+    ScheduleError where an entry's memory curves don't fit its timeline.
+    """
+    target = Path(path)
+    html = explorer([Entry(*entry) for entry in entries], title, lead=lead, memory_limit=memory_limit)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_text(html, encoding="utf-8")
+    partial.replace(target)
+    return target
+
+
+def explorer(
+    entries: Sequence[Entry], title: str, *, lead: str = "", memory_limit: float | None = None
+) -> str:
+    """The page's HTML, which is also well-formed XML."""
+    data = {
+        "title": title,
+        "limit": memory_limit,
+        "kinds": [[str(kind), NAMES[kind], COLOURS[kind], TRACE_COLOURS[kind]] for kind in KINDS],
+        "vias": [_VIA[channel] for channel in CHANNELS],
+        "entries": [encode(entry) for entry in entries],
+    }
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    for mark in "<&>":  # neither may end the script element, nor stand bare in XML
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    ways = "".join(_way(number, entry) for number, entry in enumerate(entries))
+    body = _table(entries) + _tools(entries) + ways if entries else '<p class="missing">No timelines.</p>'
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+        f"<title>{escape(title)} · Pinisi</title><style>{STYLE}{EXPLORE_STYLE}</style></head><body>"
+        f"<header><p>Pinisi timelines</p><h1>{escape(title)}</h1><p>{escape(lead)}</p></header>"
+        f'<main>{body}</main><div id="tip" hidden="hidden"></div>'
+        f'<script type="application/json" id="data">{text}</script>'
+        f"<script>//<![CDATA[\n{TIP}{EXPLORE_SCRIPT}\n//]]></script></body></html>\n"
+    )
+
+
+def encode(entry: Entry) -> dict[str, Any]:
+    """An entry as numbers, times in eighths of a microsecond since the first pass.
+
+    passes[rank]: kind, part, microbatch, idle time before it, length, of each pass. needs[rank]: of each pass how
+    many needs, then channel and pass of each; of several sources the one that ended last, counted over all ranks.
+    memory[rank]: time since the point before, bytes, of each point.
+    """
+    check(entry)
+    timeline = entry.timeline
+    origin = begin(timeline)
+    waits = _Waits(timeline)
+    return {
+        "title": entry.title,
+        "stages": timeline.schedule.layout.stages,
+        "idle": [round(timeline.bubble(rank), 6) for rank in range(len(timeline.spans))],
+        "passes": [list(_passes(timeline, rank, origin)) for rank in range(len(timeline.spans))],
+        "needs": [[number for span in spans for number in waits.of(span.pass_)] for spans in timeline.spans],
+        "memory": [list(_curve(curve, origin)) for curve in entry.memory] if entry.memory else None,
+    }
+
+
+def _passes(timeline: Timeline, rank: int, origin: float) -> Iterator[int]:
+    now = 0
+    for (kind, part, microbatch), start, end in timeline.spans[rank]:
+        first, last = eighths(start - origin), eighths(end - origin)
+        yield from (KINDS.index(kind), part, microbatch, first - now, last - first)
+        now = last
+
+
+def _curve(curve: Sequence[tuple[float, float]], origin: float) -> Iterator[int]:
+    now = 0
+    for seconds, size in curve:
+        time = max(0, eighths(seconds - origin))
+        yield from (time - now, round(size))
+        now = time
+
+
+class _Waits:
+    """What the passes of a timeline wait for, as numbers."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._layout: Layout = timeline.schedule.layout
+        self._number: dict[Pass, int] = {}
+        self._end: dict[Pass, float] = {}
+        self._latest: dict[tuple[Pass, ...], int | None] = {}
+        spans = (span for rank in timeline.spans for span in rank)
+        for number, (p, _, end) in enumerate(spans):
+            for given in gives(p):
+                self._number[given], self._end[given] = number, end
+
+    def of(self, p: Pass) -> list[int]:
+        """How many needs, then channel and source of each."""
+        pairs = [(CHANNELS.index(via), self._last(sources)) for sources, via in needs(p, self._layout)]
+        found = [(via, source) for via, source in pairs if source is not None]
+        return [len(found), *(number for pair in found for number in pair)]
+
+    def _last(self, sources: tuple[Pass, ...]) -> int | None:
+        """The source that ended last; None where a timeline lacks it."""
+        if sources not in self._latest:
+            there = [source for source in sources if source in self._end]
+            last = max(there, key=self._end.__getitem__, default=None)
+            self._latest[sources] = None if last is None else self._number[last]
+        return self._latest[sources]
+
+
+def _idle(timeline: Timeline) -> float:
+    ranks = len(timeline.spans)
+    return sum(timeline.bubble(rank) for rank in range(ranks)) / max(1, ranks)
+
+
+def _peak(entry: Entry) -> float | None:
+    return max((size for curve in entry.memory or () for _, size in curve), default=None)
+
+
+def _table(entries: Sequence[Entry]) -> str:
+    """A row per entry: the facts that came with it, or step, idle time and memory where none did."""
+    facts = []
+    for entry in entries:
+        peak = _peak(entry)
+        given = list(entry.rows) or [
+            ("step", numbers.duration(entry.timeline.makespan)),
+            ("idle", numbers.percent(_idle(entry.timeline))),
+            *([("most memory", numbers.memory(peak))] if peak is not None else []),
+        ]
+        facts.append({str(label): str(value) for label, value in given})
+    labels = list(dict.fromkeys(label for each in facts for label in each))
+    rows = [
+        [
+            f'<a href="#way-{number}">{escape(entry.title)}</a>',
+            *(escape(each.get(label, "")) for label in labels),
+        ]
+        for number, (entry, each) in enumerate(zip(entries, facts, strict=True))
+    ]
+    return f'<section id="ways">{table(["", *map(escape, labels)], rows)}</section>'
+
+
+def _tools(entries: Sequence[Entry]) -> str:
+    """The bar that stays on top: zoom, what is shown, the trace, the colours."""
+    used = {span.pass_.kind for entry in entries for rank in entry.timeline.spans for span in rank}
+    chunks = any(len(held) > 1 for entry in entries for held in entry.timeline.schedule.layout.stages)
+    key = [(COLOURS[kind], f"{kind}, {NAMES[kind]}") for kind in Kind if kind in used]
+    buttons = "".join(
+        f'<button type="button" id="{name}" title="{hint}">{text}</button>'
+        for name, text, hint in (
+            ("in", "+", "zoom in (key +)"),
+            ("out", "−", "zoom out (key −)"),
+            ("fit", "whole step", "all of it (key 0)"),
+            ("trace", "Perfetto trace", "a file for ui.perfetto.dev or chrome://tracing"),
+        )
+    )
+    shown = []
+    if len(entries) > 1:
+        shown.append(("linked", "one scale"))
+    if any(entry.memory for entry in entries):
+        shown += [("memory-shown", "memory"), ("from-zero", "memory from 0")]
+    boxes = "".join(
+        f'<label><input type="checkbox" id="{name}" checked="checked"/> {text}</label>'
+        for name, text in shown
+    )
+    help_ = "Drag moves; Ctrl + wheel, or the wheel after a click, zooms; arrow keys, + − 0 do the same."
+    if chunks:
+        help_ += " Darker passes belong to a rank's later chunks."
+    return f'<div id="tools"><div>{buttons}{boxes}<span>{help_}</span></div>{legend(key)}</div>'
+
+
+def _way(number: int, entry: Entry) -> str:
+    timeline, peak = entry.timeline, _peak(entry)
+    ranks, microbatches = len(timeline.spans), timeline.schedule.microbatches
+    about = f"{numbers.duration(timeline.makespan)} a step, idle {numbers.percent(_idle(timeline))}"
+    about += f", {ranks} ranks, {microbatches} microbatches"
+    if peak is not None:
+        about += f", at most {numbers.memory(peak)} on a rank"
+    label = f"timeline of {ranks} ranks: {entry.title}"
+    return (
+        f'<section class="way" id="way-{number}"><h2>{escape(entry.title)}</h2><p class="lead">{escape(about)}</p>'
+        f'<canvas tabindex="0" role="img" aria-label="{escape(label)}"></canvas></section>'
+    )
