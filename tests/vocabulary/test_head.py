@@ -243,3 +243,15 @@ def test_buffers_used_again_are_not_shared_by_two_live_passes(barriers):
             head.combine(one, one.statistics.unsqueeze(0))
             head.t(one, weights)
     assert relative(gradient, sum(run_plain(case).dw for case in cases)) <= 1e-11
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_microbatches_of_two_sizes_in_flight(barriers):
+    """Buffers are kept from one microbatch to the next; each must get one of its own size."""
+    head = HeadShard(torch.randn(37, 5), torch.zeros(37, 5), 0, barriers=barriers)
+    for _ in range(2):
+        passes = [head.s(torch.randn(n, 5), torch.randint(37, (n,))) for n in (11, 7)]
+        assert [one.buffer.numel() for one in passes] == [11 * 37, 7 * 37]
+        for one in passes:
+            head.combine(one, one.statistics[None])
+            head.t(one, torch.ones(len(one.x)))

@@ -15,9 +15,11 @@ class Buffers:
 
     def take(self, elements: int, like: Tensor) -> Tensor:
         """An uninitialised buffer [elements] of the dtype and on the device of `like`."""
-        if self._free and (self._free[0].numel() != elements or self._free[0].dtype != like.dtype):
-            self._free.clear()
-        return self._free.pop() if self._free else like.new_empty(elements)
+        while self._free:  # given back in any order, so of mixed sizes where microbatches are
+            buffer = self._free.pop()
+            if buffer.numel() == elements and buffer.dtype == like.dtype:
+                return buffer
+        return like.new_empty(elements)
 
     def give(self, buffer: Tensor) -> None:
         if buffer.device.type == "cpu":
