@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from pinisi.data import tokenize
 from pinisi.engine import checkpoint
+from tests.data.conftest import TEXTS, write_corpus
 from tests.engine.runs import child, losses, pinisi
 
 
@@ -172,3 +174,12 @@ def test_two_replicas_train_and_resume_under_torchrun(project):
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(losses(run)) == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_another_data_set_is_refused(project, whole, tmp_path):
+    """Fewer documents, so other token shards: the sampler's place in them would mean nothing."""
+    texts = {language: of[:1] for language, of in TEXTS.items()}
+    write_corpus(tmp_path / "text", texts)
+    tokenize(tmp_path / "text", project / "tokenizer", tmp_path / "shards", report=lambda _: None)
+    done = pinisi("train", str(project / "config.toml"), "run.steps=9", f"data.shards={tmp_path}/shards")
+    assert done.returncode == 2 and "another data" in done.stderr and lines(done.stderr) == 1, done.stderr
