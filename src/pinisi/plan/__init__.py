@@ -3,7 +3,7 @@
 Reading order: hardware, shape, work, costs, split, memory, paper, presets, planner.
 """
 
-from pinisi.plan.costs import Rates, bound, mfu, pass_costs, step_end
+from pinisi.plan.costs import Rates, lower_bound, mfu, pass_costs, step_end
 from pinisi.plan.hardware import PRESETS, Efficiency, Hardware, read_hardware
 from pinisi.plan.memory import RankMemory, parameters_of, rank_memory
 from pinisi.plan.shape import Shape, gpt_shape, shape_of
@@ -18,11 +18,11 @@ __all__ = [
     "Rates",
     "Setting",
     "Shape",
-    "bound",
     "even_layers",
     "gpt_shape",
     "head_layers",
     "kept",
+    "lower_bound",
     "megatron_layers",
     "mfu",
     "model_flops",

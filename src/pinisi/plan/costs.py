@@ -24,7 +24,7 @@ from pinisi.plan.work import (
     layer_traffic,
     model_flops,
 )
-from pinisi.schedule import Costs, Layout, Timeline
+from pinisi.schedule import Costs, Layout
 
 S_SHARE = {1: 2 / 3, 2: 1 / 3}  # of S + T's products, by barriers: arXiv 2411.05288, section 4
 
@@ -163,16 +163,22 @@ def mfu(shape: Shape, setting: Setting, microbatches: int, ranks: int, seconds: 
     return model_flops(shape, setting) * microbatches / (ranks * peak * seconds)
 
 
-def bound(costs: Costs, timeline: Timeline) -> float:
-    """Seconds below which no order of these passes can be: the busiest rank's work, and what it must wait for.
+def lower_bound(costs: Costs, layout: Layout, microbatches: int) -> float:
+    """Seconds below which no order of these passes on these ranks can be.
 
-    Its first F waits for the F of all stages before, and after its last B come the B of those stages.
+    A rank has its whole work to do. And its F, B and S (with 2 barriers T too) lie between the F of all stages before its
+    first one, which the first microbatch goes through, and the B of those stages, which the last one does.
     """
-    layout, m = timeline.schedule.layout, timeline.schedule.microbatches
     seconds = costs.table(layout)
+    inside = ("F", "B", *{1: ("S",), 2: ("S", "T")}.get(layout.barriers, ()))
     least = 0.0
     for rank, work in enumerate(costs.work(layout)):
-        lead = min(layout.stages[rank])
-        before = sum(seconds[kind, stage] for (kind, stage) in seconds if kind in ("F", "B") and stage < lead)
-        least = max(least, m * work + before)
+        stages = layout.stages[rank]
+        mine = sum(
+            second
+            for (kind, part), second in seconds.items()
+            if kind in inside and (part in stages if kind in ("F", "B") else part == rank)
+        )
+        around = sum(s for (kind, part), s in seconds.items() if kind in ("F", "B") and part < min(stages))
+        least = max(least, microbatches * work, microbatches * mine + around)
     return least

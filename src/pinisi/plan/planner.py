@@ -1,0 +1,348 @@
+"""Which way of running a model is best: every schedule, barriers, split and number of microbatches, simulated and ranked.
+
+A candidate's time can't be less than its bound. So candidates are simulated in the order of their bounds, the best of each
+schedule first, and those whose bound is above the best time found are set aside: they stand in the ranking as "bounded".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pinisi.errors import ConfigError, ScheduleError
+from pinisi.plan.costs import Rates, lower_bound, mfu, pass_costs, step_end
+from pinisi.plan.hardware import GIB, Hardware
+from pinisi.plan.memory import RankMemory, parameters_of, rank_memory
+from pinisi.plan.shape import Shape
+from pinisi.plan.split import even_layers, megatron_layers, redistributed_layers, rows_for
+from pinisi.plan.work import Setting
+from pinisi.schedule import Costs, Layout, Timeline, build, layout_of, simulate
+from pinisi.schedule.build import names
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way of running a step. split: how layers were shared out: even, best, megatron. rows: even or balanced."""
+
+    name: str
+    barriers: int
+    chunks: int
+    split: str
+    rows_split: str
+    microbatches: int
+    recompute: bool
+    layout: Layout
+    layers: tuple[int, ...]
+    rows: tuple[int, ...]
+    costs: Costs
+    bound: float  # seconds below which its step can't be
+
+    @property
+    def label(self) -> str:
+        words = [self.name, f"{self.barriers} barriers" if self.barriers != 1 else "1 barrier"]
+        words += [f"{self.chunks} chunks"] if self.chunks > 2 else []
+        return ", ".join([*words, f"{self.split} layers"])
+
+
+@dataclass
+class Row:
+    """A candidate and what is predicted of it; of one that was not simulated (status "bounded") only the bound is known.
+
+    why: what does not fit, or why it was not simulated. step: seconds. peaks: bytes by rank.
+    """
+
+    candidate: Candidate
+    status: str  # fits, too large, bounded, not simulated
+    why: str = ""
+    step: float = 0.0
+    tokens_per_second: float = 0.0
+    mfu: float = 0.0
+    bubble: float = 0.0  # mean over ranks
+    memory: list[RankMemory] = field(default_factory=list)
+    timeline: Timeline | None = None
+
+    @property
+    def peaks(self) -> list[float]:
+        return [m.peak for m in self.memory]
+
+    @property
+    def distance(self) -> float:
+        """The step's time above the bound, as a share of the bound."""
+        return self.step / self.candidate.bound - 1 if self.step else 0.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be planned. limit: bytes that a rank may have; the hardware's if None. microbatches: numbers to try."""
+
+    shape: Shape
+    setting: Setting
+    hardware: Hardware
+    ranks: int
+    microbatches: tuple[int, ...]
+    limit: float | None = None
+    schedules: tuple[str, ...] = ()  # all that are known if empty
+    seconds: float = 20.0  # after which no further candidate is simulated
+
+    @property
+    def room(self) -> float:
+        usable = self.hardware.usable
+        return usable if self.limit is None else min(self.limit, usable)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """rows: those that fit by tokens per second, then those that were set aside by bound, then those too large.
+    refused: (what, why) of combinations that can't be built."""
+
+    request: Request
+    rows: list[Row]
+    refused: list[tuple[str, str]]
+    seconds: float
+
+
+def make_plan(request: Request, progress: Progress | None = None) -> Plan:
+    """Ranks all candidates; raises ConfigError or ScheduleError where not a single one can be built."""
+    began = time.monotonic()
+    refused: list[tuple[str, str]] = []
+    queue = _ordered(list(_candidates(request, refused)))
+    if not queue:
+        raise ConfigError(
+            f"nothing can be planned for {request.ranks} ranks: {refused[0][1] if refused else 'no schedule'}"
+        )
+    rows: list[Row] = []
+    best = 0.0
+    late = 0
+    while queue:
+        candidate = queue.pop(0)
+        tokens = request.setting.tokens * candidate.microbatches
+        if best and tokens / candidate.bound <= best:
+            rows.append(
+                Row(
+                    candidate,
+                    "bounded",
+                    f"its bound, {candidate.bound:.4g} s, is above the best step's time per token",
+                )
+            )
+            continue
+        if time.monotonic() - began > request.seconds and best:
+            rows.append(Row(candidate, "not simulated", f"the plan's {request.seconds:g} s were over"))
+            late += 1
+            continue
+        if progress is not None:
+            progress(len(rows), len(rows) + len(queue) + 1, candidate.label)
+        row = _simulated(request, candidate, refused)
+        if row is None:
+            continue
+        rows.append(row)
+        if row.status == "fits":
+            best = max(best, row.tokens_per_second)
+        elif not candidate.recompute:
+            queue.append(_recomputing(request, candidate))
+    if not rows:
+        raise ScheduleError(f"no schedule can be built: {refused[0][0]}: {refused[0][1]}")
+    order = {"fits": 0, "bounded": 1, "not simulated": 1, "too large": 2}
+    rows.sort(
+        key=lambda r: (
+            order[r.status],
+            -r.tokens_per_second if r.status == "fits" else _per_token(r.candidate),
+        )
+    )
+    return Plan(request, rows, refused, time.monotonic() - began)
+
+
+def _per_token(candidate: Candidate) -> float:
+    return candidate.bound / candidate.microbatches
+
+
+def _ordered(candidates: list[Candidate]) -> list[Candidate]:
+    """By bound per token, but the best of each schedule and barriers before the second of any."""
+    candidates.sort(key=_per_token)
+    seen: dict[tuple[str, int], int] = {}
+    turns = []
+    for candidate in candidates:
+        key = (candidate.name, candidate.barriers)
+        turns.append((seen.get(key, 0), len(turns), candidate))
+        seen[key] = seen.get(key, 0) + 1
+    return [candidate for *_, candidate in sorted(turns, key=lambda t: t[:2])]
+
+
+def _candidates(request: Request, refused: list[tuple[str, str]]) -> Iterator[Candidate]:
+    for name in request.schedules or names():
+        for chunks in _chunks(name, request):
+            for barriers in (0, 1, 2):
+                try:
+                    layout = layout_of(name, request.ranks, chunks=chunks, barriers=barriers)
+                    splits = dict(_splits(request, layout))
+                except (ConfigError, ScheduleError) as error:
+                    refused.append((f"{name}, {barriers} barriers", str(error)))
+                    continue
+                for split, layers in splits.items():
+                    for rows_split, rows in _rows(request, layout, layers):
+                        for m in request.microbatches:
+                            yield _candidate(
+                                request,
+                                name,
+                                layout,
+                                split,
+                                layers,
+                                rows_split,
+                                rows,
+                                m,
+                                request.setting.recompute,
+                            )
+
+
+def _chunks(name: str, request: Request) -> list[int | None]:
+    """The schedule's own number, and for one that leaves it open 4 where there are layers for it."""
+    own = len(layout_of(name, request.ranks).stages[0])
+    try:
+        layout_of(name, request.ranks, chunks=2 * own)
+    except ScheduleError:
+        return [None]
+    return [None, 2 * own] if 2 * own * request.ranks <= request.shape.layers and own > 1 else [None]
+
+
+def _splits(request: Request, layout: Layout) -> Iterator[tuple[str, list[int]]]:
+    """With barriers layers go evenly and rows even out the rest; without, the ends weigh too."""
+    stages, shape = layout.last_stage + 1, request.shape
+    even = even_layers(shape.layers, stages)
+    yield "even", even
+    if layout.barriers or len(layout.stages[0]) > 1:
+        return
+    rates = Rates(shape, request.setting, request.hardware)
+    first, last = sum(rates.embedding(shape.vocabulary, dense=True)), sum(rates.undivided_head())
+    best = redistributed_layers([sum(rates.layer())] * shape.layers, stages, first, last)
+    if best != even:
+        yield "best", best
+    try:
+        megatron = megatron_layers(shape.layers, stages)
+    except ConfigError:
+        return
+    if megatron not in (even, best):
+        yield "megatron", megatron
+
+
+def _rows(request: Request, layout: Layout, layers: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
+    vocabulary = request.shape.vocabulary
+    even = rows_for([1.0] * request.ranks, 1.0, vocabulary)
+    yield "even", even
+    held = [sum(layers[s] for s in stages) for stages in layout.stages]
+    if layout.barriers and len(set(held)) > 1:
+        rates = Rates(request.shape, request.setting, request.hardware)
+        head = sum(rates.head(vocabulary, layout.barriers))
+        balanced = rows_for([n * sum(rates.layer()) for n in held], head, vocabulary)
+        yield "balanced", balanced
+
+
+def _candidate(
+    request: Request,
+    name: str,
+    layout: Layout,
+    split: str,
+    layers: Sequence[int],
+    rows_split: str,
+    rows: Sequence[int],
+    microbatches: int,
+    recompute: bool,
+) -> Candidate:
+    setting = _setting(request, layout, recompute)
+    costs = pass_costs(request.shape, setting, request.hardware, layout, layers, rows)
+    end = step_end(
+        request.shape, setting, request.hardware, max(parameters_of(request.shape, layout, layers, rows))
+    )
+    return Candidate(
+        name=name,
+        barriers=layout.barriers,
+        chunks=len(layout.stages[0]),
+        split=split,
+        rows_split=rows_split,
+        microbatches=microbatches,
+        recompute=recompute,
+        layout=layout,
+        layers=tuple(layers),
+        rows=tuple(rows),
+        costs=costs,
+        bound=lower_bound(costs, layout, microbatches) + end,
+    )
+
+
+def _setting(request: Request, layout: Layout, recompute: bool) -> Setting:
+    """Pinisi's own embedding makes a dense gradient with 0 barriers only."""
+    return dataclasses.replace(request.setting, recompute=recompute, dense=not layout.barriers)
+
+
+def _recomputing(request: Request, c: Candidate) -> Candidate:
+    return _candidate(
+        request, c.name, c.layout, c.split, c.layers, c.rows_split, c.rows, c.microbatches, True
+    )
+
+
+def _simulated(request: Request, c: Candidate, refused: list[tuple[str, str]]) -> Row | None:
+    setting = _setting(request, c.layout, c.recompute)
+    shape, hardware = request.shape, request.hardware
+    chunks = c.chunks if c.name.startswith("interleaved") else None
+    try:
+        schedule = build(
+            c.name, request.ranks, c.microbatches, chunks=chunks, barriers=c.barriers, costs=c.costs
+        )
+        timeline = simulate(schedule, c.costs)
+    except ScheduleError as error:
+        refused.append((f"{c.label}, {c.microbatches} microbatches", str(error)))
+        return None
+    memory = rank_memory(shape, setting, hardware, timeline, c.layers, c.rows)
+    step = timeline.makespan + step_end(
+        shape, setting, hardware, max(parameters_of(shape, c.layout, c.layers, c.rows))
+    )
+    fullest = max(range(request.ranks), key=lambda rank: memory[rank].peak)
+    fits = memory[fullest].peak <= request.room
+    return Row(
+        c,
+        "fits" if fits else "too large",
+        "" if fits else too_large(request, fullest, memory[fullest]),
+        step,
+        setting.tokens * c.microbatches / step,
+        mfu(shape, setting, c.microbatches, request.ranks, step, hardware.rate(setting.dtype)),
+        sum(timeline.bubble(rank) for rank in range(request.ranks)) / request.ranks,
+        memory,
+        timeline,
+    )
+
+
+def too_large(request: Request, rank: int, memory: RankMemory) -> str:
+    """What does not fit, in one line."""
+    parts = sorted(memory.parts.items(), key=lambda item: -item[1])[:3]
+    largest = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts)
+    return f"rank {rank} needs {memory.peak / GIB:.1f} GiB of {request.room / GIB:.1f} ({largest})"
+
+
+def row_dict(row: Row) -> dict[str, Any]:
+    """Plain values of a row, ready for JSON; times in seconds, memory in GiB."""
+    c = row.candidate
+    known = bool(row.memory)
+    return {
+        "status": row.status,
+        "why": row.why,
+        "schedule": c.name,
+        "barriers": c.barriers,
+        "chunks": c.chunks,
+        "split": c.split,
+        "layers": list(c.layers),
+        "rows_split": c.rows_split,
+        "rows": list(c.rows),
+        "microbatches": c.microbatches,
+        "recompute": "full" if c.recompute else "none",
+        "bound_s": c.bound,
+        "step_s": row.step if known else None,
+        "tokens_per_s": row.tokens_per_second if known else None,
+        "mfu_percent": 100 * row.mfu if known else None,
+        "bubble_percent": 100 * row.bubble if known else None,
+        "above_bound_percent": 100 * row.distance if known else None,
+        "peak_gb_per_rank": [peak / GIB for peak in row.peaks],
+        "parts_gb_per_rank": [{k: v / GIB for k, v in m.parts.items()} for m in row.memory],
+    }
