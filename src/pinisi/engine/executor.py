@@ -7,6 +7,7 @@ collectives are asynchronous and kept alive here, with their tensors, until they
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from typing import Protocol
 
@@ -155,6 +156,8 @@ class _Clock:
         self.cuda = device.type == "cuda"
         self.record = record
         self.marks: list[tuple[Pass, object, object]] = []
+        if record and self.cuda:
+            torch.cuda.synchronize()  # what the device still has to do from before would set the origin late
         self.origin = self._now() if record else None
         self.host_origin = time.perf_counter()
 
@@ -185,13 +188,23 @@ class _Clock:
 
 
 def gather_timeline(schedule: Schedule, spans: list[Span], communicator: Communicator) -> Timeline:
-    """One timeline of all ranks, its zero at the first pass of any rank. The ranks' clocks must be one (one machine) or
-    synchronised; spans of several machines are aligned at the step's start by the caller's barrier otherwise."""
+    """One timeline of all ranks, its zero at the first pass of any rank; a collective call.
+
+    The ranks of one machine share a clock. Clocks of several machines, which count from when each was started, are laid
+    over one another at the end of a barrier, which is right to the time that a barrier takes.
+    """
+    dist.barrier(group=communicator.world)
+    now = time.perf_counter()
     everyone: list = [None] * communicator.size
-    dist.all_gather_object(
-        everyone, [(str(s.pass_), s.start, s.end) for s in spans], group=communicator.world
-    )
-    zero = min((row[0][1] for row in everyone if row), default=0.0)
+    rows = [(str(s.pass_), s.start, s.end) for s in spans]
+    dist.all_gather_object(everyone, (socket.gethostname(), now, rows), group=communicator.world)
+    clocks: dict[str, list[float]] = {}
+    for host, at, _ in everyone:
+        clocks.setdefault(host, []).append(at)
+    ahead = {host: sum(times) / len(times) for host, times in clocks.items()}
+    rows_by_rank = [[(t, a - ahead[host], b - ahead[host]) for t, a, b in row] for host, _, row in everyone]
+    zero = min((row[0][1] for row in rows_by_rank if row), default=0.0)
     return Timeline(
-        schedule, tuple(tuple(Span(Pass.parse(t), a - zero, b - zero) for t, a, b in row) for row in everyone)
+        schedule,
+        tuple(tuple(Span(Pass.parse(t), a - zero, b - zero) for t, a, b in row) for row in rows_by_rank),
     )
