@@ -185,6 +185,20 @@ def test_torchs_1f1b_reads_as_ours():
     assert read_csv("\n".join(rows), "1f1b") == build("1f1b", 4, 6)
 
 
+@pytest.mark.parametrize(
+    "name", ["1f1b", "interleaved-1f1b", "zb-h1", "zb-2p", "zbv", "v-half", "v-min", "dualpipev"]
+)
+@pytest.mark.parametrize(("ranks", "microbatches"), [(2, 5), (3, 12)])
+def test_torch_reads_our_own_schedules(name, ranks, microbatches, tmp_path):
+    schedule = build(name, ranks, microbatches)
+    path = tmp_path / "ours.csv"
+    path.write_text(write_csv(schedule))
+    chunks = len(schedule.layout.stages[0])
+    theirs = torch_schedules._PipelineScheduleRuntime(stages(ranks, chunks), microbatches)
+    theirs._load_csv(path)
+    assert read_csv(torch_csv(theirs), name) == schedule
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(["gpipe", "1f1b"]), st.integers(1, 6), st.integers(1, 9))
 def test_a_table_is_read_back_as_it_was_written(name, ranks, microbatches):
