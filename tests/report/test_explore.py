@@ -77,6 +77,7 @@ def test_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     assert cells[0] == [titles[0], "1 s", "yes", "", "", ""]
     assert cells[1] == ["0 barriers", "2 s", "", "too big", "", ""]
     data = json.loads(page.findtext(".//script[@id='data']") or "")
+    assert "the memory limit, 66.76 MiB." in text
     assert data["limit"] == 7e7 and [entry["title"] for entry in data["entries"]] == titles
 
 

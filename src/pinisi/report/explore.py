@@ -72,7 +72,11 @@ def explorer(
     for mark in "<&>":  # neither may end the script element, nor stand bare in XML
         text = text.replace(mark, f"\\u{ord(mark):04x}")
     ways = "".join(_way(number, entry) for number, entry in enumerate(entries))
-    body = _table(entries) + _tools(entries) + ways if entries else '<p class="missing">No timelines.</p>'
+    body = (
+        _table(entries) + _tools(entries, memory_limit) + ways
+        if entries
+        else '<p class="missing">No timelines.</p>'
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
@@ -180,7 +184,7 @@ def _table(entries: Sequence[Entry]) -> str:
     return f'<section id="ways">{table(["", *map(escape, labels)], rows)}</section>'
 
 
-def _tools(entries: Sequence[Entry]) -> str:
+def _tools(entries: Sequence[Entry], memory_limit: float | None) -> str:
     """The bar that stays on top: zoom, what is shown, the trace, the colours."""
     used = {span.pass_.kind for entry in entries for rank in entry.timeline.spans for span in rank}
     chunks = any(len(held) > 1 for entry in entries for held in entry.timeline.schedule.layout.stages)
@@ -206,6 +210,8 @@ def _tools(entries: Sequence[Entry]) -> str:
     help_ = "Drag moves; Ctrl + wheel, or the wheel after a click, zooms; arrow keys, + − 0 do the same."
     if chunks:
         help_ += " Darker passes belong to a rank's later chunks."
+    if memory_limit is not None and any(entry.memory for entry in entries):
+        help_ += f" Dashed: the memory limit, {numbers.memory(memory_limit)}."
     return f'<div id="tools"><div>{buttons}{boxes}<span>{help_}</span></div>{legend(key)}</div>'
 
 
