@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["bench"] and len(arguments) > 1 and arguments[1] in BENCHES:
             return _bench(arguments[1], arguments[2:])
-        options = _parser().parse_args(arguments)
+        options = _parser(planning=arguments[:1] == ["plan"]).parse_args(arguments)
         return options.run(options, arguments)
     except PinisiError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, planning: bool = False) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pinisi", description="Language models with large vocabularies, in your languages."
     )
@@ -48,6 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", metavar="CONFIG", help="a TOML file")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="such as run.steps=200")
     train.set_defaults(run=_train)
+
+    plan = commands.add_parser(
+        "plan", help="rank the ways of running a model on N ranks, before any is started"
+    )
+    if planning:  # its options name the presets, for which torch is imported
+        from pinisi.plan.command import add_arguments
+
+        add_arguments(plan)
+    plan.set_defaults(run=_plan)
 
     export = commands.add_parser("export", help="write a run's checkpoint as a Hugging Face folder")
     export.add_argument("folder", metavar="RUN", help="the run's folder")
@@ -118,6 +127,12 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
         except (PinisiError, OSError) as error:
             print(f"the run is whole, its report could not be written: {error}", file=sys.stderr)
     return code
+
+
+def _plan(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.plan.command import run
+
+    return run(options)
 
 
 def _export(options: argparse.Namespace, _: list[str]) -> int:

@@ -18,9 +18,10 @@ from pinisi.plan.hardware import GIB, Hardware
 from pinisi.plan.memory import RankMemory, parameters_of, rank_memory
 from pinisi.plan.shape import Shape
 from pinisi.plan.split import even_layers, megatron_layers, redistributed_layers, rows_for
-from pinisi.plan.work import Setting
+from pinisi.plan.work import Setting, kept
 from pinisi.schedule import Costs, Layout, Timeline, build, layout_of, simulate
 from pinisi.schedule.build import names
+from pinisi.schedule.costs import NOMINAL
 
 Progress = Callable[[int, int, str], None]
 
@@ -110,29 +111,16 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     """Ranks all candidates; raises ConfigError or ScheduleError where not a single one can be built."""
     began = time.monotonic()
     refused: list[tuple[str, str]] = []
-    queue = _ordered(list(_candidates(request, refused)))
-    if not queue:
-        raise ConfigError(
-            f"nothing can be planned for {request.ranks} ranks: {refused[0][1] if refused else 'no schedule'}"
-        )
     rows: list[Row] = []
+    queue = _ordered(list(_that_may_fit(request, list(_candidates(request, refused)), rows)))
+    if not queue and not rows:
+        why = refused[0][1] if refused else "no schedule is named"
+        raise ConfigError(f"nothing can be planned for {request.ranks} ranks: {why}")
     best = 0.0
-    late = 0
     while queue:
         candidate = queue.pop(0)
-        tokens = request.setting.tokens * candidate.microbatches
-        if best and tokens / candidate.bound <= best:
-            rows.append(
-                Row(
-                    candidate,
-                    "bounded",
-                    f"its bound, {candidate.bound:.4g} s, is above the best step's time per token",
-                )
-            )
-            continue
-        if time.monotonic() - began > request.seconds and best:
-            rows.append(Row(candidate, "not simulated", f"the plan's {request.seconds:g} s were over"))
-            late += 1
+        if (why := _set_aside(request, candidate, best, time.monotonic() - began)) is not None:
+            rows.append(Row(candidate, *why))
             continue
         if progress is not None:
             progress(len(rows), len(rows) + len(queue) + 1, candidate.label)
@@ -156,6 +144,55 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     return Plan(request, rows, refused, time.monotonic() - began)
 
 
+def _set_aside(request: Request, c: Candidate, best: float, elapsed: float) -> tuple[str, str] | None:
+    """(status, why) of a candidate that is not worth its simulation, or None. best: tokens per second so far."""
+    if best and request.setting.tokens * c.microbatches / c.bound <= best:
+        return "bounded", f"can't be better: its bound is {c.bound:.4g} s a step"
+    if elapsed > request.seconds * (1 if best else 2):
+        return "not simulated", f"the plan's {request.seconds:g} s were over"
+    return None
+
+
+def _that_may_fit(request: Request, candidates: list[Candidate], rows: list[Row]) -> Iterator[Candidate]:
+    """Leaves out what holds too much even without vocabulary passes, and takes its recomputing form instead."""
+    alive: dict[tuple[str, int, int], list[float]] = {}
+    for c in candidates:
+        key = (c.name, c.chunks, min(c.microbatches, 3 * request.ranks))
+        if key not in alive:
+            alive[key] = _alive(c, key[2])
+        least = _least_memory(request, c, alive[key])
+        worst = max(range(request.ranks), key=lambda rank: least[rank])
+        if c.recompute or least[worst] <= request.room:
+            yield c
+            continue
+        why = f"rank {worst} needs at least {least[worst] / GIB:.1f} GiB of {request.room / GIB:.1f}"
+        rows.append(Row(c, "too large", why))
+        yield _recomputing(request, c)
+
+
+def _alive(c: Candidate, microbatches: int) -> list[float]:
+    """Per rank the most microbatches alive without vocabulary passes, which only add to them."""
+    try:
+        schedule = build(c.name, c.layout.ranks, microbatches, chunks=_open_chunks(c))
+        timeline = simulate(schedule, NOMINAL)
+    except ScheduleError:  # there is none without vocabulary passes
+        return [0.0] * c.layout.ranks
+    return [timeline.peak_activation(rank) for rank in range(c.layout.ranks)]
+
+
+def _least_memory(request: Request, c: Candidate, alive: Sequence[float]) -> list[float]:
+    setting = _setting(request, c.layout, c.recompute)
+    held = parameters_of(request.shape, c.layout, c.layers, c.rows)
+    layer = sum(kept(request.shape, setting).values())
+    layers = [sum(c.layers[s] for s in stages) for stages in c.layout.stages]
+    return [n * setting.parameter + a * k * layer for n, a, k in zip(held, alive, layers, strict=True)]
+
+
+def _open_chunks(c: Candidate) -> int | None:
+    """The number of chunks where the schedule leaves it open."""
+    return c.chunks if c.chunks > 2 else None
+
+
 def _per_token(candidate: Candidate) -> float:
     return candidate.bound / candidate.microbatches
 
@@ -177,6 +214,7 @@ def _candidates(request: Request, refused: list[tuple[str, str]]) -> Iterator[Ca
         for chunks in _chunks(name, request):
             for barriers in (0, 1, 2):
                 try:
+                    build(name, 2, 8, chunks=chunks, barriers=barriers)  # some have no form for some barriers
                     layout = layout_of(name, request.ranks, chunks=chunks, barriers=barriers)
                     splits = dict(_splits(request, layout))
                 except (ConfigError, ScheduleError) as error:
