@@ -8,7 +8,7 @@ needs while it runs (a layer's gradients, logits in fp32, a dense gradient of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from pinisi.plan.hardware import Hardware
@@ -30,7 +30,8 @@ _BACKWARD = (Kind.B, Kind.W, Kind.BW)
 
 @dataclass(frozen=True)
 class RankMemory:
-    """parts: bytes by part at the moment of the peak. curve: (seconds, bytes), each value until the next."""
+    """parts: bytes by part at the moment of the peak. curve: (seconds, bytes), each value until the next;
+    what a pass takes and gives back at its very end shows as two points of one moment."""
 
     parts: dict[str, float]
     curve: tuple[tuple[float, float], ...]
@@ -153,8 +154,6 @@ class _Events:
         """What one layer keeps while it is computed again."""
         if not self.setting.recompute:
             return 0.0
-        from dataclasses import replace
-
         return sum(kept(self.shape, replace(self.setting, recompute=False)).values())
 
     def _during(self, start: float, end: float, part: str, size: float) -> None:
@@ -170,13 +169,12 @@ def _summed(always: dict[str, float], changes: list[tuple[float, int, str, float
     base, total = sum(always.values()), 0.0
     peak, parts = -1.0, dict(now)
     curve: list[tuple[float, float]] = [(0.0, base)]
-    for time, _, part, size in changes:
+    for time, turn, part, size in changes:
         now[part] += size
         total += size
         if total > peak:
             peak, parts = total, dict(now)
-        if curve[-1][0] == time:
-            curve[-1] = (time, max(curve[-1][1], base + total) if size > 0 else base + total)
-        else:
-            curve.append((time, base + total))
+        if curve[-1][0] == time and turn < 2:
+            curve.pop()  # what is given back and what is taken at one moment is one change
+        curve.append((time, base + total))
     return RankMemory({**always, **parts}, tuple(curve))
