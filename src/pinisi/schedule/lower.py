@@ -23,6 +23,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import NOMINAL, Costs
 from pinisi.schedule.needs import Channel, needs
 from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
@@ -67,6 +68,7 @@ def lower(schedule: Schedule, costs: Costs | None = None) -> Program:
     return made
 
 
+@collector_paused()
 def _lowered(schedule: Schedule, costs: Costs) -> Program:
     clock = replay(schedule, costs.positive(schedule.layout))
     slots = [[_Slot() for _ in range(len(passes) + 1)] for passes in schedule.order]
@@ -77,17 +79,20 @@ def _lowered(schedule: Schedule, costs: Costs) -> Program:
     return Program(schedule, programs, collectives)
 
 
-def _ahead(passes: tuple[Pass, ...], at: int) -> int:
-    """The slot a long pass ahead of step `at` (slot k comes before pass k)."""
-    at -= 1
-    while at > 0 and passes[at].kind not in _LONG:
-        at -= 1
-    return max(at, 0)
+def _ahead(passes: tuple[Pass, ...]) -> list[int]:
+    """For each step the slot a long pass ahead of it (slot k comes before pass k)."""
+    slots, latest = [], 0
+    for step, p in enumerate(passes):
+        slots.append(latest)
+        if p.kind in _LONG:
+            latest = step
+    return slots
 
 
 def _point_to_point(schedule: Schedule, slots: list[list[_Slot]], step: dict[Pass, int]) -> None:
     """Add every send, receive and wait between two ranks."""
     receives: dict[tuple[MessageChannel, int, int], list[tuple[int, int, Message]]] = defaultdict(list)
+    ahead = [_ahead(passes) for passes in schedule.order]
     for rank, at, p in schedule.passes():
         for need in needs(p, schedule.layout):
             for source in need.sources if need.via in _P2P else ():
@@ -100,8 +105,7 @@ def _point_to_point(schedule: Schedule, slots: list[list[_Slot]], step: dict[Pas
                 message = Message(_P2P[need.via], p.microbatch, sender, rank, stage)
                 slots[sender][step[source] + 1].sends.append(message)
                 slots[rank][at].waits.append(message)
-                ahead = _ahead(schedule.order[rank], at)
-                receives[message.channel, sender, rank].append((step[source], ahead, message))
+                receives[message.channel, sender, rank].append((step[source], ahead[rank][at], message))
     for (_, _, rank), posts in receives.items():
         _receive(slots[rank], posts)
 
@@ -126,6 +130,7 @@ def _collectives(
     if not layout.barriers:
         return ()
     starts = [[clock.start[p] for p in passes] for passes in schedule.order]
+    ahead = [_ahead(passes) for passes in schedule.order]
     earliest: dict[Message, list[int]] = {}  # the slot at which each rank has what the collective carries
     ready: dict[Message, float] = {}
     for i in range(schedule.microbatches):
@@ -134,7 +139,7 @@ def _collectives(
             if message.channel in _BACKWARD and Pass(Kind.T, 0, i) not in step:
                 continue  # evaluation has neither T nor B
             slot = [
-                _earliest(schedule, step, clock, starts, message, rank, first_s)
+                _earliest(schedule, step, ahead, clock, starts, message, rank, first_s)
                 for rank in range(layout.ranks)
             ]
             earliest[message] = slot
@@ -164,6 +169,7 @@ def _of_microbatch(layout: Layout, i: int) -> list[Message]:
 def _earliest(
     schedule: Schedule,
     step: dict[Pass, int],
+    ahead: list[list[int]],
     clock: Replay,
     starts: list[list[float]],
     message: Message,
@@ -176,8 +182,7 @@ def _earliest(
         case MessageChannel.C0:
             if rank == layout.last_rank:
                 return step[Pass(Kind.F, layout.last_stage, i)] + 1
-            ahead = _ahead(schedule.order[rank], step[Pass(Kind.S, rank, i)])
-            return min(ahead, bisect_left(starts[rank], first_s))
+            return min(ahead[rank][step[Pass(Kind.S, rank, i)]], bisect_left(starts[rank], first_s))
         case MessageChannel.C1:
             return step[Pass(Kind.S, rank, i)] + 1
         case MessageChannel.C2:

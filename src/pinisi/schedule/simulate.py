@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pinisi.errors import ScheduleError
+from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.lower import lower
 from pinisi.schedule.machine import Machine
@@ -24,6 +25,7 @@ def simulate(schedule: Schedule, costs: Costs) -> Timeline:
     return simulate_program(lower(schedule), costs)
 
 
+@collector_paused()
 def simulate_program(program: Program, costs: Costs) -> Timeline:
     """Time a program that is lowered already."""
     layout = program.schedule.layout

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from pinisi.errors import ScheduleError
+from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.lower import lower
 from pinisi.schedule.machine import Machine
 from pinisi.schedule.needs import Channel, gives, needs
@@ -14,6 +15,7 @@ from pinisi.schedule.program import Message, MessageChannel, Op, Program
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 
 
+@collector_paused()
 def verify(schedule: Schedule) -> None:
     """Raise ScheduleError, naming rank, step, pass and what it waits for, unless the schedule can be run.
 
@@ -37,38 +39,33 @@ def required(layout: Layout, microbatches: int) -> dict[Pass, int]:
 
 
 def verify_passes(schedule: Schedule) -> None:
-    """Every pass once, on its rank, and what it needs in the table."""
+    """Every pass once and on its rank; so what a pass needs is there too."""
     layout = schedule.layout
     if len(schedule.order) != layout.ranks:
         raise ScheduleError(
             f"schedule '{schedule.name}' has {len(schedule.order)} rows for {layout.ranks} ranks"
         )
     wanted = required(layout, schedule.microbatches)
-    seen: dict[Pass, tuple[int, int]] = {}
+    seen: dict[Pass, int] = {}
     for rank, step, p in schedule.passes():
-        where = f"rank {rank}, step {step}: {p}"
-        for given in (g for g in gives(p) if g.kind is not Kind.BW):
-            if given not in wanted:
-                why = f"isn't a pass of this layout, or its microbatch isn't below {schedule.microbatches}"
-                _fail(schedule, rank, step, f"{where} {why}")
-            if wanted[given] != rank:
-                _fail(schedule, rank, step, f"{where} belongs on rank {wanted[given]}")
-            if given in seen:
-                _fail(schedule, rank, step, f"{where} was there before, at step {seen[given][1]}")
-            seen[given] = (rank, step)
+        for given in gives(p):
+            if given.kind is Kind.BW:
+                continue
+            if given in seen or wanted.get(given) != rank:
+                _fail(schedule, rank, step, f"rank {rank}, step {step}: {p} {_fault(given, wanted, seen)}")
+            seen[given] = step
     missing = next((p for p in wanted if p not in seen), None)
     if missing is not None:
         _fail(schedule, wanted[missing], 0, f"rank {wanted[missing]} never runs {missing}")
-    for rank, step, p in schedule.passes():
-        for need in needs(p, layout):
-            for source in need.sources:
-                if source not in seen:
-                    _fail(
-                        schedule,
-                        rank,
-                        step,
-                        f"rank {rank}, step {step}: {p} waits for {source}, which isn't there",
-                    )
+
+
+def _fault(p: Pass, wanted: dict[Pass, int], seen: dict[Pass, int]) -> str:
+    if p in seen:
+        return f"was there before, at step {seen[p]}"
+    if p in wanted:
+        return f"belongs on rank {wanted[p]}"
+    microbatches = 1 + max(known.microbatch for known in wanted)
+    return f"isn't a pass of this layout, or its microbatch isn't below {microbatches}"
 
 
 def verify_program(program: Program) -> None:
