@@ -157,6 +157,20 @@ def test_torchrun_joins_its_ranks_with_the_same_losses(project, whole):
     assert losses(run) == losses(whole)
 
 
+def test_under_torchrun_what_is_wrong_is_said_too(project):
+    """No launcher of ours has looked at the configuration before."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    more = [f"run.folder={project}/torchrun-wrong", "model.config.max_position_embeddings=8"]
+    done = subprocess.run(
+        [*command, "-m", "pinisi", "train", str(project / "config.toml"), *more],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode != 0 and "the model takes at most 8" in done.stderr, done.stderr
+
+
 def test_two_replicas_train_and_resume_under_torchrun(project):
     """Two pipelines of two ranks: other batches than with one, so only that they agree, go on and save once."""
     run = project / "replicas"

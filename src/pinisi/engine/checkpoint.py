@@ -67,13 +67,16 @@ def save(
     """
     final = folder / f"step-{step:08d}"
     temporary = folder / f".step-{step:08d}.partial"
+    problem, parts = None, {}
     if rank == 0:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-    _agree(None, rank, group)
-    problem, parts = None, {}
+        try:
+            temporary.mkdir(parents=True)
+        except OSError as error:
+            problem = f"rank 0 could not make {temporary}: {error}"
+    problem = _agree(problem, rank, group)[0]
     try:
-        parts = _write_rank(temporary, optimizer, rank)
+        parts = {} if problem else _write_rank(temporary, optimizer, rank)
     except (OSError, SafetensorError) as error:
         problem = f"rank {rank} could not write to {temporary}: {error}"
     everyone = _agree((problem, parts), rank, group)
@@ -139,12 +142,20 @@ def _commit(temporary: Path, final: Path, step: int, parts: Sequence[dict], stat
         json.dump(index, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
+    _sync(temporary)
     if final.exists():
         shutil.rmtree(final)
     temporary.rename(final)
-    descriptor = os.open(final.parent, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    _sync(final.parent)
+
+
+def _sync(folder: Path) -> None:
+    """The folder's entries to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Reader:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -35,14 +34,6 @@ def init_mesh(pipeline: int, device: torch.device) -> DeviceMesh:
             f"{world} processes can't be divided into pipelines of {pipeline} ranks: start a multiple of schedule.ranks"
         )
     return init_device_mesh(device.type, (world // pipeline, pipeline), mesh_dim_names=("data", "pipeline"))
-
-
-@dataclass
-class Gathered:
-    """The result of an all-gather in flight: `parts` holds one tensor per rank once `work` is done."""
-
-    work: dist.Work
-    parts: torch.Tensor
 
 
 class Communicator:

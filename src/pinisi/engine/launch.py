@@ -59,17 +59,17 @@ def launch(
     children: list[subprocess.Popen] = []
     with _forward_stop(children):
         for rank in range(ranks):
-            log = (logs / f"rank-{rank:05d}.log").open("w")
-            children.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "pinisi", *arguments],
-                    env={**base, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                    stdout=None if rank == 0 else log,
-                    stderr=log,
-                    start_new_session=True,
-                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            with (logs / f"rank-{rank:05d}.log").open("w") as log:  # the child has its own handle
+                children.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "pinisi", *arguments],
+                        env={**base, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                        stdout=None if rank == 0 else log,
+                        stderr=log,
+                        start_new_session=True,
+                        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                    )
                 )
-            )
         return _watch(children, where, logs)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pinisi.config import RunConfig, load
 from pinisi.data import Shards as TokenShards
 from pinisi.engine import checkpoint
-from pinisi.engine.launch import joined, launch, rank_main
+from pinisi.engine.launch import STATUS, joined, launch, rank_main
 from pinisi.engine.trainer import check_rows, model_fingerprint, spec_of, train
 from pinisi.engine.work import planned
 from pinisi.errors import CheckpointError, ConfigError, DataError
@@ -19,7 +20,7 @@ from pinisi.schedule import verify
 def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
     """The whole of `pinisi train`; `arguments` is the command line that the ranks are started with."""
     if joined():
-        return rank_main(lambda: train(load(path, list(overrides))))
+        return rank_main(lambda: train(_looked_at(load(path, list(overrides)))))
     config = load(path, list(overrides))
     check(config)
     folder = Path(config.run.folder)
@@ -30,6 +31,13 @@ def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
         port=config.runtime.port,
         threads=config.runtime.threads,
     )
+
+
+def _looked_at(config: RunConfig) -> RunConfig:
+    """The configuration, checked here where no launcher of ours has done so before it started this rank."""
+    if STATUS not in os.environ:
+        check(config)
+    return config
 
 
 def check(config: RunConfig) -> None:

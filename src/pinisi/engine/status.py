@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import struct
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -102,11 +101,3 @@ class Watchdog(threading.Thread):
 
     def end(self) -> None:
         self._done.set()
-
-
-def die(message: str) -> None:
-    """Prints and ends this process at once, without waiting for threads that hang in a collective."""
-    print(message, file=sys.stderr, flush=True)
-    import os
-
-    os._exit(75)

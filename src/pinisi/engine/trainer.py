@@ -372,6 +372,7 @@ def _one_language(batch):
 def _device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    place = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))  # not every launcher names the first
+    device = torch.device("cuda", int(place) % torch.cuda.device_count())
     torch.cuda.set_device(device)
     return device
