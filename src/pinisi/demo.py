@@ -59,7 +59,7 @@ barriers = 1
 
 [optimizer]
 learning_rate = 2e-3
-warmup = 10
+warmup = {warmup}
 schedule = "wsd"
 
 [evaluation]
@@ -88,6 +88,7 @@ def demo(folder: Path, steps: int | None = None) -> int:
         CONFIG.format(
             run=run,
             steps=steps or STEPS,
+            warmup=(steps or STEPS) // 10,
             tokenizer=tokenizer,
             shards=folder / "shards",
             evaluation=folder / "shards-eval",

@@ -213,6 +213,7 @@ def main(arguments: Sequence[str]) -> int:
         f"largest error: {worst['error_percent']:+.2f} % ({worst['schedule']}, p = {worst['ranks']}, {worst['barriers']} barriers)"
     )
     if options.json:
+        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
         Path(options.json).write_text(json.dumps({"rows": rows}, indent=1))
     return 0
 

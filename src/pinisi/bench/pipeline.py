@@ -365,6 +365,7 @@ def main(arguments: Sequence[str]) -> int:
         "limit: tokens/s if the busiest rank never waited but for the first microbatch to come and the last to go"
     )
     if options.json:
+        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
         Path(options.json).write_text(json.dumps(result, indent=1))
     return 0
 
