@@ -18,7 +18,8 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "data": set(),
     "report": {"schedule"},
-    "engine": {"schedule", "vocabulary", "models", "data", "config", "typed_toml"},
+    "plan": {"schedule", "vocabulary", "models", "config", "typed_toml"},
+    "engine": {"plan", "schedule", "vocabulary", "models", "data", "config", "typed_toml"},
 }
 # Packages outside the standard library that a folder may import; folders that aren't named may import any.
 OUTSIDE: dict[str, set[str]] = {

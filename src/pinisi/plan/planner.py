@@ -19,9 +19,8 @@ from pinisi.plan.memory import RankMemory, parameters_of, rank_memory
 from pinisi.plan.shape import Shape
 from pinisi.plan.split import even_layers, megatron_layers, redistributed_layers, rows_for
 from pinisi.plan.work import Setting, kept
-from pinisi.schedule import Costs, Layout, Timeline, build, layout_of, simulate
+from pinisi.schedule import Costs, Kind, Layout, Pass, Timeline, build, layout_of, simulate
 from pinisi.schedule.build import names
-from pinisi.schedule.costs import NOMINAL
 
 Progress = Callable[[int, int, str], None]
 
@@ -116,15 +115,16 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     if not queue and not rows:
         why = refused[0][1] if refused else "no schedule is named"
         raise ConfigError(f"nothing can be planned for {request.ranks} ranks: {why}")
-    best = 0.0
+    best, tried = 0.0, 0
     while queue:
         candidate = queue.pop(0)
-        if (why := _set_aside(request, candidate, best, time.monotonic() - began)) is not None:
+        if (why := _set_aside(request, candidate, best, time.monotonic() - began, tried)) is not None:
             rows.append(Row(candidate, *why))
             continue
         if progress is not None:
             progress(len(rows), len(rows) + len(queue) + 1, candidate.label)
         row = _simulated(request, candidate, refused)
+        tried += 1
         if row is None:
             continue
         rows.append(row)
@@ -144,11 +144,16 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     return Plan(request, rows, refused, time.monotonic() - began)
 
 
-def _set_aside(request: Request, c: Candidate, best: float, elapsed: float) -> tuple[str, str] | None:
-    """(status, why) of a candidate that is not worth its simulation, or None. best: tokens per second so far."""
+def _set_aside(
+    request: Request, c: Candidate, best: float, elapsed: float, tried: int
+) -> tuple[str, str] | None:
+    """(status, why) of a candidate that is not worth its simulation, or None. best: tokens per second so far.
+
+    Where nothing has fitted yet the search takes twice its time, and tries one candidate at least.
+    """
     if best and request.setting.tokens * c.microbatches / c.bound <= best:
         return "bounded", f"can't be better: its bound is {c.bound:.4g} s a step"
-    if elapsed > request.seconds * (1 if best else 2):
+    if tried and elapsed > request.seconds * (1 if best else 2):
         return "not simulated", f"the plan's {request.seconds:g} s were over"
     return None
 
@@ -157,7 +162,7 @@ def _that_may_fit(request: Request, candidates: list[Candidate], rows: list[Row]
     """Leaves out what holds too much even without vocabulary passes, and takes its recomputing form instead."""
     alive: dict[tuple[str, int, int], list[float]] = {}
     for c in candidates:
-        key = (c.name, c.chunks, min(c.microbatches, 3 * request.ranks))
+        key = (c.name, c.chunks, min(c.microbatches, 2 * request.ranks))
         if key not in alive:
             alive[key] = _alive(c, key[2])
         least = _least_memory(request, c, alive[key])
@@ -174,10 +179,23 @@ def _alive(c: Candidate, microbatches: int) -> list[float]:
     """Per rank the most microbatches alive without vocabulary passes, which only add to them."""
     try:
         schedule = build(c.name, c.layout.ranks, microbatches, chunks=_open_chunks(c))
-        timeline = simulate(schedule, NOMINAL)
     except ScheduleError:  # there is none without vocabulary passes
         return [0.0] * c.layout.ranks
-    return [timeline.peak_activation(rank) for rank in range(c.layout.ranks)]
+    return [
+        _most_alive(order) / len(stages)
+        for order, stages in zip(schedule.order, c.layout.stages, strict=True)
+    ]
+
+
+def _most_alive(order: Sequence[Pass]) -> int:
+    """The most stages' activations between F and the last backward pass, from the order alone."""
+    ends = {(p.part, p.microbatch): at for at, p in enumerate(order) if p.kind in (Kind.B, Kind.W, Kind.BW)}
+    last = set(ends.values())
+    now = most = 0
+    for at, p in enumerate(order):
+        now += (p.kind is Kind.F) - (at in last)
+        most = max(most, now)
+    return most
 
 
 def _least_memory(request: Request, c: Candidate, alive: Sequence[float]) -> list[float]:

@@ -1,0 +1,173 @@
+"""The planner against simulating everything, and its command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pinisi.cli import main as cli
+from pinisi.config import load
+from pinisi.engine.work import planned
+from pinisi.errors import ConfigError, ScheduleError
+from pinisi.models import read_spec
+from pinisi.plan import PRESETS, Setting, gpt_shape, lower_bound
+from pinisi.plan.planner import Plan, Request, make_plan, row_dict
+from pinisi.schedule import build, simulate
+from pinisi.schedule.build import names
+from tests.models.tiny import tiny_config
+
+
+def request(**changes) -> Request:
+    given = {
+        "shape": gpt_shape(1024, 19, 8, 60_013, 512),
+        "setting": Setting(512, 1),
+        "hardware": PRESETS["A100-80G"],
+        "ranks": 4,
+        "microbatches": (7, 12),
+        "seconds": 300.0,
+    }
+    return Request(**{**given, **changes})
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return make_plan(request())
+
+
+def test_the_best_is_the_best_of_all(plan: Plan) -> None:
+    best = plan.rows[0]
+    assert best.status == "fits" and {row.candidate.name for row in plan.rows} == set(names())
+    for row in plan.rows:
+        c = row.candidate
+        chunks = c.chunks if c.chunks > 2 else None
+        try:
+            schedule = build(c.name, 4, c.microbatches, chunks=chunks, barriers=c.barriers, costs=c.costs)
+        except ScheduleError:
+            assert (c.name, c.microbatches, row.status) == ("dualpipev", 7, "bounded")
+            continue
+        makespan = simulate(schedule, c.costs).makespan
+        step = (
+            makespan + c.bound - lower_bound(c.costs, c.layout, c.microbatches)
+        )  # the optimizer's time besides
+        assert c.microbatches * 512 / step <= best.tokens_per_second * (1 + 1e-9)
+        if row.status == "fits":
+            assert row.step == pytest.approx(step) and row.distance >= -1e-9
+
+
+def test_rows_are_in_order_and_whole(plan: Plan) -> None:
+    fits = [row for row in plan.rows if row.status == "fits"]
+    assert fits == plan.rows[: len(fits)]
+    assert [r.tokens_per_second for r in fits] == sorted((r.tokens_per_second for r in fits), reverse=True)
+    for row in plan.rows:
+        c = row.candidate
+        assert sum(c.layers) == 19 and sum(c.rows) == 60_013 and len(c.layers) == c.layout.last_stage + 1
+        json.dumps(row_dict(row))
+    splits = {(row.candidate.split, row.candidate.rows_split) for row in plan.rows}
+    assert {("even", "balanced"), ("best", "even")} <= splits
+
+
+def test_vocabulary_passes_win_where_the_head_is_heavy() -> None:
+    heavy = make_plan(
+        request(shape=gpt_shape(1024, 16, 8, 250_007, 512), schedules=("1f1b",), microbatches=(16,))
+    )
+    assert heavy.rows[0].candidate.barriers > 0
+    light = make_plan(
+        request(shape=gpt_shape(1024, 16, 8, 503, 512), schedules=("1f1b",), microbatches=(16,))
+    )
+    assert light.rows[0].candidate.barriers == 0
+
+
+def test_a_limit_moves_to_less_memory_then_to_recomputation() -> None:
+    asked = request(shape=gpt_shape(2048, 16, 16, 30_011, 2048), setting=Setting(2048, 4), microbatches=(16,))
+    free = make_plan(asked)
+    most = max(free.rows[0].peaks)
+    least = min(max(r.peaks) for r in free.rows if r.memory and not r.candidate.recompute)
+    tight = make_plan(request(**{**vars(asked), "limit": least * 1.001}))
+    assert 0 < max(tight.rows[0].peaks) <= least * 1.001 < most
+    too_large = [row for row in tight.rows if row.status == "too large"]
+    assert too_large and all("rank" in row.why and "GiB" in row.why for row in too_large)
+    less = make_plan(request(**{**vars(asked), "limit": least * 0.8}))
+    assert less.rows[0].candidate.recompute and max(less.rows[0].peaks) <= least * 0.8
+    none = make_plan(request(**{**vars(asked), "limit": 1e8}))
+    assert all(row.status != "fits" for row in none.rows)
+
+
+def test_what_cannot_be_built_is_said() -> None:
+    found = make_plan(request(shape=gpt_shape(256, 5, 4, 1009, 64), setting=Setting(64)))
+    assert any("too few for 8 stages" in why for _, why in found.refused)
+    with pytest.raises(ConfigError, match="nothing can be planned for 4 ranks: 3 layers are too few"):
+        make_plan(request(shape=gpt_shape(256, 3, 4, 1009, 64)))
+
+
+def test_time_is_kept() -> None:
+    found = make_plan(request(seconds=1e-6))
+    assert found.rows[0].status == "fits"
+    assert any(row.status == "not simulated" for row in found.rows)
+
+
+@pytest.fixture
+def config_json(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(tiny_config("qwen2", vocab_size=5003, num_hidden_layers=9)))
+    return path
+
+
+def test_the_written_configuration_is_what_train_takes(tmp_path, config_json, capsys) -> None:
+    out, plan_json = tmp_path / "run.toml", tmp_path / "plan.json"
+    arguments = ["plan", str(config_json), "--ranks", "2", "--microbatches", "5", "--sequence", "32"]
+    assert cli([*arguments, "--write", str(out), "--json", str(plan_json), "--hardware", "H200"]) == 0
+    printed = capsys.readouterr().out
+    assert "tokens/s" in printed and f"written: {out}" in printed
+    rows = json.loads(plan_json.read_text())["rows"]
+    config = load(out)
+    best = rows[0]
+    assert (config.schedule.name, config.schedule.barriers) == (best["schedule"], best["barriers"])
+    assert config.schedule.layers == best["layers"] and config.data.sequence == 32
+    schedule, layers, shards = planned(config, read_spec(config.model.config))
+    assert schedule.name == best["schedule"] and [len(r) for r in layers] == best["layers"]
+    if best["barriers"]:
+        assert [shards.size(r) for r in range(2)] == best["rows"]
+    # a plan for that file keeps all but the schedule
+    again = tmp_path / "again.toml"
+    assert cli(["plan", str(out), "--ranks", "3", "--explain", "1", "--write", str(again)]) == 0
+    assert "layers per stage" in capsys.readouterr().out
+    second = load(again)
+    assert second.schedule.ranks == 3 and second.schedule.microbatches == 5
+    assert second.data == config.data and second.optimizer == config.optimizer
+
+
+def test_presets_and_limits_on_the_command_line(capsys) -> None:
+    arguments = [
+        "plan",
+        "Sailor2-1B",
+        "--ranks",
+        "2",
+        "--microbatches",
+        "4",
+        "--schedules",
+        "gpipe,1f1b",
+        "--hardware",
+        "A100-80G",
+    ]
+    assert cli(arguments) == 0
+    assert "0.99B parameters" in capsys.readouterr().out
+    assert cli([*arguments, "--memory-limit", "0.5"]) == 1
+    printed = capsys.readouterr().out
+    assert "nothing fits" in printed and "of 0.5" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "no TOML file, config.json, model folder or preset"),
+        (["sailor2-1b"], "how many ranks"),
+        (["sailor2-1b", "--ranks", "2", "--hardware", "V100"], "neither a preset"),
+        (["sailor2-1b", "--ranks", "2", "--schedules", "2f2b"], "2f2b"),
+        (["sailor2-1b", "--ranks", "400"], "too few"),
+        (["sailor2-1b", "--ranks", "2", "--schedules", "gpipe", "--explain", "99"], "rows are 1 to"),
+    ],
+)
+def test_errors_say_what_to_do(arguments: list[str], message: str, capsys) -> None:
+    assert cli(["plan", *arguments]) == 2
+    assert message in capsys.readouterr().err
