@@ -137,6 +137,16 @@ def test_the_written_configuration_is_what_train_takes(tmp_path, config_json, ca
     assert second.data == config.data and second.optimizer == config.optimizer
 
 
+def test_pages_and_traces_show_the_rows(tmp_path, config_json, capsys) -> None:
+    page, perfetto = tmp_path / "plan.html", tmp_path / "plan.json"
+    arguments = ["plan", str(config_json), "--ranks", "2", "--microbatches", "5", "--sequence", "32"]
+    assert cli([*arguments, "--html", str(page), "--trace", str(perfetto)]) == 0
+    first = capsys.readouterr().out.split("\n  1  ")[1].split()[0]
+    assert f"1: {first}" in page.read_text() and "peak memory" in page.read_text()
+    events = json.loads(perfetto.read_text())["traceEvents"]
+    assert {event["ph"] for event in events} >= {"X", "C"}
+
+
 def test_presets_and_limits_on_the_command_line(capsys) -> None:
     arguments = [
         "plan",

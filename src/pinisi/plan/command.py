@@ -20,6 +20,8 @@ from pinisi.plan.planner import Plan, Request, Row, make_plan, row_dict
 from pinisi.plan.presets import preset, preset_names
 from pinisi.plan.shape import shape_of
 from pinisi.plan.work import Setting, head_layers, model_flops
+from pinisi.report.explore import write_explorer
+from pinisi.report.trace import Entry, trace
 
 _DTYPES = ("bfloat16", "float32", "float64", "float16")
 
@@ -237,12 +239,47 @@ def plan_dict(source: Source, plan: Plan) -> dict[str, Any]:
     }
 
 
+def entries_of(plan: Plan, rows: Sequence[Row]) -> list[Entry]:
+    """The rows' timelines and memory curves, as report's explorer and Perfetto traces show them."""
+    found = []
+    for row in rows:
+        c = row.candidate
+        assert row.timeline is not None
+        facts = (
+            ("step", f"{row.step:.4g} s"),
+            ("tokens/s", f"{row.tokens_per_second:,.0f}"),
+            ("MFU", f"{100 * row.mfu:.1f} %"),
+            ("above the bound", f"{100 * row.distance:.1f} %"),
+            ("peak memory", f"{max(row.peaks) / GIB:.1f} GiB"),
+            ("recompute", "full" if c.recompute else "none"),
+        )
+        title = f"{plan.rows.index(row) + 1}: {c.label}, {c.microbatches} microbatches"
+        found.append(Entry(title, row.timeline, [m.curve for m in row.memory], facts))
+    return found
+
+
+def _shown(plan: Plan, explained: int | None) -> list[Row]:
+    """The explained row, or the best row of each schedule, six at most."""
+    if explained is not None:
+        return [row for row in plan.rows[explained - 1 : explained] if row.timeline is not None]
+    best: dict[tuple[str, int], Row] = {}
+    for row in plan.rows:
+        if row.timeline is not None:
+            best.setdefault((row.candidate.name, row.candidate.barriers), row)
+    return list(best.values())[:6]
+
+
 def run_config(source: Source, plan: Plan, row: Row, shards: str) -> str:
     """TOML of a run as the row has it: CONFIG's own with another [schedule], or a new one."""
     c = row.candidate
     setting = plan.request.setting
+    if setting.dtype == "float16":
+        raise ConfigError(
+            "nothing was written: training runs in bfloat16, float32 or float64, not in float16"
+        )
+    dtype: Any = setting.dtype
     known = {field.name for field in dataclasses.fields(configuration.Pipeline)}
-    values = {
+    values: dict[str, Any] = {
         "ranks": plan.request.ranks,
         "microbatches": c.microbatches,
         "name": c.name,
@@ -256,11 +293,11 @@ def run_config(source: Source, plan: Plan, row: Row, shards: str) -> str:
     if source.run is not None:
         data = dataclasses.replace(source.run.data, sequence=setting.sequence, microbatch=setting.microbatch)
         run = dataclasses.replace(source.run, data=data, schedule=schedule, memory=memory)
-        run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=setting.dtype))
+        run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
     else:
         run = RunConfig(
             run=configuration.Run(folder=f"runs/{source.name}", steps=1000),
-            model=configuration.Model(**source.model, dtype=setting.dtype),  # type: ignore[arg-type]
+            model=configuration.Model(**source.model, dtype=dtype),
             data=configuration.Data(shards=shards, sequence=setting.sequence, microbatch=setting.microbatch),
             schedule=schedule,
             optimizer=configuration.Optimizer(learning_rate=3e-4, warmup=100),
@@ -314,6 +351,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", type=int, metavar="ROW", help="this row in full")
     parser.add_argument("--json", metavar="FILE", help="write the plan there")
     parser.add_argument(
+        "--html", metavar="FILE", help="write timelines and memory curves as a page to look into"
+    )
+    parser.add_argument("--trace", metavar="FILE", help="write the same timelines for ui.perfetto.dev")
+    parser.add_argument(
         "--write",
         metavar="FILE",
         help="write the best row (or the explained one) as a TOML for `pinisi train`",
@@ -349,6 +390,17 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.json:
         _write(options.json, json.dumps(plan_dict(source, plan), indent=1) + "\n")
+    shown = entries_of(plan, _shown(plan, options.explain))
+    if options.html:
+        lead = f"{plan.request.ranks} x {plan.request.hardware.name}: predicted steps of the best ways to run {source.name}"
+        try:
+            write_explorer(
+                options.html, f"Plan of {source.name}", shown, lead=lead, memory_limit=plan.request.room
+            )
+        except OSError as error:
+            raise ConfigError(f"{options.html} can't be written ({error.strerror})") from None
+    if options.trace:
+        _write(options.trace, json.dumps(trace(shown), separators=(",", ":")))
     fits = plan.rows[0].status == "fits"
     if options.write:
         chosen = plan.rows[(options.explain or 1) - 1]

@@ -118,8 +118,8 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     best, tried = 0.0, 0
     while queue:
         candidate = queue.pop(0)
-        if (why := _set_aside(request, candidate, best, time.monotonic() - began, tried)) is not None:
-            rows.append(Row(candidate, *why))
+        if (aside := _set_aside(request, candidate, best, time.monotonic() - began, tried)) is not None:
+            rows.append(Row(candidate, *aside))
             continue
         if progress is not None:
             progress(len(rows), len(rows) + len(queue) + 1, candidate.label)
@@ -219,7 +219,7 @@ def _ordered(candidates: list[Candidate]) -> list[Candidate]:
     """By bound per token, but the best of each schedule and barriers before the second of any."""
     candidates.sort(key=_per_token)
     seen: dict[tuple[str, int], int] = {}
-    turns = []
+    turns: list[tuple[int, int, Candidate]] = []
     for candidate in candidates:
         key = (candidate.name, candidate.barriers)
         turns.append((seen.get(key, 0), len(turns), candidate))

@@ -26,8 +26,8 @@ def redistributed_layers(
     n = len(layer)
     _enough(n + 2, stages)
     sums = [0.0]
-    for cost in layer:
-        sums.append(sums[-1] + cost)
+    for each in layer:
+        sums.append(sums[-1] + each)
 
     def cost(stage: int, a: int, b: int) -> float:
         return sums[b] - sums[a] + (first if stage == 0 else 0.0) + (last if stage == stages - 1 else 0.0)
