@@ -116,12 +116,12 @@ def _parser(*, planning: bool = False) -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     from pinisi.config import load
-    from pinisi.engine.launch import joined
+    from pinisi.engine.launch import writes_report
     from pinisi.engine.start import start
     from pinisi.report import write_report
 
     code = start(options.config, options.overrides, arguments)
-    if code == 0 and not joined():
+    if code == 0 and writes_report():
         try:
             print(f"report: {write_report(Path(load(options.config, options.overrides).run.folder))}")
         except (PinisiError, OSError) as error:

@@ -37,6 +37,7 @@ class Case:
     rows: str = "even"
     recompute: bool = False
     split: bool = False
+    padding: int | None = None
     steps: int = 1
     seed: int = 0
 
@@ -69,7 +70,7 @@ def config_of(case: Case) -> dict:
         "max_position_embeddings": 64,
         "tie_word_embeddings": case.tied,
         "initializer_range": 0.2,
-        "pad_token_id": None,
+        "pad_token_id": case.padding,
         "bos_token_id": None,
         "eos_token_id": None,
     }

@@ -27,6 +27,7 @@ VALUES = {
     "rows": ["even", "uneven", "one"],
     "recompute": [False, True],
     "split": [False, True],
+    "padding": [None, 5],
 }
 
 

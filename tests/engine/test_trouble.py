@@ -44,7 +44,7 @@ def test_a_stuck_step_ends_with_every_ranks_instruction(project):
     os.kill(child(process.pid, 1), signal.SIGSTOP)
     stopped = time.monotonic()
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - stopped < 20
+    assert time.monotonic() - stopped < 50
     assert process.returncode == 1 and "stuck_after" in errors, errors
     assert "rank 0: step" in errors and "rank 1: step" in errors and lines(errors) == 1, errors
     assert "instruction" in errors
@@ -155,6 +155,7 @@ def test_torchrun_joins_its_ranks_with_the_same_losses(project, whole):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert losses(run) == losses(whole)
+    assert (run / "report.html").stat().st_size > 1000
 
 
 def test_under_torchrun_what_is_wrong_is_said_too(project):

@@ -31,6 +31,11 @@ def joined() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def writes_report() -> bool:
+    """True in the one process of a run that writes its report: the launcher, or rank 0 where others have started the ranks."""
+    return not joined() or (os.environ["RANK"] == "0" and STATUS not in os.environ)
+
+
 def launch(
     arguments: Sequence[str],
     ranks: int,

@@ -28,7 +28,7 @@ from pinisi.engine.measure import measured_costs
 from pinisi.engine.metrics import Metrics
 from pinisi.engine.optimizer import NotFinite, learning_rate
 from pinisi.engine.work import planned
-from pinisi.errors import CheckpointError, DataError
+from pinisi.errors import CheckpointError, ConfigError, DataError
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec
 from pinisi.models.export import TOKENIZER_FILES
 from pinisi.models.stage import Weights
@@ -372,7 +372,12 @@ def _one_language(batch):
 def _device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    place = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))  # not every launcher names the first
-    device = torch.device("cuda", int(place) % torch.cuda.device_count())
+    place = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))  # not every launcher names the first
+    if place >= torch.cuda.device_count():
+        raise ConfigError(
+            f"rank {place} of this machine has no GPU: there are {torch.cuda.device_count()}. Start a rank per GPU "
+            "(schedule.ranks), or set CUDA_VISIBLE_DEVICES= to train on the CPU"
+        )
+    device = torch.device("cuda", place)
     torch.cuda.set_device(device)
     return device
