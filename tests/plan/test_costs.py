@@ -180,3 +180,41 @@ def test_recomputation_trades_memory_for_time() -> None:
     less = max(m.parts["activations"] for m in rank_memory(shape, setting, A100, timeline, layers, rows))
     assert less < plain / 3
     assert again.at("backward", 0) == pytest.approx(costs.at("backward", 0) + costs.at("forward", 0))
+
+
+@pytest.mark.parametrize("name", ["1f1b", "v-half", "interleaved-1f1b"])
+def test_ends_stand_on_the_first_and_the_last_stage(name: str) -> None:
+    shape, setting, layout, layers, _, costs, _ = case(name, 0)
+    rates = Rates(shape, setting, A100)
+    ends = {"forward": 0, "backward": 1, "weight": 2}
+    embedding = (*rates.embedding(shape.vocabulary, dense=True), 0.0)
+    for rank, stages in enumerate(layout.stages):
+        for chunk, stage in enumerate(stages):
+            for cost, at in ends.items():
+                expected = layers[stage] * rates.layer()[at]
+                expected += embedding[at] if stage == 0 else 0
+                expected += rates.undivided_head()[at] if stage == layout.last_stage else 0
+                assert costs.at(cost, rank, chunk) == pytest.approx(expected), (rank, chunk, cost)
+    assert costs.at("head_s", 1) == costs.at("embedding_forward", 1) == 0
+
+
+def test_messages_between_nodes_are_slower() -> None:
+    shape, setting = gpt_shape(1024, 16, 8, 9973, 512), Setting(512, 3)
+    layout = layout_of("1f1b", 16, barriers=1)
+    costs = pass_costs(shape, setting, A100, layout, [1] * 16, rows_for([1.0] * 16, 1.0, 9973))
+    size = 3 * 512 * 1024 * 2
+    for rank in range(15):
+        rate, latency = (25e9, 25e-6) if rank == 7 else (300e9, 15e-6)  # eight devices a node
+        assert costs.at("p2p", rank) == pytest.approx(latency + size / (0.8 * rate))
+    assert costs.slowest("u") == pytest.approx(4 * 25e-6 + 2 * size / (0.8 * 25e9))
+    assert costs.slowest("c2") == 0 and costs.slowest("c1") < costs.slowest("c0") < costs.slowest("u")
+
+
+def test_passes_beside_collectives_are_slower() -> None:
+    shape, setting, layout, layers, rows, costs, _ = case("1f1b", 2)
+    rates = Rates(shape, setting, A100)
+    slow = 1 + A100.efficiency.contention
+    assert costs.at("forward", 2) == pytest.approx(slow * layers[2] * rates.layer()[0])
+    assert costs.at("head_t", 2) == pytest.approx(slow * rates.head(rows[2], 2)[1])
+    assert costs.at("embedding_gradient", 2) == pytest.approx(rates.embedding(rows[2], dense=False)[1])
+    assert layout.last_rank == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from pinisi.config import load
 from pinisi.engine.work import planned
 from pinisi.errors import ConfigError, ScheduleError
 from pinisi.models import read_spec
-from pinisi.plan import PRESETS, Setting, gpt_shape, lower_bound
+from pinisi.plan import PRESETS, Setting, gpt_shape, lower_bound, rank_memory
 from pinisi.plan.planner import Plan, Request, make_plan, row_dict
 from pinisi.schedule import build, simulate
 from pinisi.schedule.build import names
@@ -91,6 +92,27 @@ def test_a_limit_moves_to_less_memory_then_to_recomputation() -> None:
     assert less.rows[0].candidate.recompute and max(less.rows[0].peaks) <= least * 0.8
     none = make_plan(request(**{**vars(asked), "limit": 1e8}))
     assert all(row.status != "fits" for row in none.rows)
+
+
+def test_what_is_left_out_unsimulated_does_not_fit() -> None:
+    asked = request(setting=Setting(512, 8), microbatches=(8,))
+    free = make_plan(dataclasses.replace(asked, limit=None, seconds=300.0))
+    peaks = sorted(max(row.peaks) for row in free.rows if row.memory)
+    tight = dataclasses.replace(asked, limit=peaks[len(peaks) // 2])
+    left_out = [row for row in make_plan(tight).rows if row.status == "too large" and not row.memory]
+    assert left_out
+    close = []
+    for row in left_out:
+        c = row.candidate
+        schedule = build(
+            c.name, 4, 8, chunks=c.chunks if c.chunks > 2 else None, barriers=c.barriers, costs=c.costs
+        )
+        timeline = simulate(schedule, c.costs)
+        memory = rank_memory(asked.shape, asked.setting, asked.hardware, timeline, c.layers, c.rows)
+        said = float(row.why.split("at least ")[1].split()[0]) * 2**30
+        assert max(m.peak for m in memory) > tight.room and said > tight.room * 0.99
+        close.append(said / max(m.peak for m in memory))
+    assert min(close) > 0.5 and max(close) <= 1.0
 
 
 def test_what_cannot_be_built_is_said() -> None:
