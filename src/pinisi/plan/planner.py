@@ -179,8 +179,13 @@ def _alive(c: Candidate, microbatches: int) -> list[float]:
     """Per rank the most microbatches alive without vocabulary passes, which only add to them."""
     try:
         schedule = build(c.name, c.layout.ranks, microbatches, chunks=_open_chunks(c))
-    except ScheduleError:  # there is none without vocabulary passes
-        return [0.0] * c.layout.ranks
+    except ScheduleError:  # there is none without them
+        try:
+            schedule = build(
+                c.name, c.layout.ranks, microbatches, chunks=_open_chunks(c), barriers=c.barriers
+            )
+        except ScheduleError:  # nor with so few microbatches
+            return [0.0] * c.layout.ranks
     return [
         _most_alive(order) / len(stages)
         for order, stages in zip(schedule.order, c.layout.stages, strict=True)
