@@ -52,7 +52,9 @@ def possible(case: Case) -> Case:
         case = replace(case, microbatches=max(case.microbatches, 2 * case.ranks))
     if case.schedule == "interlaced":
         case = replace(case, barriers=max(case.barriers, 1))
-    if case.architecture.startswith("gemma"):  # a padding token's row of zeros: its gradient through the norms of some
+    if case.architecture.startswith(
+        "gemma"
+    ):  # a padding token's row of zeros: its gradient through the norms of some
         case = replace(case, padding=None)  # layers is inf * 0 in transformers' model, too
     return case
 

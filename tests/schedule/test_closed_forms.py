@@ -26,13 +26,10 @@ def waits(name, ranks, microbatches):
     return line.makespan - microbatches * max(UNIT.work(line.schedule.layout))
 
 
-@pytest.mark.parametrize("ranks", RANKS)
-@pytest.mark.parametrize("times", [1, 2, 4])
+@pytest.mark.parametrize("ranks, times", [(p, k) for p in RANKS for k in (1, 2, 4) if p * k <= 32])
 def test_zero_bubble_schedules(ranks, times):
     """arXiv 2401.10241, table 2: zb-h1 waits (p - 1)(F + B - W) and holds p; zb-2p and zbv wait for the first F's alone, which
     is p - 1, and hold 2p - 1 and p (arXiv 2405.15362, table 1), all for m of 2p - 1 and more."""
-    if ranks * times > 64:
-        pytest.skip("the same again, slowly")
     m = ranks * times
     assert waits("zb-h1", ranks, m) == pytest.approx(ranks - 1)
     assert peak("zb-h1", ranks, m) == min(m, ranks)
@@ -45,9 +42,9 @@ def test_zero_bubble_schedules(ranks, times):
 
 
 @pytest.mark.parametrize("barriers", [0, 1, 2])
-@pytest.mark.parametrize("ranks", [2, 4, 6, 8, 12, 16, 32])
+@pytest.mark.parametrize("ranks", [2, 4, 6, 8, 12, 16, 24])
 def test_v_half_holds_half_as_much_and_one_more_for_each_barrier(ranks, barriers):
-    for microbatches in (2 * ranks, 3 * ranks + 1) if ranks < 32 else (64,):
+    for microbatches in (2 * ranks, 3 * ranks + 1) if ranks < 16 else (2 * ranks,):
         assert peak("v-half", ranks, microbatches, barriers) == min(microbatches, ranks / 2 + 1 + barriers)
 
 
@@ -94,7 +91,9 @@ def test_a_barrier_costs_one_microbatch_and_no_time(name):
         without = simulate(base, UNIT)
         fill = without.makespan - microbatches * max(UNIT.work(base.layout))
         for barriers in (1, 2):
-            costs = Costs(1.0, 1.0, 1.0, head_s=0.2, head_t=0.2, embedding_forward=0.01, embedding_gradient=0.01)
+            costs = Costs(
+                1.0, 1.0, 1.0, head_s=0.2, head_t=0.2, embedding_forward=0.01, embedding_gradient=0.01
+            )
             schedule = build(name, ranks, microbatches, barriers=barriers, costs=costs)
             verify(schedule)
             line = simulate(schedule, costs)
@@ -102,7 +101,10 @@ def test_a_barrier_costs_one_microbatch_and_no_time(name):
             assert line.makespan <= microbatches * interval + fill + 1.5 * interval, (ranks, barriers)
             if name not in ("gpipe", "interlaced"):
                 held = max(map(without.peak_activation, range(ranks))) + barriers
-                assert max(map(line.peak_activation, range(ranks))) <= min(microbatches, held), (ranks, barriers)
+                assert max(map(line.peak_activation, range(ranks))) <= min(microbatches, held), (
+                    ranks,
+                    barriers,
+                )
 
 
 @pytest.mark.parametrize("name", names())

@@ -193,17 +193,20 @@ def test_evaluation_keeps_nothing_and_sees_the_same_lp(barriers):
     assert all(one.buffer is None and not one.tiles and one.product is None for one in passes)
 
 
+def storages():
+    """Every tensor of this process, by where its memory is: other tests may have left some."""
+    return {t.untyped_storage().data_ptr(): t for t in gc.get_objects() if type(t) is torch.Tensor}
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_one_buffer_of_logits_in_the_models_dtype_outlives_s(dtype):
     case = Case(torch.randn(29, 16), torch.randn(5003, 16), torch.arange(29), torch.ones(29)).to(dtype)
     (head,), _, _ = head_shards(case, Shards.even(5003, 1), 1)
+    gc.collect()
+    before = set(storages())
     one = head.s(case.x, case.targets)
-    alive = {t.untyped_storage().data_ptr(): t for t in gc.get_objects() if type(t) is torch.Tensor}
-    large = [
-        t
-        for t in alive.values()
-        if t.untyped_storage().nbytes() >= 29 * 4000 and t.shape != case.weight.shape
-    ]
+    alive = {place: t for place, t in storages().items() if place not in before}
+    large = [t for t in alive.values() if t.untyped_storage().nbytes() >= 29 * 4000]
     assert {t.untyped_storage().nbytes() for t in large} == {29 * 5003 * dtype.itemsize}
     assert len(large) == 1 and one.tiles[0].exps.untyped_storage().data_ptr() in alive
 

@@ -372,7 +372,9 @@ def _one_language(batch):
 def _device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    place = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))  # not every launcher names the first
+    place = int(
+        os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))
+    )  # not every launcher names the first
     if place >= torch.cuda.device_count():
         raise ConfigError(
             f"rank {place} of this machine has no GPU: there are {torch.cuda.device_count()}. Start a rank per GPU "
