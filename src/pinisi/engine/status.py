@@ -17,6 +17,7 @@ _FORM = struct.Struct(
     "<qqqd"
 )  # step, instruction number, length of text, time of the last change (monotonic seconds)
 _SIZE = 256
+_PHASE = 10  # a phase outside of the step may take this many times as long as an instruction
 
 
 class Status:
@@ -90,11 +91,11 @@ class Watchdog(threading.Thread):
     def run(self) -> None:
         while not self._done.wait(min(1.0, self.after / 4)):
             mine = read(self.folder).get(self.rank)
-            if mine is None or mine[1] == -2:
-                continue  # loading, saving: no bound on how long these take
-            if mine[3] > self.after:
+            if mine is None:
+                continue
+            if mine[3] > (_PHASE if mine[1] == -2 else 1) * self.after:  # loading and saving take their time
                 self.stop(
-                    f"no rank went on for {self.after:.0f} s (runtime.stuck_after); each rank's current instruction:\n"
+                    f"no rank went on for {mine[3]:.0f} s (runtime.stuck_after = {self.after:g}); each rank's instruction:\n"
                     + describe(self.folder)
                 )
                 return
