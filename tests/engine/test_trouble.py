@@ -62,6 +62,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(project):
     assert "step 4 was not saved" in done.stderr and "free space" in done.stderr, done.stderr
     assert checkpoint.latest(run / "checkpoints") == before
     assert not list((run / "checkpoints").glob("*.partial"))
+    assert pinisi("train", str(project / "config.toml"), f"run.folder={run}", "run.steps=6").returncode == 0
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_spares_the_weights(project):
@@ -84,7 +85,7 @@ def test_a_port_in_use_is_named(project):
     assert done.returncode == 2 and str(port) in done.stderr and "runtime.port" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("barriers", [0])
+@pytest.mark.parametrize("barriers", [0, 1])
 def test_a_token_id_out_of_range_names_the_id_and_the_step(project, barriers):
     """The tokenizer isn't named in the configuration, so nothing can be seen before the batch is."""
     text = (project / "config.toml").read_text()

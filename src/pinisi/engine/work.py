@@ -69,7 +69,7 @@ def work_costs(
 
 
 def head_layers(spec: ModelSpec, sequence: int) -> float:
-    """w, the cost of the whole LM head in layers, from the matrix products of one token (DESIGN: ≈ V/(12h+2s) for GPT).
+    """w, the cost of the whole LM head in layers, from the matrix products of one token (≈ V/(12h+2s) for GPT).
 
     A layer's products: its parameters (of matrices), and 2·h·s for causal attention scores and values.
     """
