@@ -69,9 +69,10 @@ def _fault(p: Pass, wanted: dict[Pass, int], seen: dict[Pass, int]) -> str:
 
 
 def verify_program(program: Program) -> None:
-    """One order of collectives, each channel first in, first out, no data used before it is there, and no
-    wait that never ends."""
+    """Every pass of the table once, one order of collectives, each channel first in, first out, no data used
+    before it is there, and no wait that never ends."""
     schedule = program.schedule
+    _verify_runs(program)
     _verify_launches(program)
     _verify_channels(program)
     for rank in range(schedule.layout.ranks):
@@ -88,6 +89,16 @@ def _waiting(program: Program, machine: Machine, rank: int) -> str:
     p = next((what for op, what in code[at:] if op is Op.RUN), "the step's end")
     excerpt = program.schedule.excerpt(rank, step)
     return f"rank {rank}, step {step}: {p} waits for {code[at].what}\n  {excerpt}"
+
+
+def _verify_runs(program: Program) -> None:
+    """Each rank runs the passes of its row, all of them and no others; the order is the other checks' business."""
+    for rank, (code, row) in enumerate(zip(program.instructions, program.schedule.order, strict=True)):
+        runs = [what for op, what in code if op is Op.RUN]
+        if runs != list(row) and sorted(runs) != sorted(row):
+            lacking = next((p for p in row if p not in runs), None)
+            fault = f"never runs {lacking}" if lacking else f"runs {len(runs)} passes of {len(row)}"
+            raise ScheduleError(f"schedule '{program.schedule.name}': rank {rank}'s program {fault}")
 
 
 def _verify_launches(program: Program) -> None:
