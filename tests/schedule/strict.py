@@ -1,149 +1,263 @@
-"""Independent references: dependencies written out by hand, and a strict interpreter of programs."""
+"""Independent references: who waits for whom, written out by hand, and a strict runtime of programs.
 
-from pinisi.schedule import Kind, Message, Op, Pass, Program, Schedule
+Nothing here is shared with `needs`. A quantity is what a pass makes or what a collective gives, named (letter or
+channel, part, microbatch); BW makes B and W.
+"""
+
+import random
+from functools import cache
+
+from pinisi.schedule import Layout, Message, Op, Pass, Program, Schedule
+
+Quantity = tuple[str, int, int]
+Shape = tuple[int, int, int]  # last stage, ranks, barriers
 
 COLLECTIVES = ("C0", "C1", "U", "C2")
 
 
-def may_run(p: Pass, done: set[Pass], p_ranks: int, barriers: int) -> bool:
-    """Whether a pass of a one-stage-per-rank pipeline has what it needs; nothing is shared with `needs`."""
-    last = p_ranks - 1
+def shape_of(layout: Layout) -> Shape:
+    return sum(map(len, layout.stages)) - 1, len(layout.stages), layout.barriers
 
-    def all_of(kind):
-        return all(Pass(Kind(kind), r, p.microbatch) in done for r in range(p_ranks))
 
-    def one(kind, part):
-        return Pass(Kind(kind), part, p.microbatch) in done
+@cache
+def eats(quantity: Quantity, shape: Shape) -> list[Quantity]:
+    """What a pass reads, and what a collective is made of."""
+    (letter, part, i), (last, ranks, barriers) = quantity, shape
+    match letter:
+        case "E":
+            return []
+        case "F" if part:
+            return [("F", part - 1, i)]
+        case "F":
+            return [("E", rank, i) for rank in range(ranks)] if barriers else []
+        case "S":
+            return [("C0", 0, i)]
+        case "T":
+            return [("S", part, i), ("C1", 0, i)]
+        case "B":
+            stash = ("F", part, i)
+            if part < last:
+                return [stash, ("B", part + 1, i)]
+            return [stash, ("U" if barriers == 1 else "C2", 0, i)] if barriers else [stash]
+        case "W":
+            return [("F", part, i), ("B", part, i)]
+        case "G":
+            return [("B", 0, i)]
+        case "C0":
+            return [("F", last, i)]
+        case "C1":
+            return [("S", rank, i) for rank in range(ranks)]
+        case "U":
+            return [("S", rank, i) for rank in range(ranks)] + [("C1", 0, i)]
+        case "C2":
+            return [("T", rank, i) for rank in range(ranks)]
+    raise AssertionError(quantity)
 
-    if p.kind == "E":
-        return True
-    if p.kind == "F":
-        return one("F", p.part - 1) if p.part else (barriers == 0 or all_of("E"))
-    if p.kind == "S":
-        return one("F", last)
-    if p.kind == "T":
-        return all_of("S")
-    if p.kind == "G":
-        return one("BW", 0)
-    assert p.kind == "BW"
-    if p.part < last:
-        return one("F", p.part) and one("BW", p.part + 1)
-    return one("F", last) and (barriers == 0 or all_of("S" if barriers == 1 else "T"))
+
+def letters(p: Pass) -> list[Quantity]:
+    """What a pass makes."""
+    return [(letter, p.part, p.microbatch) for letter in str(p.kind)]
+
+
+@cache
+def _waits_for(quantity: Quantity, shape: Shape) -> frozenset[Quantity]:
+    """The same with passes alone: collectives are instant."""
+    found: set[Quantity] = set()
+    for source in eats(quantity, shape):
+        found |= _waits_for(source, shape) if source[0] in COLLECTIVES else {source}
+    return frozenset(found)
+
+
+@cache
+def waits_for(p: Pass, shape: Shape) -> frozenset[Quantity]:
+    """All that must be done before p; nothing of its own."""
+    made = letters(p)
+    return frozenset().union(*(_waits_for(quantity, shape) for quantity in made)) - set(made)
 
 
 def table_runs(schedule: Schedule) -> bool:
     """Whether ranks that run their rows in order, with instant messages, all come to the end."""
-    at, done = [0] * schedule.layout.ranks, set()
-    moved = True
+    shape = shape_of(schedule.layout)
+    rows = [[(waits_for(p, shape), letters(p)) for p in row] for row in schedule.order]
+    at, done, moved = [0] * len(rows), set(), True
     while moved:
         moved = False
-        for rank, passes in enumerate(schedule.order):
-            while at[rank] < len(passes) and may_run(
-                passes[at[rank]], done, schedule.layout.ranks, schedule.layout.barriers
-            ):
-                done.add(passes[at[rank]])
+        for rank, row in enumerate(rows):
+            start = at[rank]
+            while at[rank] < len(row) and row[at[rank]][0] <= done:
+                done.update(row[at[rank]][1])
                 at[rank] += 1
-                moved = True
-    return all(a == len(passes) for a, passes in zip(at, schedule.order, strict=True))
+            moved |= at[rank] > start
+    return all(a == len(row) for a, row in zip(at, rows, strict=True))
+
+
+@cache
+def truth(quantity: Quantity, shape: Shape) -> int:
+    """The value that a step without ranks and messages has for it."""
+    return value(quantity, tuple(truth(source, shape) for source in eats(quantity, shape)))
+
+
+def value(quantity: Quantity, read: tuple[int, ...]) -> int:
+    return hash((quantity, read))
+
+
+class Corrupt(Exception):
+    """Something was used before it was there."""
 
 
 class Strict:
-    """Runs a program step by step. Collectives of all channels share one communicator: the k-th launch of
-    every rank must be the same one. The k-th send between two ranks meets the k-th receive; a mix-up never
-    ends. Data is tracked by value: a pass that runs without what it needs makes `wrong` true."""
+    """A thread per rank. The k-th send between two ranks on a channel meets the k-th receive, and arrives once both
+    are posted (rendezvous). Collectives of all channels share one communicator: the k-th launch of every rank
+    must be the same one, and is through once all ranks have launched it and all before it. A WAIT blocks.
 
-    def __init__(self, program: Program) -> None:
-        self.program, self.layout = program, program.schedule.layout
-        self.ranks = self.layout.ranks
+    Data has values: what a pass makes depends on what it reads, so that a mix-up shows in the end.
+    `draw`: threads take turns at random, an instruction at a time (else each goes as far as it can).
+    """
+
+    def __init__(self, program: Program, draw: random.Random | None = None) -> None:
+        self.program, self.shape, self.draw = program, shape_of(program.schedule.layout), draw
+        self.ranks, self.root = self.shape[1], program.schedule.layout.last_rank
         self.at = [0] * self.ranks
-        self.queues: dict[object, list[Message]] = {}
-        self.own = [set() for _ in range(self.ranks)]  # passes run and messages waited for, on each rank
-        self.sent_without = False
-
-    def arrived(self, message: Message) -> bool:
-        if message.channel in COLLECTIVES:
-            queues = [self.queues.get(("launch", rank), []) for rank in range(self.ranks)]
-            if any(message not in queue for queue in queues):
-                return False
-            at = queues[0].index(message)
-            return all(queue[: at + 1] == queues[0][: at + 1] for queue in queues)
-        pair = message.channel, message.source, message.target
-        sends, receives = self.queues.get(("SEND", *pair), []), self.queues.get(("RECEIVE", *pair), [])
-        if message not in sends or message not in receives:
-            return False
-        at = sends.index(message)
-        return sends[: at + 1] == receives[: at + 1]
-
-    def step(self, rank: int) -> bool:
-        code = self.program.instructions[rank]
-        if self.at[rank] == len(code):
-            return False
-        op, what = code[self.at[rank]]
-        if op is Op.WAIT:
-            if not self.arrived(what):
-                return False
-            self.own[rank].add(what)
-        elif op is Op.RUN:
-            self.sent_without |= not self.has_inputs(rank, what)
-            self.own[rank].add(what)
-        else:
-            if op is not Op.RECEIVE:
-                self.sent_without |= not self.has_payload(rank, what)
-            key = ("launch", rank) if op is Op.LAUNCH else (op, what.channel, what.source, what.target)
-            self.queues.setdefault(key, []).append(what)
-        self.at[rank] += 1
-        return True
-
-    def waited(self, rank: int, channel: str, i: int, source: int | None = None) -> bool:
-        return any(
-            isinstance(x, Message)
-            and (x.channel, x.microbatch) == (channel, i)
-            and (source is None or x.source == source)
-            for x in self.own[rank]
-        )
-
-    def has_inputs(self, rank: int, p: Pass) -> bool:
-        i, last, own = p.microbatch, self.ranks - 1, self.own[rank]
-        split = self.layout.barriers
-        if p.kind == "F" and rank:
-            return self.waited(rank, "ACTIVATION", i)
-        if p.kind == "F":
-            rows = all(self.waited(0, "EMBEDDING", i, r) for r in range(1, self.ranks))
-            return not split or (rows and Pass(Kind.E, 0, i) in own)
-        if p.kind == "S":
-            return self.waited(rank, "C0", i)
-        if p.kind == "T":
-            return self.waited(rank, "C1", i) and Pass(Kind.S, rank, i) in own
-        if p.kind == "G":
-            return Pass(Kind.BW, 0, i) in own if rank == 0 else self.waited(rank, "EMBEDDING_GRADIENT", i)
-        if p.kind == "BW":
-            head = not split or self.waited(rank, "U" if split == 1 else "C2", i)
-            return Pass(Kind.F, rank, i) in own and (
-                head if rank == last else self.waited(rank, "GRADIENT", i)
-            )
-        return True
-
-    def has_payload(self, rank: int, message: Message) -> bool:
-        i, own = message.microbatch, self.own[rank]
-        if message.channel == "U":
-            return self.waited(rank, "C1", i)
-        if message.channel == "C0" and rank != self.ranks - 1:
-            return True
-        kind = {
-            "ACTIVATION": "F",
-            "GRADIENT": "BW",
-            "EMBEDDING": "E",
-            "EMBEDDING_GRADIENT": "BW",
-            "C0": "F",
-            "C1": "S",
-            "C2": "T",
-        }[message.channel]
-        return Pass(Kind(kind), rank, i) in own
+        self.there: list[dict[Quantity, int]] = [{} for _ in range(self.ranks)]
+        self.sent: dict[tuple, list[tuple[Message, int]]] = {}
+        self.received: dict[tuple, int] = {}
+        self.launches: list[tuple[Message, list[int]]] = []  # the one communicator: what, and parts by rank
+        self.launched = [0] * self.ranks
+        self.mixed = False  # two ranks' k-th launches differ: nothing is through from there on
+        self.tickets: list[dict[Message, int]] = [{} for _ in range(self.ranks)]
+        self.ran: dict[Quantity, int] = {}
 
     def runs(self) -> bool:
-        """True if every rank comes to its end, every posted message arrives, and no data was missing."""
-        while any([self.step(rank) for rank in range(self.ranks)]):
-            pass
-        ended = all(a == len(code) for a, code in zip(self.at, self.program.instructions, strict=True))
-        posted = {message for queue in self.queues.values() for message in queue}
-        return ended and not self.sent_without and all(self.arrived(message) for message in posted)
+        return self.verdict() == "ran"
+
+    def verdict(self) -> str:
+        """'ran', 'hang', 'corrupt', or 'incomplete' where all is well but passes of the table never ran."""
+        code = self.program.instructions
+        try:
+            while any([self._advance(rank) for rank in self._turns()]):
+                pass
+            if any(a < len(row) for a, row in zip(self.at, code, strict=True)) or not self._all_through():
+                return "hang"
+        except Corrupt:
+            return "corrupt"
+        if any(found != truth(quantity, self.shape) for quantity, found in self.ran.items()):
+            return "corrupt"
+        wanted = [quantity for _, _, p in self.program.schedule.passes() for quantity in letters(p)]
+        return "ran" if all(quantity in self.ran for quantity in wanted) else "incomplete"
+
+    def _turns(self) -> list[int]:
+        ranks = list(range(self.ranks))
+        if self.draw is not None:
+            self.draw.shuffle(ranks)
+        return ranks
+
+    def _advance(self, rank: int) -> bool:
+        code, at = self.program.instructions[rank], self.at[rank]
+        end = len(code) if self.draw is None else min(len(code), at + 1)
+        start = at
+        while at < end:
+            op, what = code[at]
+            if op is Op.RUN:
+                for quantity in letters(what):
+                    made = value(quantity, self._read(rank, eats(quantity, self.shape)))
+                    self.there[rank][quantity] = self.ran[quantity] = made
+            elif op is Op.WAIT:
+                if not self._arrived(rank, what):
+                    break
+            else:
+                self._post(rank, op, what)
+            at += 1
+        self.at[rank] = at
+        return at > start
+
+    def _read(self, rank: int, quantities: list[Quantity]) -> tuple[int, ...]:
+        there = self.there[rank]
+        try:
+            return tuple([there[quantity] for quantity in quantities])
+        except KeyError:
+            raise Corrupt from None
+
+    def _post(self, rank: int, op: Op, message: Message) -> None:
+        channel, _, source, target, _ = message
+        if op is Op.LAUNCH:
+            self._launch(rank, message)
+            return
+        pair = channel, source, target
+        if rank != (source if op is Op.SEND else target):
+            raise Corrupt
+        if op is Op.SEND:
+            (payload,) = self._read(rank, [brings(message)])
+            self.sent.setdefault(pair, []).append((message, payload))
+        else:
+            self.tickets[rank][message] = self.received.get(pair, 0)
+            self.received[pair] = self.received.get(pair, 0) + 1
+
+    def _launch(self, rank: int, message: Message) -> None:
+        k = self.tickets[rank][message] = self.launched[rank]
+        self.launched[rank] += 1
+        if k == len(self.launches):
+            self.launches.append((message, [0] * self.ranks))
+        known, parts = self.launches[k]
+        self.mixed |= known != message
+        channel, i = message.channel, message.microbatch
+        if channel == "C0":
+            reads = eats(("C0", 0, i), self.shape) if rank == self.root else []
+        elif channel == "U":
+            reads = [("S", rank, i), ("C1", 0, i)]
+        else:
+            reads = [("S" if channel == "C1" else "T", rank, i)]
+        parts[rank] = self._read(rank, reads)
+
+    def _through(self, rank: int, message: Message, k: int) -> bool:
+        if message.channel in COLLECTIVES:
+            return not self.mixed and min(self.launched) > k
+        pair = message.channel, message.source, message.target
+        return len(self.sent.get(pair, ())) > k and self.received[pair] > k
+
+    def _all_through(self) -> bool:
+        """Nothing that was posted is left over, on either side."""
+        counts = {pair: len(sent) for pair, sent in self.sent.items()}
+        return not self.mixed and len(set(self.launched)) == 1 and counts == self.received
+
+    def _arrived(self, rank: int, message: Message) -> bool:
+        k = self.tickets[rank].get(message)
+        if k is None:
+            raise Corrupt  # waited for, but never posted, or waited for twice
+        if not self._through(rank, message, k):
+            return False
+        del self.tickets[rank][message]
+        if message.channel in COLLECTIVES:
+            if message.channel in ("C0", "C1") or rank == self.root:
+                self.there[rank][str(message.channel), 0, message.microbatch] = self._result(k)
+        else:
+            pair = message.channel, message.source, message.target
+            self.there[rank][brings(message)] = self.sent[pair][k][1]
+        return True
+
+    def _result(self, k: int) -> int:
+        """What a collective gives: the root's alone, or that of all ranks, in which C1 is read but once."""
+        (channel, i, *_), parts = self.launches[k]
+        if channel == "C0":
+            read = parts[self.root]
+        elif channel == "U":
+            read = (*(part[0] for part in parts), parts[self.root][1])
+            if any(part[1] != parts[self.root][1] for part in parts):
+                raise Corrupt
+        else:
+            read = tuple(part[0] for part in parts)
+        return value((str(channel), 0, i), read)
+
+
+def brings(message: Message) -> Quantity:
+    """What a message between two ranks carries."""
+    channel, i, source, _, stage = message
+    match channel:
+        case "ACTIVATION":
+            return "F", stage - 1, i
+        case "GRADIENT":
+            return "B", stage + 1, i
+        case "EMBEDDING":
+            return "E", source, i
+        case "EMBEDDING_GRADIENT":
+            return "B", 0, i
+    raise Corrupt

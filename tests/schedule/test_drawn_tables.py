@@ -1,5 +1,5 @@
 """Any order that can be run is lowered to a program that runs: drawn tables with several stages on a rank in any
-placement, B and W apart or in one, and 0, 1 or 2 barriers."""
+placement, B and W apart or in one, 0, 1 or 2 barriers, and drawn costs."""
 
 import random
 from dataclasses import replace
@@ -7,52 +7,9 @@ from dataclasses import replace
 import pytest
 
 from pinisi.errors import ScheduleError
-from pinisi.schedule import Costs, Kind, Layout, Pass, Schedule, simulate, verify
-
-
-def ready(p: Pass, done: set[tuple[str, int, int]], layout: Layout) -> bool:
-    """Whether all that p waits for is done; written out by hand, nothing is shared with `needs`."""
-    kind, part, i = p
-    ranks, last, barriers = len(layout.stages), sum(map(len, layout.stages)) - 1, layout.barriers
-
-    def everywhere(letter):
-        return all((letter, rank, i) in done for rank in range(ranks))
-
-    match kind:
-        case "E":
-            return True
-        case "F":
-            return ("F", part - 1, i) in done if part else not barriers or everywhere("E")
-        case "S":
-            return ("F", last, i) in done
-        case "T":
-            return everywhere("S")
-        case "W":
-            return ("B", part, i) in done
-        case "G":
-            return ("B", 0, i) in done
-    if part < last:
-        return ("F", part, i) in done and ("B", part + 1, i) in done
-    return ("F", part, i) in done and (not barriers or everywhere("S" if barriers == 1 else "T"))
-
-
-def letters(p: Pass):
-    return [(letter, p.part, p.microbatch) for letter in ("BW" if p.kind == "BW" else p.kind)]
-
-
-def runs(schedule: Schedule) -> bool:
-    """Whether ranks that run their rows in order, messages being instant, all come to the end."""
-    done: set[tuple[str, int, int]] = set()
-    at = [0] * len(schedule.order)
-    moved = True
-    while moved:
-        moved = False
-        for rank, row in enumerate(schedule.order):
-            while at[rank] < len(row) and ready(row[at[rank]], done, schedule.layout):
-                done.update(letters(row[at[rank]]))
-                at[rank] += 1
-                moved = True
-    return all(a == len(row) for a, row in zip(at, schedule.order, strict=True))
+from pinisi.schedule import Costs, Kind, Layout, Pass, Schedule, lower, simulate, verify
+from pinisi.schedule.verify import verify_program
+from tests.schedule.strict import Strict, letters, shape_of, table_runs, waits_for
 
 
 def drawn(seed: int, barriers: int) -> Schedule:
@@ -76,7 +33,7 @@ def drawn(seed: int, barriers: int) -> Schedule:
     done: set[tuple[str, int, int]] = set()
     order: list[list[Pass]] = [[] for _ in range(ranks)]
     while left:
-        able = [p for p in left if ready(p, done, layout)]
+        able = [p for p in left if waits_for(p, shape_of(layout)) <= done]
         p = draw.choices(able, [0.01 + liking[p.kind] for p in able])[0]
         left.remove(p)
         done.update(letters(p))
@@ -84,11 +41,30 @@ def drawn(seed: int, barriers: int) -> Schedule:
     return Schedule("drawn", layout, microbatches, tuple(map(tuple, order)))
 
 
+def drawn_costs(draw: random.Random, layout: Layout) -> Costs:
+    """Ratios of a hundred between passes, and messages that take up to several passes."""
+
+    def times(low, high):
+        return [draw.uniform(low, high) ** 2 for _ in layout.stages]
+
+    messages = {name: draw.uniform(0, 2) ** 2 for name in ("p2p", "c0", "c1", "u", "c2", "embedding")}
+    return Costs(times(0.1, 1), times(0.1, 1.5), times(0, 1), times(0, 1), times(0, 1), 0.1, 0.1, **messages)
+
+
+def accepts(check, what) -> bool:
+    try:
+        check(what)
+    except ScheduleError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("barriers", [0, 1, 2])
 def test_what_can_be_run_is_verified_and_simulated(barriers):
     for seed in range(150):
         schedule = drawn(seed, barriers)
         verify(schedule)
+        shape = shape_of(schedule.layout)
         timeline = simulate(
             schedule, Costs(1.0, 1.5, 0.5, 0.25, 0.25, 0.1, 0.1, 0.01, 0.02, 0.02, 0.02, 0.02, 0.01)
         )
@@ -99,24 +75,40 @@ def test_what_can_be_run_is_verified_and_simulated(barriers):
         for rank, spans in enumerate(timeline.spans):
             assert [p for p, _, _ in spans] == list(schedule.order[rank])
             for p, start, _ in spans:
-                there = {given for given, end in ends.items() if end <= start + 1e-9}
-                assert ready(p, there, schedule.layout), f"seed {seed}: {p}"
+                late = [source for source in waits_for(p, shape) if ends[source] > start + 1e-9]
+                assert not late, f"seed {seed}: {p} starts before {late}"
 
 
 @pytest.mark.parametrize("barriers", [0, 1, 2])
-def test_two_passes_swapped_are_judged_by_hand(barriers):
-    verdicts = set()
-    for seed in range(8):
-        schedule = drawn(1000 + seed, barriers)
-        for rank, row in enumerate(schedule.order):
-            for at in range(len(row) - 1):
-                row_ = (*row[:at], row[at + 1], row[at], *row[at + 2 :])
-                mutant = replace(schedule, order=(*schedule.order[:rank], row_, *schedule.order[rank + 1 :]))
-                try:
-                    verify(mutant)
-                    accepted = True
-                except ScheduleError:
-                    accepted = False
-                assert accepted == runs(mutant), f"seed {seed}, rank {rank}: {row[at]} and {row[at + 1]}"
-                verdicts.add(accepted)
-    assert verdicts == {True, False}
+def test_what_can_be_run_runs_strictly_whatever_costs_it_was_lowered_by(barriers):
+    for seed in range(500, 620):
+        schedule, draw = drawn(seed, barriers), random.Random(seed)
+        for costs in (None, drawn_costs(draw, schedule.layout)):
+            program = lower(schedule, costs)
+            verify_program(program)
+            assert Strict(program, draw).verdict() == "ran", f"seed {seed}"
+
+
+def changed(schedule: Schedule, draw: random.Random):
+    """Every two neighbours swapped, and as often a pass moved to any other place of its row."""
+    for rank, row in enumerate(schedule.order):
+        for at in range(len(row) - 1):
+            far = list(row)
+            far.insert(draw.randrange(len(row)), far.pop(at))
+            for row_ in ((*row[:at], row[at + 1], row[at], *row[at + 2 :]), tuple(far)):
+                order = (*schedule.order[:rank], row_, *schedule.order[rank + 1 :])
+                yield f"rank {rank}, {at}: {row[at]}", replace(schedule, order=order)
+
+
+@pytest.mark.parametrize("barriers", [0, 1, 2])
+def test_passes_swapped_or_moved_are_judged_as_they_run(barriers):
+    verdicts = []
+    for seed in range(1000, 1008):
+        for where, mutant in changed(drawn(seed, barriers), random.Random(seed)):
+            runs = table_runs(mutant)
+            assert accepts(verify, mutant) == runs, f"seed {seed}, {where}"
+            if runs:
+                assert Strict(lower(mutant)).verdict() == "ran", f"seed {seed}, {where}"
+            verdicts.append(runs)
+    print(f"{barriers} barriers, drawn: {sum(verdicts)} of {len(verdicts)} accepted")
+    assert 200 < sum(verdicts) < len(verdicts) - 100

@@ -1,17 +1,37 @@
+"""verify against hand-written readiness and a strict runtime: every adjacent swap of every row, every instruction
+swapped, moved or taken away. `pytest -s` prints how many mutants there were."""
+
+import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from pinisi.errors import ScheduleError
-from pinisi.schedule import Kind, Op, Pass, build, lower, verify
+from pinisi.schedule import Kind, Op, Pass, Program, build, lower, names, verify
+from pinisi.schedule.pipelining import read_csv
 from pinisi.schedule.verify import verify_program
 from tests.schedule.strict import Strict, table_runs
+from tests.schedule.test_pipelining import torch_csv, torch_schedule
+
+TABLES = [(n, barriers) for n in names() for barriers in (0, 1, 2) if barriers or n != "interlaced"]
 
 
-def swapped(rows, rank, at):
-    row = list(rows[rank])
-    row[at], row[at + 1] = row[at + 1], row[at]
+def sizes(name, cases):
+    """Ranks and microbatches; dualpipev takes no fewer microbatches than two a rank."""
+    return [(p, max(m, 2 * p) if name == "dualpipev" else m) for p, m in cases]
+
+
+def with_row(rows, rank, row):
     return (*rows[:rank], tuple(row), *rows[rank + 1 :])
+
+
+def swaps(rows):
+    """(where, rows with two neighbours exchanged), for every pair of neighbours of every row."""
+    for rank, row in enumerate(rows):
+        for at in range(len(row) - 1):
+            changed = (*row[:at], row[at + 1], row[at], *row[at + 2 :])
+            yield f"rank {rank}, {at}: {row[at]} and {row[at + 1]}", with_row(rows, rank, changed)
 
 
 def accepts(check, what) -> bool:
@@ -22,50 +42,129 @@ def accepts(check, what) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("name", "microbatches"), [("1f1b", 6), ("gpipe", 3)])
-@pytest.mark.parametrize("barriers", [0, 1, 2])
-def test_tables_with_two_passes_swapped_are_judged_as_the_strict_interpreter_does(
-    name, microbatches, barriers
-):
-    schedule = build(name, 4, microbatches, barriers=barriers)
-    accepted = rejected = 0
-    for rank, row in enumerate(schedule.order):
-        for at in range(len(row) - 1):
-            mutant = replace(schedule, order=swapped(schedule.order, rank, at))
-            runs = table_runs(mutant)
-            assert accepts(verify, mutant) == runs, f"rank {rank}, step {at}"
-            if runs:
-                assert Strict(lower(mutant)).runs(), f"rank {rank}, step {at}"
-            accepted, rejected = accepted + runs, rejected + (not runs)
-    assert accepted and rejected
+def judge_table(mutant, where) -> bool:
+    """verify's verdict, which must be that of the table by hand; what it lets through must run."""
+    runs = table_runs(mutant)
+    assert accepts(verify, mutant) == runs, where
+    if runs:
+        assert Strict(lower(mutant)).verdict() == "ran", where
+    return runs
 
 
-@pytest.mark.parametrize("barriers", [0, 1, 2])
-def test_programs_with_two_instructions_swapped_are_judged_as_the_strict_interpreter_does(barriers):
-    program = lower(build("1f1b", 4, 3, barriers=barriers))
-    accepted = rejected = 0
+def judge_program(mutant, where) -> bool:
+    verdict = Strict(mutant).verdict()
+    assert accepts(verify_program, mutant) == (verdict == "ran"), f"{where}: {verdict}"
+    return verdict == "ran"
+
+
+def report(what, verdicts, accepted, rejected):
+    """So that the test can't pass on nothing: at least so many of both verdicts."""
+    found = sum(verdicts), len(verdicts) - sum(verdicts)
+    print(f"{what}: {found[0]} accepted, {found[1]} rejected")
+    assert found[0] >= accepted
+    assert found[1] >= rejected
+
+
+@pytest.mark.parametrize(("name", "barriers"), TABLES)
+def test_every_table_with_two_passes_swapped_is_judged_as_it_runs(name, barriers):
+    verdicts = []
+    for ranks, microbatches in sizes(name, [(2, 3), (3, 4), (4, 5)]):
+        schedule = build(name, ranks, microbatches, barriers=barriers)
+        assert judge_table(schedule, "unchanged")
+        for where, order in swaps(schedule.order):
+            verdicts.append(judge_table(replace(schedule, order=order), f"{ranks} ranks, {where}"))
+    report(f"{name}, {barriers} barriers, tables", verdicts, 40, 2)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [("ZBVZeroBubble", 3, 2, 7), ("DualPipeV", 4, 2, 10), ("InterleavedZeroBubble", 3, 2, 6)],
+    ids=lambda case: "-".join(map(str, case)),
+)
+def test_torchs_tables_with_two_passes_swapped_are_judged_as_they_run(case):
+    schedule = read_csv(torch_csv(torch_schedule(*case)), case[0])
+    verdicts = [judge_table(replace(schedule, order=order), where) for where, order in swaps(schedule.order)]
+    report(f"{case[0]} of torch, tables", verdicts, 50, 10)
+
+
+@pytest.mark.parametrize(("name", "barriers"), TABLES)
+def test_every_program_with_two_instructions_swapped_is_judged_as_it_runs(name, barriers):
+    verdicts = []
+    for ranks, microbatches in sizes(name, [(2, 3), (3, 2)]):
+        program = lower(build(name, ranks, microbatches, barriers=barriers))
+        for where, rows in swaps(program.instructions):
+            verdicts.append(judge_program(replace(program, instructions=rows), f"{ranks} ranks, {where}"))
+    report(f"{name}, {barriers} barriers, programs", verdicts, 25, 20)
+
+
+@pytest.mark.parametrize(("name", "barriers"), TABLES)
+def test_every_program_that_lacks_an_instruction_is_rejected(name, barriers):
+    """A missing WAIT or post must never pass: it is a race or a hang; a missing pass is a missing gradient."""
+    ranks, microbatches = sizes(name, [(3, 2)])[0]
+    program = lower(build(name, ranks, microbatches, barriers=barriers))
     for rank, code in enumerate(program.instructions):
-        for at in range(len(code) - 1):
-            mutant = replace(program, instructions=swapped(program.instructions, rank, at))
-            runs = Strict(mutant).runs()
-            assert accepts(verify_program, mutant) == runs, f"rank {rank}: {code[at]} and {code[at + 1]}"
-            accepted, rejected = accepted + runs, rejected + (not runs)
-    assert accepted and rejected
+        for at, lacking in enumerate(code):
+            rows = with_row(program.instructions, rank, code[:at] + code[at + 1 :])
+            assert not judge_program(replace(program, instructions=rows), f"rank {rank}: {lacking}")
+
+
+def moved(program: Program, draw: random.Random) -> tuple[str, Program]:
+    """One instruction of a rank somewhere else, up to a dozen places away."""
+    rank = draw.randrange(len(program.instructions))
+    code = list(program.instructions[rank])
+    source = draw.randrange(len(code))
+    instruction = code.pop(source)
+    target = max(0, min(len(code), source + draw.randint(-12, 12)))
+    code.insert(target, instruction)
+    rows = with_row(program.instructions, rank, code)
+    return f"rank {rank}: {instruction} from {source} to {target}", replace(program, instructions=rows)
+
+
+def exchanges(program: Program):
+    """Two neighbours in the global order of collectives change places on all ranks, which agree still: what then hangs
+    or corrupts does so for other reasons."""
+    for pair in pairwise(program.collectives):
+        other = dict(zip(pair, reversed(pair), strict=True))
+        rows = tuple(
+            tuple(x._replace(what=other.get(x.what, x.what)) if x.op is Op.LAUNCH else x for x in code)
+            for code in program.instructions
+        )
+        collectives = tuple(other.get(message, message) for message in program.collectives)
+        yield (
+            f"{pair[0]} and {pair[1]}",
+            replace(program, instructions=rows, collectives=collectives),
+        )
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_collectives_that_change_places_on_all_ranks_are_judged_as_they_run(barriers):
+    verdicts = []
+    for name in names():
+        for ranks, microbatches in sizes(name, [(2, 3), (3, 5), (4, 6)]):
+            program = lower(build(name, ranks, microbatches, barriers=barriers))
+            for where, mutant in exchanges(program):
+                verdicts.append(judge_program(mutant, f"{name}, {ranks} ranks, {where}"))
+    report(f"{barriers} barriers, collectives on all ranks", verdicts, 0, 200)
 
 
 @pytest.mark.parametrize("barriers", [0, 1, 2])
-def test_programs_that_lack_an_instruction_are_rejected(barriers):
-    """A missing WAIT or post must never pass: it is a race or a hang."""
-    program = lower(build("1f1b", 3, 2, barriers=barriers))
-    for rank, code in enumerate(program.instructions):
-        for at, (op, _) in enumerate(code):
-            if op is Op.RUN:
-                continue
-            row = code[:at] + code[at + 1 :]
-            rows = (*program.instructions[:rank], row, *program.instructions[rank + 1 :])
-            assert not accepts(verify_program, replace(program, instructions=rows)), (
-                f"rank {rank}: {code[at]}"
-            )
+def test_instructions_that_move_far_are_judged_as_they_run(barriers):
+    draw, verdicts = random.Random(barriers), []
+    for name in (name for name, found in TABLES if found == barriers):
+        for ranks, microbatches in sizes(name, [(2, 4), (4, 4)]):
+            program = lower(build(name, ranks, microbatches, barriers=barriers))
+            for _ in range(30):
+                where, mutant = moved(program, draw)
+                verdicts.append(judge_program(mutant, f"{name}, {ranks} ranks, {where}"))
+    report(f"{barriers} barriers, moves", verdicts, 100, 200)
+
+
+@pytest.mark.parametrize(("name", "barriers"), [("1f1b", 1), ("zbv", 2), ("interleaved-1f1b", 1)])
+def test_the_strict_runtime_doesnt_depend_on_whose_turn_it_is(name, barriers):
+    draw = random.Random(5)
+    program = lower(build(name, 3, 4, barriers=barriers))
+    for mutant in [program] + [moved(program, draw)[1] for _ in range(25)]:
+        assert len({Strict(mutant, turns).runs() for turns in (None, draw, draw)}) == 1
 
 
 def test_a_hang_names_rank_step_pass_and_marks_the_table():
