@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from pinisi.errors import ScheduleError
-from pinisi.schedule import Kind, Op, Pass, Program, build, lower, names, verify
+from pinisi.schedule import Kind, Message, Op, Pass, Program, build, lower, names, verify
 from pinisi.schedule.pipelining import read_csv
 from pinisi.schedule.verify import verify_program
 from tests.schedule.strict import Strict, table_runs
@@ -165,6 +165,23 @@ def test_the_strict_runtime_doesnt_depend_on_whose_turn_it_is(name, barriers):
     program = lower(build(name, 3, 4, barriers=barriers))
     for mutant in [program] + [moved(program, draw)[1] for _ in range(25)]:
         assert len({Strict(mutant, turns).runs() for turns in (None, draw, draw)}) == 1
+
+
+@pytest.mark.parametrize(("name", "barriers"), TABLES)
+def test_receives_are_posted_a_long_pass_ahead(name, barriers):
+    """With rendezvous sends a message moves only once both ends have posted it, so one that is received just in time
+    runs on no GPU beside a pass."""
+    ranks, microbatches = sizes(name, [(4, 5)])[0]
+    for code in lower(build(name, ranks, microbatches, barriers=barriers)).instructions:
+        passes = 0  # F, B, W and BW so far
+        posted: dict[Message, int] = {}
+        for op, what in code:
+            if op is Op.RUN:
+                passes += what.kind in (Kind.F, Kind.B, Kind.W, Kind.BW)
+            elif op is Op.RECEIVE:
+                posted[what] = passes
+            elif op is Op.WAIT and what in posted:
+                assert posted[what] < passes or not passes, f"{what} is received just in time"
 
 
 def test_a_hang_names_rank_step_pass_and_marks_the_table():
