@@ -130,9 +130,21 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _plan(options: argparse.Namespace, _: list[str]) -> int:
+    if options.as_rank:
+        from pinisi.engine.profile import as_rank
+
+        return as_rank(Path(options.config))
     from pinisi.plan.command import run
 
-    return run(options)
+    return run(options, _measure)
+
+
+def _measure(source, setting, ranks: int):
+    """`--hardware measure`: plan can't import the engine, so it is handed this."""
+    from pinisi.engine.profile import profile
+
+    threads = source.run.runtime.threads if source.run else 1
+    return profile(source.spec, setting, ranks, threads=threads, report=print)
 
 
 def _export(options: argparse.Namespace, _: list[str]) -> int:

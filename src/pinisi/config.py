@@ -87,15 +87,16 @@ class Pipeline:
     """[schedule]: ranks, microbatches, the order of passes, and how layers and rows are shared out."""
 
     ranks: int  # of the pipeline
-    microbatches: int  # per step
+    microbatches: int  # per step, of each replica
     name: str = "1f1b"  # as pinisi.schedule.build knows it
     chunks: int | None = None  # stages of a rank, where the schedule leaves it open; 2 if left out
+    replicas: int | None = None  # pipelines side by side; if left out as many as ranks are there for
     barriers: Literal[0, 1, 2] = 1  # 0: embedding and head undivided, on the first and the last stage
     layers: list[int] | None = None  # layers per stage; as even as they go if left out
     rows: Literal["even", "balanced"] | list[int] = "even"  # vocabulary rows per rank; balanced evens layers
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, ranks=1, microbatches=1)
+        yield from at_least(self, ranks=1, microbatches=1, replicas=1)
         if self.name not in names():
             yield Fault("name", f"one of {', '.join(names())}")
         if self.chunks is not None and self.chunks < 1:

@@ -196,7 +196,8 @@ def test_presets_and_limits_on_the_command_line(capsys) -> None:
         (["sailor2-1b"], "how many ranks"),
         (["sailor2-1b", "--ranks", "2", "--hardware", "V100"], "neither a preset"),
         (["sailor2-1b", "--ranks", "2", "--schedules", "2f2b"], "2f2b"),
-        (["sailor2-1b", "--ranks", "400"], "too few"),
+        (["sailor2-1b", "--ranks", "400", "--replicas", "1"], "too few"),
+        (["sailor2-1b", "--ranks", "6", "--replicas", "4"], r"choose of [1, 2, 3, 6]"),
         (["sailor2-1b", "--ranks", "2", "--schedules", "gpipe", "--explain", "99"], "rows are 1 to"),
     ],
 )

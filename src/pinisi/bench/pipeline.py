@@ -33,8 +33,10 @@ from pinisi.engine.executor import gather_timeline
 from pinisi.engine.launch import joined, launch, rank_main
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.parts import split_layers
-from pinisi.engine.work import head_layers, work_costs
+from pinisi.engine.work import work_costs
 from pinisi.models import ModelSpec, RandomWeights, build_stage, make_context, read_spec
+from pinisi.plan import Setting as Microbatches
+from pinisi.plan import head_layers, redistributed_layers, shape_of
 from pinisi.schedule import Costs, Kind, Layout, Schedule, Timeline, build, layout_of
 from pinisi.vocabulary import Shards
 
@@ -114,7 +116,9 @@ class Bench:
         setting = self.setting
         barriers = int(way) if way.isdigit() else 0
         layout = layout_of("1f1b", setting.ranks, barriers=barriers)
-        given = redistributed(self.spec, setting) if way == "redistributed" else None
+        given = None
+        if way == "redistributed":  # by floating-point work: the last rank holds the whole head
+            given = redistributed_layers([1.0] * setting.layers, setting.ranks, 0.0, head_work(setting))
         layers = split_layers(setting.layers, setting.ranks, given)
         rows = Shards.even(setting.vocabulary, setting.ranks)
         costs = work_costs(self.spec, layout, layers, rows, setting.sequence)
@@ -198,15 +202,9 @@ class Bench:
         return step
 
 
-def redistributed(spec: ModelSpec, setting: Setting) -> list[int]:
-    """The best contiguous split of layers when the last rank holds the whole head, by floating-point work."""
-    w = head_layers(spec, setting.sequence)
-    p, n = setting.ranks, spec.layers
-    if p == 1:
-        return [n]
-    best = min(range(n + 1), key=lambda last: max(-(-(n - last) // (p - 1)), last + w))
-    rest = n - best
-    return [rest // (p - 1) + (1 if r < rest % (p - 1) else 0) for r in range(p - 1)] + [best]
+def head_work(setting: Setting) -> float:
+    """The head's work in layers."""
+    return head_layers(shape_of(setting.spec()), Microbatches(setting.sequence))
 
 
 def limit(costs: Costs, schedule: Schedule) -> float:
@@ -358,7 +356,7 @@ def main(arguments: Sequence[str]) -> int:
     s = setting
     print(
         f"p = {s.ranks}, {s.layers} layers of {s.hidden}, V = {s.vocabulary}, {s.sequence} tokens x {s.microbatches}, "
-        f"{s.dtype}, 1 thread a rank, head = {head_layers(s.spec(), s.sequence):.1f} layers; medians of {s.rounds} rounds"
+        f"{s.dtype}, 1 thread a rank, head = {head_work(s):.1f} layers; medians of {s.rounds} rounds"
     )
     print(table(result))
     print(

@@ -16,6 +16,7 @@ from pinisi.engine.worker import Parts
 from pinisi.errors import ConfigError
 from pinisi.models import ModelSpec, build_stage, make_context, vocabulary_names
 from pinisi.models.stage import Stage, Weights
+from pinisi.plan import even_layers
 from pinisi.schedule import Layout
 from pinisi.vocabulary import EmbeddingShard, HeadShard, Shards
 
@@ -27,7 +28,7 @@ def split_layers(layers: int, stages: int, given: Sequence[int] | None = None) -
             f"the model has {layers} layers, too few for {stages} stages: set schedule.ranks to {layers} or less"
         )
     if given is None:
-        given = [layers // stages + (1 if s < layers % stages else 0) for s in range(stages)]
+        given = even_layers(layers, stages)
     if len(given) != stages or sum(given) != layers or min(given) < 0:
         raise ConfigError(
             f"schedule.layers is {list(given)}: needed {stages} numbers, none negative, that sum to {layers}"

@@ -26,7 +26,7 @@ def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
     folder = Path(config.run.folder)
     return launch(
         arguments,
-        config.schedule.ranks,
+        config.schedule.ranks * (config.schedule.replicas or 1),
         folder,
         port=config.runtime.port,
         threads=config.runtime.threads,
@@ -37,7 +37,18 @@ def _looked_at(config: RunConfig) -> RunConfig:
     """The configuration, checked here where no launcher of ours has done so before it started this rank."""
     if STATUS not in os.environ:
         check(config)
+        _check_world(config, int(os.environ["WORLD_SIZE"]))
     return config
+
+
+def _check_world(config: RunConfig, world: int) -> None:
+    """Replicas that the configuration names must be those that ranks were started for."""
+    ranks, replicas = config.schedule.ranks, config.schedule.replicas
+    if replicas is not None and world != ranks * replicas:
+        raise ConfigError(
+            f"{world} ranks were started for schedule.replicas = {replicas} pipelines of schedule.ranks = {ranks}: start "
+            f"{ranks * replicas}, or leave schedule.replicas out to take as many as there are"
+        )
 
 
 def check(config: RunConfig) -> None:

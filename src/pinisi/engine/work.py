@@ -8,7 +8,8 @@ from itertools import accumulate, pairwise
 from pinisi.config import RunConfig
 from pinisi.engine.parts import split_layers
 from pinisi.errors import ConfigError
-from pinisi.models import ModelSpec, parameter_shapes
+from pinisi.models import ModelSpec
+from pinisi.plan import S_SHARE, Setting, head_layers, rows_for, shape_of
 from pinisi.schedule import Costs, Layout, Schedule, build, layout_of
 from pinisi.vocabulary import Shards
 
@@ -18,7 +19,7 @@ _MESSAGE = 0.01  # of an interval: short but not free, so that an order leaves r
 def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], Shards]:
     """The schedule of a run, the layers of each stage and the rows of each rank; raises ConfigError or ScheduleError."""
     plan = config.schedule
-    split_layers(spec.layers, plan.ranks, plan.layers)  # its error is clearer than the schedule's
+    split_layers(spec.layers, plan.ranks)  # its error is clearer than the schedule's
     layout = layout_of(plan.name, plan.ranks, chunks=plan.chunks, barriers=plan.barriers)
     layers = split_layers(spec.layers, layout.last_stage + 1, plan.layers)
     per_rank = [range(sum(len(layers[s]) for s in stages)) for stages in layout.stages]
@@ -45,15 +46,15 @@ def work_costs(
 ) -> Costs:
     """Costs by floating-point work, in units of one layer's forward: what an order is chosen for before anything is measured.
 
-    S and T share 6·T·h·V_r FLOPs as 2 : 1 with 1 barrier and 1 : 2 with 2 (arXiv 2411.05288, section 4).
+    S and T share 6·T·h·V_r FLOPs by `S_SHARE`.
     """
     held = [[float(len(layers[stage])) for stage in stages] for stages in layout.stages]
-    w = head_layers(spec, sequence)
+    w = head_layers(shape_of(spec), Setting(sequence))
     head = [3 * w * (stop - start) / spec.vocabulary for start, stop in pairwise(rows.offsets)]
     if not layout.barriers:
         held[layout.last_rank][-1] += w
         head = [0.0] * layout.ranks
-    s = {0: 0.0, 1: 2 / 3, 2: 1 / 3}[layout.barriers]
+    s = S_SHARE.get(layout.barriers, 0.0)
     interval = 3 * (spec.layers + w) / layout.ranks
     message = _MESSAGE * interval
     return Costs(
@@ -68,23 +69,15 @@ def work_costs(
     )
 
 
-def head_layers(spec: ModelSpec, sequence: int) -> float:
-    """w, the cost of the whole LM head in layers, from the matrix products of one token (≈ V/(12h+2s) for GPT).
-
-    A layer's products: its parameters (of matrices), and 2·h·s for causal attention scores and values.
-    """
-    shapes = parameter_shapes(spec, range(1), embedding=False, head=False, norm=False)
-    layer = sum(shape.numel() for shape in shapes.values() if len(shape) == 2)
-    return spec.vocabulary * spec.hidden / (layer + spec.hidden * sequence)
-
-
 def split_rows(spec: ModelSpec, rows: str | Sequence[int], layers: Sequence[range], sequence: int) -> Shards:
     """Vocabulary rows per rank: "even", "balanced" (fewer where there are more layers), or the sizes themselves."""
     ranks = len(layers)
     if rows == "even":
         return Shards.even(spec.vocabulary, ranks)
     if rows == "balanced":
-        return Shards.balanced(spec.vocabulary, [len(r) for r in layers], head_layers(spec, sequence))
+        w = head_layers(shape_of(spec), Setting(sequence))
+        sizes = rows_for([float(len(r)) for r in layers], w, spec.vocabulary)
+        return Shards.from_list(accumulate(sizes, initial=0))
     sizes = [n for n in rows if isinstance(n, int)]
     if len(rows) != ranks or len(sizes) != ranks or sum(sizes) != spec.vocabulary:
         raise ConfigError(

@@ -1,9 +1,4 @@
-"""Seconds of each pass and message from a hardware's description: what `simulate` needs where nothing was measured.
-
-A pass = products / (peak · share) + attention / (peak · share) + traffic / (bandwidth · share) + launches. B has a
-forward's products and twice its attention, W a forward's products; of the backward's traffic, twice a forward's, W has
-a quarter. A message = latency + bytes / (bandwidth · share).
-"""
+"""Costs of a schedule's passes and messages, what a step ends with, and how fast it can be at best."""
 
 from __future__ import annotations
 
@@ -11,82 +6,11 @@ import math
 from collections.abc import Sequence
 
 from pinisi.plan.hardware import Hardware
+from pinisi.plan.memory import parameters_of
+from pinisi.plan.rates import Rates, rates_of
 from pinisi.plan.shape import Shape
-from pinisi.plan.work import (
-    HEAD_KERNELS,
-    LAYER_KERNELS,
-    LOGIT_BACKWARD,
-    LOGIT_FORWARD,
-    Setting,
-    attention_products,
-    head_products,
-    layer_products,
-    layer_traffic,
-    model_flops,
-)
+from pinisi.plan.work import Setting, model_flops
 from pinisi.schedule import Costs, Layout
-
-S_SHARE = {1: 2 / 3, 2: 1 / 3}  # of S + T's products, by barriers: arXiv 2411.05288, section 4
-
-
-class Rates:
-    """Seconds of the parts of a model on one hardware in one setting."""
-
-    def __init__(self, shape: Shape, setting: Setting, hardware: Hardware) -> None:
-        self.shape, self.setting, self.hardware = shape, setting, hardware
-        self._matrix = hardware.rate(setting.dtype) * hardware.efficiency.matrix
-        self._attention = hardware.rate(setting.dtype) * hardware.efficiency.attention
-        self._memory = hardware.bandwidth * hardware.efficiency.memory
-        self._kernel = hardware.efficiency.kernel
-
-    def layer(self) -> tuple[float, float, float]:
-        """(F, B, W) of one layer; with recomputation B has the forward again."""
-        products = layer_products(self.shape, self.setting.tokens) / self._matrix
-        attention = attention_products(self.shape, self.setting) / self._attention
-        traffic = layer_traffic(self.shape, self.setting) / self._memory
-        launches = LAYER_KERNELS * self._kernel
-        forward = products + attention + traffic + launches
-        backward = products + 2 * attention + 1.5 * traffic + launches
-        weight = products + 0.5 * traffic + launches
-        return forward, backward + (forward if self.setting.recompute else 0.0), weight
-
-    def undivided_head(self) -> tuple[float, float, float]:
-        """(F, B, W) of the whole head with its loss on one rank."""
-        products = head_products(self.shape, self.setting.tokens) / self._matrix
-        logits = self.setting.tokens * self.shape.vocabulary
-        return (
-            products + self._traffic(logits * LOGIT_FORWARD, 12),
-            products + self._traffic(logits * LOGIT_BACKWARD, 4),
-            products + self._traffic(2 * self.shape.vocabulary_parameters * self.setting.gradient, 2),
-        )
-
-    def head(self, rows: int, barriers: int) -> tuple[float, float]:
-        """(S, T) of a shard: 6·T·h·V_r FLOPs and the softmax's traffic in all."""
-        products = 3 * head_products(self.shape, self.setting.tokens, rows) / self._matrix
-        logits = self.setting.tokens * rows
-        hidden = 4.0 * self.setting.tokens * self.shape.hidden  # bytes of one fp32 [T, h]
-        share = S_SHARE[barriers]
-        s = share * products + self._traffic(logits * LOGIT_FORWARD + 4 * hidden, HEAD_KERNELS)
-        t = (1 - share) * products + self._traffic(logits * LOGIT_BACKWARD + 4 * hidden, HEAD_KERNELS)
-        return s, t
-
-    def embedding(self, rows: int, *, dense: bool) -> tuple[float, float]:
-        """(E, G): a lookup of [T, h] and a sum into its place; dense: the gradient of all rows is made and added."""
-        moved = 4.0 * self.setting.tokens * self.shape.hidden * self.setting.element
-        made = (
-            rows * self.shape.hidden * (2 * self.setting.element + 2 * self.setting.gradient) if dense else 0
-        )
-        return self._traffic(moved, 8), self._traffic(moved + made, 8)
-
-    def message(self, byte_count: float, *, within: bool, hops: float = 1.0) -> float:
-        """One message within a node or between nodes; hops: how often its latency counts."""
-        hardware = self.hardware
-        rate = (hardware.link if within else hardware.network) * hardware.efficiency.link
-        latency = hardware.latency if within else hardware.network_latency
-        return hops * latency + byte_count / rate
-
-    def _traffic(self, byte_count: float, kernels: int) -> float:
-        return byte_count / self._memory + kernels * self._kernel
 
 
 def pass_costs(
@@ -96,11 +20,15 @@ def pass_costs(
     layout: Layout,
     layers: Sequence[int],
     rows: Sequence[int],
+    *,
+    replicas: int = 1,
 ) -> Costs:
-    """Costs in seconds. layers[stage] and rows[rank]: how many each holds."""
-    rates = Rates(shape, setting, hardware)
+    """Costs in seconds. layers[stage] and rows[rank]: how many each holds. replicas: pipelines side by side, whose ranks
+    are numbered one pipeline after the other; a message between nodes in any of them is one for all."""
+    rates = rates_of(shape, setting, hardware)
     passes: list[list[list[float]]] = [
-        [[part * layers[stage] for stage in stages] for stages in layout.stages] for part in rates.layer()
+        [[fixed + part * layers[stage] for stage in stages] for stages in layout.stages]
+        for fixed, part in zip(rates.stage(), rates.layer(), strict=True)
     ]
     if layout.barriers:
         slow = 1 + hardware.efficiency.contention
@@ -123,7 +51,7 @@ def pass_costs(
         head_t=[t for _, t in shards],
         embedding_forward=[e for e, _ in embedding],
         embedding_gradient=[g for _, g in embedding],
-        **_messages(rates, layout),
+        **_messages(rates, layout, replicas),
     )
 
 
@@ -131,16 +59,17 @@ def _times(factor: float, pair: tuple[float, float]) -> tuple[float, float]:
     return factor * pair[0], factor * pair[1]
 
 
-def _messages(rates: Rates, layout: Layout) -> dict[str, float | list[float]]:
+def _messages(rates: Rates, layout: Layout, replicas: int) -> dict[str, float | list[float]]:
     setting, p = rates.setting, layout.ranks
     if p == 1:
         return {}
     hidden = float(setting.tokens * rates.shape.hidden)
-    one = p <= rates.hardware.per_node
+    one = _one_node(rates.hardware, p, replicas, 0, p - 1)
     hops = math.ceil(math.log2(p))
-    per_node = rates.hardware.per_node
     p2p = [
-        rates.message(hidden * setting.element, within=r // per_node == min(r + 1, p - 1) // per_node)
+        rates.message(
+            hidden * setting.element, within=_one_node(rates.hardware, p, replicas, r, min(r + 1, p - 1))
+        )
         for r in range(p)
     ]
     found: dict[str, float | list[float]] = {"p2p": p2p}
@@ -152,14 +81,59 @@ def _messages(rates: Rates, layout: Layout) -> dict[str, float | list[float]]:
     return found
 
 
-def step_end(shape: Shape, setting: Setting, hardware: Hardware, parameters: float) -> float:
-    """Seconds of the optimizer on a rank with so many parameters: its state is read and written once, gradients too."""
-    moved = parameters * 2 * setting.parameter
-    return moved / (hardware.bandwidth * hardware.efficiency.memory)
+def _one_node(hardware: Hardware, pipeline: int, replicas: int, a: int, b: int) -> bool:
+    """Whether ranks a and b of every pipeline share a node."""
+    n = hardware.per_node
+    return all((k * pipeline + a) // n == (k * pipeline + b) // n for k in range(replicas))
+
+
+def all_reduce(hardware: Hardware, byte_count: float, members: int, tensors: int, *, within: bool) -> float:
+    """Seconds in which `members` ranks sum so many bytes, tensor by tensor, in a ring: each sends 2 (members - 1) / members
+    of them in 2 (members - 1) messages a tensor (Patarasuk and Yuan, 2009; NCCL's and gloo's ring)."""
+    if members == 1:
+        return 0.0
+    rate = (hardware.link if within else hardware.network) * hardware.efficiency.link
+    latency = hardware.latency if within else hardware.network_latency
+    return 2 * (members - 1) * (tensors * latency + byte_count / members / rate)
+
+
+def step_end(
+    shape: Shape,
+    setting: Setting,
+    hardware: Hardware,
+    layout: Layout,
+    layers: Sequence[int],
+    rows: Sequence[int],
+    replicas: int = 1,
+) -> float:
+    """Seconds between a step's last pass and the next step: sums over copies of parameters, then the optimizer.
+
+    The engine sums gradients when all passes are done, parameter by parameter: those of a tied matrix that both ends hold
+    (0 barriers), then those of all replicas. The optimizer reads and writes its state, weights and gradients once.
+    """
+    p = layout.ranks
+    held = parameters_of(shape, layout, layers, rows)
+    within = p * replicas <= hardware.per_node
+    tensors = [
+        sum(layers[stage] for stage in stages) * shape.tensors + 2 for stages in layout.stages
+    ]  # the matrices at the ends besides
+    sums = [
+        all_reduce(hardware, n * setting.gradient, replicas, count, within=within)
+        for n, count in zip(held, tensors, strict=True)
+    ]
+    if shape.tied and not layout.barriers and layout.first_rank != layout.last_rank:
+        ends = layout.first_rank, layout.last_rank
+        near = _one_node(hardware, p, replicas, *ends)
+        tied = all_reduce(hardware, shape.vocabulary_parameters * setting.gradient, 2, 1, within=near)
+        for rank in ends:
+            sums[rank] += tied
+    return max(sums) + rates_of(shape, setting, hardware).update(max(held))
 
 
 def mfu(shape: Shape, setting: Setting, microbatches: int, ranks: int, seconds: float, peak: float) -> float:
-    """Model FLOPs utilisation: the model's FLOPs of a step / (what `ranks` devices of `peak` FLOP/s do in its time)."""
+    """Model FLOPs utilisation: the model's FLOPs of a step / (what `ranks` devices of `peak` FLOP/s do in its time).
+
+    With replicas microbatches and ranks are those of all pipelines."""
     return model_flops(shape, setting) * microbatches / (ranks * peak * seconds)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.errors import ConfigError
+from pinisi.plan.measured import Measured
 
 GIB = 2**30
 
@@ -39,7 +40,10 @@ class Efficiency:
 
 @dataclass(frozen=True)
 class Hardware:
-    """One device of a cluster. Rates per second: flops by dtype (dense), bytes of memory, bytes per direction of links."""
+    """One device of a cluster. Rates per second: flops by dtype (dense), bytes of memory, bytes per direction of links.
+
+    measured: seconds of one model's passes on it, which then stand for those counted from the rates.
+    """
 
     name: str
     flops: dict[str, float]
@@ -52,6 +56,7 @@ class Hardware:
     per_node: int  # devices of a node
     efficiency: Efficiency
     source: str
+    measured: Measured | None = None
 
     def rate(self, dtype: str) -> float:
         """Peak matrix FLOP/s in a dtype; raises ConfigError for one that the hardware's description lacks."""
@@ -185,10 +190,30 @@ def _from_table(table: dict[str, Any], path: Path) -> Hardware:
     flops = {**base.get("flops", {}), **_section(table, "flops", path)}
     values = {**base, "name": path.stem, "source": str(path), **table, "flops": flops}
     values["efficiency"] = _make(Efficiency, {"source": str(path), **efficiency}, path, "efficiency.")
+    measured = _section(values, "measured", path) if values.get("measured") else None
+    values["measured"] = None if measured is None else _measured(measured, path)
     found = _make(Hardware, values, path, "")
     for dtype, rate in flops.items():
         _positive(rate, path, f"flops.{dtype}")
     return found
+
+
+def _measured(table: dict[str, Any], path: Path) -> Measured:
+    lengths = {"whole_head": 3}
+    for field in dataclasses.fields(Measured):
+        if not field.type.startswith("tuple") or field.name not in table:
+            continue
+        value, length = table[field.name], lengths.get(field.name, 2)
+        if not isinstance(value, list) or len(value) != length or not all(_is_time(n) for n in value):
+            raise ConfigError(
+                f"{path}: measured.{field.name} is {value!r}: it must be {length} numbers of seconds"
+            )
+        table[field.name] = tuple(value)
+    return _make(Measured, table, path, "measured.")
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
 def _section(table: dict[str, Any], name: str, path: Path) -> dict[str, Any]:

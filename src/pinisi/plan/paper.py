@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.errors import ConfigError, PinisiError, ScheduleError
-from pinisi.plan.costs import Rates, mfu, pass_costs, step_end
+from pinisi.plan.costs import mfu, pass_costs, step_end
 from pinisi.plan.hardware import GIB, Hardware, read_hardware
-from pinisi.plan.memory import parameters_of, rank_memory
+from pinisi.plan.memory import rank_memory
+from pinisi.plan.rates import Rates
 from pinisi.plan.shape import Shape, gpt_shape
 from pinisi.plan.split import even_layers, redistributed_layers, rows_for
 from pinisi.plan.work import Setting
@@ -179,9 +180,7 @@ def _predict(
     costs = pass_costs(shape, setting, hardware, layout, layers, rows)
     timeline = simulate(build(name, case.gpus, case.microbatches, barriers=barriers, costs=costs), costs)
     memory = rank_memory(shape, setting, hardware, timeline, layers, rows)
-    step = timeline.makespan + step_end(
-        shape, setting, hardware, max(parameters_of(shape, layout, layers, rows))
-    )
+    step = timeline.makespan + step_end(shape, setting, hardware, layout, layers, rows)
     peak = case.flops or hardware.rate(setting.dtype)
     most = max(m.peak for m in memory)
     return {

@@ -6,47 +6,28 @@ schedule first, and those whose bound is above the best time found are set aside
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pinisi.errors import ConfigError, ScheduleError
-from pinisi.plan.costs import Rates, lower_bound, mfu, pass_costs, step_end
-from pinisi.plan.hardware import GIB, Hardware
+from pinisi.plan.candidates import (
+    Candidate,
+    Refused,
+    Request,
+    candidates,
+    open_chunks,
+    recomputing,
+    setting_of,
+)
+from pinisi.plan.costs import mfu
+from pinisi.plan.hardware import GIB
 from pinisi.plan.memory import RankMemory, parameters_of, rank_memory
-from pinisi.plan.shape import Shape
-from pinisi.plan.split import even_layers, megatron_layers, redistributed_layers, rows_for
-from pinisi.plan.work import Setting, kept
-from pinisi.schedule import Costs, Kind, Layout, Pass, Timeline, build, layout_of, simulate
-from pinisi.schedule.build import names
+from pinisi.plan.work import kept
+from pinisi.schedule import Kind, Pass, Timeline, build, simulate
 
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way of running a step. split: how layers were shared out: even, best, megatron. rows: even or balanced."""
-
-    name: str
-    barriers: int
-    chunks: int
-    split: str
-    rows_split: str
-    microbatches: int
-    recompute: bool
-    layout: Layout
-    layers: tuple[int, ...]
-    rows: tuple[int, ...]
-    costs: Costs
-    bound: float  # seconds below which its step can't be
-
-    @property
-    def label(self) -> str:
-        words = [self.name, f"{self.barriers} barriers" if self.barriers != 1 else "1 barrier"]
-        words += [f"{self.chunks} chunks"] if self.chunks > 2 else []
-        return ", ".join([*words, f"{self.split} layers"])
 
 
 @dataclass
@@ -77,25 +58,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is to be planned. limit: bytes that a rank may have; the hardware's if None. microbatches: numbers to try."""
-
-    shape: Shape
-    setting: Setting
-    hardware: Hardware
-    ranks: int
-    microbatches: tuple[int, ...]
-    limit: float | None = None
-    schedules: tuple[str, ...] = ()  # all that are known if empty
-    seconds: float = 20.0  # after which no further candidate is simulated
-
-    @property
-    def room(self) -> float:
-        usable = self.hardware.usable
-        return usable if self.limit is None else min(self.limit, usable)
-
-
-@dataclass(frozen=True)
 class Plan:
     """rows: those that fit by tokens per second, then those that were set aside by bound, then those too large.
     refused: (what, why) of combinations that can't be built."""
@@ -109,9 +71,9 @@ class Plan:
 def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     """Ranks all candidates; raises ConfigError or ScheduleError where not a single one can be built."""
     began = time.monotonic()
-    refused: list[tuple[str, str]] = []
+    refused: Refused = []
     rows: list[Row] = []
-    queue = _ordered(list(_that_may_fit(request, list(_candidates(request, refused)), rows)))
+    queue = _ordered(list(_that_may_fit(request, list(candidates(request, refused)), rows)))
     if not queue and not rows:
         why = refused[0][1] if refused else "no schedule is named"
         raise ConfigError(f"nothing can be planned for {request.ranks} ranks: {why}")
@@ -131,7 +93,7 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
         if row.status == "fits":
             best = max(best, row.tokens_per_second)
         elif not candidate.recompute:
-            queue.append(_recomputing(request, candidate))
+            queue.append(recomputing(request, candidate))
     if not rows:
         raise ScheduleError(f"no schedule can be built: {refused[0][0]}: {refused[0][1]}")
     order = {"fits": 0, "bounded": 1, "not simulated": 1, "too large": 2}
@@ -151,39 +113,37 @@ def _set_aside(
 
     Where nothing has fitted yet the search takes twice its time, and tries one candidate at least.
     """
-    if best and request.setting.tokens * c.microbatches / c.bound <= best:
+    if best and request.setting.tokens * c.whole_step / c.bound <= best:
         return "bounded", f"can't be better: its bound is {c.bound:.4g} s a step"
     if tried and elapsed > request.seconds * (1 if best else 2):
         return "not simulated", f"the plan's {request.seconds:g} s were over"
     return None
 
 
-def _that_may_fit(request: Request, candidates: list[Candidate], rows: list[Row]) -> Iterator[Candidate]:
+def _that_may_fit(request: Request, given: list[Candidate], rows: list[Row]) -> Iterator[Candidate]:
     """Leaves out what holds too much even without vocabulary passes, and takes its recomputing form instead."""
-    alive: dict[tuple[str, int, int], list[float]] = {}
-    for c in candidates:
-        key = (c.name, c.chunks, min(c.microbatches, 2 * request.ranks))
+    alive: dict[tuple[str, int, int, int], list[float]] = {}
+    for c in given:
+        key = (c.name, c.chunks, c.ranks, min(c.microbatches, 2 * c.ranks))
         if key not in alive:
-            alive[key] = _alive(c, key[2])
-        least = _least_memory(request, c, alive[key])
-        worst = max(range(request.ranks), key=lambda rank: least[rank])
-        if c.recompute or least[worst] <= request.room:
-            yield c
-            continue
-        why = f"rank {worst} needs at least {least[worst] / GIB:.1f} GiB of {request.room / GIB:.1f}"
-        rows.append(Row(c, "too large", why))
-        yield _recomputing(request, c)
+            alive[key] = _alive(c, key[3])
+        for form in (c,) if c.recompute else (c, recomputing(request, c)):
+            least = _least_memory(request, form, alive[key])
+            worst = max(range(c.ranks), key=lambda rank: least[rank])
+            if least[worst] <= request.room:
+                yield form
+                break
+            why = f"rank {worst} needs at least {least[worst] / GIB:.1f} GiB of {request.room / GIB:.1f}"
+            rows.append(Row(form, "too large", why))
 
 
 def _alive(c: Candidate, microbatches: int) -> list[float]:
     """Per rank the most microbatches alive without vocabulary passes, which only add to them."""
     try:
-        schedule = build(c.name, c.layout.ranks, microbatches, chunks=_open_chunks(c))
+        schedule = build(c.name, c.layout.ranks, microbatches, chunks=open_chunks(c))
     except ScheduleError:  # there is none without them
         try:
-            schedule = build(
-                c.name, c.layout.ranks, microbatches, chunks=_open_chunks(c), barriers=c.barriers
-            )
+            schedule = build(c.name, c.layout.ranks, microbatches, chunks=open_chunks(c), barriers=c.barriers)
         except ScheduleError:  # nor with so few microbatches
             return [0.0] * c.layout.ranks
     return [
@@ -204,172 +164,52 @@ def _most_alive(order: Sequence[Pass]) -> int:
 
 
 def _least_memory(request: Request, c: Candidate, alive: Sequence[float]) -> list[float]:
-    setting = _setting(request, c.layout, c.recompute)
+    setting = setting_of(request, c.layout, c.recompute)
     held = parameters_of(request.shape, c.layout, c.layers, c.rows)
     layer = sum(kept(request.shape, setting).values())
     layers = [sum(c.layers[s] for s in stages) for stages in c.layout.stages]
     return [n * setting.parameter + a * k * layer for n, a, k in zip(held, alive, layers, strict=True)]
 
 
-def _open_chunks(c: Candidate) -> int | None:
-    """The number of chunks where the schedule leaves it open."""
-    return c.chunks if c.chunks > 2 else None
-
-
 def _per_token(candidate: Candidate) -> float:
-    return candidate.bound / candidate.microbatches
+    return candidate.bound / candidate.whole_step
 
 
-def _ordered(candidates: list[Candidate]) -> list[Candidate]:
+def _ordered(given: list[Candidate]) -> list[Candidate]:
     """By bound per token, but the best of each schedule and barriers before the second of any."""
-    candidates.sort(key=_per_token)
+    given.sort(key=_per_token)
     seen: dict[tuple[str, int], int] = {}
     turns: list[tuple[int, int, Candidate]] = []
-    for candidate in candidates:
+    for candidate in given:
         key = (candidate.name, candidate.barriers)
         turns.append((seen.get(key, 0), len(turns), candidate))
         seen[key] = seen.get(key, 0) + 1
     return [candidate for *_, candidate in sorted(turns, key=lambda t: t[:2])]
 
 
-def _candidates(request: Request, refused: list[tuple[str, str]]) -> Iterator[Candidate]:
-    for name in request.schedules or names():
-        for chunks in _chunks(name, request):
-            for barriers in (0, 1, 2):
-                try:
-                    build(name, 2, 8, chunks=chunks, barriers=barriers)  # some have no form for some barriers
-                    layout = layout_of(name, request.ranks, chunks=chunks, barriers=barriers)
-                    splits = dict(_splits(request, layout))
-                except (ConfigError, ScheduleError) as error:
-                    refused.append((f"{name}, {barriers} barriers", str(error)))
-                    continue
-                for split, layers in splits.items():
-                    for rows_split, rows in _rows(request, layout, layers):
-                        for m in request.microbatches:
-                            yield _candidate(
-                                request,
-                                name,
-                                layout,
-                                split,
-                                layers,
-                                rows_split,
-                                rows,
-                                m,
-                                request.setting.recompute,
-                            )
-
-
-def _chunks(name: str, request: Request) -> list[int | None]:
-    """The schedule's own number, and for one that leaves it open 4 where there are layers for it."""
-    own = len(layout_of(name, request.ranks).stages[0])
-    try:
-        layout_of(name, request.ranks, chunks=2 * own)
-    except ScheduleError:
-        return [None]
-    return [None, 2 * own] if 2 * own * request.ranks <= request.shape.layers and own > 1 else [None]
-
-
-def _splits(request: Request, layout: Layout) -> Iterator[tuple[str, list[int]]]:
-    """With barriers layers go evenly and rows even out the rest; without, the ends weigh too."""
-    stages, shape = layout.last_stage + 1, request.shape
-    even = even_layers(shape.layers, stages)
-    yield "even", even
-    if layout.barriers or len(layout.stages[0]) > 1:
-        return
-    rates = Rates(shape, request.setting, request.hardware)
-    first, last = sum(rates.embedding(shape.vocabulary, dense=True)), sum(rates.undivided_head())
-    best = redistributed_layers([sum(rates.layer())] * shape.layers, stages, first, last)
-    if best != even:
-        yield "best", best
-    try:
-        megatron = megatron_layers(shape.layers, stages)
-    except ConfigError:
-        return
-    if megatron not in (even, best):
-        yield "megatron", megatron
-
-
-def _rows(request: Request, layout: Layout, layers: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
-    vocabulary = request.shape.vocabulary
-    even = rows_for([1.0] * request.ranks, 1.0, vocabulary)
-    yield "even", even
-    held = [sum(layers[s] for s in stages) for stages in layout.stages]
-    if layout.barriers and len(set(held)) > 1:
-        rates = Rates(request.shape, request.setting, request.hardware)
-        head = sum(rates.head(vocabulary, layout.barriers))
-        balanced = rows_for([n * sum(rates.layer()) for n in held], head, vocabulary)
-        yield "balanced", balanced
-
-
-def _candidate(
-    request: Request,
-    name: str,
-    layout: Layout,
-    split: str,
-    layers: Sequence[int],
-    rows_split: str,
-    rows: Sequence[int],
-    microbatches: int,
-    recompute: bool,
-) -> Candidate:
-    setting = _setting(request, layout, recompute)
-    costs = pass_costs(request.shape, setting, request.hardware, layout, layers, rows)
-    end = step_end(
-        request.shape, setting, request.hardware, max(parameters_of(request.shape, layout, layers, rows))
-    )
-    return Candidate(
-        name=name,
-        barriers=layout.barriers,
-        chunks=len(layout.stages[0]),
-        split=split,
-        rows_split=rows_split,
-        microbatches=microbatches,
-        recompute=recompute,
-        layout=layout,
-        layers=tuple(layers),
-        rows=tuple(rows),
-        costs=costs,
-        bound=lower_bound(costs, layout, microbatches) + end,
-    )
-
-
-def _setting(request: Request, layout: Layout, recompute: bool) -> Setting:
-    """Pinisi's own embedding makes a dense gradient with 0 barriers only."""
-    return dataclasses.replace(request.setting, recompute=recompute, dense=not layout.barriers)
-
-
-def _recomputing(request: Request, c: Candidate) -> Candidate:
-    return _candidate(
-        request, c.name, c.layout, c.split, c.layers, c.rows_split, c.rows, c.microbatches, True
-    )
-
-
-def _simulated(request: Request, c: Candidate, refused: list[tuple[str, str]]) -> Row | None:
-    setting = _setting(request, c.layout, c.recompute)
-    shape, hardware = request.shape, request.hardware
-    chunks = c.chunks if c.name.startswith("interleaved") else None
+def _simulated(request: Request, c: Candidate, refused: Refused) -> Row | None:
+    setting = setting_of(request, c.layout, c.recompute)
+    shape, hardware, ranks = request.shape, request.hardware, c.ranks
     try:
         schedule = build(
-            c.name, request.ranks, c.microbatches, chunks=chunks, barriers=c.barriers, costs=c.costs
+            c.name, ranks, c.microbatches, chunks=open_chunks(c), barriers=c.barriers, costs=c.costs
         )
         timeline = simulate(schedule, c.costs)
     except ScheduleError as error:
         refused.append((f"{c.label}, {c.microbatches} microbatches", str(error)))
         return None
     memory = rank_memory(shape, setting, hardware, timeline, c.layers, c.rows)
-    step = timeline.makespan + step_end(
-        shape, setting, hardware, max(parameters_of(shape, c.layout, c.layers, c.rows))
-    )
-    fullest = max(range(request.ranks), key=lambda rank: memory[rank].peak)
+    step = timeline.makespan + c.end
+    fullest = max(range(ranks), key=lambda rank: memory[rank].peak)
     fits = memory[fullest].peak <= request.room
     return Row(
         c,
         "fits" if fits else "too large",
         "" if fits else too_large(request, fullest, memory[fullest]),
         step,
-        setting.tokens * c.microbatches / step,
-        mfu(shape, setting, c.microbatches, request.ranks, step, hardware.rate(setting.dtype)),
-        sum(timeline.bubble(rank) for rank in range(request.ranks)) / request.ranks,
+        setting.tokens * c.whole_step / step,
+        mfu(shape, setting, c.whole_step, ranks * c.replicas, step, hardware.rate(setting.dtype)),
+        sum(timeline.bubble(rank) for rank in range(ranks)) / ranks,
         memory,
         timeline,
     )
@@ -391,12 +231,15 @@ def row_dict(row: Row) -> dict[str, Any]:
         "why": row.why,
         "schedule": c.name,
         "barriers": c.barriers,
+        "ranks": c.ranks,
+        "replicas": c.replicas,
         "chunks": c.chunks,
         "split": c.split,
         "layers": list(c.layers),
         "rows_split": c.rows_split,
         "rows": list(c.rows),
         "microbatches": c.microbatches,
+        "microbatches_of_step": c.whole_step,
         "recompute": "full" if c.recompute else "none",
         "bound_s": c.bound,
         "step_s": row.step if known else None,

@@ -15,11 +15,12 @@ _FULL_NORMS = frozenset(("gemma2", "gemma3_text", "olmo2"))
 class Shape:
     """One decoder, all of whose layers have the same parameters.
 
-    matrices, vectors: parameters of a layer in its matrices and in its norms and biases. ffn: the inner width of the
-    MLP; gated: whether it has a gate beside it. norms: norms of width hidden in a layer; head_norms: (width over
-    all heads, norms in it) of queries and keys; full_norms: they multiply in fp32. windows: per layer how many positions a
-    token sees, None for all. positions: rows of a learned position embedding. dropout: masks of one byte are kept.
-    eager: attention's scores are kept ("softcap": twice); else a fused kernel keeps their statistics.
+    matrices, vectors: parameters of a layer in its matrices and in its norms and biases; tensors: in how many tensors.
+    ffn: the inner width of the MLP; gated: whether it has a gate beside it. norms: norms of width hidden in a layer;
+    head_norms: (width over all heads, norms in it) of queries and keys; full_norms: they multiply in fp32. windows: per
+    layer how many positions a token sees, None for all. positions: rows of a learned position embedding. dropout: masks
+    of one byte are kept. eager: attention's scores are kept ("softcap": twice); else a fused kernel keeps their
+    statistics.
     """
 
     hidden: int
@@ -32,6 +33,7 @@ class Shape:
     gated: bool
     matrices: int
     vectors: int
+    tensors: int
     norms: int
     head_norms: tuple[tuple[int, int], ...]
     full_norms: bool
@@ -92,6 +94,7 @@ def shape_of(spec: ModelSpec) -> Shape:
         gated=True,
         matrices=sum(shape.numel() for shape in layer.values() if len(shape) == 2),
         vectors=sum(vectors.values()),
+        tensors=len(layer),
         norms=sum(
             key.endswith("norm.weight") and not key.endswith(("q_norm.weight", "k_norm.weight"))
             for key in vectors
@@ -121,6 +124,7 @@ def gpt_shape(hidden: int, layers: int, heads: int, vocabulary: int, positions: 
         gated=False,
         matrices=12 * hidden**2,
         vectors=13 * hidden,
+        tensors=12,
         norms=2,
         head_norms=(),
         full_norms=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pinisi.errors import ConfigError
 
@@ -67,6 +67,28 @@ def _least_maximum(
                 new[b] = min(new[b], max(before, cost(stage, a, b)))
         row = new
     return row[n]
+
+
+def placed_layers(
+    layers: int, placement: Sequence[Sequence[int]], layer: float, extra: Mapping[int, float]
+) -> list[int]:
+    """The best split of equal layers for any placement: the busiest rank has as little to do as can be.
+
+    placement[rank]: the stages that it holds; layer: cost of one; extra: what a stage does besides its layers (embedding,
+    head), in the same unit. Only a stage with something else to do may be left without layers. One layer after the other
+    goes to the rank, and there to the stage, that has least to do so far, of equals to the later one: with equal layers
+    no split has a lesser maximum, or of these a lesser sum of squares.
+    """
+    stages = sum(len(held) for held in placement)
+    _enough(layers, stages)
+    sizes = [0 if extra.get(stage) else 1 for stage in range(stages)]
+    load = [sizes[stage] * layer + extra.get(stage, 0.0) for stage in range(stages)]
+    for _ in range(layers - sum(sizes)):
+        held = min(placement, key=lambda held: (sum(load[s] for s in held), -max(held)))
+        stage = min(held, key=lambda s: (load[s], -s))
+        sizes[stage] += 1
+        load[stage] += layer
+    return sizes
 
 
 def megatron_layers(layers: int, stages: int, *, embedding: bool = True, loss: bool = True) -> list[int]:

@@ -34,8 +34,9 @@ class Setting:
     sequence: tokens of a sequence; microbatch: sequences of a microbatch. recompute: a layer keeps its input only.
     masked: attention takes a mask (documents share a sequence), for which grouped keys and values are repeated.
     dense: the embedding's gradient of a microbatch is made for all of a rank's rows (autograd's way, which Pinisi
-    takes with 0 barriers only). gradient, state: bytes per parameter; by default Pinisi's own: fp32 gradients, fp32
-    master weights and Adam's moments, the master being the weight itself in fp32 and fp64.
+    takes with 0 barriers only). late_head: the weight gradient of an undivided head is made in W (Pinisi makes it in B).
+    gradient, state: bytes per parameter; by default Pinisi's own: fp32 gradients, fp32 master weights and Adam's moments,
+    the master being the weight itself in fp32 and fp64.
     """
 
     sequence: int
@@ -44,6 +45,7 @@ class Setting:
     recompute: bool = False
     masked: bool = True
     dense: bool = False
+    late_head: bool = True
     gradient: float = 0.0
     state: float = 0.0
 

@@ -1,0 +1,85 @@
+"""What CONFIG of `pinisi plan` is, and the configuration of a run that a row of a plan stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from pinisi import config as configuration
+from pinisi.config import RunConfig
+from pinisi.errors import ConfigError
+from pinisi.models import ModelSpec, read_spec
+from pinisi.plan.candidates import Candidate
+from pinisi.plan.presets import preset, preset_names
+from pinisi.plan.work import Setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What CONFIG turned out to be; run is None unless it is a Pinisi TOML."""
+
+    name: str
+    spec: ModelSpec
+    run: RunConfig | None
+    model: dict[str, Any]  # of [model] in a configuration that is written
+
+
+def read_source(text: str) -> Source:
+    """A Pinisi TOML, a Hugging Face config.json or folder, or a preset's name; raises ConfigError for anything else."""
+    path = Path(text)
+    if path.suffix == ".toml":
+        run = configuration.load(path)
+        model = dataclasses.asdict(run.model)
+        return Source(path.stem, read_spec(run.model.source or run.model.config or {}), run, model)
+    if path.is_dir():
+        return Source(path.name, read_spec(path), None, {"source": str(path)})
+    if path.suffix == ".json":
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} can't be read as a Hugging Face config: {error}") from None
+        return Source(path.parent.name or path.stem, read_spec(values), None, {"config": values})
+    values = preset(text)
+    if values is None:
+        raise ConfigError(
+            f"'{text}' is no TOML file, config.json, model folder or preset: presets are {', '.join(preset_names())}"
+        )
+    return Source(text.lower(), read_spec(values), None, {"config": values})
+
+
+def run_config(source: Source, setting: Setting, c: Candidate, shards: str) -> str:
+    """TOML of a run as the candidate has it: CONFIG's own with another [schedule], or a new one."""
+    if setting.dtype == "float16":
+        raise ConfigError(
+            "nothing was written: training runs in bfloat16, float32 or float64, not in float16: give --dtype"
+        )
+    dtype: Any = setting.dtype
+    barriers: Any = c.barriers
+    schedule = configuration.Pipeline(
+        ranks=c.ranks,
+        replicas=c.replicas,
+        microbatches=c.microbatches,
+        name=c.name,
+        chunks=c.chunks if c.chunks > 2 else None,
+        barriers=barriers,
+        layers=list(c.layers),
+        rows="even" if c.rows_split == "even" else list(c.rows),
+    )
+    memory = configuration.Memory(recompute="full" if c.recompute else "none")
+    if source.run is not None:
+        data = dataclasses.replace(source.run.data, sequence=setting.sequence, microbatch=setting.microbatch)
+        run = dataclasses.replace(source.run, data=data, schedule=schedule, memory=memory)
+        run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
+    else:
+        run = RunConfig(
+            run=configuration.Run(folder=f"runs/{source.name}", steps=1000),
+            model=configuration.Model(**source.model, dtype=dtype),
+            data=configuration.Data(shards=shards, sequence=setting.sequence, microbatch=setting.microbatch),
+            schedule=schedule,
+            optimizer=configuration.Optimizer(learning_rate=3e-4, warmup=100),
+            memory=memory,
+        )
+    configuration.validate(run)
+    return configuration.dump(run)
