@@ -47,7 +47,7 @@ class _Run:
         self.config = config
         self.folder = Path(config.run.folder)
         torch.set_num_threads(config.runtime.threads)
-        self.device = _device()
+        self.device = device_here()
         where = os.environ.get(STATUS)
         self.status_folder = Path(where) if where else self.folder / "status"
         self.global_rank = int(os.environ.get("RANK", "0"))
@@ -369,7 +369,8 @@ def _one_language(batch):
     return replace(batch, languages=torch.zeros_like(batch.languages))
 
 
-def _device() -> torch.device:
+def device_here() -> torch.device:
+    """Of this process: its GPU by the rank on this machine, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     place = int(

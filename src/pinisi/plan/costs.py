@@ -92,7 +92,8 @@ def all_reduce(hardware: Hardware, byte_count: float, members: int, tensors: int
     of them in 2 (members - 1) messages a tensor (Patarasuk and Yuan, 2009; NCCL's and gloo's ring)."""
     if members == 1:
         return 0.0
-    rate = (hardware.link if within else hardware.network) * hardware.efficiency.link
+    link = hardware.measured.ring if hardware.measured else hardware.link
+    rate = (link if within else hardware.network) * hardware.efficiency.link
     latency = hardware.latency if within else hardware.network_latency
     return 2 * (members - 1) * (tensors * latency + byte_count / members / rate)
 

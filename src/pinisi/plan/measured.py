@@ -17,7 +17,8 @@ class Measured:
     model, sequence, microbatch, dtype: what was measured. forward, backward, weight: (of a stage beside its layers, of a
     layer). s1, t1, s2, t2: S and T with 1 and with 2 barriers, (of a shard, of a row). whole_head: (F, B, W) of the
     undivided head; whole_embedding: (F, B). lookup, accumulate: E and G of all of a microbatch's tokens. update: of the
-    optimizer per parameter, the gradient's norm and its clearing included.
+    optimizer per parameter, the gradient's norm and its clearing included. ring: bytes per second that each device sends in
+    an all-reduce with its neighbours.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Measured:
     lookup: float
     accumulate: float
     update: float
+    ring: float
 
     def passes(self, barriers: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """S and T with so many barriers."""
