@@ -10,6 +10,7 @@ from pinisi.plan import (
     PRESETS,
     Rates,
     Setting,
+    all_reduce,
     gpt_shape,
     kept,
     lower_bound,
@@ -18,6 +19,7 @@ from pinisi.plan import (
     rank_memory,
     rows_for,
     shape_of,
+    step_end,
 )
 from pinisi.plan.memory import parameters_of
 from pinisi.schedule import Kind, build, layout_of, simulate
@@ -218,3 +220,76 @@ def test_passes_beside_collectives_are_slower() -> None:
     assert costs.at("head_t", 2) == pytest.approx(slow * rates.head(rows[2], 2)[1])
     assert costs.at("embedding_gradient", 2) == pytest.approx(rates.embedding(rows[2], dense=False)[1])
     assert layout.last_rank == 3
+
+
+def test_a_message_is_as_slow_as_in_the_slowest_pipeline() -> None:
+    # four pipelines of three ranks on nodes of eight: only the third, ranks 6, 7 and 8, leaves its node, behind rank 1
+    shape, setting = gpt_shape(1024, 6, 8, 9973, 512), Setting(512, 3)
+    layout = layout_of("1f1b", 3, barriers=1)
+    sizes = (shape, setting, A100, layout, [2] * 3, rows_for([1.0] * 3, 1.0, 9973))
+    size = 3 * 512 * 1024 * 2
+    alone, four = pass_costs(*sizes), pass_costs(*sizes, replicas=4)
+    near, far = 15e-6 + size / (0.8 * 300e9), 25e-6 + size / (0.8 * 25e9)
+    assert [alone.at("p2p", r) for r in range(2)] == pytest.approx([near, near])
+    assert [four.at("p2p", r) for r in range(2)] == pytest.approx([near, far])
+    assert four.slowest("c0") == pytest.approx(2 * 25e-6 + size / (0.8 * 25e9))
+    assert alone.slowest("c0") == pytest.approx(2 * 15e-6 + size / (0.8 * 300e9))
+
+
+@pytest.mark.parametrize("members", [2, 3, 8])
+def test_a_ring_sends_each_chunk_to_all(members: int) -> None:
+    # by hand: every rank passes one chunk on per round, until each chunk has been summed on one rank and then copied to all
+    byte_count, tensors = 7e8, 5
+    held = [{(rank, chunk) for chunk in range(members)} for rank in range(members)]
+    seconds, chunk_seconds = 0.0, byte_count / members / (0.8 * 300e9)
+    rounds = 0
+    while any(len({c for _, c in summed}) * members != len(summed) for summed in held):
+        sent = [{(o, c) for o, c in held[r] if c == (r - rounds) % members} for r in range(members)]
+        for r in range(members):
+            held[(r + 1) % members] |= sent[r]
+        rounds += 1
+        seconds += chunk_seconds + tensors * 15e-6
+    assert rounds == 2 * (members - 1)
+    assert all_reduce(A100, byte_count, members, tensors, within=True) == pytest.approx(seconds)
+    far = 2 * (members - 1) * (byte_count / members / (0.8 * 25e9) + tensors * 25e-6)
+    assert all_reduce(A100, byte_count, members, tensors, within=False) == pytest.approx(far)
+    assert all_reduce(A100, byte_count, 1, tensors, within=False) == 0.0
+
+
+@pytest.mark.parametrize(("replicas", "rate", "latency"), [(2, 300e9, 15e-6), (3, 25e9, 25e-6)])
+def test_a_step_ends_with_the_sum_over_replicas(replicas: int, rate: float, latency: float) -> None:
+    # four ranks a pipeline: two pipelines are a node of eight, three are not
+    shape, setting, layout, layers, rows, *_ = case("1f1b", 1)
+    sizes = (shape, setting, A100, layout, layers, rows)
+    per_rank = 4 * (12 * 1024**2 + 13 * 1024) + 2 * max(rows) * 1024
+    ranks = [per_rank - 2 * (max(rows) - n) * 1024 for n in rows]
+    ranks[0] += 512 * 1024  # learned positions
+    ranks[3] += 2 * 1024  # the final norm
+    sums = [2 * (replicas - 1) * (4 * n / replicas / (0.8 * rate) + (4 * 12 + 2) * latency) for n in ranks]
+    alone = max(ranks) * 2 * 18 / (0.8 * 2.039e12)  # 2 + 4 + 12 bytes per parameter, read and written
+    assert step_end(*sizes) == pytest.approx(alone)
+    assert step_end(*sizes, replicas) == pytest.approx(alone + max(sums))
+
+
+def test_tied_ends_are_summed() -> None:
+    spec = read_spec(tiny_config("qwen2", tie_word_embeddings=True))
+    shape, setting = shape_of(spec), Setting(32)
+    ends = {}
+    for barriers in (0, 1):
+        layout = layout_of("1f1b", 2, barriers=barriers)
+        held = parameters_of(shape, layout, [2, 2], [505, 504])
+        moved = max(held) * 2 * setting.parameter / (A100.bandwidth * A100.efficiency.memory)
+        ends[barriers] = step_end(shape, setting, A100, layout, [2, 2], [505, 504]) - moved
+    tied = 2 * (15e-6 + 4 * spec.vocabulary * spec.hidden / 2 / (0.8 * 300e9))
+    assert ends == {0: pytest.approx(tied), 1: pytest.approx(0.0, abs=1e-12)}
+    one = layout_of("v-half", 2, barriers=0)  # both ends on rank 0
+    held = parameters_of(shape, one, [1] * 4, [505, 504])
+    moved = max(held) * 2 * setting.parameter / (A100.bandwidth * A100.efficiency.memory)
+    assert step_end(shape, setting, A100, one, [1] * 4, [505, 504]) == pytest.approx(moved)
+
+
+def test_an_undivided_heads_gradient_is_made_where_the_setting_says() -> None:
+    shape = gpt_shape(1024, 8, 8, 100_003, 512)
+    f, b, w = Rates(shape, Setting(512), A100).undivided_head()
+    early = Rates(shape, Setting(512, late_head=False), A100).undivided_head()
+    assert early == (f, pytest.approx(b + w), 0.0) and w > 0.5 * f

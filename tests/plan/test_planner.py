@@ -12,8 +12,9 @@ from pinisi.config import load
 from pinisi.engine.work import planned
 from pinisi.errors import ConfigError, ScheduleError
 from pinisi.models import read_spec
-from pinisi.plan import PRESETS, Setting, gpt_shape, lower_bound, rank_memory
-from pinisi.plan.planner import Plan, Request, make_plan, row_dict
+from pinisi.plan import PRESETS, Setting, gpt_shape, lower_bound, model_flops, rank_memory, step_end
+from pinisi.plan.candidates import Request
+from pinisi.plan.planner import Plan, make_plan, row_dict
 from pinisi.schedule import build, simulate
 from pinisi.schedule.build import names
 from tests.models.tiny import tiny_config
@@ -64,8 +65,62 @@ def test_rows_are_in_order_and_whole(plan: Plan) -> None:
         c = row.candidate
         assert sum(c.layers) == 19 and sum(c.rows) == 60_013 and len(c.layers) == c.layout.last_stage + 1
         json.dumps(row_dict(row))
-    splits = {(row.candidate.split, row.candidate.rows_split) for row in plan.rows}
-    assert {("even", "balanced"), ("best", "even")} <= splits
+    splits = {(row.candidate.split, row.candidate.rows_split, row.candidate.barriers) for row in plan.rows}
+    assert {("even", "balanced", 1), ("best", "balanced", 2), ("best", "even", 0)} <= splits
+    # a V has both ends on one rank, whose stages then hold fewer layers
+    best = {
+        row.candidate.layers
+        for row in plan.rows
+        if row.candidate.name == "zbv" and not row.candidate.barriers
+    }
+    assert any(layers[0] + layers[7] < 4 for layers in best)
+
+
+@pytest.fixture(scope="module")
+def replicated() -> Plan:
+    return make_plan(request(ranks=4, replicas=(1, 2, 4), microbatches=(8, 10), schedules=("1f1b", "zb-h1")))
+
+
+def test_replicas_share_ranks_and_microbatches(replicated: Plan) -> None:
+    seen = set()
+    for row in replicated.rows:
+        c = row.candidate
+        assert c.ranks * c.replicas == 4 == c.layout.ranks * c.replicas and c.whole_step in (8, 10)
+        assert len(c.rows) == c.ranks and (row.status != "fits" or len(row.peaks) == c.ranks)
+        seen.add((c.replicas, c.microbatches, c.name))
+    assert {(1, 10, "zb-h1"), (2, 5, "1f1b"), (4, 2, "1f1b")} <= seen
+    assert not {(4, 2, "zb-h1")} & seen  # one rank: all schedules do the same
+    assert ("4 replicas", "they can't share 10 microbatches evenly") in replicated.refused
+    data = row_dict(replicated.rows[0])
+    assert data["ranks"] * data["replicas"] == 4
+    assert data["microbatches"] * data["replicas"] == data["microbatches_of_step"]
+
+
+def test_the_best_of_replicas_is_the_best(replicated: Plan) -> None:
+    asked, best = replicated.request, replicated.rows[0]
+    hardware = asked.hardware
+    for row in replicated.rows:
+        c = row.candidate
+        schedule = build(c.name, c.ranks, c.microbatches, barriers=c.barriers, costs=c.costs)
+        setting = dataclasses.replace(asked.setting, dense=not c.barriers)
+        end = step_end(asked.shape, setting, hardware, c.layout, c.layers, c.rows, c.replicas)
+        step = simulate(schedule, c.costs).makespan + end
+        tokens = c.whole_step * 512 / step
+        assert tokens <= best.tokens_per_second * (1 + 1e-9)
+        if row.status == "fits":
+            flops = model_flops(asked.shape, setting) * c.whole_step / (4 * hardware.rate("bfloat16") * step)
+            assert (row.step, row.mfu) == (pytest.approx(step), pytest.approx(flops))
+
+
+def test_memory_decides_between_pipeline_and_replicas() -> None:
+    shape = gpt_shape(1024, 8, 8, 503, 2048)
+    free = make_plan(request(shape=shape, setting=Setting(2048, 4), replicas=(1, 2, 4), microbatches=(8,)))
+    assert free.rows[0].candidate.replicas == 4  # no bubble, and little to sum beside so many tokens
+    whole = 18 * free.request.shape.parameters
+    tight = make_plan(dataclasses.replace(free.request, limit=0.9 * whole))
+    assert tight.rows[0].status == "fits" and tight.rows[0].candidate.replicas < 4
+    left_out = [row for row in tight.rows if row.candidate.replicas == 4]
+    assert left_out and all(row.status == "too large" for row in left_out)
 
 
 def test_vocabulary_passes_win_where_the_head_is_heavy() -> None:
@@ -150,12 +205,24 @@ def test_the_written_configuration_is_what_train_takes(tmp_path, config_json, ca
     assert schedule.name == best["schedule"] and [len(r) for r in layers] == best["layers"]
     if best["barriers"]:
         assert [shards.size(r) for r in range(2)] == best["rows"]
+    # uneven rows are written as they are, on two ranks too
+    arguments += ["--schedules", "1f1b", "--json", str(plan_json), "--hardware", "H200", "--replicas", "1"]
+    assert cli(arguments) == 0
+    rows = json.loads(plan_json.read_text())["rows"]
+    capsys.readouterr()
+    for number, row in enumerate(rows, 1):
+        assert cli([*arguments, "--explain", str(number), "--write", str(out)]) == 0
+        _, layers, shards = planned(load(out), read_spec(config.model.config))
+        assert [len(r) for r in layers] == row["layers"]
+        assert not row["barriers"] or [shards.size(r) for r in range(2)] == row["rows"]
+    assert any(row["rows_split"] == "balanced" for row in rows)
     # a plan for that file keeps all but the schedule
     again = tmp_path / "again.toml"
     assert cli(["plan", str(out), "--ranks", "3", "--explain", "1", "--write", str(again)]) == 0
     assert "layers per stage" in capsys.readouterr().out
     second = load(again)
     assert second.schedule.ranks == 3 and second.schedule.microbatches == 5
+    assert config.schedule.replicas == second.schedule.replicas == 1
     assert second.data == config.data and second.optimizer == config.optimizer
 
 
@@ -187,6 +254,25 @@ def test_presets_and_limits_on_the_command_line(capsys) -> None:
     assert cli([*arguments, "--memory-limit", "0.5"]) == 1
     printed = capsys.readouterr().out
     assert "nothing fits" in printed and "of 0.5" in printed
+
+
+def test_replicas_on_the_command_line(tmp_path, config_json, capsys) -> None:
+    out, plan_json = tmp_path / "run.toml", tmp_path / "plan.json"
+    arguments = ["plan", str(config_json), "--ranks", "6", "--sequence", "32", "--schedules", "1f1b"]
+    assert cli([*arguments, "--json", str(plan_json)]) == 0
+    # 9 layers: pipelines of 1, 2, 3 and 6; 24 and 48 microbatches
+    assert {row["replicas"] for row in json.loads(plan_json.read_text())["rows"]} == {1, 2, 3, 6}
+    assert cli([*arguments, "--replicas", "2", "--microbatches", "8", "--write", str(out)]) == 0
+    assert "3x2" in capsys.readouterr().out
+    written = load(out).schedule
+    assert (written.ranks, written.replicas, written.microbatches) == (3, 2, 4)
+    # of a TOML all its ranks, and its whole step
+    assert cli(["plan", str(out), "--schedules", "1f1b", "--json", str(plan_json)]) == 0
+    again = json.loads(plan_json.read_text())
+    assert again["ranks"] == 6 and {row["microbatches_of_step"] for row in again["rows"]} == {8}
+    page = tmp_path / "plan.html"
+    assert cli(["plan", str(out), "--schedules", "1f1b", "--replicas", "2", "--html", str(page)]) == 0
+    assert "ranks x replicas" in page.read_text() and "2 replicas" in page.read_text()
 
 
 @pytest.mark.parametrize(

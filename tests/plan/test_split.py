@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, pairwise
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi.errors import ConfigError
-from pinisi.plan import even_layers, megatron_layers, redistributed_layers, rows_for
+from pinisi.plan import even_layers, megatron_layers, placed_layers, redistributed_layers, rows_for
+from pinisi.schedule import layout_of
 
 
 def all_splits(layers: int, stages: int):
@@ -43,6 +45,43 @@ def test_redistribution_has_the_least_maximum(layer, stages, first, last) -> Non
     sizes = redistributed_layers(layer, stages, first, last)
     assert sum(sizes) == len(layer) and len(sizes) == stages and min(sizes) >= 0
     assert slowest(sizes) == pytest.approx(min(slowest(s) for s in all_splits(len(layer), stages)))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from(["1f1b", "v-half", "interleaved-1f1b"]),
+    st.integers(2, 3),
+    st.integers(0, 6),
+    st.floats(0.5, 2),
+    st.floats(0.01, 2),
+    st.floats(0.01, 9),
+    st.booleans(),
+)
+def test_no_split_of_a_placement_is_better(name, ranks, more, layer, first, last, ends) -> None:
+    placement = layout_of(name, ranks).stages
+    stages = sum(map(len, placement))
+    layers = stages + more
+    extra = {0: first, stages - 1: last} if ends else {}
+
+    def loads(sizes: Sequence[int]) -> list[float]:
+        return [sum(sizes[s] * layer + extra.get(s, 0.0) for s in held) for held in placement]
+
+    found = placed_layers(layers, placement, layer, extra)
+    every = [s for s in all_splits(layers, stages) if ends or all(s)]
+    assert found in every
+    assert max(loads(found)) == pytest.approx(min(max(loads(s)) for s in every))
+    if name == "1f1b" and ends:
+        assert max(loads(found)) == pytest.approx(
+            max(loads(redistributed_layers([layer] * layers, stages, first, last)))
+        )
+
+
+def test_the_longer_stages_come_later() -> None:
+    stages = layout_of("1f1b", 8).stages
+    assert placed_layers(61, stages, 1.0, {}) == [7, 7, 7, 8, 8, 8, 8, 8]
+    assert placed_layers(64, stages, 1.0, {}) == [8] * 8
+    with pytest.raises(ConfigError, match="too few"):
+        placed_layers(7, stages, 1.0, {})
 
 
 @pytest.mark.parametrize(
