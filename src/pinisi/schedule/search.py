@@ -1,22 +1,36 @@
 """Looks for a shorter step than a schedule's own order gives, for given costs and limits of memory.
 
-The order that `build` makes is the first candidate, so what is found is never worse. The others put off what nobody waits for:
-T, by some microbatches (with 1 barrier it feeds nothing but the optimizer, so it can fill the bubbles at a step's end), and W;
-each is then filled (`fill`), which is list scheduling by the candidate's order under its limits of memory.
+The order that `build` makes is the first candidate, so what is found is never worse. Others come from list scheduling by several
+rules (`listing`), and from `build` for a head whose T costs nothing; T, W and G are then put where they hold nobody up
+(`backfill`), and the best orders improved by local search (`improve`). All are tried by `network`'s clock; the best few are timed
+by `simulate`, which decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 from pinisi.errors import ScheduleError
+from pinisi.schedule.backfill import backfilled
+from pinisi.schedule.bound import lower_bound
 from pinisi.schedule.build import build, layout_of
+from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import Costs
-from pinisi.schedule.fill import filled, peaks
+from pinisi.schedule.fill import peaks
+from pinisi.schedule.improve import Timed, searched
+from pinisi.schedule.listing import Lister, keys_by_kind, keys_by_order, keys_by_tail
+from pinisi.schedule.network import Caps, Clock, Network, Order
 from pinisi.schedule.simulate import simulate
-from pinisi.schedule.table import Kind, Layout, Pass, Schedule
+from pinisi.schedule.table import Schedule
+
+__all__ = ["Found", "lower_bound", "search"]
+
+_WORK, _MOST = 600_000, 10_000  # passes timed in local search; moves
+_LARGE = 30_000  # passes; above, few candidates
+_RULES = ("E S B BW F T W G", "E S F B BW T W G", "E S T B BW F W G", "E S T F B BW W G", "S B BW W F E T G")
+_PATIENCE = (0.0, 0.5, 1.0)
+_TIMED = 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,7 @@ class Found:
         return self.bound / self.makespan
 
 
+@collector_paused()
 def search(
     name: str,
     ranks: int,
@@ -45,122 +60,88 @@ def search(
     barriers: int = 0,
     heads: int | None = None,
     activations: float | None = None,
+    effort: float = 1.0,
 ) -> Found:
-    """The best order found of schedule `name`.
+    """The best order found of the passes that schedule `name` has.
 
     heads: most microbatches that may be between S and T on a rank (each holds one [T, V_r] buffer; None: no limit).
-    activations: most microbatches alive on a rank, in its whole share of layers. Raises ScheduleError if no order keeps them.
+    activations: most microbatches alive on a rank, in its whole share of layers (None: on each rank what `build`'s order holds).
+    effort: times the usual number of moves tried in local search, a number that falls with the table's size; the result depends on
+    nothing else. Raises ScheduleError if no order keeps the limits.
     """
     layout = layout_of(name, ranks, chunks=chunks, barriers=barriers)
     built = build(name, ranks, microbatches, chunks=chunks, barriers=barriers, costs=costs)
-    positive = costs.positive(layout)
-    best: tuple[float, Schedule] | None = None
-    first: float | None = None
-    for candidate in _candidates(built):
-        if not _within(candidate, heads, activations):
-            continue
-        tried = {candidate.order: candidate}
-        full = filled(candidate, positive, ahead=ranks)
-        tried[full.order] = full
-        for schedule in tried.values():
-            makespan = simulate(schedule, costs).makespan
-            if schedule.order == built.order:
-                first = makespan
-            if best is None or makespan < best[0] * (1 - 1e-12):
-                best = makespan, schedule
-    if best is None:
+    net = Network(layout, built.order, costs)
+    own = _numbered(net, built)
+    caps = _caps(net, own, microbatches, heads, activations)
+    if not all(net.fits(row, cap) for row, cap in zip(net.in_turn(), caps, strict=True)):
         raise ScheduleError(
-            f"{name} on {ranks} ranks can't be run with {heads} heads and {activations} activations alive: allow more, or "
-            "choose a schedule that holds less (v-half, v-min)"
+            f"{name} on {ranks} ranks can't be run with {heads} heads and {activations} activations alive: even one microbatch "
+            "after the other needs 1 of each"
         )
+    bound = lower_bound(layout, microbatches, costs)
+    fits = all(net.fits(row, cap) for row, cap in zip(own, caps, strict=True))
+    first = simulate(built, costs).makespan if fits else None
+    cheap = replace(costs, head_t=costs.busiest(layout) / 1000)
+    others = (
+        [build(name, ranks, microbatches, chunks=chunks, barriers=1, costs=cheap)] if barriers == 1 else []
+    )
+    starts = _starts(net, [own, *(_numbered(net, other) for other in others)], caps)
+    moves = min(_MOST, int(effort * _WORK / net.size))
+    orders = searched(net, starts, caps, moves if moves >= 50 else 0, bound)[:_TIMED]
+    best = (first, built) if first is not None else None
+    for _, order in orders:
+        rows = tuple(tuple(net.passes[v] for v in row) for row in order)
+        schedule = replace(built, order=rows, costs=costs)
+        makespan = simulate(schedule, costs).makespan
+        if best is None or makespan < best[0] * (1 - 1e-12):
+            best = makespan, schedule
+    assert best is not None, "list scheduling always makes an order"
     makespan, schedule = best
     most = max(peaks(row)["head"] for row in schedule.order)
-    return Found(schedule, makespan, lower_bound(layout, microbatches, costs), first, most)
+    return Found(schedule, makespan, bound, first, most)
 
 
-def lower_bound(layout: Layout, microbatches: int, costs: Costs) -> float:
-    """Seconds that no order of the passes can beat: on each rank its passes, behind what its first F waits for, and before what
-    waits for its last B; and the longest chain of one microbatch.
-
-    Passes that nothing waits for (T with 1 barrier, W, G) or that wait for nothing (E) can stand before and behind, so they
-    shorten what is counted as waiting.
-    """
-    seconds = costs.table(layout)
-    bounds = [_chain(layout, costs)]
-    for rank, stages in enumerate(layout.stages):
-        work = costs.work(layout)[rank] * microbatches
-        early = sum(_forward(layout, costs, stage) for stage in range(min(stages)))
-        late = sum(_backward(layout, costs, stage) for stage in range(min(stages)))
-        before = microbatches * (seconds[Kind.E, rank] if layout.barriers else 0.0)
-        behind = microbatches * sum(seconds[Kind.W, stage] for stage in stages)
-        if layout.barriers:
-            behind += microbatches * (
-                seconds[Kind.G, rank] + (seconds[Kind.T, rank] if layout.barriers == 1 else 0.0)
-            )
-        bounds.append(work + max(0.0, early - before) + max(0.0, late - behind))
-    return max(bounds)
+def _numbered(net: Network, schedule: Schedule) -> Order:
+    return [[net.number[p] for p in row] for row in schedule.order]
 
 
-def _forward(layout: Layout, costs: Costs, stage: int) -> float:
-    rank = layout.rank_of_stage(stage)
-    hop = costs.at("p2p", rank) if rank != layout.rank_of_stage(stage + 1) else 0.0
-    return costs.table(layout)[Kind.F, stage] + hop
+def _caps(
+    net: Network, own: Order, microbatches: int, heads: int | None, activations: float | None
+) -> list[Caps]:
+    """What may be alive on each rank. Rows of the embedding wait at stage 0: they may be looked up as far ahead as there are
+    ranks, and two more, or as far as the own order does."""
+    caps = []
+    for row, stages in zip(own, net.layout.stages, strict=True):
+        alive, _, rows = net.peaks(row)
+        if activations is not None:
+            alive = int(activations * len(stages) + 1e-9)
+        caps.append((alive, microbatches if heads is None else heads, max(rows, net.ranks + 2)))
+    return caps
 
 
-def _backward(layout: Layout, costs: Costs, stage: int) -> float:
-    """Of one stage on the way back, at least: B without W, which may come later."""
-    return costs.table(layout)[Kind.B, stage]
+def _starts(net: Network, built: Sequence[Order], caps: Sequence[Caps]) -> list[Timed]:
+    """Orders to begin with, best first: each as it is and backfilled."""
+    found: list[Timed] = []
+    for order in _made(net, built, caps):
+        found.append((Clock(net).run(order), order))
+    found.sort(key=lambda timed: timed[0])
+    few = found[: 2 if net.size > _LARGE else 8]
+    found += [backfilled(net, order, caps) for _, order in few]
+    return sorted(found, key=lambda timed: timed[0])
 
 
-def _chain(layout: Layout, costs: Costs) -> float:
-    """One microbatch from its first F to the end of its last B."""
-    seconds = costs.table(layout)
-    head = 0.0
-    if layout.barriers:
-        head = (
-            costs.slowest("c0")
-            + min(seconds[Kind.S, rank] for rank in range(layout.ranks))
-            + costs.slowest("c1")
-        )
-        if layout.barriers == 1:
-            head += costs.slowest("u")
-        else:
-            head += min(seconds[Kind.T, rank] for rank in range(layout.ranks)) + costs.slowest("c2")
-    stages = range(layout.last_stage + 1)
-    return head + sum(seconds[Kind.F, s] + seconds[Kind.B, s] for s in stages)
-
-
-def _within(schedule: Schedule, heads: int | None, activations: float | None) -> bool:
-    for row, stages in zip(schedule.order, schedule.layout.stages, strict=True):
-        found = peaks(row)
-        if heads is not None and found["head"] > heads:
-            return False
-        if activations is not None and found["activation"] > activations * len(stages) + 1e-9:
-            return False
-    return True
-
-
-def _candidates(built: Schedule) -> Iterator[Schedule]:
-    """The order as built, then with T and W put off by more and more microbatches."""
-    steps = [0, 1, 2, 4, 8, 16, 32, 64, 128]
-    late = [n for n in steps if n < built.microbatches] if built.layout.barriers == 1 else [0]
-    apart = any(p.kind is Kind.W for row in built.order for p in row)
-    for t, w in product(late, [0, 1, 2] if apart else [0]):
-        order = tuple(_put_off(_put_off(row, Kind.T, t), Kind.W, w) for row in built.order)
-        yield built if order == built.order else replace(built, order=order)
-
-
-def _put_off(row: tuple[Pass, ...], kind: Kind, by: int) -> tuple[Pass, ...]:
-    """Each pass of a kind where the one `by` places later in the row stood; the last ones at the end."""
-    if not by:
-        return row
-    of_kind = [p for p in row if p.kind is kind]
-    result, at = [], 0
-    for p in row:
-        if p.kind is not kind:
-            result.append(p)
-            continue
-        if at >= by:
-            result.append(of_kind[at - by])
-        at += 1
-    return (*result, *of_kind[max(0, len(of_kind) - by) :])
+def _made(net: Network, built: Sequence[Order], caps: Sequence[Caps]) -> Iterator[Order]:
+    """As built where that keeps the caps, and list scheduled."""
+    for order in built:
+        if all(net.fits(row, cap) for row, cap in zip(order, caps, strict=True)):
+            yield order
+    large = net.size > _LARGE
+    keys = [keys_by_order(net, built[0])]
+    if not large:
+        keys += [keys_by_tail(net), *(keys_by_kind(net, rule) for rule in _RULES)]
+    lister = Lister(net, caps)
+    for key in keys:
+        for patience in _PATIENCE[:1] if large else _PATIENCE:
+            lister.make(key, patience)
+            yield lister.rows
