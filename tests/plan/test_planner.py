@@ -114,7 +114,11 @@ def test_the_best_of_replicas_is_the_best(replicated: Plan) -> None:
 
 def test_memory_decides_between_pipeline_and_replicas() -> None:
     shape = gpt_shape(1024, 8, 8, 503, 2048)
-    free = make_plan(request(shape=shape, setting=Setting(2048, 4), replicas=(1, 2, 4), microbatches=(8,)))
+    free = make_plan(
+        request(
+            shape=shape, setting=Setting(2048, 4), replicas=(1, 2, 4), microbatches=(8,), schedules=("1f1b",)
+        )
+    )
     assert free.rows[0].candidate.replicas == 4  # no bubble, and little to sum beside so many tokens
     whole = 18 * free.request.shape.parameters
     tight = make_plan(dataclasses.replace(free.request, limit=0.9 * whole))
