@@ -10,7 +10,7 @@ from pinisi.plan.memory import parameters_of
 from pinisi.plan.rates import Rates, rates_of
 from pinisi.plan.shape import Shape
 from pinisi.plan.work import Setting, model_flops
-from pinisi.schedule import Costs, Layout
+from pinisi.schedule import Costs, Layout, bound
 
 
 def pass_costs(
@@ -139,21 +139,5 @@ def mfu(shape: Shape, setting: Setting, microbatches: int, ranks: int, seconds: 
 
 
 def lower_bound(costs: Costs, layout: Layout, microbatches: int) -> float:
-    """Seconds below which no order of these passes on these ranks can be.
-
-    A rank has its whole work to do. And its F, B and S (with 2 barriers T too) lie between the F of all stages before its
-    first one, which the first microbatch goes through, and the B of those stages, which the last one does.
-    """
-    seconds = costs.table(layout)
-    inside = ("F", "B", *{1: ("S",), 2: ("S", "T")}.get(layout.barriers, ()))
-    least = 0.0
-    for rank, work in enumerate(costs.work(layout)):
-        stages = layout.stages[rank]
-        mine = sum(
-            second
-            for (kind, part), second in seconds.items()
-            if kind in inside and (part in stages if kind in ("F", "B") else part == rank)
-        )
-        around = sum(s for (kind, part), s in seconds.items() if kind in ("F", "B") and part < min(stages))
-        least = max(least, microbatches * work, microbatches * mine + around)
-    return least
+    """Seconds below which no order of these passes on these ranks can be, whether B and W run as one or apart."""
+    return bound.lower_bound(layout, microbatches, costs)

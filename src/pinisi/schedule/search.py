@@ -22,7 +22,7 @@ from pinisi.schedule.improve import Timed, searched
 from pinisi.schedule.listing import Lister, keys_by_kind, keys_by_order, keys_by_tail
 from pinisi.schedule.network import Caps, Clock, Network, Order
 from pinisi.schedule.simulate import simulate
-from pinisi.schedule.table import Schedule
+from pinisi.schedule.table import Kind, Schedule
 
 __all__ = ["Found", "lower_bound", "search"]
 
@@ -79,7 +79,9 @@ def search(
             f"{name} on {ranks} ranks can't be run with {heads} heads and {activations} activations alive: even one microbatch "
             "after the other needs 1 of each"
         )
-    bound = lower_bound(layout, microbatches, costs)
+    bound = lower_bound(
+        layout, microbatches, costs, whole=_whole(built), activations=[c[0] for c in caps], heads=heads
+    )
     fits = all(net.fits(row, cap) for row, cap in zip(own, caps, strict=True))
     first = simulate(built, costs).makespan if fits else None
     cheap = replace(costs, head_t=costs.busiest(layout) / 1000)
@@ -100,6 +102,11 @@ def search(
     makespan, schedule = best
     most = max(peaks(row)["head"] for row in schedule.order)
     return Found(schedule, makespan, bound, first, most)
+
+
+def _whole(schedule: Schedule) -> bool:
+    """Whether B and W always run as one."""
+    return not any(p.kind is Kind.B for row in schedule.order for p in row)
 
 
 def _numbered(net: Network, schedule: Schedule) -> Order:
