@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,16 +78,16 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     if not queue and not rows:
         why = refused[0][1] if refused else "no schedule is named"
         raise ConfigError(f"nothing can be planned for {request.ranks} ranks: {why}")
-    best, tried = 0.0, 0
+    clock, best = _Clock(request.seconds, began), 0.0
     while queue:
         candidate = queue.pop(0)
-        if (aside := _set_aside(request, candidate, best, time.monotonic() - began, tried)) is not None:
+        if (aside := _set_aside(request, candidate, best, clock)) is not None:
             rows.append(Row(candidate, *aside))
             continue
         if progress is not None:
             progress(len(rows), len(rows) + len(queue) + 1, candidate.label)
-        row = _simulated(request, candidate, refused)
-        tried += 1
+        with clock.timed(candidate):
+            row = _simulated(request, candidate, refused)
         if row is None:
             continue
         rows.append(row)
@@ -106,17 +107,41 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     return Plan(request, rows, refused, time.monotonic() - began)
 
 
-def _set_aside(
-    request: Request, c: Candidate, best: float, elapsed: float, tried: int
-) -> tuple[str, str] | None:
+class _Clock:
+    """Keeps a plan's time: how long a candidate will take follows from its passes and from those before."""
+
+    def __init__(self, seconds: float, began: float) -> None:
+        self.seconds, self.began = seconds, began
+        self.spent, self.passes = 0.0, 0
+
+    @contextmanager
+    def timed(self, c: Candidate) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.spent += time.monotonic() - start
+        self.passes += _passes(c)
+
+    def has_time_for(self, c: Candidate, share: float) -> bool:
+        """Whether it is done within `share` of the time; the first one always is tried."""
+        if not self.passes:
+            return True
+        needed = self.spent / self.passes * _passes(c)
+        return time.monotonic() - self.began + needed <= self.seconds * share
+
+
+def _passes(c: Candidate) -> int:
+    return c.ranks * c.microbatches * (3 * c.chunks + (4 if c.barriers else 0))
+
+
+def _set_aside(request: Request, c: Candidate, best: float, clock: _Clock) -> tuple[str, str] | None:
     """(status, why) of a candidate that is not worth its simulation, or None. best: tokens per second so far.
 
-    Where nothing has fitted yet the search takes twice its time, and tries one candidate at least.
+    Where nothing has fitted yet the search takes twice its time.
     """
     if best and request.setting.tokens * c.whole_step / c.bound <= best:
         return "bounded", f"can't be better: its bound is {c.bound:.4g} s a step"
-    if tried and elapsed > request.seconds * (1 if best else 2):
-        return "not simulated", f"the plan's {request.seconds:g} s were over"
+    if not clock.has_time_for(c, 1 if best else 2):
+        return "not simulated", f"no time for it in the plan's {request.seconds:g} s (--seconds)"
     return None
 
 
