@@ -343,7 +343,14 @@ def _hardware(
     links = found["links"]
     if links:
         link, latency = links["rate"], links["latency"]
-    measured = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in _FIGURES}
+    measured: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in _FIGURES
+    }
+    of: dict[str, Any] = {
+        "model": model_name(shape_of(spec)),
+        "ring": links.get("ring", link),
+        **{k: getattr(setting, k) for k in ("sequence", "microbatch", "dtype")},
+    }
     return Hardware(
         name=f"{name}, measured",
         flops=known.flops if cuda and known.name.split("-")[0] in name else {setting.dtype: found["matrix"]},
@@ -368,14 +375,7 @@ def _hardware(
         source=f"passes{' and links' if links else ''} measured with {processes} processes; "
         + ("links between machines" if links else "links")
         + " are defaults",
-        measured=Measured(
-            model=model_name(shape_of(spec)),
-            sequence=setting.sequence,
-            microbatch=setting.microbatch,
-            dtype=setting.dtype,
-            ring=links.get("ring", link),
-            **measured,
-        ),
+        measured=Measured(**{**of, **measured}),
     )
 
 
