@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -12,10 +13,21 @@ from pinisi.config import load
 from pinisi.engine.work import planned
 from pinisi.errors import ConfigError, ScheduleError
 from pinisi.models import read_spec
-from pinisi.plan import PRESETS, Setting, gpt_shape, lower_bound, model_flops, rank_memory, step_end
+from pinisi.plan import (
+    PRESETS,
+    Rates,
+    Setting,
+    gpt_shape,
+    lower_bound,
+    model_flops,
+    pass_costs,
+    rank_memory,
+    rows_for,
+    step_end,
+)
 from pinisi.plan.candidates import Request
 from pinisi.plan.planner import Plan, make_plan, row_dict
-from pinisi.schedule import build, simulate
+from pinisi.schedule import build, layout_of, simulate
 from pinisi.schedule.build import names
 from tests.models.tiny import tiny_config
 
@@ -294,3 +306,36 @@ def test_replicas_on_the_command_line(tmp_path, config_json, capsys) -> None:
 def test_errors_say_what_to_do(arguments: list[str], message: str, capsys) -> None:
     assert cli(["plan", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "barriers", "layers", "vocabulary", "m"),
+    [
+        ("1f1b", 1, 8, 60_013, 9),
+        ("1f1b", 2, 10, 30_011, 12),
+        ("zb-h1", 1, 7, 90_001, 6),
+        ("1f1b", 1, 8, 8009, 9),
+    ],
+)
+def test_no_split_of_layers_is_much_better(
+    name: str, barriers: int, layers: int, vocabulary: int, m: int
+) -> None:
+    """All contiguous splits, the rows evening out each, simulated."""
+    asked = request(shape=gpt_shape(1024, layers, 8, vocabulary, 512), setting=Setting(512, 4), ranks=3)
+    asked = dataclasses.replace(asked, microbatches=(m,), schedules=(name,))
+    layout = layout_of(name, 3, barriers=barriers)
+    setting = dataclasses.replace(asked.setting, late_head=False)
+    rates = Rates(asked.shape, setting, asked.hardware)
+    best = float("inf")
+    for first, second in itertools.product(range(1, layers - 1), repeat=2):
+        sizes = [first, second, layers - first - second]
+        if min(sizes) < 1:
+            continue
+        rows = rows_for(
+            [n * sum(rates.layer()) for n in sizes], sum(rates.head(vocabulary, barriers)), vocabulary
+        )
+        costs = pass_costs(asked.shape, setting, asked.hardware, layout, sizes, rows)
+        best = min(best, simulate(build(name, 3, m, barriers=barriers, costs=costs), costs).makespan)
+    rows = [row for row in make_plan(asked).rows if row.candidate.barriers == barriers and row.timeline]
+    found = min(row.timeline.makespan for row in rows if row.timeline)
+    assert found <= best * 1.03
