@@ -111,7 +111,9 @@ def test_replicas_share_ranks_and_microbatches(replicated: Plan) -> None:
 def test_the_best_of_replicas_is_the_best(replicated: Plan) -> None:
     asked, best = replicated.request, replicated.rows[0]
     hardware = asked.hardware
-    for row in replicated.rows:
+    others = [make_plan(dataclasses.replace(asked, replicas=(d,))).rows[0] for d in (2, 4)]
+    assert [row.status for row in others] == ["fits", "fits"]
+    for row in [*replicated.rows, *others]:
         c = row.candidate
         schedule = build(c.name, c.ranks, c.microbatches, barriers=c.barriers, costs=c.costs)
         setting = dataclasses.replace(asked.setting, dense=not c.barriers)
