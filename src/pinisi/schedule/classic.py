@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pinisi.schedule.blocks import BuildingBlock
 from pinisi.schedule.costs import NOMINAL, Costs
+from pinisi.schedule.extend import LARGE, of_any_length
 from pinisi.schedule.fill import filled
 from pinisi.schedule.periodic import blocks
 from pinisi.schedule.registry import builder
@@ -61,25 +62,34 @@ def _one_f_one_b(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
 
 def one_f_one_b(layout: Layout, microbatches: int, costs: Costs, *, fill: bool) -> Schedule:
     """1F1B with vocabulary passes. fill=False: as 2411.05288 has it, a block that is repeated and no more."""
+    return of_any_length(lambda m: _best_block(layout, m, costs, fill), layout.ranks, microbatches)
+
+
+def _best_block(layout: Layout, microbatches: int, costs: Costs, fill: bool) -> Schedule:
     caps = [layout.ranks - rank + layout.barriers for rank in range(layout.ranks)]
     given = costs.positive(layout)
-    # The steady state shows in a shorter step; below that the whole step is what counts.
-    sample = min(microbatches, 2 * layout.ranks + 8)
-    enough = 1.004 * _ideal(layout, sample, costs)
+    large = layout.ranks * microbatches > LARGE
+    enough = (1.01 if large else 1.004) * _ideal(layout, microbatches, costs)
     best, shortest = None, math.inf
     for chosen_for, block in _candidates(layout, given, caps):
-        plain = replace(block.unroll("1f1b", sample), costs=chosen_for)
-        full = filled(plain, given) if fill else plain
-        for trial in (plain,) if full is plain else (full, plain):
+        plain = replace(block.unroll("1f1b", microbatches), costs=chosen_for)
+        for trial in _trials(plain, given) if fill else (plain,):
             makespan = simulate(trial, given).makespan
             if makespan < shortest:
-                best, shortest = (block, chosen_for, trial is not plain), makespan
-        if shortest <= enough:
-            break
+                best, shortest = trial, makespan
+            if shortest <= enough:
+                return trial
     assert best is not None
-    block, chosen_for, fill = best
-    schedule = replace(block.unroll("1f1b", microbatches), costs=chosen_for)
-    return filled(schedule, given) if fill else schedule
+    return best
+
+
+def _trials(plain: Schedule, costs: Costs) -> Iterator[Schedule]:
+    """The most promising first."""
+    for patient in (True, False):
+        full = filled(plain, costs, patient=patient)
+        if full is not plain:
+            yield full
+    yield plain
 
 
 def _candidates(layout: Layout, given: Costs, caps: list[int]) -> Iterator[tuple[Costs, BuildingBlock]]:

@@ -10,31 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from heapq import heappop, heappush
 
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.replay import Replay, replay
 from pinisi.schedule.table import Kind, Pass, Schedule
 
 _OPENS = {Kind.F: "activation", Kind.S: "head"}
+_NOBODY_WAITS = frozenset((Kind.W, Kind.G))
+LOOKUPS = 3  # microbatches that may be looked up before stage 0 has taken the first of them
 _CLOSES = {Kind.BW: "activation", Kind.W: "activation", Kind.T: "head"}
 
 
-def filled(schedule: Schedule, costs: Costs, ahead: int = 1) -> Schedule:
+def filled(schedule: Schedule, costs: Costs, ahead: int = 1, *, patient: bool = False) -> Schedule:
     """The table itself, or the filled one if `replay` says that it ends sooner; costs must be positive.
 
-    ahead: how many microbatches a pass may be pulled ahead by (rows of the embedding wait at stage 0 once their E has run).
-    Any order that comes out of a run in time can be run, so the result needs no other proof (`verify` gives one).
+    ahead: how many microbatches a pass may be pulled ahead by. patient: no pass is pulled ahead that would be running
+    when the one that is next in the row is expected; which is better depends on the table. Any order that comes out of a
+    run in time can be run, so the result needs no other proof (`verify` gives one).
     """
     before = replay(schedule, costs)
-    run = _Filler(schedule, costs, ahead)
+    run = _Filler(schedule, costs, ahead, before.started if patient else None)
     run.execute()
-    if _end(run) >= _end(before) * (1 - 1e-9) or len(run.end) != len(before.end):
+    whole = all(len(row) == len(old) for row, old in zip(run.chosen, run.rows, strict=True))
+    if not whole or run.makespan >= before.makespan * (1 - 1e-9):
         return schedule
-    return replace(schedule, order=tuple(tuple(row) for row in run.rows), costs=costs)
-
-
-def _end(run: Replay) -> float:
-    return max(run.end.values(), default=0.0)
+    return replace(schedule, order=run.order(), costs=costs)
 
 
 def peaks(passes: Iterable[Pass]) -> dict[str, int]:
@@ -49,64 +50,133 @@ def peaks(passes: Iterable[Pass]) -> dict[str, int]:
     return peak
 
 
+_NONE, _ACTIVATION, _HEAD = 0, 1, 2
+_WHAT = {None: _NONE, "activation": _ACTIVATION, "head": _HEAD}
+
+
 class _Filler(Replay):
-    """A replay that chooses: rows[rank] is the order in which the rank ran its passes."""
+    """A replay that chooses: chosen[rank] is the order in which the rank ran its passes. expected: seconds at which passes
+    are expected to start, by number, if it is to be patient."""
 
-    def __init__(self, schedule: Schedule, costs: Costs, ahead: int) -> None:
+    def __init__(self, schedule: Schedule, costs: Costs, ahead: int, expected: list[float] | None) -> None:
         super().__init__(schedule, costs)
-        self.rows: list[list[Pass]] = [[] for _ in schedule.order]
-        self._left = [list(row) for row in schedule.order]
-        self._peak = [peaks(row) for row in schedule.order]
-        self._alive = [{"activation": 0, "head": 0} for _ in schedule.order]
-        self._window = [(1 + ahead) * -(-len(row) // schedule.microbatches) for row in schedule.order]
+        graph, kinds = self.graph, [kind for kind, _ in self.graph.types]
+        self._opens = [_WHAT[_OPENS.get(kind)] for kind in kinds]
+        self._closes = [_WHAT[_CLOSES.get(kind)] for kind in kinds]
+        self._urgent = [kind not in _NOBODY_WAITS for kind in kinds]
+        self._expected = expected
+        self._lookups = {graph.number[Kind.E, rank] for rank in self.layout.vocabulary_ranks}
+        self._first, self._entered = graph.number[Kind.F, 0], 0  # microbatches that have come to stage 0
+        self.chosen: list[list[int]] = [[] for _ in self.rows]
+        self._place = [-1] * len(self.started)  # where a pass stands in its row
+        for row in self.rows:
+            for at, p in enumerate(row):
+                self._place[p] = at
+        alive = [peaks(row) for row in schedule.order]
+        self._peak = [(0, most["activation"], most["head"]) for most in alive]
+        self._alive = [[0, 0, 0] for _ in self.rows]
+        self._window = [(1 + ahead) * -(-len(row) // schedule.microbatches) for row in self.rows]
         self._running = [False] * self.layout.ranks
+        # Places of passes that have all they need; in order, so each is a heap.
+        self._ready = [[at for at, p in enumerate(row) if not self._missing[p]] for row in self.rows]
 
-    def _begin(self, rank: int, now: float = 0.0) -> None:
-        if self._running[rank]:
+    def order(self) -> tuple[tuple[Pass, ...], ...]:
+        types, m = self.graph.types, self.microbatches
+        return tuple(tuple(Pass(*types[p // m], p % m) for p in row) for row in self.chosen)
+
+    def _begin(self, rank: int, now: float) -> None:
+        if self._running[rank] or not self._ready[rank]:
             return
-        chosen = self._choose(rank, now)
-        if chosen is None:
+        place = self._choose(rank, now)
+        if place is None:
             return
-        p = self._left[rank].pop(chosen)
-        if what := _OPENS.get(p.kind):
-            self._alive[rank][what] += 1
-        self.rows[rank].append(p)
+        row = self.rows[rank]
+        p = row[place]
+        self._alive[rank][self._opens[p // self.microbatches]] += 1
+        self.chosen[rank].append(p)
         self._running[rank] = True
         self._start(rank, p, now)
+        if p // self.microbatches == self._first:
+            self._entered += 1
+            for other, running in enumerate(self._running):
+                if not running:
+                    self._begin(other, now)
+        at = self.at[rank]
+        while at < len(row) and self.started[row[at]] >= 0:
+            at += 1
+        self.at[rank] = at
 
     def _choose(self, rank: int, now: float) -> int | None:
-        """Where the next pass stands among those left, or None to wait for a message."""
-        wake = None
-        for at, p in enumerate(self._left[rank][: self._window[rank]]):
-            if self._missing[p]:
-                continue
-            if self._arrived[p] > now:
-                wake = self._arrived[p] if wake is None else min(wake, self._arrived[p])
-            elif self._has_room(rank, at, p):
-                return at
-        if wake is not None:
-            self._later(wake, self._begin, rank)
-        return None
+        """The place of the next pass among those that could run, or None to wait."""
+        ready, held, front = self._ready[rank], [], self.at[rank]
+        chosen = None
+        while ready and chosen is None:
+            place = heappop(ready)
+            if place == front or (
+                place <= front + self._window[rank]
+                and self._is_due(rank, place)
+                and self._has_room(rank, front, place)
+                and self._delays_nothing(rank, front, place, now)
+            ):
+                chosen = place
+            else:
+                held.append(place)
+                if place > front + self._window[rank]:
+                    break
+        for place in held:
+            heappush(ready, place)
+        return chosen
 
-    def _has_room(self, rank: int, at: int, p: Pass) -> bool:
-        """Whether p may run now, and then all that stands before it in the row, without more alive than the row's peak: so
-        what is left can always be run in its order, and nothing gets stuck."""
-        what = _OPENS.get(p.kind)
-        if what is None:
+    def _has_room(self, rank: int, front: int, place: int) -> bool:
+        """Whether the pass may run now, and then all that stands before it in the row, without more alive than the row's
+        peak: so what is left can always be run in its order, and nothing gets stuck."""
+        row, m, started = self.rows[rank], self.microbatches, self.started
+        what = self._opens[row[place] // m]
+        if what == _NONE:
             return True
         alive, peak = self._alive[rank][what] + 1, self._peak[rank][what]
         if alive > peak:
             return False
-        for before in self._left[rank][:at]:
-            alive += (_OPENS.get(before.kind) == what) - (_CLOSES.get(before.kind) == what)
-            if alive > peak:
-                return False
+        for p in row[front:place]:
+            if started[p] < 0:
+                alive += (self._opens[p // m] == what) - (self._closes[p // m] == what)
+                if alive > peak:
+                    return False
         return True
 
-    def _ended(self, p: Pass, rank: int) -> None:
-        self._running[rank] = False
-        if what := _CLOSES.get(p.kind):
-            self._alive[rank][what] -= 1
+    def _is_due(self, rank: int, place: int) -> bool:
+        """Whether the pass is no lookup for a microbatch that stage 0 is far from: rows would only wait there."""
+        t, i = divmod(self.rows[rank][place], self.microbatches)
+        return t not in self._lookups or i < self._entered + LOOKUPS
 
-    def _is_next(self, rank: int, p: Pass) -> bool:
-        return not self._running[rank]
+    def _delays_nothing(self, rank: int, front: int, place: int, now: float) -> bool:
+        """Whether the pass would be over before the next one that others wait for is expected."""
+        if self._expected is None:
+            return True
+        row, m = self.rows[rank], self.microbatches
+        for p in row[front:place]:
+            if self._urgent[p // m] and self.started[p] < 0:
+                return now + self.seconds[row[place] // m] <= self._expected[p] * (1 + 1e-9)
+        return True
+
+    def _finish(self, p: int, now: float) -> None:
+        t, i = divmod(p, self.microbatches)
+        rank = self.graph.rank[t]
+        self._running[rank] = False
+        self._alive[rank][self._closes[t]] -= 1
+        self._feed(self.feeds[t], i, now)
+        self._begin(rank, now)
+
+    def _complete(self, rank: int, p: int, now: float) -> None:
+        if self._place[p] < 0:  # of B and BW the table holds one
+            return
+        if self._arrived[p] > now:
+            self._turn += 1
+            heappush(self._events, (self._arrived[p], self._turn, ~p))
+        else:
+            self._came(p, now)
+
+    def _came(self, p: int, now: float) -> None:
+        rank = self.graph.rank[p // self.microbatches]
+        heappush(self._ready[rank], self._place[p])
+        self._begin(rank, now)

@@ -14,9 +14,12 @@ from pinisi.schedule.weave import finished
 @builder("interleaved-1f1b", chunks=2, stages=looped)
 def _interleaved(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
     """Interleaved 1F1B (arXiv 2104.04473, section 2.2): groups of p microbatches go chunk by chunk; any number of microbatches."""
-    order = tuple(tuple(_interleaved_rank(layout, rank, microbatches)) for rank in range(layout.ranks))
-    schedule = Schedule("interleaved-1f1b", Layout(layout.stages), microbatches, order)
-    return finished(schedule, layout.barriers, costs)
+
+    def plain(m: int) -> Schedule:
+        order = tuple(tuple(_interleaved_rank(layout, rank, m)) for rank in range(layout.ranks))
+        return Schedule("interleaved-1f1b", Layout(layout.stages), m, order)
+
+    return finished(plain, layout, microbatches, costs, period=layout.ranks)
 
 
 def _interleaved_rank(layout: Layout, rank: int, microbatches: int) -> list[Pass]:
@@ -42,8 +45,12 @@ def _dualpipev(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
             f"dualpipev needs at least 2 microbatches per rank, {2 * layout.ranks} for {layout.ranks} ranks, got "
             f"{microbatches}: give more, or use zbv, which takes any number"
         )
-    order = tuple(tuple(_dualpipev_rank(rank, layout.ranks, microbatches)) for rank in range(layout.ranks))
-    return finished(Schedule("dualpipev", Layout(layout.stages), microbatches, order), layout.barriers, costs)
+
+    def plain(m: int) -> Schedule:
+        order = tuple(tuple(_dualpipev_rank(rank, layout.ranks, m)) for rank in range(layout.ranks))
+        return Schedule("dualpipev", Layout(layout.stages), m, order)
+
+    return finished(plain, layout, microbatches, costs)
 
 
 def _dualpipev_rank(rank: int, ranks: int, microbatches: int) -> list[Pass]:

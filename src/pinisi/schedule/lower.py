@@ -21,36 +21,20 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import dataclass, field
 
 from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import NOMINAL, Costs
-from pinisi.schedule.needs import Channel, needs
-from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
+from pinisi.schedule.encoding import LAUNCH, RECEIVE, RUN, SEND, SHIFT, WAIT, Code, Encoding, encoding_of
+from pinisi.schedule.graph import GROUPS
+from pinisi.schedule.program import Message, MessageChannel, Program
 from pinisi.schedule.replay import Replay, replay
-from pinisi.schedule.table import Kind, Layout, Pass, Schedule
+from pinisi.schedule.table import Kind, Schedule
 
 _LONG = frozenset((Kind.F, Kind.B, Kind.W, Kind.BW))
-_BACKWARD = frozenset((MessageChannel.U, MessageChannel.C2))
-_P2P = {
-    Channel.ACTIVATION: MessageChannel.ACTIVATION,
-    Channel.GRADIENT: MessageChannel.GRADIENT,
-    Channel.EMBEDDING: MessageChannel.EMBEDDING,
-    Channel.EMBEDDING_GRADIENT: MessageChannel.EMBEDDING_GRADIENT,
-}
-
-
+_ABSENT = -1
 _MADE = "_program"
-
-
-@dataclass
-class _Slot:
-    """What a rank does between two passes."""
-
-    receives: list[Message] = field(default_factory=list)
-    sends: list[Message] = field(default_factory=list)
-    launches: list[Message] = field(default_factory=list)
-    waits: list[Message] = field(default_factory=list)
+_C0, _C1, _SECOND = range(len(GROUPS))
+Slots = defaultdict[int, list[int]]  # numbers of messages; slot k comes before pass k
 
 
 def lower(schedule: Schedule, costs: Costs | None = None) -> Program:
@@ -71,182 +55,185 @@ def lower(schedule: Schedule, costs: Costs | None = None) -> Program:
 @collector_paused()
 def _lowered(schedule: Schedule, costs: Costs) -> Program:
     clock = replay(schedule, costs.positive(schedule.layout))
-    slots = [[_Slot() for _ in range(len(passes) + 1)] for passes in schedule.order]
-    step = {p: at for _, at, p in schedule.passes()}
-    _point_to_point(schedule, slots, step)
-    collectives = _collectives(schedule, slots, step, clock)
-    programs = tuple(_flatten(slots[rank], passes) for rank, passes in enumerate(schedule.order))
-    return Program(schedule, programs, collectives)
+    encoding = encoding_of(schedule.layout, schedule.microbatches)
+    ranks = [_Rank(encoding, row) for row in clock.rows]
+    step = [_ABSENT] * len(clock.started)  # by number
+    for row in clock.rows:
+        for at, p in enumerate(row):
+            step[p] = at
+    _point_to_point(encoding, ranks, step)
+    collectives: tuple[Message, ...] = ()
+    if schedule.layout.barriers:
+        order = _Collectives(encoding, ranks, step, clock).place()
+        collectives = tuple(encoding.what(number) for number in order)  # type: ignore[misc]
+    return Program(schedule, Code(encoding, [rank.flat() for rank in ranks]), collectives)
 
 
-def _ahead(passes: tuple[Pass, ...]) -> list[int]:
-    """For each step the slot a long pass ahead of it (slot k comes before pass k)."""
-    slots, latest = [], 0
-    for step, p in enumerate(passes):
-        slots.append(latest)
-        if p.kind in _LONG:
-            latest = step
-    return slots
+class _Rank:
+    """What a rank does between its passes, by slot. ahead[step]: the slot a long pass ahead of that step."""
+
+    def __init__(self, encoding: Encoding, row: list[int]) -> None:
+        self.encoding, self.row = encoding, row
+        self.receives: Slots = defaultdict(list)
+        self.sends: Slots = defaultdict(list)
+        self.launches: Slots = defaultdict(list)
+        self.waits: Slots = defaultdict(list)
+        m, self.ahead, latest = encoding.microbatches, [], 0
+        long = [kind in _LONG for kind, _ in encoding.graph.types]
+        for step, p in enumerate(row):
+            self.ahead.append(latest)
+            if long[p // m]:
+                latest = step
+
+    def flat(self) -> list[int]:
+        """Each message is waited for once: C1 by what comes first, U's launch or T."""
+        m = self.encoding.microbatches
+        c1, second = ((self.encoding.first_message + k) * m for k in (_C1, _SECOND))
+        chained = self.encoding.graph.layout.barriers == 1
+        receives, sends, launches, waits = self.receives, self.sends, self.launches, self.waits
+        gathered: set[int] = set()
+        result: list[int] = []
+
+        def wait(message: int) -> None:
+            if message not in gathered:
+                if c1 <= message < c1 + m:
+                    gathered.add(message)
+                result.append(message << SHIFT | WAIT)
+
+        for at in range(len(self.row) + 1):
+            if at in receives:
+                result += [message << SHIFT | RECEIVE for message in receives[at]]
+            if at in sends:
+                result += [message << SHIFT | SEND for message in sends[at]]
+            for message in launches.get(at, ()):
+                if chained and second <= message < second + m:
+                    wait(message - second + c1)
+                result.append(message << SHIFT | LAUNCH)
+            for message in waits.get(at, ()):
+                wait(message)
+            if at < len(self.row):
+                result.append(self.row[at] << SHIFT | RUN)
+        return result
 
 
-def _point_to_point(schedule: Schedule, slots: list[list[_Slot]], step: dict[Pass, int]) -> None:
+def _point_to_point(encoding: Encoding, ranks: list[_Rank], step: list[int]) -> None:
     """Add every send, receive and wait between two ranks."""
-    receives: dict[tuple[MessageChannel, int, int], list[tuple[int, int, Message]]] = defaultdict(list)
-    ahead = [_ahead(passes) for passes in schedule.order]
-    for rank, at, p in schedule.passes():
-        for need in needs(p, schedule.layout):
-            for source in need.sources if need.via in _P2P else ():
-                sender = schedule.layout.rank_of(source)
-                if sender == rank:
+    m, receiver = encoding.microbatches, encoding.graph.rank
+    sent = [[(feed.target * m, receiver[feed.target], t * m) for feed, t in row] for row in encoding.sent]
+    posts: dict[tuple[MessageChannel, int, int], list[tuple[int, int]]] = defaultdict(list)
+    channel = [(message.channel, message.source, message.target) for message in encoding.messages]
+    for rank in ranks:
+        for at, p in enumerate(rank.row):
+            t, i = divmod(p, m)
+            for target, to, first in sent[t]:
+                taken = step[target + i]
+                if taken == _ABSENT:  # of B and BW the table holds one
                     continue
-                if source not in step:  # a gradient's source is named B where the table may hold BW
-                    source = Pass(Kind.BW, source.part, source.microbatch)
-                stage = p.part if need.via in (Channel.ACTIVATION, Channel.GRADIENT) else 0
-                message = Message(_P2P[need.via], p.microbatch, sender, rank, stage)
-                slots[sender][step[source] + 1].sends.append(message)
-                slots[rank][at].waits.append(message)
-                receives[message.channel, sender, rank].append((step[source], ahead[rank][at], message))
-    for (_, _, rank), posts in receives.items():
-        _receive(slots[rank], posts)
+                rank.sends[at + 1].append(first + i)
+                ranks[to].waits[taken].append(first + i)
+                posts[channel[first // m - encoding.first_message]].append(
+                    (ranks[to].ahead[taken], first + i)
+                )
+    for (_, _, to), posted in posts.items():
+        _receive(ranks[to], posted)
 
 
-def _receive(slots: list[_Slot], posts: list[tuple[int, int, Message]]) -> None:
+def _receive(rank: _Rank, posts: list[tuple[int, int]]) -> None:
     """Post one channel's receives in the order of its sends, none later than one that is sent after it."""
-    posts.sort()
-    bound = len(slots)
+    bound = len(rank.row) + 1
     placed = []
-    for _, slot, message in reversed(posts):
+    for slot, message in reversed(posts):
         bound = min(bound, slot)
         placed.append((bound, message))
     for slot, message in reversed(placed):
-        slots[slot].receives.append(message)
+        rank.receives[slot].append(message)
 
 
-def _collectives(
-    schedule: Schedule, slots: list[list[_Slot]], step: dict[Pass, int], clock: Replay
-) -> tuple[Message, ...]:
-    """Add the launches and waits of C0, C1, U and C2; returns their global order."""
-    layout = schedule.layout
-    if not layout.barriers:
-        return ()
-    starts = [[clock.start[p] for p in passes] for passes in schedule.order]
-    ahead = [_ahead(passes) for passes in schedule.order]
-    earliest: dict[Message, list[int]] = {}  # the slot at which each rank has what the collective carries
-    ready: dict[Message, float] = {}
-    for i in range(schedule.microbatches):
-        first_s = min(clock.start[Pass(Kind.S, rank, i)] for rank in range(layout.ranks))
-        for message in _of_microbatch(layout, i):
-            if message.channel in _BACKWARD and Pass(Kind.T, 0, i) not in step:
-                continue  # evaluation has neither T nor B
-            slot = [
-                _earliest(schedule, step, ahead, clock, starts, message, rank, first_s)
-                for rank in range(layout.ranks)
-            ]
-            earliest[message] = slot
-            ready[message] = max(
-                clock.end[passes[at - 1]] if at else 0.0
-                for rank, (passes, at) in enumerate(zip(schedule.order, slot, strict=True))
-                if message.channel is not MessageChannel.C0 or rank == layout.last_rank
-            )
-    depth = {MessageChannel.C0: 0, MessageChannel.C1: 1, MessageChannel.U: 2, MessageChannel.C2: 2}
-    order = sorted(earliest, key=lambda message: (ready[message], message.microbatch, depth[message.channel]))
-    for rank in range(layout.ranks):
-        _launch(rank, layout, slots[rank], order, {m: earliest[m][rank] for m in order})
-        _await(rank, layout, slots[rank], schedule.order[rank])
-    return tuple(order)
+class _Collectives:
+    """Places the launches and waits of C0, C1, U and C2."""
 
+    def __init__(self, encoding: Encoding, ranks: list[_Rank], step: list[int], clock: Replay) -> None:
+        self.layout, self.microbatches, self.ranks = encoding.graph.layout, encoding.microbatches, ranks
+        self._number, self._step, self._clock = encoding.graph.number, step, clock
+        self._starts = [[clock.started[p] for p in row] for row in clock.rows]
+        self._ends = [[0.0, *(clock.ended[p] for p in row)] for row in clock.rows]  # by slot
+        last = self.layout.last_stage
+        self._s = [self._first(Kind.S, rank) for rank in range(self.layout.ranks)]
+        self._t = [self._first(Kind.T, rank) for rank in range(self.layout.ranks)]
+        self._f, self._b = self._first(Kind.F, last), (self._first(Kind.B, last), self._first(Kind.BW, last))
+        # Numbers of C0, C1, and U or C2, by microbatch; the clock has them by its own, which are the same.
+        self._groups = [(encoding.first_message + k) * self.microbatches for k in (_C0, _C1, _SECOND)]
 
-def _of_microbatch(layout: Layout, i: int) -> list[Message]:
-    last = layout.last_rank
-    second = MessageChannel.U if layout.barriers == 1 else MessageChannel.C2
-    return [
-        Message(MessageChannel.C0, i, last, -1),
-        Message(MessageChannel.C1, i, -1, -1),
-        Message(second, i, -1, last),
-    ]
+    def _first(self, kind: Kind, part: int) -> int:
+        return self._number[kind, part] * self.microbatches
 
+    def place(self) -> list[int]:
+        """Returns the global order."""
+        at: dict[int, list[int]] = {}  # the slot from which each rank can launch it
+        keys: list[tuple[float, int, int, int]] = []
+        for i in range(self.microbatches):
+            slots = (self._broadcast(i), [self._step[s + i] + 1 for s in self._s], self._second(i))
+            for depth, (group, slot) in enumerate(zip(self._groups, slots, strict=True)):
+                if slot is None:
+                    continue  # evaluation has neither T nor B
+                at[group + i] = slot
+                launching = (self.layout.last_rank,) if depth == _C0 else range(self.layout.ranks)
+                keys.append((max(self._ends[rank][slot[rank]] for rank in launching), i, depth, group + i))
+        order = [number for *_, number in sorted(keys)]
+        for rank in range(self.layout.ranks):
+            self._launch(rank, order, [at[number][rank] for number in order])
+            self._await(rank)
+        return order
 
-def _earliest(
-    schedule: Schedule,
-    step: dict[Pass, int],
-    ahead: list[list[int]],
-    clock: Replay,
-    starts: list[list[float]],
-    message: Message,
-    rank: int,
-    first_s: float,
-) -> int:
-    """The slot from which a rank can launch a collective; first_s: when the microbatch's first S starts."""
-    layout, i = schedule.layout, message.microbatch
-    match message.channel:
-        case MessageChannel.C0:
-            if rank == layout.last_rank:
-                return step[Pass(Kind.F, layout.last_stage, i)] + 1
-            return min(ahead[rank][step[Pass(Kind.S, rank, i)]], bisect_left(starts[rank], first_s))
-        case MessageChannel.C1:
-            return step[Pass(Kind.S, rank, i)] + 1
-        case MessageChannel.C2:
-            return step[Pass(Kind.T, rank, i)] + 1
-        case _:
-            # U: the first gap at which C1 is complete, no later than before T(i) and the last stage's B.
-            slot = bisect_left(starts[rank], clock.ready[Channel.C1, i])
-            return min(slot, *(step[p] for p in _takers(schedule, step, rank, i)))
+    def _broadcast(self, i: int) -> list[int]:
+        """C0: behind the last F; the other ranks only receive: a long pass ahead of S, no later than the first S."""
+        started = self._clock.started
+        first = min(started[s + i] for s in self._s)
+        slots = [
+            min(rank.ahead[self._step[s + i]], bisect_left(starts, first))
+            for s, rank, starts in zip(self._s, self.ranks, self._starts, strict=True)
+        ]
+        slots[self.layout.last_rank] = self._step[self._f + i] + 1
+        return slots
 
+    def _second(self, i: int) -> list[int] | None:
+        """C2 behind T. U: the first gap at which C1 is complete, no later than before T(i) and the last stage's B."""
+        if self._step[self._t[0] + i] == _ABSENT:
+            return None
+        if self.layout.barriers == 2:
+            return [self._step[t + i] + 1 for t in self._t]
+        complete = self._clock.ready[self._groups[_C1] + i]
+        slots = [
+            min(bisect_left(starts, complete), self._step[t + i])
+            for t, starts in zip(self._t, self._starts, strict=True)
+        ]
+        takers = (self._step[b + i] for b in self._b)
+        last = self.layout.last_rank
+        slots[last] = min(slots[last], *(taker for taker in takers if taker != _ABSENT))
+        return slots
 
-def _takers(schedule: Schedule, step: dict[Pass, int], rank: int, i: int) -> list[Pass]:
-    """The passes of a rank before which U(i) must have been launched."""
-    takers = [Pass(Kind.T, rank, i)]
-    if rank == schedule.layout.last_rank:
-        takers += [Pass(kind, schedule.layout.last_stage, i) for kind in (Kind.B, Kind.BW)]
-    return [p for p in takers if p in step] * 2  # twice: min() wants at least two
+    def _launch(self, rank: int, order: list[int], slots: list[int]) -> None:
+        """Launches in the global order, none before the rank has what it carries."""
+        bound = len(self.ranks[rank].row)
+        receives = rank != self.layout.last_rank  # C0: it must not hold up what comes behind
+        c0, m = self._groups[_C0], self.microbatches
+        for at in reversed(range(len(order))):
+            if receives and c0 <= order[at] < c0 + m:
+                slots[at] = min(slots[at], bound)
+            bound = min(bound, slots[at])
+        now, launches = 0, self.ranks[rank].launches
+        for message, slot in zip(order, slots, strict=True):
+            now = max(now, slot)
+            launches[now].append(message)
 
-
-def _launch(
-    rank: int, layout: Layout, slots: list[_Slot], order: list[Message], at: dict[Message, int]
-) -> None:
-    """Place the launches in the global order, none before the rank has what it carries."""
-    bound = len(slots) - 1
-    for message in reversed(order):  # a rank that only receives must not hold up what comes behind
-        if message.channel is MessageChannel.C0 and rank != layout.last_rank:
-            at[message] = min(at[message], bound)
-        bound = min(bound, at[message])
-    now = 0
-    for message in order:
-        now = max(now, at[message])
-        slots[now].launches.append(message)
-
-
-def _await(rank: int, layout: Layout, slots: list[_Slot], passes: tuple[Pass, ...]) -> None:
-    """Wait for a collective just before its consumer."""
-    for at, p in enumerate(passes):
-        first, gathered, second = _of_microbatch(layout, p.microbatch)
-        if p.kind is Kind.S:
-            slots[at].waits.append(first)
-        elif p.kind is Kind.T:
-            slots[at].waits.append(gathered)
-        elif p.kind in (Kind.B, Kind.BW) and p.part == layout.last_stage:
-            slots[at].waits.append(second)
-
-
-def _flatten(slots: list[_Slot], passes: tuple[Pass, ...]) -> tuple[Instruction, ...]:
-    """Each message is waited for once: C1 by what comes first, U's launch or T."""
-    result: list[Instruction] = []
-    waited: set[Message] = set()
-
-    def wait(message: Message) -> None:
-        if message not in waited:
-            waited.add(message)
-            result.append(Instruction(Op.WAIT, message))
-
-    for at, slot in enumerate(slots):
-        result += [Instruction(Op.RECEIVE, message) for message in slot.receives]
-        result += [Instruction(Op.SEND, message) for message in slot.sends]
-        for message in slot.launches:
-            if message.channel is MessageChannel.U:
-                wait(Message(MessageChannel.C1, message.microbatch, -1, -1))
-            result.append(Instruction(Op.LAUNCH, message))
-        for message in slot.waits:
-            wait(message)
-        if at < len(passes):
-            result.append(Instruction(Op.RUN, passes[at]))
-    return tuple(result)
+    def _await(self, rank: int) -> None:
+        """Wait for a collective just before its consumer."""
+        waits, m = self.ranks[rank].waits, self.microbatches
+        awaited = {self._s[rank]: _C0, self._t[rank]: _C1}
+        if rank == self.layout.last_rank:
+            awaited |= dict.fromkeys(self._b, _SECOND)
+        groups = {first // m: self._groups[depth] for first, depth in awaited.items()}
+        for at, p in enumerate(self.ranks[rank].row):
+            t, i = divmod(p, m)
+            if t in groups:
+                waits[at].append(groups[t] + i)

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
-from pinisi.schedule.program import Message, MessageChannel, Op, Program
+from pinisi.schedule.encoding import MASK, RUN, SHIFT, WAIT, encoded
+from pinisi.schedule.graph import GROUPS
+from pinisi.schedule.program import Message, Program
 from pinisi.schedule.table import Pass
 from pinisi.schedule.timeline import Span
-
-_COLLECTIVE = frozenset((MessageChannel.C0, MessageChannel.C1, MessageChannel.U, MessageChannel.C2))
 
 
 class Machine:
@@ -19,56 +19,89 @@ class Machine:
     A thread per rank: a RUN takes its time, a WAIT lasts until its message has arrived, the rest takes none.
     A message starts when both ends have posted it (rendezvous; a collective: when all ranks have launched
     it) and the one before it on its channel, and between the same two ranks, is through.
+
+    run, travel: seconds of a pass and of a message, asked once for all microbatches. starts[rank]: of its RUNs, in order.
     """
 
     def __init__(
         self, program: Program, run: Callable[[Pass], float], travel: Callable[[Message], float]
     ) -> None:
-        self.program, self._run, self._travel = program, run, travel
-        self.at = [0] * len(program.instructions)
-        self.now = [0.0] * len(program.instructions)
-        self.spans: list[list[Span]] = [[] for _ in program.instructions]
-        self.done: dict[Message, float] = {}
-        self._posted: dict[Message, tuple[int, float]] = {}
+        self.encoding, self.rows = encoded(program)
+        m, first = self.encoding.microbatches, self.encoding.first_message
+        self._shift = first * m
+        self._run = [run(Pass(kind, part, 0)) for kind, part in self.encoding.graph.types]
+        self._travel = [travel(message) for message in self.encoding.messages]
+        self._channel = [
+            k if k < len(GROUPS) else (message.channel, message.source, message.target)
+            for k, message in enumerate(self.encoding.messages)
+        ]
+        self.at = [0] * len(self.rows)
+        self.now = [0.0] * len(self.rows)
+        self.starts: list[list[float]] = [[] for _ in self.rows]
+        size = self.encoding.size - self._shift
+        self._wanted = [
+            len(self.rows) if k < len(GROUPS) else 2 for k in range(len(self._travel)) for _ in range(m)
+        ]
+        self._done = [-1.0] * size  # seconds at which a message has arrived
+        self._latest = [0.0] * size
         self._channel_free: dict[object, float] = defaultdict(float)
-        self._waiting: dict[Message, list[int]] = defaultdict(list)
+        self._waiting: dict[int, list[int]] = defaultdict(list)
 
     def execute(self) -> bool:
         """Run as far as it goes; True if every rank came to its end."""
         todo = list(range(len(self.at)))
         while todo:
             self._advance(todo.pop(), todo)
-        return all(at == len(code) for at, code in zip(self.at, self.program.instructions, strict=True))
+        return all(at == len(code) for at, code in zip(self.at, self.rows, strict=True))
+
+    def spans(self) -> list[list[Span]]:
+        """Each rank's passes with the seconds of their start and end."""
+        encoding, m = self.encoding, self.encoding.microbatches
+        found: list[list[Span]] = []
+        for row, starts in zip(self.rows, self.starts, strict=True):
+            passes = (code >> SHIFT for code in row if code & MASK == RUN)
+            found.append(
+                [
+                    Span(Pass(*encoding.graph.types[p // m], p % m), start, start + self._run[p // m])
+                    for p, start in zip(passes, starts, strict=True)
+                ]
+            )
+        return found
 
     def _advance(self, rank: int, todo: list[int]) -> None:
-        code, now, at = self.program.instructions[rank], self.now[rank], self.at[rank]
-        while at < len(code):
-            op, what = code[at]
-            if isinstance(what, Pass):
-                end = now + self._run(what)
-                self.spans[rank].append(Span(what, now, end))
-                now = end
-            elif op is Op.WAIT:
-                if what not in self.done:
-                    self._waiting[what].append(rank)
+        row, now, at, starts = self.rows[rank], self.now[rank], self.at[rank], self.starts[rank]
+        run, m, shift, done = self._run, self.encoding.microbatches, self._shift, self._done
+        while at < len(row):
+            code = row[at]
+            op = code & MASK
+            if op == RUN:
+                starts.append(now)
+                now += run[(code >> SHIFT) // m]
+            elif op == WAIT:
+                message = (code >> SHIFT) - shift
+                arrived = done[message]
+                if arrived < 0:
+                    self._waiting[message].append(rank)
                     break
-                now = max(now, self.done[what])
+                if arrived > now:
+                    now = arrived
             else:
-                self._post(what, now, todo)
+                self._post((code >> SHIFT) - shift, now, todo)
             at += 1
         self.now[rank], self.at[rank] = now, at
 
-    def _post(self, message: Message, now: float, todo: list[int]) -> None:
-        collective = message.channel in _COLLECTIVE
-        count, latest = self._posted.get(message, (0, 0.0))
-        count, latest = count + 1, max(latest, now)
-        self._posted[message] = (count, latest)
-        if count < (len(self.at) if collective else 2):
+    def _post(self, message: int, now: float, todo: list[int]) -> None:
+        latest = self._latest
+        if now > latest[message]:
+            latest[message] = now
+        self._wanted[message] -= 1
+        if self._wanted[message]:
             return
-        channel = message.channel if collective else (message.channel, message.source, message.target)
+        k = message // self.encoding.microbatches
+        channel = self._channel[k]
         # Both ends post a channel's messages in one order (checked), so the one before has been timed
         # already.
-        self.done[message] = self._channel_free[channel] = max(
-            latest, self._channel_free[channel]
-        ) + self._travel(message)
-        todo.extend(self._waiting.pop(message, ()))
+        arrived = max(latest[message], self._channel_free[channel]) + self._travel[k]
+        self._done[message] = self._channel_free[channel] = arrived
+        if message in self._waiting:
+            todo.extend(self._waiting.pop(message))

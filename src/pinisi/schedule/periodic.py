@@ -19,7 +19,7 @@ from pinisi.schedule.blocks import BuildingBlock
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.table import Kind, Layout
 
-MANY = 12  # ranks from which on the slower wave has proved better more often than not
+MANY = 12  # ranks from which on the slower waves have proved better more often than not
 _TINY = 1e-9  # of an interval: equal, up to rounding
 
 
@@ -29,7 +29,7 @@ def blocks(layout: Layout, costs: Costs, caps: list[int]) -> Iterator[BuildingBl
     A slower wave (a third or a half of an interval per rank) sets the ranks to two or three phases, which for
     some ratios of costs, and for many ranks, fits the collectives between the passes better.
     """
-    for pace in (0.0, 1 / 2, 1 / 3) if layout.ranks < MANY else (1 / 2, 0.0, 1 / 3):
+    for pace in (0.0, 1 / 2, 1 / 3) if layout.ranks < MANY else (1 / 3, 1 / 2, 0.0):
         interval = costs.busiest(layout)
         while (block := _Search(layout, costs, caps, interval, pace * interval).block()) is None:
             interval *= 1.01

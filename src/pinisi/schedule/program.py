@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -20,6 +21,16 @@ class MessageChannel(StrEnum):
     C1 = "C1"  # all-gather of the statistics
     U = "U"  # 1 barrier: reduce to the last stage's rank, chained behind C1
     C2 = "C2"  # 2 barriers: reduce of dX to the last stage's rank
+
+
+P2P = frozenset(
+    (
+        MessageChannel.ACTIVATION,
+        MessageChannel.GRADIENT,
+        MessageChannel.EMBEDDING,
+        MessageChannel.EMBEDDING_GRADIENT,
+    )
+)
 
 
 class Message(NamedTuple):
@@ -60,5 +71,5 @@ class Program:
     """instructions[rank]; collectives: the one order in which every rank launches them."""
 
     schedule: Schedule
-    instructions: tuple[tuple[Instruction, ...], ...]
+    instructions: Sequence[Sequence[Instruction]]
     collectives: tuple[Message, ...]

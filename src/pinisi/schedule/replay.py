@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+from functools import cached_property
 from heapq import heappop, heappush
 
 from pinisi.errors import ScheduleError
+from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import Costs
-from pinisi.schedule.needs import COLLECTIVE, Channel, gives, needs
+from pinisi.schedule.graph import GROUPS, Graph, graph_of, numbered
+from pinisi.schedule.needs import Channel, gives, needs
 from pinisi.schedule.table import Pass, Schedule
 
 _COST = {
-    Channel.ACTIVATION: "p2p",
-    Channel.GRADIENT: "p2p",
     Channel.EMBEDDING: "embedding",
     Channel.EMBEDDING_GRADIENT: "embedding",
     Channel.C0: "c0",
     Channel.C1: "c1",
     Channel.C2: "c2",
 }
-Group = tuple[Channel, int]  # a collective of one microbatch
+_NEVER = -1.0
 
 
 def replay(schedule: Schedule, costs: Costs) -> Replay:
@@ -33,7 +32,7 @@ def replay(schedule: Schedule, costs: Costs) -> Replay:
 
 
 class Replay:
-    """start, end: seconds by pass; ready: seconds at which a collective was complete.
+    """started, ended: seconds by a pass's number (see `graph`), ready: seconds at which a collective was complete, by number.
 
     Messages take their time and never queue (the exact model is `simulate`'s). With 1 barrier U is launched
     on each rank at the first gap between passes after C1 is complete, because the rank's thread is busy until
@@ -41,116 +40,150 @@ class Replay:
     """
 
     def __init__(self, schedule: Schedule, costs: Costs) -> None:
-        self.schedule, self.layout, self.seconds = schedule, schedule.layout, costs.table(schedule.layout)
-        self._cost = {channel: costs.slowest(name) for channel, name in _COST.items()}
-        self._u = costs.slowest("u")
-        self._p2p = [costs.at("p2p", rank) for rank in range(self.layout.ranks)]
-        self.start: dict[Pass, float] = {}
-        self.end: dict[Pass, float] = {}
-        self.ready: dict[Group, float] = {}
+        self.schedule, self.layout = schedule, schedule.layout
+        self.graph, self.microbatches = graph_of(schedule.layout), schedule.microbatches
+        self.rows = numbered(schedule)
+        m, graph = self.microbatches, self.graph
+        table = costs.table(schedule.layout)
+        self.seconds = [table[key] for key in graph.types]
+        self.feeds = _feeds(graph, m, costs)
+        self._passes = len(graph.types) * m  # numbers from here on are collectives
+        self._group_seconds = [costs.slowest("u" if self._chained(via) else _COST[via]) for via in GROUPS]
+        size = len(graph.wants) * m
+        self._missing = [wanted for wanted in graph.wants for _ in range(m)]
+        self._arrived = [0.0] * size
+        self.started, self.ended, self.ready = [_NEVER] * size, [_NEVER] * size, [_NEVER] * size
         self.at = [0] * self.layout.ranks  # each rank's next pass
-        self._rank = {p: rank for rank, _, p in schedule.passes()}
-        self._busy = [(0.0, 0.0)] * self.layout.ranks  # start and end of each rank's latest pass
-        self._missing: dict[Pass | Group, int] = {}
-        self._feeds: dict[Pass | Group, list[tuple[Pass | Group, Channel]]] = defaultdict(list)
-        self._arrived: dict[Pass | Group, float] = defaultdict(float)
-        self._events: list[tuple[float, float, Callable[..., None], tuple[object, ...]]] = []
-        self._counted = 0
-        for _, _, p in schedule.passes():
-            self._add(p)
+        self._free = [0.0] * self.layout.ranks  # when each rank's latest pass ends, and when it began
+        self._began = [0.0] * self.layout.ranks
+        # Time, turn, and a pass that ends, a collective to be launched, or ~p: what pass p needs has come.
+        self._events: list[tuple[float, int, int]] = []
+        self._turn = 0
 
-    def _add(self, p: Pass) -> None:
-        missing = 0
-        for sources, via in needs(p, self.layout):
-            if via in COLLECTIVE:
-                missing += 1
-                self._feeds[self._group(p, sources, via)].append((p, Channel.STASH))
-            else:
-                missing += len(sources)
-                for source in sources:
-                    self._feeds[source].append((p, via))
-        self._missing[p] = missing
+    def _chained(self, via: Channel) -> bool:
+        return via is Channel.C2 and self.layout.barriers == 1
 
-    def _group(self, p: Pass, sources: tuple[Pass, ...], via: Channel) -> Group:
-        """The collective that p waits for, which is fed by its sources."""
-        group = (via, p.microbatch)
-        if group not in self._missing:
-            self._missing[group] = len(sources)
-            for source in sources:
-                self._feeds[source].append((group, via))
-        if via is Channel.C1 and p.kind in ("B", "BW"):  # the last stage waits for U, chained behind C1
-            group = (Channel.C2, p.microbatch)
-            self._missing[group] = 1
-        return group
+    def number(self, p: Pass) -> int:
+        return self.graph.number[p[:2]] * self.microbatches + p.microbatch
 
+    @cached_property
+    def start(self) -> dict[Pass, float]:
+        """Seconds at which each pass started."""
+        return self._by_pass(self.started)
+
+    @cached_property
+    def end(self) -> dict[Pass, float]:
+        """Seconds at which each pass ended."""
+        return self._by_pass(self.ended)
+
+    def _by_pass(self, seconds: list[float]) -> dict[Pass, float]:
+        pairs = ((p, seconds[self.number(p)]) for _, _, p in self.schedule.passes())
+        return {p: time for p, time in pairs if time >= 0}
+
+    @property
+    def makespan(self) -> float:
+        return max(0.0, max(self._free, default=0.0))
+
+    @collector_paused()
     def execute(self) -> None:
         """Run until nothing more can start."""
         for rank in range(self.layout.ranks):
-            self._begin(rank)
-        while self._events:
-            now, _, what, arguments = heappop(self._events)
-            what(*arguments, now)
+            self._begin(rank, 0.0)
+        events = self._events
+        while events:
+            now, _, what = heappop(events)
+            if what < 0:
+                self._came(~what, now)
+            elif what < self._passes:
+                self._finish(what, now)
+            else:
+                self._chain(what, now)
 
-    def _later(self, time: float, what: Callable[..., None], *arguments: object, first: bool = False) -> None:
-        """Call what(*arguments, time) at a time; of several at one time the one that was named first, or those `first`."""
-        self._counted += 1
-        turn = -1 / self._counted if first else float(self._counted)
-        heappush(self._events, (time, turn, what, arguments))
-
-    def _begin(self, rank: int, now: float = 0.0) -> None:
+    def _begin(self, rank: int, now: float) -> None:
         """Start the rank's next pass if all that it needs is known to come."""
-        passes, at = self.schedule.order[rank], self.at[rank]
-        if at == len(passes) or self._missing[passes[at]] or passes[at] in self.start:
-            return
-        self._start(rank, passes[at], max(self._busy[rank][1], self._arrived[passes[at]]))
+        row, at = self.rows[rank], self.at[rank]
+        if at < len(row) and not self._missing[row[at]] and self.started[row[at]] < 0:
+            self._start(rank, row[at], max(self._free[rank], self._arrived[row[at]]))
 
-    def _start(self, rank: int, p: Pass, start: float) -> None:
-        end = start + self.seconds[p.kind, p.part]
-        self._busy[rank], self.start[p], self.end[p] = (start, end), start, end
-        self._later(end, self._finish, p)
+    def _start(self, rank: int, p: int, start: float) -> None:
+        end = start + self.seconds[p // self.microbatches]
+        self._began[rank] = self.started[p] = start
+        self._free[rank] = self.ended[p] = end
+        self._turn += 1
+        heappush(self._events, (end, self._turn, p))
 
-    def _finish(self, p: Pass, now: float) -> None:
-        rank = self._rank[p]
+    def _finish(self, p: int, now: float) -> None:
+        t, i = divmod(p, self.microbatches)
+        rank = self.graph.rank[t]
         self.at[rank] += 1
-        self._ended(p, rank)
-        for given in gives(p):
-            for target, via in self._feeds.get(given, ()):
-                self._feed(target, now + self._travel(rank, target, via), now)
+        self._feed(self.feeds[t], i, now)
         self._begin(rank, now)
 
-    def _ended(self, p: Pass, rank: int) -> None:
-        """For what a subclass keeps of its own."""
+    def _feed(self, feeds: list[tuple[int, float, int]], i: int, now: float) -> None:
+        missing, arrived = self._missing, self._arrived
+        for base, delay, rank in feeds:
+            target = base + i
+            missing[target] -= 1
+            if now + delay > arrived[target]:
+                arrived[target] = now + delay
+            if not missing[target]:
+                if rank >= 0:
+                    self._complete(rank, target, now)
+                else:
+                    self._gathered(target, now)
 
-    def _is_next(self, rank: int, p: Pass) -> bool:
-        passes = self.schedule.order[rank]
-        return self.at[rank] < len(passes) and passes[self.at[rank]] == p
+    def _complete(self, rank: int, p: int, now: float) -> None:
+        """All that pass p needs is there or known to come."""
+        row, at = self.rows[rank], self.at[rank]
+        if at < len(row) and row[at] == p:
+            self._begin(rank, now)
 
-    def _travel(self, rank: int, target: Pass | Group, via: Channel) -> float:
-        if via is Channel.STASH or via in COLLECTIVE or self._rank.get(target) == rank:  # type: ignore[arg-type]
+    def _came(self, p: int, now: float) -> None:
+        """For those that choose: see `fill`."""
+
+    def _gathered(self, group: int, now: float) -> None:
+        """All sources of a collective have run: it takes its time, and with 1 barrier U comes behind C1."""
+        t, i = divmod(group, self.microbatches)
+        via = GROUPS[t - len(self.graph.types)]
+        ready = self._arrived[group] + self._group_seconds[t - len(self.graph.types)]
+        self.ready[group] = ready
+        chain = self.graph.group[Channel.C2] * self.microbatches + i
+        if via is Channel.C1 and self.layout.barriers == 1 and self._missing[chain]:
+            heappush(self._events, (ready, 0, chain))
+        for base, _, rank in self.feeds[t]:
+            p = base + i
+            self._missing[p] -= 1
+            if ready > self._arrived[p]:
+                self._arrived[p] = ready
+            if not self._missing[p]:
+                self._complete(rank, p, now)
+
+    def _chain(self, what: int, now: float) -> None:
+        """C1 is complete: U is launched when every rank has reached a gap."""
+        self._missing[what] -= 1
+        running = (end for began, end in zip(self._began, self._free, strict=True) if began < now < end)
+        self._arrived[what] = max(running, default=now)
+        self._gathered(what, now)
+
+
+def _feeds(graph: Graph, m: int, costs: Costs) -> list[list[tuple[int, float, int]]]:
+    """For each type (number of the first microbatch's target, seconds of the way, the target's rank or -1)."""
+    seconds = {via: costs.slowest(name) for via, name in _COST.items()}
+
+    def delay(t: int, via: Channel, local: bool) -> float:
+        if local or via is Channel.STASH or t >= len(graph.types):
             return 0.0
-        return self._p2p[rank] if via in (Channel.ACTIVATION, Channel.GRADIENT) else self._cost[via]
+        if via in (Channel.ACTIVATION, Channel.GRADIENT):
+            return costs.at("p2p", graph.rank[t])
+        return seconds[via]
 
-    def _feed(self, target: Pass | Group, time: float, now: float) -> None:
-        self._missing[target] -= 1
-        self._arrived[target] = max(self._arrived[target], time)
-        if self._missing[target]:
-            return
-        if isinstance(target, Pass):
-            rank = self._rank[target]
-            if self._is_next(rank, target):
-                self._begin(rank, now)
-            return
-        via, microbatch = target
-        chained = self.layout.barriers == 1 and via is Channel.C2
-        self.ready[target] = self._arrived[target] + (self._u if chained else self._cost[via])
-        if via is Channel.C1 and self._missing.get((Channel.C2, microbatch)) and self.layout.barriers == 1:
-            self._later(self.ready[target], self._chain, microbatch, first=True)
-        for p, _ in self._feeds[target]:
-            self._feed(p, self.ready[target], now)
+    def rank(target: int) -> int:
+        return graph.rank[target] if target < len(graph.types) else -1
 
-    def _chain(self, microbatch: int, now: float) -> None:
-        gaps = (end if start < now < end else now for start, end in self._busy)
-        self._feed((Channel.C2, microbatch), max(gaps), now)
+    return [
+        [(feed.target * m, delay(t, feed.via, feed.local), rank(feed.target)) for feed in feeds]
+        for t, feeds in enumerate(graph.feeds)
+    ]
 
 
 def _stuck(run: Replay) -> str:

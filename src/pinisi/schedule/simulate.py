@@ -44,4 +44,4 @@ def simulate_program(program: Program, costs: Costs) -> Timeline:
     machine = Machine(program, run, travel)
     if not machine.execute():
         raise ScheduleError(f"schedule '{program.schedule.name}' hangs: run verify(schedule) to see where")
-    return Timeline(program.schedule, tuple(tuple(spans) for spans in machine.spans))
+    return Timeline(program.schedule, tuple(tuple(spans) for spans in machine.spans()))

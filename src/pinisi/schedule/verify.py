@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
+from typing import NoReturn
 
 from pinisi.errors import ScheduleError
 from pinisi.schedule.collector import collector_paused
+from pinisi.schedule.encoding import (
+    LAUNCH,
+    MASK,
+    RECEIVE,
+    RUN,
+    SEND,
+    SHIFT,
+    WAIT,
+    Encoding,
+    encoded,
+)
+from pinisi.schedule.graph import graph_of, numbered
 from pinisi.schedule.lower import lower
 from pinisi.schedule.machine import Machine
 from pinisi.schedule.needs import Channel, gives, needs
-from pinisi.schedule.program import Message, MessageChannel, Op, Program
+from pinisi.schedule.program import P2P, Message, MessageChannel, Op, Program
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 
 
@@ -27,17 +40,6 @@ def verify(schedule: Schedule) -> None:
     verify_program(lower(schedule))
 
 
-def required(layout: Layout, microbatches: int) -> dict[Pass, int]:
-    """Every pass of a step, with its rank; a BW counts as B and W."""
-    kinds = {Kind.F: layout.last_stage + 1, Kind.B: layout.last_stage + 1, Kind.W: layout.last_stage + 1}
-    if layout.barriers:
-        kinds |= {kind: layout.ranks for kind in (Kind.E, Kind.S, Kind.T, Kind.G)}
-    passes = (
-        Pass(kind, part, i) for kind, n in kinds.items() for part in range(n) for i in range(microbatches)
-    )
-    return {p: layout.rank_of(p) for p in passes}
-
-
 def verify_passes(schedule: Schedule) -> None:
     """Every pass once and on its rank; so what a pass needs is there too."""
     layout = schedule.layout
@@ -45,108 +47,143 @@ def verify_passes(schedule: Schedule) -> None:
         raise ScheduleError(
             f"schedule '{schedule.name}' has {len(schedule.order)} rows for {layout.ranks} ranks"
         )
-    wanted = required(layout, schedule.microbatches)
-    seen: dict[Pass, int] = {}
-    for rank, step, p in schedule.passes():
-        for given in gives(p):
-            if given.kind is Kind.BW:
-                continue
-            if given in seen or wanted.get(given) != rank:
-                _fail(schedule, rank, step, f"rank {rank}, step {step}: {p} {_fault(given, wanted, seen)}")
-            seen[given] = step
-    missing = next((p for p in wanted if p not in seen), None)
-    if missing is not None:
-        _fail(schedule, wanted[missing], 0, f"rank {wanted[missing]} never runs {missing}")
+    graph, m = graph_of(layout), schedule.microbatches
+    given = [
+        [graph.number[g[:2]] * m for g in gives(Pass(k, part, 0)) if g.kind is not Kind.BW]
+        for k, part in graph.types
+    ]
+    seen = bytearray(len(graph.types) * m)
+    for rank, row in enumerate(schedule.order):
+        for step, p in enumerate(row):
+            t = graph.number.get(p[:2])
+            if t is None or graph.rank[t] != rank or not 0 <= p.microbatch < m:
+                _fail(schedule, rank, step, f"rank {rank}, step {step}: {p} {_fault(schedule, p, t)}")
+            for first in given[t]:
+                if seen[first + p.microbatch]:
+                    _fail(schedule, rank, step, f"rank {rank}, step {step}: {p} {_fault(schedule, p, t)}")
+                seen[first + p.microbatch] = 1
+    for t, (kind, part) in enumerate(graph.types):
+        at = seen.find(0, t * m, (t + 1) * m) if kind is not Kind.BW else -1
+        if at >= 0:
+            missing = Pass(kind, part, at - t * m)
+            _fail(schedule, graph.rank[t], 0, f"rank {graph.rank[t]} never runs {missing}")
 
 
-def _fault(p: Pass, wanted: dict[Pass, int], seen: dict[Pass, int]) -> str:
-    if p in seen:
-        return f"was there before, at step {seen[p]}"
-    if p in wanted:
-        return f"belongs on rank {wanted[p]}"
-    microbatches = 1 + max(known.microbatch for known in wanted)
-    return f"isn't a pass of this layout, or its microbatch isn't below {microbatches}"
+def _fault(schedule: Schedule, p: Pass, t: int | None) -> str:
+    if t is None or not 0 <= p.microbatch < schedule.microbatches:
+        return f"isn't a pass of this layout, or its microbatch isn't below {schedule.microbatches}"
+    rank = graph_of(schedule.layout).rank[t]
+    if p not in schedule.order[rank]:
+        return f"belongs on rank {rank}"
+    return "was there before"
 
 
 def verify_program(program: Program) -> None:
     """Every pass of the table once, one order of collectives, each channel first in, first out, no data used
     before it is there, and no wait that never ends."""
     schedule = program.schedule
-    _verify_runs(program)
-    _verify_launches(program)
-    _verify_channels(program)
-    for rank in range(schedule.layout.ranks):
-        _verify_data(program, rank)
+    encoding, rows = encoded(program)
+    _verify_runs(program, encoding, rows)
+    _verify_launches(program, rows)
+    _verify_channels(program, encoding, rows)
+    _verify_data(program, encoding, rows)
     machine = Machine(program, lambda p: 0.0, lambda message: 0.0)
     if not machine.execute():
-        stuck = [rank for rank, code in enumerate(program.instructions) if machine.at[rank] < len(code)]
+        stuck = [rank for rank, row in enumerate(rows) if machine.at[rank] < len(row)]
         lines = [_waiting(program, machine, rank) for rank in stuck]
         raise ScheduleError(f"schedule '{schedule.name}' hangs:\n" + "\n".join(lines))
 
 
 def _waiting(program: Program, machine: Machine, rank: int) -> str:
-    code, at, step = program.instructions[rank], machine.at[rank], len(machine.spans[rank])
+    code, at, step = program.instructions[rank], machine.at[rank], len(machine.starts[rank])
     p = next((what for op, what in code[at:] if op is Op.RUN), "the step's end")
     excerpt = program.schedule.excerpt(rank, step)
     return f"rank {rank}, step {step}: {p} waits for {code[at].what}\n  {excerpt}"
 
 
-def _verify_runs(program: Program) -> None:
+def _verify_runs(program: Program, encoding: Encoding, rows: Sequence[list[int]]) -> None:
     """Each rank runs the passes of its row, all of them and no others; the order is the other checks' business."""
-    for rank, (code, row) in enumerate(zip(program.instructions, program.schedule.order, strict=True)):
-        runs = [what for op, what in code if op is Op.RUN]
-        if runs != list(row) and sorted(runs) != sorted(row):
-            lacking = next((p for p in row if p not in runs), None)
-            fault = f"never runs {lacking}" if lacking else f"runs {len(runs)} passes of {len(row)}"
+    for rank, (row, wanted) in enumerate(zip(rows, numbered(program.schedule), strict=True)):
+        runs = [code >> SHIFT for code in row if code & MASK == RUN]
+        if runs != wanted and sorted(runs) != sorted(wanted):
+            lacking = next((encoding.what(p) for p in wanted if p not in runs), None)
+            fault = f"never runs {lacking}" if lacking else f"runs {len(runs)} passes of {len(wanted)}"
             raise ScheduleError(f"schedule '{program.schedule.name}': rank {rank}'s program {fault}")
 
 
-def _verify_launches(program: Program) -> None:
+def _verify_launches(program: Program, rows: Sequence[list[int]]) -> None:
     """One order of collectives on all ranks, across all communicators."""
-    for rank, code in enumerate(program.instructions):
-        launched = [what for op, what in code if op is Op.LAUNCH]
-        for want, got in zip(program.collectives, launched, strict=False):
+    encoding, _ = encoded(program)
+    order = [encoding.number(message) for message in program.collectives]
+    for rank, row in enumerate(rows):
+        launched = [code >> SHIFT for code in row if code & MASK == LAUNCH]
+        if launched == order:
+            continue
+        for want, got in zip(order, launched, strict=False):
             if want != got:
-                _fail_at(program, rank, (Op.LAUNCH, got), f"launches {got} where the global order has {want}")
-        if len(launched) != len(program.collectives):
-            raise ScheduleError(
-                f"rank {rank} launches {len(launched)} collectives,"
-                f" the global order has {len(program.collectives)}"
-            )
+                expected = encoding.what(want)
+                _fail_at(program, rank, got << SHIFT | LAUNCH, f"comes where the global order has {expected}")
+        raise ScheduleError(
+            f"rank {rank} launches {len(launched)} collectives, the global order has {len(order)}"
+        )
 
 
-def _verify_channels(program: Program) -> None:
+def _verify_channels(program: Program, encoding: Encoding, rows: Sequence[list[int]]) -> None:
     """The two ends of each channel post its messages in the same order."""
-    ends: dict[Op, dict[tuple, list[Message]]] = {Op.SEND: defaultdict(list), Op.RECEIVE: defaultdict(list)}
-    for code in program.instructions:
-        for op, what in code:
-            if op in ends and isinstance(what, Message):
-                ends[op][what.channel, what.source, what.target].append(what)
-    sent, received = ends[Op.SEND], ends[Op.RECEIVE]
-    for key in sorted(sent.keys() | received.keys()):
-        for at, (out, back) in enumerate(zip_longest(sent[key], received[key])):
-            if out != back:
-                rank, op, what = (key[1], Op.SEND, out) if out else (key[2], Op.RECEIVE, back)
-                _fail_at(program, rank, (op, what), f"message {at} is {out} sent but {back} received")
+    m, first = encoding.microbatches, encoding.first_message
+    ends: dict[int, dict[tuple, list[int]]] = {SEND: defaultdict(list), RECEIVE: defaultdict(list)}
+    # Where each post belongs: several types may share a channel between two ranks.
+    posts = {
+        op: [ends[op][message.channel, message.source, message.target] for message in encoding.messages]
+        for op in ends
+    }
+    for row in rows:
+        for code in row:
+            if (op := code & MASK) in posts:
+                posts[op][(code >> SHIFT) // m - first].append(code >> SHIFT)
+    for key, sent in ends[SEND].items():
+        received = ends[RECEIVE][key]
+        if sent == received:
+            continue
+        at, (out, back) = next(
+            (at, pair) for at, pair in enumerate(zip_longest(sent, received)) if pair[0] != pair[1]
+        )
+        names = [None if number is None else encoding.what(number) for number in (out, back)]
+        rank, code = (key[1], out << SHIFT | SEND) if out is not None else (key[2], back << SHIFT | RECEIVE)
+        _fail_at(program, rank, code, f"message {at} is {names[0]} sent but {names[1]} received")
 
 
-def _verify_data(program: Program, rank: int) -> None:
+def _verify_data(program: Program, encoding: Encoding, rows: Sequence[list[int]]) -> None:
     """Every RUN, SEND and LAUNCH of a rank comes after the RUNs and WAITs that give what it uses."""
-    layout = program.schedule.layout
-    there: set[Pass | Message] = set()
-    for op, what in program.instructions[rank]:
-        used: list[Pass | Message] = []
-        if isinstance(what, Pass):
-            used = list(_inputs(what, layout, rank))
-        elif op is Op.SEND or op is Op.LAUNCH:
-            used = list(_carried(what, layout, rank))
-        for item in used:
-            if item not in there:
-                _fail_at(program, rank, (op, what), f"uses {item}, which isn't there yet")
-        if isinstance(what, Pass):
-            there.update(gives(what))
-        elif op is Op.WAIT:
-            there.add(what)
+    layout, m = encoding.graph.layout, encoding.microbatches
+    types = [Pass(kind, part, 0) for kind, part in encoding.graph.types]
+
+    def numbers(items: Iterator[Pass | Message]) -> list[int]:
+        return [encoding.number(item) for item in items]
+
+    given = [numbers(iter(gives(p))) for p in types]
+    reads = [numbers(_inputs(p, layout, layout.rank_of(p))) for p in types]
+    for rank, row in enumerate(rows):
+        # A RUN reads what its type does, a SEND or LAUNCH what the message carries.
+        uses = reads + [
+            numbers(_carried(message, layout, rank)) if layout.barriers or message.channel in P2P else []
+            for message in encoding.messages
+        ]
+        there = bytearray(encoding.size)
+        for code in row:
+            op, what = code & MASK, code >> SHIFT
+            if op == RECEIVE:
+                continue
+            if op == WAIT:
+                there[what] = 1
+                continue
+            t, i = divmod(what, m)
+            for item in uses[t]:
+                if not there[item + i]:
+                    _fail_at(program, rank, code, f"uses {encoding.what(item + i)}, which isn't there yet")
+            if op == RUN:
+                for item in given[t]:
+                    there[item + i] = 1
 
 
 def _inputs(p: Pass, layout: Layout, rank: int) -> Iterator[Pass | Message]:
@@ -189,16 +226,13 @@ def _carried(message: Message, layout: Layout, rank: int) -> Iterator[Pass | Mes
             yield Pass(Kind.T, rank, i)
 
 
-def _fail(schedule: Schedule, rank: int, step: int, message: str) -> None:
+def _fail(schedule: Schedule, rank: int, step: int, message: str) -> NoReturn:
     raise ScheduleError(f"schedule '{schedule.name}': {message}\n  {schedule.excerpt(rank, step)}")
 
 
-def _fail_at(program: Program, rank: int, instruction: tuple[Op, object], message: str) -> None:
-    code = program.instructions[rank]
-    step = sum(1 for op, _ in code[: code.index(instruction)] if op is Op.RUN)
-    _fail(
-        program.schedule,
-        rank,
-        step,
-        f"rank {rank}, step {step}, {instruction[0]} {instruction[1]}: {message}",
-    )
+def _fail_at(program: Program, rank: int, code: int, message: str) -> NoReturn:
+    encoding, rows = encoded(program)
+    before = rows[rank][: rows[rank].index(code)]
+    step = sum(1 for each in before if each & MASK == RUN)
+    instruction = encoding.decode(code)
+    _fail(program.schedule, rank, step, f"rank {rank}, step {step}, {instruction}: {message}")

@@ -9,30 +9,47 @@ rank does for one microbatch, so what was periodic stays so. S and T have no tim
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from pinisi.schedule.costs import Costs
+from pinisi.schedule.extend import LARGE, of_any_length
 from pinisi.schedule.fill import filled
 from pinisi.schedule.replay import replay
 from pinisi.schedule.simulate import simulate
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 
 _UNIT = Costs(1.0, 1.0, 1.0)
-_LARGE = 2048  # ranks x microbatches
 # At one time: what others wait for goes first, what nobody waits for last.
 _FIRST = {
     kind: at for at, kind in enumerate((Kind.E, Kind.S, Kind.B, Kind.BW, Kind.F, Kind.T, Kind.W, Kind.G))
 }
 
 
-def finished(schedule: Schedule, barriers: int, costs: Costs, *, ahead: int | None = None) -> Schedule:
-    """A table without vocabulary passes made into a whole schedule: woven, and filled where `simulate` says that it helps (for
-    large tables `replay`, which knows no queues but takes a fifth of the time)."""
-    plain = replace(woven(schedule, barriers), costs=costs)
-    full = filled(plain, costs.positive(plain.layout), schedule.layout.ranks if ahead is None else ahead)
-    if full is plain or schedule.layout.ranks * schedule.microbatches > _LARGE:
-        return full
-    return min(full, plain, key=lambda s: simulate(s, costs).makespan)
+def finished(
+    plain: Callable[[int], Schedule],
+    layout: Layout,
+    microbatches: int,
+    costs: Costs,
+    *,
+    ahead: int | None = None,
+    period: int = 1,
+) -> Schedule:
+    """A whole schedule of `plain`, which makes the table without vocabulary passes for any number of microbatches: woven, and
+    filled where `simulate` says that it helps. period: microbatches after which the plain table repeats itself."""
+
+    ahead = layout.ranks if ahead is None else ahead
+    positive = costs.positive(layout)
+
+    def whole(microbatches: int) -> Schedule:
+        schedule = replace(woven(plain(microbatches), layout.barriers), costs=costs)
+        greedy = filled(schedule, positive, ahead)
+        if layout.ranks * microbatches > LARGE:
+            return greedy
+        patient = filled(schedule, positive, ahead, patient=True)
+        return min(greedy, patient, schedule, key=lambda s: simulate(s, costs).makespan)
+
+    return of_any_length(whole, layout.ranks, microbatches, period)
 
 
 def woven(schedule: Schedule, barriers: int) -> Schedule:

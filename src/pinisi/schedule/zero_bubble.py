@@ -50,13 +50,16 @@ def _waves(
     late: Callable[[int], int] = lambda rank: 0,
 ) -> Schedule:
     block = wave_block(Layout(layout.stages), hops, late)
-    return finished(block.unroll(name, microbatches), layout.barriers, costs)
+    return finished(lambda m: block.unroll(name, m), layout, microbatches, costs)
 
 
 @builder("zbv", chunks=2, stages=in_a_v)
 def _zbv(layout: Layout, microbatches: int, costs: Costs) -> Schedule:
-    order = tuple(tuple(_zbv_rank(rank, layout.ranks, microbatches)) for rank in range(layout.ranks))
-    return finished(Schedule("zbv", Layout(layout.stages), microbatches, order), layout.barriers, costs)
+    def plain(m: int) -> Schedule:
+        order = tuple(tuple(_zbv_rank(rank, layout.ranks, m)) for rank in range(layout.ranks))
+        return Schedule("zbv", Layout(layout.stages), m, order)
+
+    return finished(plain, layout, microbatches, costs)
 
 
 def _zbv_rank(rank: int, ranks: int, microbatches: int) -> list[Pass]:
