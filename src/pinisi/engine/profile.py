@@ -43,6 +43,7 @@ _MICROBATCHES = 3  # of a measured step
 _SECONDS = 6.0  # about as long a piece is measured
 _ROUNDS = (3, 6)  # steps of a piece, at least and at most, behind one that warms up
 _RING = 2**22  # fp32 numbers in the all-reduce that is timed
+_LARGE = 2**20  # numbers, at least, in the message that a link's rate is taken from
 # What stands for links where a single device is at hand: (bytes / s, seconds) within a machine and between machines.
 _LINKS = {"cpu": (2e9, 50e-6, 1.25e9, 100e-6)}
 
@@ -157,13 +158,13 @@ class _Bench:
         scale = self.spec.vocabulary / whole  # what is done for each row of it
         head = [undivided["F"] + undivided["other"] - few["F"] - lookup, undivided["B"] - few["B"] - dense]
         return {
-            "forward": _line(1, few["F"], 3, many["F"]),
-            "backward": _line(1, few["B"], 3, many["B"]),
-            "weight": _line(1, few["W"], 3, many["W"]),
-            "s1": _line(rows, few["S"] + few["other"], half, many["S"] + many["other"]),
-            "t1": _line(rows, few["T"], half, many["T"]),
-            "s2": _line(rows, two["S"] + two["other"], half, two_half["S"] + two_half["other"]),
-            "t2": _line(rows, two["T"], half, two_half["T"]),
+            "forward": line_through(1, few["F"], 3, many["F"]),
+            "backward": line_through(1, few["B"], 3, many["B"]),
+            "weight": line_through(1, few["W"], 3, many["W"]),
+            "s1": line_through(rows, few["S"] + few["other"], half, many["S"] + many["other"]),
+            "t1": line_through(rows, few["T"], half, many["T"]),
+            "s2": line_through(rows, two["S"] + two["other"], half, two_half["S"] + two_half["other"]),
+            "t2": line_through(rows, two["T"], half, two_half["T"]),
             "whole_head": [*(max(0.0, n) * scale for n in head), 0.0],
             "whole_embedding": [lookup, dense * scale],
             "lookup": few["E"],
@@ -174,7 +175,7 @@ class _Bench:
     def timed(self, piece: Piece) -> Seconds:
         """Seconds of each kind of pass, of what a microbatch takes beside them ("other"), and of the optimizer per
         parameter ("update")."""
-        spec = _cut(self.spec, piece)
+        spec = cut(self.spec, piece)
         schedule = build("zb-h1", 1, _MICROBATCHES, barriers=piece.barriers)  # B and W apart
         engine = Engine(
             spec,
@@ -248,7 +249,7 @@ class _Bench:
         return time.perf_counter()
 
 
-def _cut(spec: ModelSpec, piece: Piece) -> ModelSpec:
+def cut(spec: ModelSpec, piece: Piece) -> ModelSpec:
     """The model with fewer layers and rows."""
     values = spec.config.to_dict()
     types = values.get("layer_types")
@@ -258,7 +259,7 @@ def _cut(spec: ModelSpec, piece: Piece) -> ModelSpec:
     return read_spec(values, attention=spec.attention)
 
 
-def _line(a: int, seconds_a: float, b: int, seconds_b: float) -> list[float]:
+def line_through(a: int, seconds_a: float, b: int, seconds_b: float) -> list[float]:
     """(fixed, each) of the line through two points, neither below 0."""
     each = (seconds_a - seconds_b) / (a - b) if a != b else seconds_a / a
     each = min(max(each, 0.0), seconds_a / a)
@@ -271,17 +272,17 @@ def _line(a: int, seconds_a: float, b: int, seconds_b: float) -> list[float]:
 def _links(
     spec: ModelSpec, setting: Setting, together: Communicator, device: torch.device
 ) -> dict[str, float]:
-    """Of one message between neighbours: seconds of the shortest, bytes per second of a hidden state; bytes per second that
-    each rank sends in an all-reduce. Nothing with a single process."""
+    """Of one message between neighbours: seconds of the shortest, bytes per second of a large one; bytes per second
+    that each rank sends in an all-reduce. Nothing with a single process."""
     if together.size == 1:
         return {}
-    hidden = torch.zeros(setting.tokens * spec.hidden, dtype=getattr(torch, setting.dtype), device=device)
-    short = _message_seconds(together, hidden[:1])
-    long = _message_seconds(together, hidden)
+    dtype = getattr(torch, setting.dtype)
+    large = torch.zeros(max(setting.tokens * spec.hidden, _LARGE), dtype=dtype, device=device)
+    short, long = _message_seconds(together, large[:1]), _message_seconds(together, large)
     ring = torch.zeros(_RING, device=device)
     seconds = _repeated(lambda: dist.all_reduce(ring), device)
     sent = 2 * (together.size - 1) / together.size * ring.nbytes
-    rate = (hidden.nbytes - hidden.element_size()) / max(long - short, 1e-9)
+    rate = large.nbytes / max(long - short, long / 2)
     return {"latency": short, "rate": rate, "ring": sent / seconds}
 
 
@@ -311,7 +312,7 @@ def _repeated(work: Callable[[], Any], device: torch.device, times: int = 9) -> 
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         taken.append(time.perf_counter() - began)
-    return median(taken[1:])
+    return min(taken[1:])
 
 
 def _matrix_rate(setting: Setting, device: torch.device) -> float:
