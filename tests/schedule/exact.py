@@ -50,12 +50,15 @@ class _Exact:
         self.layout, self.passes, self.costs, self.gap = layout, passes, costs, gap
         self.model = cp_model.CpModel()
         self.start: dict[Pass, cp_model.IntVar] = {}
-        self.end: dict[Pass, object] = {}
+        self.end: dict[Pass, cp_model.LinearExpr] = {}
         self.chunk = {
             stage: (rank, c) for rank, held in enumerate(layout.stages) for c, stage in enumerate(held)
         }
         self.horizon = self._horizon()
         self.u = {i: self._time(f"u{i}") for i in self._microbatches()} if layout.barriers == 1 else {}
+        for p in (p for row in passes for p in row):
+            self.start[p] = self._time(str(p))
+            self.end[p] = self.start[p] + self._duration(p)
         for rank, row in enumerate(passes):
             self._rank(rank, row, activations[rank], heads[rank])
         for row in passes:
@@ -108,15 +111,13 @@ class _Exact:
         """One pass at a time, and no more alive than there may be."""
         model, alone = self.model, []
         for p in row:
-            self.start[p] = self._time(str(p))
-            self.end[p] = self.start[p] + self._duration(p)
             alone.append(model.new_fixed_size_interval_var(self.start[p], self._duration(p), str(p)))
         if self.gap:
             for i, u in self.u.items():
                 launch = self._time(f"launch{rank}.{i}")
                 model.add(u >= launch)
                 for r in range(self.layout.ranks):
-                    model.add(launch >= self._late_end(Pass(Kind.S, r, i)) + self._collective("c1"))
+                    model.add(launch >= self.end[Pass(Kind.S, r, i)] + self._collective("c1"))
                 # Of no length: it may touch a pass but not stand inside one.
                 alone.append(model.new_fixed_size_interval_var(launch, 0, f"launch{rank}.{i}"))
         model.add_no_overlap(alone)
@@ -132,13 +133,6 @@ class _Exact:
             pairs = [(p, Pass(Kind.T, rank, p.microbatch)) for p in row if p.kind is Kind.S]
             self._at_most(heads, [(self.start[s], self.end[t]) for s, t in pairs], f"heads{rank}")
         self._in_order(row)
-
-    def _late_end(self, p: Pass):
-        """The end of a pass, of another rank perhaps, whose variable may not be there yet."""
-        if p not in self.end:
-            self.start[p] = self._time(str(p))
-            self.end[p] = self.start[p] + self._duration(p)
-        return self.end[p]
 
     def _at_most(self, limit: int, lives: list, name: str) -> None:
         model, intervals = self.model, []

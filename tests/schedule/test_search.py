@@ -8,7 +8,7 @@ import pytest
 from pinisi.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Schedule, build, layout_of, names, simulate, verify
 from pinisi.schedule.search import Found, search
-from tests.schedule.exact import least_makespan
+from tests.schedule.exact import Exact, least_makespan
 
 A100 = Costs(11.3, 11.2, 11.2, head_s=5.6, head_t=2.8, embedding_forward=0.4, embedding_gradient=0.8)
 
@@ -114,21 +114,29 @@ def limits(step: Step, built: Schedule) -> list[int]:
     return [int(step.activations * len(stages)) for stages in built.layout.stages]
 
 
+def exact(step: Step, built: Schedule) -> Exact:
+    passes = [list(row) for row in built.order]
+    heads = [step.heads] * step.ranks
+    return least_makespan(built.layout, passes, step.costs, limits(step, built), heads, seconds=1.5)
+
+
 @pytest.mark.parametrize("first", range(0, 120, 20))
 def test_close_to_the_exact_optimum(first):
+    """A tenth of the usual effort first, all of it where that was not enough."""
     above = []
     for seed in range(first, first + 20):
         step = drawn(seed, small=True)
-        built, found = step.build(), step.search(0.25)
+        built, found = step.build(), step.search(0.1)
         check(step, built, found)
-        passes = [list(row) for row in built.order]
-        least = least_makespan(
-            built.layout, passes, step.costs, limits(step, built), [step.heads] * step.ranks, seconds=1.5
-        )
+        least = exact(step, built)
         assert found.bound <= least.bound + 1e-6 <= found.makespan + 2e-6, seed
-        if least.proved:
-            above.append((found.makespan / least.makespan - 1, seed))
+        if not least.proved:
+            continue
+        share = found.makespan / least.makespan - 1
+        above.append((share if share <= 0.02 else step.search(1).makespan / least.makespan - 1, seed))
     assert len(above) >= 15
+    # With 1 barrier the exact solver may let a rank wait so that it launches U in time, which no table can ask for: of 182
+    # proved optima two are out of reach, by 4 %, of which that is half.
     assert max(above)[0] <= 0.05
     assert sum(share > 0.02 for share, _ in above) <= 1, sorted(above)[-3:]
 
@@ -137,14 +145,32 @@ def test_close_to_the_exact_optimum(first):
 def test_never_worse_than_built(first):
     for seed in range(first, first + 20):
         step = drawn(seed, small=False)
-        check(step, step.build(), step.search(0.02))
+        check(step, step.build(), step.search(0.01))
 
 
-def test_putting_t_off_pays_and_a_limit_holds():
-    free = search("1f1b", 8, 16, A100, barriers=1)
-    tight = search("1f1b", 8, 16, A100, barriers=1, heads=2)
+# With T in each interval, as E and G are, a step takes m (F + BW + S + T + E + G) + (p - 1) (F + BW). T put off takes m T from
+# that as long as every T fits into what rank r waits behind its first S, (p - 1 - r) F + r BW; so in theory
+#   m = 16: 44.8 of 928.7 = 4.8 %;  m = 24: 67.2 of 1275.1 = 5.3 %;  m = 32: rank 0 can place 79.1 of 89.6, of 1621.5 = 4.9 %.
+@pytest.mark.parametrize("microbatches", [16, 24, 32])
+def test_t_as_filler_gains_what_theory_says(microbatches):
+    found = search("1f1b", 8, microbatches, A100, barriers=1, effort=0.3)
+    with_t_in = microbatches * (11.3 + 22.4 + 5.6 + 2.8 + 1.2) + 7 * (11.3 + 22.4)
+    assert found.makespan <= 0.96 * with_t_in
+    assert found.makespan < found.built
+    for row, own in zip(found.schedule.order, build("1f1b", 8, microbatches, barriers=1).order, strict=True):
+        assert activations_of(row) <= activations_of(own)
+
+
+def test_a_limit_of_heads_holds():
+    free = search("1f1b", 8, 16, A100, barriers=1, effort=0)
+    tight = search("1f1b", 8, 16, A100, barriers=1, heads=2, effort=0)
     assert tight.heads == 2 < free.heads
     assert free.makespan < 0.99 * tight.makespan
+
+
+def test_the_same_input_gives_the_same_order():
+    step = drawn(3, small=False)
+    assert step.search(0.02) == step.search(0.02)
 
 
 def test_too_little_room_is_an_error():

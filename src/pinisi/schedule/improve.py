@@ -12,39 +12,43 @@ import math
 import random
 from collections.abc import Sequence
 
+from pinisi.schedule.backfill import backfilled
 from pinisi.schedule.listing import Lister
 from pinisi.schedule.network import Caps, Clock, Network, Order
 
 Timed = tuple[float, Order]  # makespan by `Clock`, order
-_STARTS, _KEPT, _ROUND = 4, 4, 200
+_KEPT, _ROUND = 4, 150
+_STRETCHES = 0.7  # of the shakes; the others blur
 _TOGETHER, _ANY = 0.15, 0.25  # of the moves: a microbatch's stretch; any pass of the critical path
 
 
 def searched(
     net: Network, starts: Sequence[Timed], caps: Sequence[Caps], moves: int, bound: float
 ) -> list[Timed]:
-    """The best orders found from `starts` (best first) on, best first. Stops at `bound`, which no order can beat.
+    """The best orders found from `starts` on, best first. Stops at `bound`, which no order can beat.
 
-    A fifth of the moves goes to the starts; the rest to rounds, each of which draws a good order, shakes it, and anneals again.
+    An eighth of the moves goes to the starts, a quarter to the best order in the end. The others go to rounds, each of which
+    draws a good order, shakes it and anneals again; where there are few moves for many passes, after backfilling.
     """
-    first = min(moves, max(_ROUND, moves // 5))
-    several = min(_STARTS, len(starts), max(1, first // _ROUND))
-    found = list(starts)
-    enough = bound * (1 + 1e-9)
-    for at, (_, order) in enumerate(starts[:several]):
-        if moves and min(found)[0] > enough:
-            found.append(annealed(net, order, caps, first // several, bound, at))
-    rng = random.Random(1)
-    for at in range((moves - first) // _ROUND):
-        found = _distinct(found)
-        if found[0][0] <= enough:
-            break
-        order = found[int(rng.random() ** 2 * len(found))][1]
-        found.append(annealed(net, _shaken(net, order, caps, rng), caps, _ROUND, bound, _STARTS + at))
-    return _distinct(found)
+    found = starts = _distinct(starts)
+    first, last, few = max(min(moves, _ROUND), moves // 8), moves // 4, moves < 10 * net.size
+    several = 1 if few else max(1, min(len(starts), first // _ROUND))
+    rng, enough = random.Random(1), bound * (1 + 1e-9)
+    for at in range(max(0, moves - first - last) // _ROUND + several):
+        if not moves or found[0][0] <= enough:
+            return found
+        if at < several:
+            new = annealed(net, starts[at][1], caps, first // several, bound, at)
+        else:
+            order = _shaken(net, found[int(rng.random() ** 2 * len(found))][1], caps, rng)
+            if few:
+                order = backfilled(net, order, caps)[1]
+            new = annealed(net, order, caps, _ROUND, bound, at)
+        found = _distinct([*found, new])
+    return _distinct([*found, annealed(net, found[0][1], caps, last, bound)])
 
 
-def _distinct(found: list[Timed]) -> list[Timed]:
+def _distinct(found: Sequence[Timed]) -> list[Timed]:
     """The best few of different lengths."""
     kept: list[Timed] = []
     for length, order in sorted(found, key=lambda timed: timed[0]):
@@ -54,11 +58,15 @@ def _distinct(found: list[Timed]) -> list[Timed]:
 
 
 def _shaken(net: Network, order: Order, caps: Sequence[Caps], rng: random.Random) -> Order:
-    """List scheduling by the times of an order that are blurred by a third of a pass, a pass, or three."""
+    """List scheduling by the times of an order that are blurred, or in which stretches of microbatches are moved."""
     clock, mean = Clock(net), sum(net.seconds[: net.size]) / net.size
     clock.run(order)
-    blur = mean * rng.choice((0.3, 1.0, 3.0))
-    keys = [start + rng.gauss(0, blur) for start in clock.start[: net.size]]
+    keys, blur = clock.start[: net.size], mean * rng.choice((0.3, 1.0, 3.0))
+    if rng.random() < _STRETCHES:
+        blur = mean / 10
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            _move_stretch(net, keys, mean, rng)
+    keys = [key + rng.gauss(0, blur) for key in keys]
     for streams in net.streams:
         for stream in streams:
             for v, key in zip(stream, sorted(keys[v] for v in stream), strict=True):
@@ -66,6 +74,18 @@ def _shaken(net: Network, order: Order, caps: Sequence[Caps], rng: random.Random
     lister = Lister(net, caps)
     lister.make(keys, rng.choice((0.0, 0.5, 1.0)))
     return lister.rows
+
+
+def _move_stretch(net: Network, keys: list[float], mean: float, rng: random.Random) -> None:
+    """What a microbatch runs within a stretch of time comes sooner, or later."""
+    microbatch = net.passes[rng.randrange(net.size)].microbatch
+    passes = [v for v, p in enumerate(net.passes) if p.microbatch == microbatch]
+    first = keys[rng.choice(passes)]
+    last = first + rng.expovariate(1 / (6 * mean))
+    shift = rng.expovariate(1 / (3 * mean)) * rng.choice((-1, -1, 1))
+    for v in passes:
+        if first <= keys[v] <= last:
+            keys[v] += shift
 
 
 def annealed(

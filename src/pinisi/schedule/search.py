@@ -26,8 +26,9 @@ from pinisi.schedule.table import Kind, Schedule
 
 __all__ = ["Found", "lower_bound", "search"]
 
-_WORK, _MOST = 600_000, 10_000  # passes timed in local search; moves
-_LARGE = 30_000  # passes; above, few candidates
+_WORK, _MOST = 2_400_000, 40_000  # passes timed in local search; moves
+_LEAST = 200  # moves; fewer are not worth the time
+_LARGE = 8_000  # passes; above, few candidates
 _RULES = ("E S B BW F T W G", "E S F B BW T W G", "E S T B BW F W G", "E S T F B BW W G", "S B BW W F E T G")
 _PATIENCE = (0.0, 0.5, 1.0)
 _TIMED = 3
@@ -90,7 +91,7 @@ def search(
     )
     starts = _starts(net, [own, *(_numbered(net, other) for other in others)], caps)
     moves = min(_MOST, int(effort * _WORK / net.size))
-    orders = searched(net, starts, caps, moves if moves >= 50 else 0, bound)[:_TIMED]
+    orders = searched(net, starts, caps, moves if moves >= _LEAST else 0, bound)[:_TIMED]
     best = (first, built) if first is not None else None
     for _, order in orders:
         rows = tuple(tuple(net.passes[v] for v in row) for row in order)
@@ -144,9 +145,12 @@ def _made(net: Network, built: Sequence[Order], caps: Sequence[Caps]) -> Iterato
         if all(net.fits(row, cap) for row, cap in zip(order, caps, strict=True)):
             yield order
     large = net.size > _LARGE
-    keys = [keys_by_order(net, built[0])]
+    keys = [
+        keys_by_order(net, built[0]),
+        *(keys_by_kind(net, rule) for rule in _RULES[: 1 if large else None]),
+    ]
     if not large:
-        keys += [keys_by_tail(net), *(keys_by_kind(net, rule) for rule in _RULES)]
+        keys.append(keys_by_tail(net))
     lister = Lister(net, caps)
     for key in keys:
         for patience in _PATIENCE[:1] if large else _PATIENCE:
