@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from pinisi.errors import ScheduleError
-from pinisi.schedule import Kind, Message, Op, Pass, Program, build, lower, names, verify
+from pinisi.schedule import Costs, Kind, Message, Op, Pass, Program, build, lower, names, simulate, verify
 from pinisi.schedule.pipelining import read_csv
 from pinisi.schedule.verify import verify_program
 from tests.schedule.strict import Strict, table_runs
@@ -213,3 +213,18 @@ def test_incomplete_and_misplaced_tables_are_named():
     assert "belongs on rank 1" in message((*zero, one[-1]), one[:-1])
     assert "microbatch isn't below 3" in message((*zero, Pass(Kind.F, 0, 3)), one)
     assert "1 rows for 2 ranks" in message(zero)
+
+
+@pytest.mark.parametrize("name", ["1f1b", "v-half", "interleaved-1f1b"])
+@pytest.mark.parametrize("barriers", [0, 1])
+def test_a_cap_of_activations_is_the_timelines_peak(name, barriers):
+    schedule = build(name, 4, 9, barriers=barriers)
+    line = simulate(schedule, Costs(1.0, 1.0, 1.0, head_s=0.1, head_t=0.1))
+    peaks = [line.peak_activation(rank) for rank in range(4)]
+    verify(schedule, activations=max(peaks))
+    with pytest.raises(ScheduleError) as error:
+        verify(schedule, activations=max(peaks) - 0.5)
+    fullest = peaks.index(max(peaks))
+    assert f"rank {fullest}, step" in str(error.value) and f"{max(peaks):g} activations" in str(error.value)
+    step = int(str(error.value).split("step ")[1].split(":")[0])
+    assert f">{schedule.order[fullest][step]}<" in str(error.value)

@@ -13,7 +13,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -25,7 +26,19 @@ from pinisi.engine.comm import Communicator, init_process_group
 from pinisi.engine.emulate import EmulatedWorker
 from pinisi.engine.executor import Executor, gather_timeline
 from pinisi.engine.launch import joined, launch, rank_main
-from pinisi.schedule import Costs, Layout, build, layout_of, lower, names, simulate, verify
+from pinisi.schedule import (
+    Costs,
+    Layout,
+    Schedule,
+    build,
+    layout_of,
+    lower,
+    names,
+    reference,
+    simulate,
+    verify,
+)
+from pinisi.schedule.costs import PASS_COSTS
 from pinisi.schedule.program import Message, MessageChannel
 
 # Milliseconds of F, B + W, S + T, E, G on one A100 (V = 256k, 8 ranks): arXiv 2411.05288's artifact, a middle rank.
@@ -37,6 +50,8 @@ PROFILE = {
     "embedding_gradient": 0.79,
 }
 ELEMENTS = 4096  # fp32 numbers in a message
+Case = tuple[str, Schedule, Costs, float]  # label, schedule, costs in seconds, how much longer than measured
+Cases = Callable[[dict[str, float]], Iterator[Case]]  # of the seconds of messages
 
 
 def profile(barriers: int, interval: float) -> tuple[dict[str, float], float]:
@@ -92,8 +107,8 @@ def message_times(communicator: Communicator, repeats: int = 15) -> dict[str, fl
     return times
 
 
-def measure(ranks: int, microbatches: int, interval: float, steps: int, schedules: Sequence[str]) -> dict:
-    """On every rank: one row per schedule and number of barriers."""
+def measure(ranks: int, steps: int, cases: Cases) -> dict:
+    """On every rank: one row per case."""
     device = torch.device("cpu")
     torch.set_num_threads(1)
     init_process_group("gloo", device)
@@ -101,42 +116,75 @@ def measure(ranks: int, microbatches: int, interval: float, steps: int, schedule
     assert communicator is not None
     messages = message_times(communicator)
     rows = []
-    for name, barriers in product(schedules, (0, 1, 2)):
-        if name == "interlaced" and not barriers:
-            continue
-        layout = layout_of(name, ranks, barriers=barriers)
-        costs, factor = costs_of(layout, interval, messages)
-        schedule = build(name, ranks, microbatches, barriers=barriers, costs=costs)
-        verify(schedule)
-        program = lower(schedule, costs)
-        worker = EmulatedWorker(schedule.layout, communicator.rank, costs, ELEMENTS)
-        executor = Executor(communicator, worker, device)
-        taken, lines = [], []
-        for _ in range(steps):
-            dist.barrier()
-            spans = executor.step(program, record=True)
-            timeline = gather_timeline(schedule, spans, communicator)
-            taken.append(timeline.makespan)
-            lines.append(timeline)
-        predicted = simulate(schedule, costs)
-        rows.append(
-            {
-                "schedule": name,
-                "ranks": ranks,
-                "microbatches": microbatches,
-                "barriers": barriers,
-                "measured_seconds": median(taken),
-                "simulated_seconds": predicted.makespan,
-                "error_percent": 100 * (predicted.makespan / median(taken) - 1),
-                "bubble": max(median(t.bubble(r) for t in lines) for r in range(ranks)),
-                "peak_activation": [max(t.peak_activation(r) for t in lines) for r in range(ranks)],
-                "factor": factor,
-                "messages": messages,
-            }
-        )
+    for label, schedule, costs, factor in cases(messages):
+        row = _measured(communicator, schedule, costs, steps)
+        rows.append({"schedule": label, **row, "factor": factor, "messages": messages})
         if communicator.rank == 0:
             print(_line(rows[-1]), flush=True)
     return {"rows": rows}
+
+
+def _measured(communicator: Communicator, schedule: Schedule, costs: Costs, steps: int) -> dict:
+    verify(schedule)
+    program = lower(schedule, costs)
+    executor = Executor(
+        communicator,
+        EmulatedWorker(schedule.layout, communicator.rank, costs, ELEMENTS),
+        torch.device("cpu"),
+    )
+    lines = []
+    for _ in range(steps):
+        dist.barrier()
+        spans = executor.step(program, record=True)
+        lines.append(gather_timeline(schedule, spans, communicator))
+    predicted = simulate(schedule, costs)
+    ranks = range(schedule.layout.ranks)
+    taken = median(line.makespan for line in lines)
+    return {
+        "ranks": len(ranks),
+        "microbatches": schedule.microbatches,
+        "barriers": schedule.layout.barriers,
+        "measured_seconds": taken,
+        "simulated_seconds": predicted.makespan,
+        "error_percent": 100 * (predicted.makespan / taken - 1),
+        "bubble": max(median(t.bubble(r) for t in lines) for r in ranks),
+        "peak_activation": [max(t.peak_activation(r) for t in lines) for r in ranks],
+    }
+
+
+def of_profile(ranks: int, microbatches: int, interval: float, schedules: Sequence[str]) -> Cases:
+    """Each schedule with 0, 1 and 2 barriers."""
+
+    def cases(messages: dict[str, float]) -> Iterator[Case]:
+        for name, barriers in product(schedules, (0, 1, 2)):
+            if name == "interlaced" and not barriers:
+                continue
+            layout = layout_of(name, ranks, barriers=barriers)
+            costs, factor = costs_of(layout, interval, messages)
+            yield name, build(name, ranks, microbatches, barriers=barriers, costs=costs), costs, factor
+
+    return cases
+
+
+def of_reference(rows: Sequence[reference.Row], microbatches: int, interval: float) -> Cases:
+    """Measured pass times of each rank, all longer by the factor that makes the first split row's interval `interval`."""
+
+    def cases(messages: dict[str, float]) -> Iterator[Case]:
+        given = [(row, *reference.planned(row)) for row in rows]
+        split = next((costs.busiest(layout) for _, layout, costs in given if layout.barriers), None)
+        factor = interval / (split or max(costs.busiest(layout) for _, layout, costs in given))
+        for row, layout, costs in given:
+            slower = {
+                name: [each * factor for each in getattr(costs, name)]
+                for name in PASS_COSTS
+                if isinstance(getattr(costs, name), tuple)
+            }
+            longer = replace(costs, **slower, **messages)
+            name = "interlaced" if row.method == "interlaced" else "1f1b"
+            schedule = build(name, row.stages, microbatches, barriers=layout.barriers, costs=longer)
+            yield row.method, schedule, longer, factor
+
+    return cases
 
 
 def costs_of(layout: Layout, interval: float, messages: dict[str, float]) -> tuple[Costs, float]:
@@ -171,7 +219,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--schedules", default="1f1b", help=f"all, or some of {', '.join(names())}, with commas; default 1f1b"
     )
-    parser.add_argument("--microbatches", type=int, help="per step; 2 p if left out")
+    parser.add_argument(
+        "--reference",
+        metavar="CSV",
+        help="pass times of each rank from this file (of the form of bench reference)",
+    )
+    parser.add_argument(
+        "--vocabulary", type=int, help="with --reference: which rows; the largest if left out"
+    )
+    parser.add_argument("--microbatches", type=int, help="per step; 2 p, or the file's, if left out")
     parser.add_argument(
         "--interval", type=float, help="seconds of one interval; 25 ms x p, at least 0.2, if left out"
     )
@@ -181,46 +237,74 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     if options.as_rank and joined():
         ranks = int(os.environ["WORLD_SIZE"])
-        return rank_main(lambda: _as_rank(ranks, options))
-    schedules = names() if options.schedules == "all" else options.schedules.split(",")
-    if unknown := [name for name in schedules if name not in names()]:
-        parser.error(f"unknown schedules {', '.join(unknown)}: choose from {', '.join(names())}")
+        return rank_main(lambda: _as_rank(ranks, options, parser))
+    chosen = _chosen(options, parser)
     rows = []
-    for ranks in (int(n) for n in options.ranks.split(",")):
-        folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))
-        m = options.microbatches or 2 * ranks
-        interval = options.interval or max(0.2, 0.025 * ranks)
-        more = [
-            "--as-rank",
-            "--microbatches",
-            str(m),
-            "--interval",
-            str(interval),
-            "--steps",
-            str(options.steps),
-            "--schedules",
-            ",".join(schedules),
-        ]
-        code = launch(
-            ["bench", "emulated", *more, "--json", str(folder / "rows.json")], ranks, folder, threads=1
-        )
-        if code:
-            return code
-        rows += json.loads((folder / "rows.json").read_text())["rows"]
-        shutil.rmtree(folder)
+    for ranks in sorted({row.stages for row in chosen}) or [int(n) for n in options.ranks.split(",")]:
+        result = _launched(ranks, arguments)
+        if isinstance(result, int):
+            return result
+        rows += result
     worst = max(rows, key=lambda row: abs(row["error_percent"]))
     print(
         f"largest error: {worst['error_percent']:+.2f} % ({worst['schedule']}, p = {worst['ranks']}, {worst['barriers']} barriers)"
     )
+    _ratios(rows)
     if options.json:
         Path(options.json).parent.mkdir(parents=True, exist_ok=True)
         Path(options.json).write_text(json.dumps({"rows": rows}, indent=1))
     return 0
 
 
-def _as_rank(ranks: int, options: argparse.Namespace) -> int:
-    schedules = options.schedules.split(",")
-    result = measure(ranks, options.microbatches, options.interval, options.steps, schedules)
+def _chosen(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list[reference.Row]:
+    """The file's rows of the vocabulary asked for; none without a file. Ends with a message where something is wrong."""
+    if unknown := [name for name in _schedules(options) if name not in names()]:
+        parser.error(f"unknown schedules {', '.join(unknown)}: choose from {', '.join(names())}")
+    if not options.reference:
+        return []
+    rows = reference.read(options.reference)
+    vocabulary = options.vocabulary or max(row.vocab for row in rows)
+    known = [row for row in rows if row.vocab == vocabulary and reference.known(row)]
+    if not known:
+        sizes = ", ".join(map(str, sorted({row.vocab for row in rows})))
+        parser.error(f"{options.reference} has no row with vocabulary {vocabulary}: choose from {sizes}")
+    return known
+
+
+def _schedules(options: argparse.Namespace) -> list[str]:
+    return names() if options.schedules == "all" else options.schedules.split(",")
+
+
+def _launched(ranks: int, arguments: Sequence[str]) -> list[dict] | int:
+    """Rows measured by so many processes, or the exit status of those that failed."""
+    folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))
+    try:
+        more = ["--as-rank", "--json", str(folder / "rows.json")]
+        code = launch(["bench", "emulated", *arguments, *more], ranks, folder, threads=1)
+        return code or json.loads((folder / "rows.json").read_text())["rows"]
+    finally:
+        shutil.rmtree(folder)
+
+
+def _ratios(rows: Sequence[dict]) -> None:
+    """How many times longer the steps without a split vocabulary take."""
+    for base in (row for row in rows if row["schedule"] in ("baseline", "redis")):
+        others = (row for row in rows if row["ranks"] == base["ranks"] and row["barriers"])
+        for row in others:
+            measured = base["measured_seconds"] / row["measured_seconds"]
+            print(
+                f"{base['schedule']} takes {measured:.2f} x the step of {row['schedule']}, p = {row['ranks']}"
+            )
+
+
+def _as_rank(ranks: int, options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    interval = options.interval or max(0.2, 0.025 * ranks)
+    chosen = [row for row in _chosen(options, parser) if row.stages == ranks]
+    if chosen:
+        cases = of_reference(chosen, options.microbatches or chosen[0].microbatches, interval)
+    else:
+        cases = of_profile(ranks, options.microbatches or 2 * ranks, interval, _schedules(options))
+    result = measure(ranks, options.steps, cases)
     if dist.get_rank() == 0:
         Path(options.json).write_text(json.dumps(result))
     dist.barrier()

@@ -1,8 +1,10 @@
-"""Communicators of one pipeline: one process group per channel, everything asynchronous.
+"""Communicators of one pipeline: a process group per channel, everything asynchronous.
 
 Each channel of `pinisi.schedule.lower` has a process group of its own, so that messages of one channel never queue
-behind those of another. Groups and pairs are connected when the communicator is built, in one fixed order, because a
-lazily made connection in the middle of a step can wait for a rank that waits for something else.
+behind those of another. ACTIVATION and GRADIENT have one for each direction: in a V they go both ways between the same
+two ranks, and NCCL runs what a group does between two ranks one after the other, sends and receives alike. Groups and
+pairs are connected when the communicator is built, in one fixed order, because a lazily made connection in the middle of
+a step can wait for a rank that waits for something else.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ P2P = (
     MessageChannel.EMBEDDING,
     MessageChannel.EMBEDDING_GRADIENT,
 )
+_BOTH_WAYS = (MessageChannel.ACTIVATION, MessageChannel.GRADIENT)
 COLLECTIVES = (MessageChannel.C0, MessageChannel.C1, MessageChannel.C2)
 
 
@@ -47,12 +50,12 @@ class Communicator:
         self,
         ranks: list[int],
         rank: int,
-        groups: dict[MessageChannel, dist.ProcessGroup],
+        groups: dict[tuple[MessageChannel, bool], dist.ProcessGroup],
         world: dist.ProcessGroup,
     ):
         self.ranks = ranks
         self.rank = rank
-        self.groups = groups
+        self.groups = groups  # by channel and whether a message goes to a higher rank
         self.world = world  # for what is done between steps
         self.bytes_sent: Counter[str] = Counter()
 
@@ -67,9 +70,13 @@ class Communicator:
         result = None
         for ranks in pipelines:
             world = dist.new_group(ranks)
-            groups = {channel: dist.new_group(ranks) for channel in (*P2P, *COLLECTIVES)}
+            groups = {}
+            for channel in (*P2P, *COLLECTIVES):
+                groups[channel, True] = groups[channel, False] = dist.new_group(ranks)
+                if channel in _BOTH_WAYS:
+                    groups[channel, False] = dist.new_group(ranks)
             # U is the reduction chained behind C1 and exists only with 1 barrier, C2 only with 2: one communicator serves both.
-            groups[MessageChannel.U] = groups[MessageChannel.C2]
+            groups[MessageChannel.U, True] = groups[MessageChannel.C2, True]
             if mine in ranks:
                 result = cls(ranks, ranks.index(mine), groups, world)
         if result is not None:
@@ -87,12 +94,16 @@ class Communicator:
                 for b in range(self.size):
                     if a == b or self.rank not in (a, b):
                         continue
+                    group = self.groups[channel, a < b]
                     if self.rank == a:
-                        dist.send(token, self.ranks[b], group=self.groups[channel])
+                        dist.send(token, self.ranks[b], group=group)
                     else:
-                        dist.recv(token, self.ranks[a], group=self.groups[channel])
+                        dist.recv(token, self.ranks[a], group=group)
         for channel in COLLECTIVES:
-            dist.all_reduce(token, group=self.groups[channel])
+            dist.all_reduce(token, group=self.groups[channel, True])
+
+    def _group(self, message: Message) -> dist.ProcessGroup:
+        return self.groups[message.channel, message.source < message.target]
 
     def _tag(self, message: Message) -> int:
         # gloo matches by tag; stages of one rank pair never exceed 4096, and a step has its microbatches in order.
@@ -104,14 +115,14 @@ class Communicator:
             return None  # both sides know from the token ids that there is nothing to send
         self.bytes_sent[message.channel.value] += tensor.nbytes
         return dist.isend(
-            tensor, self.ranks[message.target], group=self.groups[message.channel], tag=self._tag(message)
+            tensor, self.ranks[message.target], group=self._group(message), tag=self._tag(message)
         )
 
     def receive(self, message: Message, buffer: torch.Tensor) -> dist.Work | None:
         if buffer.numel() == 0:
             return None
         return dist.irecv(
-            buffer, self.ranks[message.source], group=self.groups[message.channel], tag=self._tag(message)
+            buffer, self.ranks[message.source], group=self._group(message), tag=self._tag(message)
         )
 
     def launch(self, message: Message, tensor: torch.Tensor, root: int) -> tuple[dist.Work, torch.Tensor]:
@@ -119,7 +130,7 @@ class Communicator:
 
         C0: broadcast of `tensor` from `root`. C1: all-gather, result [p, *tensor.shape]. U, C2: sum to `root`.
         """
-        group = self.groups[message.channel]
+        group = self.groups[message.channel, True]
         self.bytes_sent[message.channel.value] += tensor.nbytes
         if message.channel is MessageChannel.C0:
             return dist.broadcast(tensor, self.ranks[root], group=group, async_op=True), tensor

@@ -152,6 +152,16 @@ def closed_form(costs: Costs, layout: Layout, microbatches: int) -> float:
     return sums[busiest] * microbatches + sum(each) - each[busiest]
 
 
+def known(row: Row) -> bool:
+    """Whether the row's method has a schedule here."""
+    return row.method in _METHODS
+
+
+def planned(row: Row) -> tuple[Layout, Costs]:
+    """One stage a rank with the method's barriers, and what each pass took there, in seconds."""
+    return Layout(tuple((rank,) for rank in range(row.stages)), _METHODS[row.method]), costs_of(row)
+
+
 def compare(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Predict each row; errors are signed, in per cent of the measured time.
 

@@ -27,17 +27,40 @@ from pinisi.schedule.needs import Channel, gives, needs
 from pinisi.schedule.program import P2P, Message, MessageChannel, Op, Program
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 
+_BACKWARD = frozenset((Kind.B, Kind.W, Kind.BW))
+
 
 @collector_paused()
-def verify(schedule: Schedule) -> None:
+def verify(schedule: Schedule, *, activations: float | None = None) -> None:
     """Raise ScheduleError, naming rank, step, pass and what it waits for, unless the schedule can be run.
 
     Checked: every pass is there once and on its rank, no pass waits for a later one, and the lowered program
     runs through with rendezvous sends, one order of collectives on all ranks and each channel first in,
-    first out.
+    first out. activations: the most microbatches, of a rank's whole share of layers, that may be alive on a rank.
     """
     verify_passes(schedule)
+    if activations is not None:
+        verify_activations(schedule, activations)
     verify_program(lower(schedule))
+
+
+def verify_activations(schedule: Schedule, most: float) -> None:
+    """No rank holds more than so many microbatches of its layers between F and the last backward pass."""
+    for rank, row in enumerate(schedule.order):
+        stages, alive = len(schedule.layout.stages[rank]), 0
+        closes = {(p.part, p.microbatch): step for step, p in enumerate(row) if p.kind in _BACKWARD}
+        last = set(closes.values())
+        for step, p in enumerate(row):
+            alive += p.kind is Kind.F
+            if alive > most * stages + 1e-9:
+                held = alive / stages
+                _fail(
+                    schedule,
+                    rank,
+                    step,
+                    f"rank {rank}, step {step}: {p} makes {held:g} activations alive, {most:g} are allowed",
+                )
+            alive -= step in last
 
 
 def verify_passes(schedule: Schedule) -> None:
