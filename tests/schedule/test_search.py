@@ -117,7 +117,7 @@ def limits(step: Step, built: Schedule) -> list[int]:
 def exact(step: Step, built: Schedule) -> Exact:
     passes = [list(row) for row in built.order]
     heads = [step.heads] * step.ranks
-    return least_makespan(built.layout, passes, step.costs, limits(step, built), heads, seconds=1.5)
+    return least_makespan(built.layout, passes, step.costs, limits(step, built), heads, seconds=1.0)
 
 
 @pytest.mark.parametrize("first", range(0, 120, 20))

@@ -2,7 +2,7 @@
 
 Reading order: table, needs, costs, blocks, periodic, replay, fill, waves, weave, classic, zero_bubble,
 interleaved, interlaced, build, lower, machine, verify,
-simulate, timeline.
+simulate, timeline; and for search: network, dispatch, listing, backfill, improve, bound, search.
 """
 
 from pinisi.schedule.build import build, layout_of, names
