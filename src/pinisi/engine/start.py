@@ -37,12 +37,12 @@ def _looked_at(config: RunConfig) -> RunConfig:
     """The configuration, checked here where no launcher of ours has done so before it started this rank."""
     if STATUS not in os.environ:
         check(config)
-        _check_world(config, int(os.environ["WORLD_SIZE"]))
+        check_world(config, int(os.environ["WORLD_SIZE"]))
     return config
 
 
-def _check_world(config: RunConfig, world: int) -> None:
-    """Replicas that the configuration names must be those that ranks were started for."""
+def check_world(config: RunConfig, world: int) -> None:
+    """Replicas that the configuration names must be those that ranks were started for; raises ConfigError."""
     ranks, replicas = config.schedule.ranks, config.schedule.replicas
     if replicas is not None and world != ranks * replicas:
         raise ConfigError(
