@@ -45,7 +45,7 @@ def test_a_long_step_is_as_good_as_one_that_is_made_whole(name, barriers, monkey
 def test_what_is_repeated_runs_strictly(name, barriers):
     period = 3 if name == "interleaved-1f1b" else 1
     schedule = build(name, 3, 21, barriers=barriers, costs=COSTS)
-    longer = extended(schedule, 21 + 4 * period, period)
+    longer = extended(schedule, 21 + 4 * period, [period])
     assert longer is not None
     assert longer.microbatches == 21 + 4 * period
     verify(longer)

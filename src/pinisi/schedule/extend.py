@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pinisi.schedule.collector import collector_paused
@@ -21,7 +21,7 @@ from pinisi.schedule.replay import replay
 from pinisi.schedule.table import Kind, Pass, Schedule
 
 LARGE = 4096  # ranks x microbatches; for more the first good table must do
-_PERIODS = (1, 2, 3)  # filling may take turns
+_TURNS = (1, 2, 3, 4, 6)  # filling may take turns among so many microbatches
 _TRIES = 24  # moments at which the repeated part may begin
 
 
@@ -32,87 +32,98 @@ def of_any_length(
 
     period: microbatches after which rows repeat.
     """
-    enough, whole = 3 * ranks + 16 + 2 * (period - 1), period * math.lcm(*_PERIODS)
+    enough, whole = 3 * ranks + 16 + 2 * (period - 1), period * math.lcm(*_TURNS)
     if ranks * microbatches <= LARGE or microbatches < enough + 2 * whole:
         return make(microbatches)
     short = make(enough + (microbatches - enough) % whole)
-    longer = (extended(short, microbatches, period * times) for times in _PERIODS)
-    return next((schedule for schedule in longer if schedule is not None), None) or make(microbatches)
+    return extended(short, microbatches, [period * turns for turns in _TURNS]) or make(microbatches)
 
 
 @collector_paused()
-def extended(schedule: Schedule, microbatches: int, period: int = 1) -> Schedule | None:
-    """The table with so many microbatches, more than it has by a multiple of `period`; None if its middle doesn't repeat.
+def extended(schedule: Schedule, microbatches: int, periods: Sequence[int] = (1,)) -> Schedule | None:
+    """The table with so many microbatches, more than it has by a multiple of each period; None if its middle doesn't repeat.
 
-    Of the moments that will do one is chosen whose repeated part takes an interval, or else the least time.
+    Of the moments and periods that will do one is chosen whose repeated part takes no longer than intervals, or else the
+    least time a microbatch.
     """
     extra = microbatches - schedule.microbatches
-    assert extra > 0 and extra % period == 0
+    assert extra > 0 and not any(extra % period for period in periods)
     costs = (schedule.costs or NOMINAL).positive(schedule.layout)
     run = replay(schedule, costs)
     starts = [[*(run.started[p] for p in row), run.makespan] for row in run.rows]
-    interval = costs.busiest(schedule.layout) * period
-    best: tuple[float, list[tuple[int, int]]] | None = None
+    counts = [_Counts(row) for row in schedule.order]
+    best: tuple[float, int, list[tuple[int, int]]] | None = None
     for k in range(_TRIES):  # from the middle outwards
         moment = run.makespan * (0.5 + (-1) ** k * 0.2 * k / _TRIES)
-        parts = _parts(schedule, starts, moment, period)
-        if parts is None:
-            continue
-        seconds = max(begun[end] - begun[start] for begun, (start, end) in zip(starts, parts, strict=True))
-        if best is None or seconds < best[0] * (1 - 1e-9):
-            best = seconds, parts
-        if seconds <= interval * 1.0001:
+        for period in periods:
+            parts = _parts(counts, starts, moment, period)
+            if parts is None:
+                continue
+            longest = max(
+                begun[end] - begun[start] for begun, (start, end) in zip(starts, parts, strict=True)
+            )
+            if best is None or longest / period < best[0] * (1 - 1e-9):
+                best = longest / period, period, parts
+        if best is not None and best[0] <= costs.busiest(schedule.layout) * 1.0001:
             break
     if best is None:
         return None
+    _, period, parts = best
     order = tuple(
         _repeated(row, start, end, period, extra // period)
-        for row, (start, end) in zip(schedule.order, best[1], strict=True)
+        for row, (start, end) in zip(schedule.order, parts, strict=True)
     )
     return replace(schedule, microbatches=microbatches, order=order)
 
 
 def _parts(
-    schedule: Schedule, starts: list[list[float]], moment: float, period: int
+    counts: list[_Counts], starts: list[list[float]], moment: float, period: int
 ) -> list[tuple[int, int]] | None:
     """On each rank the part from `moment` on that repeats itself."""
     parts = []
-    for row, begun in zip(schedule.order, starts, strict=True):
-        start = bisect_left(begun, moment, hi=len(row))
-        end = _repeats(row, start, period)
+    for row, begun in zip(counts, starts, strict=True):
+        start = bisect_left(begun, moment, hi=len(begun) - 1)
+        end = row.repeats(start, period)
         if end is None:
             return None
         parts.append((start, end))
     return parts
 
 
-def _repeats(row: tuple[Pass, ...], start: int, period: int) -> int | None:
-    """Where the part from `start` on ends that takes the rank to the same state `period` microbatches later."""
-    done: Counter[tuple[Kind, int]] = Counter()
-    highest: dict[tuple[Kind, int], int] = {}
-    for p in row[:start]:
-        _count(p, done, highest)
-    if any(highest[key] + 1 != count for key, count in done.items()):
-        return None  # a microbatch was left out
-    wanted = {key: count + period for key, count in done.items()}
-    missing = period * len(wanted)
-    for at in range(start, len(row)):
-        for kind, part, i in gives(row[at]):
-            if kind is Kind.BW:
-                continue
-            if not done[kind, part] <= i < wanted.get((kind, part), 0):
+class _Counts:
+    """Where in a row the passes of each type stand; a BW counts as B and as W."""
+
+    def __init__(self, row: tuple[Pass, ...]) -> None:
+        self._steps: dict[tuple[Kind, int], list[int]] = defaultdict(list)
+        self._highest: dict[tuple[Kind, int], list[int]] = defaultdict(list)  # microbatch up to there
+        for step, p in enumerate(row):
+            for kind, part, i in gives(p):
+                if kind is not Kind.BW:
+                    self._steps[kind, part].append(step)
+                    highest = self._highest[kind, part]
+                    highest.append(max(i, highest[-1]) if highest else i)
+
+    def _done(self, step: int) -> list[int] | None:
+        """How many microbatches of each type have run before a step, None if they aren't the first ones."""
+        done = []
+        for key, steps in self._steps.items():
+            count = bisect_left(steps, step)
+            if count and self._highest[key][count - 1] != count - 1:
                 return None
-            missing -= 1
-        if not missing:
-            return at + 1
-    return None
+            done.append(count)
+        return done
 
-
-def _count(p: Pass, done: Counter[tuple[Kind, int]], highest: dict[tuple[Kind, int], int]) -> None:
-    for kind, part, i in gives(p):
-        if kind is not Kind.BW:
-            done[kind, part] += 1
-            highest[kind, part] = max(i, highest.get((kind, part), i))
+    def repeats(self, start: int, period: int) -> int | None:
+        """Where the part from `start` on ends that takes the rank to the same state `period` microbatches later."""
+        before = self._done(start)
+        if before is None:
+            return None
+        after = [count + period for count in before]
+        ends = zip(after, self._steps.values(), strict=True)
+        if any(count > len(steps) for count, steps in zip(after, self._steps.values(), strict=True)):
+            return None
+        end = max(steps[count - 1] for count, steps in ends) + 1
+        return end if self._done(end) == after else None
 
 
 def _repeated(row: tuple[Pass, ...], start: int, end: int, period: int, times: int) -> tuple[Pass, ...]:
