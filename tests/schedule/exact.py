@@ -1,8 +1,8 @@
 """The least makespan over all orders of a step's passes, by constraint programming (OR-Tools CP-SAT).
 
 A yardstick for `search`, so it shares nothing with the code that it judges but the table's types: what waits for what is
-written out below. A message takes its time and never queues, a receive is always posted early enough, and a rank that waits
-for something could still launch U; so the optimum is never above what any real order takes.
+written out below. A message takes its time and never queues, a receive is always posted early enough, and a rank may wait on
+purpose, and launches U while it waits; so the optimum is never above what any order takes.
 """
 
 from __future__ import annotations
