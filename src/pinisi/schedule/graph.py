@@ -10,6 +10,7 @@ from collections import defaultdict
 from functools import lru_cache
 from typing import NamedTuple
 
+from pinisi.errors import ScheduleError
 from pinisi.schedule.needs import COLLECTIVE, Channel, gives, needs
 from pinisi.schedule.table import SHARD_KINDS, Kind, Layout, Pass, Schedule
 
@@ -79,7 +80,18 @@ def graph_of(layout: Layout) -> Graph:
     return Graph(layout)
 
 
+_NUMBERED = "_numbered"
+
+
 def numbered(schedule: Schedule) -> list[list[int]]:
-    """The table with each pass as its number."""
-    number, m = graph_of(schedule.layout).number, schedule.microbatches
-    return [[number[p[:2]] * m + p[2] for p in row] for row in schedule.order]
+    """The table with each pass as its number; raises ScheduleError for a pass that its layout doesn't have."""
+    rows = schedule.__dict__.get(_NUMBERED)  # a table never changes
+    if rows is None:
+        number, m = graph_of(schedule.layout).number, schedule.microbatches
+        try:
+            rows = [[number[p[:2]] * m + p[2] for p in row] for row in schedule.order]
+        except KeyError as error:
+            kind, part = error.args[0]
+            raise ScheduleError(f"schedule '{schedule.name}': its layout has no pass {part}{kind}") from None
+        schedule.__dict__[_NUMBERED] = rows
+    return rows

@@ -1,5 +1,4 @@
-"""An abstract machine that executes a Program: with times it simulates, without it proves that nothing
-hangs."""
+"""An abstract machine that executes a Program: it simulates, and shows whether anything hangs, which no times change."""
 
 from __future__ import annotations
 
@@ -47,11 +46,15 @@ class Machine:
         self._channel_free: dict[object, float] = defaultdict(float)
         self._waiting: dict[int, list[int]] = defaultdict(list)
 
-    def execute(self) -> bool:
-        """Run as far as it goes; True if every rank came to its end."""
+    def execute(self) -> None:
+        """Run as far as it goes."""
         todo = list(range(len(self.at)))
         while todo:
             self._advance(todo.pop(), todo)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every rank came to its end."""
         return all(at == len(code) for at, code in zip(self.at, self.rows, strict=True))
 
     def spans(self) -> list[list[Span]]:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from pinisi.errors import ScheduleError
 from pinisi.schedule.collector import collector_paused
+from pinisi.schedule.costs import NOMINAL
 from pinisi.schedule.encoding import (
     LAUNCH,
     MASK,
@@ -25,6 +26,7 @@ from pinisi.schedule.lower import lower
 from pinisi.schedule.machine import Machine
 from pinisi.schedule.needs import Channel, gives, needs
 from pinisi.schedule.program import P2P, Message, MessageChannel, Op, Program
+from pinisi.schedule.simulate import timed
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 
 _BACKWARD = frozenset((Kind.B, Kind.W, Kind.BW))
@@ -110,8 +112,8 @@ def verify_program(program: Program) -> None:
     _verify_launches(program, rows)
     _verify_channels(program, encoding, rows)
     _verify_data(program, encoding, rows)
-    machine = Machine(program, lambda p: 0.0, lambda message: 0.0)
-    if not machine.execute():
+    machine = timed(program, schedule.costs or NOMINAL)
+    if not machine.finished:
         stuck = [rank for rank, row in enumerate(rows) if machine.at[rank] < len(row)]
         lines = [_waiting(program, machine, rank) for rank in stuck]
         raise ScheduleError(f"schedule '{schedule.name}' hangs:\n" + "\n".join(lines))
