@@ -94,6 +94,7 @@ class Pipeline:
     barriers: Literal[0, 1, 2] = 1  # 0: embedding and head undivided, on the first and the last stage
     layers: list[int] | None = None  # layers per stage; as even as they go if left out
     rows: Literal["even", "balanced"] | list[int] = "even"  # vocabulary rows per rank; balanced evens layers
+    table: str | None = None  # a file with the passes' order, as `pinisi plan --search --write` makes it
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, ranks=1, microbatches=1, replicas=1)

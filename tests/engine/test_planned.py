@@ -6,13 +6,18 @@ import contextlib
 import io
 import json
 import tomllib
+from dataclasses import replace
 
 import pytest
 
 from pinisi.cli import main as cli
-from pinisi.config import load
+from pinisi.config import dump, load
 from pinisi.engine.start import check_world
+from pinisi.engine.work import planned
 from pinisi.errors import ConfigError
+from pinisi.models import read_spec
+from pinisi.plan.hardware import PRESETS
+from pinisi.schedule import Schedule, Timeline, build
 from tests.engine.runs import losses, pinisi
 
 MEASURED = ("forward", "backward", "weight", "s1", "t1", "s2", "t2")
@@ -69,3 +74,47 @@ def test_what_was_measured_is_this_models_only(project, hardware, capsys) -> Non
     arguments = ["plan", str(project / "config.toml"), "--ranks", "2", "--microbatches", "6"]
     assert cli([*arguments, "--hardware", str(hardware), "--sequence", "32"]) == 2
     assert "measured with sequence 16, not 32" in capsys.readouterr().err
+
+
+def test_a_searched_order_is_written_and_trained(project, tmp_path, capsys) -> None:
+    """On two ranks; the measured timeline has the very order of the file."""
+    written, plan = tmp_path / "planned.toml", tmp_path / "plan.json"
+    arguments = [
+        "plan",
+        str(project / "config.toml"),
+        "--ranks",
+        "2",
+        "--replicas",
+        "1",
+        "--microbatches",
+        "6",
+    ]
+    # A device whose arithmetic takes so long that launches and messages of the tiny model don't count.
+    given = PRESETS["A100-80G"]
+    slow = replace(given, flops={k: v / 1e6 for k, v in given.flops.items()}, bandwidth=given.bandwidth / 1e6)
+    (tmp_path / "slow.toml").write_text(dump(slow))
+    arguments += ["--hardware", str(tmp_path / "slow.toml"), "--schedules", "1f1b", "--search", "6"]
+    arguments += ["--json", str(plan), "--write", str(written), "--explain", "1"]
+    assert cli(arguments) == 0
+    rows = json.loads(plan.read_text())["rows"]
+    found, barriers = rows[0], rows[0]["barriers"]
+    assert found["searched"]
+    own = [row for row in rows if row["barriers"] == barriers and row["layers"] == found["layers"]]
+    assert found["step_s"] < min(row["step_s"] for row in own if not row["searched"])
+    assert "order of passes was searched" in capsys.readouterr().out
+    table = Schedule.from_text(written.with_suffix(".schedule").read_text())
+    run = tmp_path / "run"
+    less = ["run.steps=2", "data.evaluation=none", "checkpoint.every=0"]
+    done = pinisi("train", str(written), f"run.folder={run}", *less)
+    assert done.returncode == 0, done.stdout + done.stderr
+    timeline = Timeline.from_dict(json.loads((run / "timeline.json").read_text())["measured"])
+    assert tuple(tuple(span.pass_ for span in spans) for spans in timeline.spans) == table.order
+    assert build("1f1b", 2, 6, barriers=barriers).order != table.order
+    for change, words in (
+        ("schedule.microbatches=5", "microbatches 6, .* says 5"),
+        (f"schedule.barriers={3 - barriers}", f"barriers {barriers}, .* says {3 - barriers}"),
+        (f"schedule.table={tmp_path}/none", "none.* can't be read"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            config = load(written, [change])
+            planned(config, read_spec(config.model.source or config.model.config))

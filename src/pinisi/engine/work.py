@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
+from pathlib import Path
 
 from pinisi.config import RunConfig
 from pinisi.engine.parts import split_layers
-from pinisi.errors import ConfigError
+from pinisi.errors import ConfigError, ScheduleError
 from pinisi.models import ModelSpec
 from pinisi.plan import S_SHARE, Setting, head_layers, rows_for, shape_of
-from pinisi.schedule import Costs, Layout, Schedule, build, layout_of
+from pinisi.schedule import Costs, Layout, Schedule, build, layout_of, verify
 from pinisi.vocabulary import Shards
 
 _MESSAGE = 0.01  # of an interval: short but not free, so that an order leaves room for messages
@@ -26,13 +28,36 @@ def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], 
     rows = split_rows(spec, plan.rows, per_rank, config.data.sequence)
     recompute = config.memory.recompute == "full"
     costs = work_costs(spec, layout, layers, rows, config.data.sequence, recompute=recompute)
-    return (
-        build(
+    if plan.table is not None:
+        schedule = replace(read_table(plan.table, layout, plan.microbatches), costs=costs)
+    else:
+        schedule = build(
             plan.name, plan.ranks, plan.microbatches, chunks=plan.chunks, barriers=plan.barriers, costs=costs
-        ),
-        layers,
-        rows,
-    )
+        )
+    return schedule, layers, rows
+
+
+def read_table(file: str, layout: Layout, microbatches: int) -> Schedule:
+    """A table from a file (see `Schedule.to_text`), proved to run; raises ConfigError if it is for another step."""
+    try:
+        schedule = Schedule.from_text(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"schedule.table = {file!r} can't be read ({error}): name a file, or leave it out"
+        ) from None
+    except ScheduleError as error:
+        raise ConfigError(f"schedule.table = {file!r}: {error}") from None
+    given = (schedule.layout.stages, schedule.layout.barriers, schedule.microbatches)
+    wanted = (layout.stages, layout.barriers, microbatches)
+    for what, got, needed in zip(
+        ("stages of each rank", "barriers", "microbatches"), given, wanted, strict=True
+    ):
+        if got != needed:
+            raise ConfigError(
+                f"schedule.table = {file!r} has {what} {got}, [schedule] says {needed}: change the one or the other"
+            )
+    verify(schedule)
+    return schedule
 
 
 def work_costs(

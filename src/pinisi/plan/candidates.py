@@ -74,6 +74,7 @@ class Request:
     schedules: tuple[str, ...] = ()  # all that are known if empty
     replicas: tuple[int, ...] = (1,)
     seconds: float = 20.0  # after which no further candidate is simulated
+    searches: int = 0  # of the best candidates, for how many an order of their own is searched
 
     @property
     def room(self) -> float:

@@ -55,6 +55,7 @@ def request_of(source: Source, options: argparse.Namespace, measure: Measure | N
         schedules=tuple(options.schedules or ()),
         replicas=_replicas(options.replicas, ranks, shape.layers, microbatches),
         seconds=options.seconds,
+        searches=options.search,
     )
 
 
@@ -182,6 +183,16 @@ def _add_step(group: argparse._ArgumentGroup) -> None:
         metavar="NAME[,NAME]",
         help="only these (default: all)",
     )
+    group.add_argument(
+        "--search",
+        type=int,
+        nargs="?",
+        const=3,
+        default=0,
+        metavar="K",
+        help="for the K best rows (3 if not said) look for an order of passes that is faster than the schedule's own, within "
+        "the memory that is left; seconds each, half a minute for the largest tables",
+    )
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
@@ -256,7 +267,13 @@ def _write_files(source: Source, plan: Plan, options: argparse.Namespace) -> Non
         chosen = plan.rows[(options.explain or 1) - 1]
         if chosen.status == "too large":
             raise ConfigError(f"nothing was written: {chosen.candidate.label} does not fit: {chosen.why}")
-        _write(options.write, run_config(source, plan.request.setting, chosen.candidate, options.shards))
+        table = None
+        if chosen.searched and chosen.timeline is not None:
+            table = str(Path(options.write).with_suffix(".schedule"))
+            _write(table, chosen.timeline.schedule.to_text())
+            print(f"written: {table}")
+        text = run_config(source, plan.request.setting, chosen.candidate, options.shards, table)
+        _write(options.write, text)
         print(f"written: {options.write}")
 
 

@@ -27,6 +27,7 @@ from pinisi.plan.hardware import GIB
 from pinisi.plan.memory import RankMemory, parameters_of, rank_memory
 from pinisi.plan.work import kept
 from pinisi.schedule import Kind, Pass, Timeline, build, simulate
+from pinisi.schedule.search import search
 
 Progress = Callable[[int, int, str], None]
 
@@ -35,7 +36,8 @@ Progress = Callable[[int, int, str], None]
 class Row:
     """A candidate and what is predicted of it; of one that was not simulated (status "bounded") only the bound is known.
 
-    why: what does not fit, or why it was not simulated. step: seconds. peaks: bytes by rank.
+    why: what does not fit, or why it was not simulated. step: seconds. peaks: bytes by rank. searched: the order is not the
+    schedule's own, but one found for these costs.
     """
 
     candidate: Candidate
@@ -47,6 +49,7 @@ class Row:
     bubble: float = 0.0  # mean over ranks
     memory: list[RankMemory] = field(default_factory=list)
     timeline: Timeline | None = None
+    searched: bool = False
 
     @property
     def peaks(self) -> list[float]:
@@ -70,7 +73,8 @@ class Plan:
 
 
 def make_plan(request: Request, progress: Progress | None = None) -> Plan:
-    """Ranks all candidates; raises ConfigError or ScheduleError where not a single one can be built."""
+    """Ranks all candidates, and searches orders for the best of them if asked to; raises ConfigError or ScheduleError where
+    not a single one can be built."""
     began = time.monotonic()
     refused: Refused = []
     rows: list[Row] = []
@@ -97,14 +101,47 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
             queue.append(recomputing(request, candidate))
     if not rows:
         raise ScheduleError(f"no schedule can be built: {refused[0][0]}: {refused[0][1]}")
-    order = {"fits": 0, "bounded": 1, "not simulated": 1, "too large": 2}
-    rows.sort(
-        key=lambda r: (
-            order[r.status],
-            -r.tokens_per_second if r.status == "fits" else _per_token(r.candidate),
-        )
-    )
+    rows.sort(key=_rank)
+    best_rows = [row for row in rows[: request.searches] if row.status == "fits"]
+    for at, row in enumerate(best_rows):
+        if progress is not None:
+            progress(at, len(best_rows), f"search: {row.candidate.label}")
+        rows += _searched(request, row)
+    rows.sort(key=_rank)
     return Plan(request, rows, refused, time.monotonic() - began)
+
+
+def _rank(row: Row) -> tuple[int, float]:
+    """Those that fit by tokens per second, then the others by their bound."""
+    order = {"fits": 0, "bounded": 1, "not simulated": 1, "too large": 2}[row.status]
+    return order, -row.tokens_per_second if row.status == "fits" else _per_token(row.candidate)
+
+
+def _searched(request: Request, row: Row) -> Iterator[Row]:
+    """The row with an order found for its costs, if that is faster: T's and other passes that nobody waits for fill bubbles.
+
+    Each T put off holds one more buffer of logits, so fewer are put off where memory ends.
+    """
+    c = row.candidate
+    for heads in (None, 8, 4, 2) if c.barriers else (None,):
+        try:
+            found = search(
+                c.name,
+                c.ranks,
+                c.microbatches,
+                c.costs,
+                chunks=open_chunks(c),
+                barriers=c.barriers,
+                heads=heads,
+            )
+        except ScheduleError:
+            return  # not with so few heads
+        better = _predicted(request, c, simulate(found.schedule, c.costs))
+        if better.status == "fits":
+            better.searched = True
+            if better.step < row.step * (1 - 1e-6):
+                yield better
+            return
 
 
 class _Clock:
@@ -213,16 +250,19 @@ def _ordered(given: list[Candidate]) -> list[Candidate]:
 
 
 def _simulated(request: Request, c: Candidate, refused: Refused) -> Row | None:
-    setting = setting_of(request, c.layout, c.recompute)
-    shape, hardware, ranks = request.shape, request.hardware, c.ranks
     try:
         schedule = build(
-            c.name, ranks, c.microbatches, chunks=open_chunks(c), barriers=c.barriers, costs=c.costs
+            c.name, c.ranks, c.microbatches, chunks=open_chunks(c), barriers=c.barriers, costs=c.costs
         )
-        timeline = simulate(schedule, c.costs)
+        return _predicted(request, c, simulate(schedule, c.costs))
     except ScheduleError as error:
         refused.append((f"{c.label}, {c.microbatches} microbatches", str(error)))
         return None
+
+
+def _predicted(request: Request, c: Candidate, timeline: Timeline) -> Row:
+    setting = setting_of(request, c.layout, c.recompute)
+    shape, hardware, ranks = request.shape, request.hardware, c.ranks
     memory = rank_memory(shape, setting, hardware, timeline, c.layers, c.rows)
     step = timeline.makespan + c.end
     fullest = max(range(ranks), key=lambda rank: memory[rank].peak)
@@ -255,6 +295,7 @@ def row_dict(row: Row) -> dict[str, Any]:
         "status": row.status,
         "why": row.why,
         "schedule": c.name,
+        "searched": row.searched,
         "barriers": c.barriers,
         "ranks": c.ranks,
         "replicas": c.replicas,

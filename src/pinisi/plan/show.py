@@ -63,6 +63,8 @@ def format_plan(source: Source, plan: Plan, top: int) -> str:
                 f"{title}: {len(rest)}",
                 *(_row_line(n, row) for n, row in rest[: max(3, top // 3)]),
             ]
+    if any(row.searched for row in plan.rows):
+        lines += ["", "*: another order of passes than the schedule's own, found for these times"]
     lines.append(
         f"\n{len(plan.rows)} ways in {plan.seconds:.1f} s; times are predictions from {hardware.source}"
     )
@@ -71,7 +73,7 @@ def format_plan(source: Source, plan: Plan, top: int) -> str:
 
 def _row_line(number: int, row: Row) -> str:
     c = row.candidate
-    name = c.name + (f" x{c.chunks}" if c.chunks > 2 else "")
+    name = c.name + (f" x{c.chunks}" if c.chunks > 2 else "") + "*" * row.searched
     cells = [
         str(number),
         name,
@@ -115,6 +117,7 @@ def explain(plan: Plan, number: int) -> str:
         f"row {number}: {c.label}, {c.microbatches} microbatches, recompute {'full' if c.recompute else 'none'}: {row.status}",
         f"{c.replicas} pipeline{'s' * (c.replicas > 1)} of {c.ranks} ranks, {c.whole_step} microbatches a step in all",
     ]
+    lines += ["its order of passes was searched for these times"] if row.searched else []
     lines += [row.why] if row.why else []
     lines.append(f"layers per stage: {list(c.layers)}")
     if c.barriers:
@@ -181,7 +184,8 @@ def entries_of(plan: Plan, rows: Sequence[Row]) -> list[Entry]:
             ("peak memory", f"{max(row.peaks) / GIB:.1f} GiB"),
             ("recompute", "full" if c.recompute else "none"),
         )
-        title = f"{plan.rows.index(row) + 1}: {c.label}, {c.microbatches} microbatches"
+        searched = ", searched order" if row.searched else ""
+        title = f"{plan.rows.index(row) + 1}: {c.label}, {c.microbatches} microbatches{searched}"
         found.append(Entry(title, row.timeline, [m.curve for m in row.memory], facts))
     return found
 
@@ -190,8 +194,8 @@ def best_rows(plan: Plan, explained: int | None) -> list[Row]:
     """The explained row, or the best row of each schedule, six at most."""
     if explained is not None:
         return [row for row in plan.rows[explained - 1 : explained] if row.timeline is not None]
-    best: dict[tuple[str, int], Row] = {}
+    best: dict[tuple[str, int, bool], Row] = {}
     for row in plan.rows:
         if row.timeline is not None:
-            best.setdefault((row.candidate.name, row.candidate.barriers), row)
+            best.setdefault((row.candidate.name, row.candidate.barriers, row.searched), row)
     return list(best.values())[:6]

@@ -49,8 +49,11 @@ def read_source(text: str) -> Source:
     return Source(text.lower(), read_spec(values), None, {"config": values})
 
 
-def run_config(source: Source, setting: Setting, c: Candidate, shards: str) -> str:
-    """TOML of a run as the candidate has it: CONFIG's own with another [schedule], or a new one."""
+def run_config(source: Source, setting: Setting, c: Candidate, shards: str, table: str | None = None) -> str:
+    """TOML of a run as the candidate has it: CONFIG's own with another [schedule], or a new one.
+
+    table: the file with its order of passes, where that is not the schedule's own.
+    """
     if setting.dtype == "float16":
         raise ConfigError(
             "nothing was written: training runs in bfloat16, float32 or float64, not in float16: give --dtype"
@@ -66,6 +69,7 @@ def run_config(source: Source, setting: Setting, c: Candidate, shards: str) -> s
         barriers=barriers,
         layers=list(c.layers),
         rows="even" if c.rows_split == "even" else list(c.rows),
+        table=table,
     )
     memory = configuration.Memory(recompute="full" if c.recompute else "none")
     if source.run is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 # Each of these registers its builders.
 from pinisi.errors import ScheduleError
 from pinisi.schedule import classic, interlaced, interleaved, zero_bubble
+from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import NOMINAL, Costs
 from pinisi.schedule.registry import BUILDERS
 from pinisi.schedule.table import Layout, Schedule
@@ -17,6 +18,7 @@ def names() -> list[str]:
     return sorted(BUILDERS)
 
 
+@collector_paused()
 def build(
     name: str,
     ranks: int,

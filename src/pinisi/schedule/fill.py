@@ -164,7 +164,18 @@ class _Filler(Replay):
         rank = self.graph.rank[t]
         self._running[rank] = False
         self._alive[rank][self._closes[t]] -= 1
-        self._feed(self.feeds[t], i, now)
+        missing, arrived = self._missing, self._arrived
+        for base, delay, to in self.feeds[t]:
+            target = base + i
+            missing[target] -= 1
+            if now + delay > arrived[target]:
+                arrived[target] = now + delay
+            if missing[target]:
+                continue
+            if to >= 0:
+                self._complete(to, target, now)
+            else:
+                self._gathered(target, now)
         self._begin(rank, now)
 
     def _complete(self, rank: int, p: int, now: float) -> None:

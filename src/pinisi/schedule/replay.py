@@ -114,23 +114,21 @@ class Replay:
 
     def _finish(self, p: int, now: float) -> None:
         t, i = divmod(p, self.microbatches)
-        rank = self.graph.rank[t]
-        self.at[rank] += 1
-        self._feed(self.feeds[t], i, now)
-        self._begin(rank, now)
-
-    def _feed(self, feeds: list[tuple[int, float, int]], i: int, now: float) -> None:
-        missing, arrived = self._missing, self._arrived
-        for base, delay, rank in feeds:
+        mine = self.graph.rank[t]
+        self.at[mine] += 1
+        missing, arrived, rows, at = self._missing, self._arrived, self.rows, self.at
+        for base, delay, rank in self.feeds[t]:
             target = base + i
             missing[target] -= 1
             if now + delay > arrived[target]:
                 arrived[target] = now + delay
-            if not missing[target]:
-                if rank >= 0:
-                    self._complete(rank, target, now)
-                else:
-                    self._gathered(target, now)
+            if missing[target]:
+                continue
+            if rank < 0:
+                self._gathered(target, now)
+            elif rank != mine and at[rank] < len(rows[rank]) and rows[rank][at[rank]] == target:
+                self._begin(rank, now)
+        self._begin(mine, now)
 
     def _complete(self, rank: int, p: int, now: float) -> None:
         """All that pass p needs is there or known to come."""
