@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pinisi.errors import ScheduleError
 from pinisi.schedule.needs import COLLECTIVE, Channel, gives, needs
+from pinisi.schedule.recent import Recent
 from pinisi.schedule.table import SHARD_KINDS, Kind, Layout, Pass, Schedule
 
 GROUPS = (Channel.C0, Channel.C1, Channel.C2)  # collectives; their types follow those of the passes
@@ -80,18 +81,14 @@ def graph_of(layout: Layout) -> Graph:
     return Graph(layout)
 
 
-_NUMBERED = "_numbered"
+def _numbered(schedule: Schedule) -> list[list[int]]:
+    number, m = graph_of(schedule.layout).number, schedule.microbatches
+    try:
+        return [[number[p[:2]] * m + p[2] for p in row] for row in schedule.order]
+    except KeyError as error:
+        kind, part = error.args[0]
+        raise ScheduleError(f"schedule '{schedule.name}': its layout has no pass {part}{kind}") from None
 
 
-def numbered(schedule: Schedule) -> list[list[int]]:
-    """The table with each pass as its number; raises ScheduleError for a pass that its layout doesn't have."""
-    rows = schedule.__dict__.get(_NUMBERED)  # a table never changes
-    if rows is None:
-        number, m = graph_of(schedule.layout).number, schedule.microbatches
-        try:
-            rows = [[number[p[:2]] * m + p[2] for p in row] for row in schedule.order]
-        except KeyError as error:
-            kind, part = error.args[0]
-            raise ScheduleError(f"schedule '{schedule.name}': its layout has no pass {part}{kind}") from None
-        schedule.__dict__[_NUMBERED] = rows
-    return rows
+# The table with each pass as its number; raises ScheduleError for a pass that its layout doesn't have.
+numbered = Recent(_numbered)

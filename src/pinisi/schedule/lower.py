@@ -27,12 +27,12 @@ from pinisi.schedule.costs import NOMINAL, Costs
 from pinisi.schedule.encoding import LAUNCH, RECEIVE, RUN, SEND, SHIFT, WAIT, Code, Encoding, encoding_of
 from pinisi.schedule.graph import GROUPS
 from pinisi.schedule.program import Message, MessageChannel, Program
+from pinisi.schedule.recent import Recent
 from pinisi.schedule.replay import Replay, replay
 from pinisi.schedule.table import Kind, Schedule
 
 _LONG = frozenset((Kind.F, Kind.B, Kind.W, Kind.BW))
 _ABSENT = -1
-_MADE = "_program"
 _C0, _C1, _SECOND = range(len(GROUPS))
 Slots = defaultdict[int, list[int]]  # numbers of messages; slot k comes before pass k
 
@@ -43,13 +43,7 @@ def lower(schedule: Schedule, costs: Costs | None = None) -> Program:
     costs: by which the order of collectives and U's place are chosen (else the schedule's own, else nominal
     ones); any costs give a program that runs.
     """
-    if costs is not None:
-        return _lowered(schedule, costs)
-    made = schedule.__dict__.get(_MADE)  # a table never changes, so its program is made once
-    if made is None:
-        made = _lowered(schedule, schedule.costs or NOMINAL)
-        schedule.__dict__[_MADE] = made
-    return made
+    return _recent(schedule) if costs is None else _lowered(schedule, costs)
 
 
 @collector_paused()
@@ -67,6 +61,13 @@ def _lowered(schedule: Schedule, costs: Costs) -> Program:
         order = _Collectives(encoding, ranks, step, clock).place()
         collectives = tuple(encoding.what(number) for number in order)  # type: ignore[misc]
     return Program(schedule, Code(encoding, [rank.flat() for rank in ranks]), collectives)
+
+
+def _own(schedule: Schedule) -> Program:
+    return _lowered(schedule, schedule.costs or NOMINAL)
+
+
+_recent = Recent(_own)
 
 
 class _Rank:
