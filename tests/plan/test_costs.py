@@ -13,7 +13,6 @@ from pinisi.plan import (
     all_reduce,
     gpt_shape,
     kept,
-    lower_bound,
     mfu,
     pass_costs,
     rank_memory,
@@ -24,6 +23,7 @@ from pinisi.plan import (
 from pinisi.plan.memory import parameters_of
 from pinisi.schedule import Kind, build, layout_of, simulate
 from pinisi.schedule.build import names
+from pinisi.schedule.search import lower_bound
 from tests.models.tiny import tiny_config
 
 A100 = PRESETS["A100-80G"]
@@ -79,7 +79,7 @@ def test_no_step_is_below_the_bound(name: str, barriers: int) -> None:
     except ScheduleError as error:
         assert name == "interlaced" and barriers == 0, error
         return
-    least = lower_bound(costs, layout, 11)
+    least = lower_bound(layout, 11, costs)
     assert least <= timeline.makespan * (1 + 1e-9)
     assert least >= 11 * costs.busiest(layout)
 

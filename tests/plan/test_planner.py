@@ -18,7 +18,6 @@ from pinisi.plan import (
     Rates,
     Setting,
     gpt_shape,
-    lower_bound,
     model_flops,
     pass_costs,
     rank_memory,
@@ -29,6 +28,7 @@ from pinisi.plan.candidates import Request
 from pinisi.plan.planner import Plan, make_plan, row_dict
 from pinisi.schedule import build, layout_of, simulate
 from pinisi.schedule.build import names
+from pinisi.schedule.search import lower_bound
 from tests.models.tiny import tiny_config
 
 
@@ -62,7 +62,7 @@ def test_the_best_is_the_best_of_all(plan: Plan) -> None:
             continue
         makespan = simulate(schedule, c.costs).makespan
         step = (
-            makespan + c.bound - lower_bound(c.costs, c.layout, c.microbatches)
+            makespan + c.bound - lower_bound(c.layout, c.microbatches, c.costs)
         )  # the optimizer's time besides
         assert c.microbatches * 512 / step <= best.tokens_per_second * (1 + 1e-9)
         if row.status == "fits":

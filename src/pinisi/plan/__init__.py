@@ -3,7 +3,7 @@
 Reading order: shape, work, hardware, measured, rates, costs, split, memory, paper, presets, candidates, planner, command.
 """
 
-from pinisi.plan.costs import all_reduce, lower_bound, mfu, pass_costs, step_end
+from pinisi.plan.costs import all_reduce, mfu, pass_costs, step_end
 from pinisi.plan.hardware import PRESETS, Efficiency, Hardware, read_hardware
 from pinisi.plan.measured import Measured, model_name
 from pinisi.plan.memory import RankMemory, parameters_of, rank_memory
@@ -27,7 +27,6 @@ __all__ = [
     "gpt_shape",
     "head_layers",
     "kept",
-    "lower_bound",
     "megatron_layers",
     "mfu",
     "model_flops",

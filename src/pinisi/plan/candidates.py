@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pinisi.errors import ConfigError, ScheduleError
-from pinisi.plan.costs import lower_bound, pass_costs, step_end
+from pinisi.plan.costs import pass_costs, step_end
 from pinisi.plan.hardware import Hardware
 from pinisi.plan.rates import rates_of
 from pinisi.plan.shape import Shape
 from pinisi.plan.split import even_layers, megatron_layers, placed_layers, rows_for
 from pinisi.plan.work import Setting
 from pinisi.schedule import Costs, Layout, build, layout_of, names
+from pinisi.schedule.search import lower_bound
 
 Refused = list[tuple[str, str]]
 
@@ -215,5 +216,5 @@ def _candidate(request: Request, **given: Any) -> Candidate:
     sizes = (request.shape, setting, request.hardware, layout, layers, rows)
     costs = pass_costs(*sizes, replicas=given["replicas"])
     end = step_end(*sizes, given["replicas"])
-    bound = lower_bound(costs, layout, given["microbatches"]) + end
+    bound = lower_bound(layout, given["microbatches"], costs) + end
     return Candidate(**{**given, "costs": costs, "end": end, "bound": bound})

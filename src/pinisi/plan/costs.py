@@ -10,7 +10,7 @@ from pinisi.plan.memory import parameters_of
 from pinisi.plan.rates import Rates, rates_of
 from pinisi.plan.shape import Shape
 from pinisi.plan.work import Setting, model_flops
-from pinisi.schedule import Costs, Layout, bound
+from pinisi.schedule import Costs, Layout
 
 
 def pass_costs(
@@ -136,8 +136,3 @@ def mfu(shape: Shape, setting: Setting, microbatches: int, ranks: int, seconds: 
 
     With replicas microbatches and ranks are those of all pipelines."""
     return model_flops(shape, setting) * microbatches / (ranks * peak * seconds)
-
-
-def lower_bound(costs: Costs, layout: Layout, microbatches: int) -> float:
-    """Seconds below which no order of these passes on these ranks can be, whether B and W run as one or apart."""
-    return bound.lower_bound(layout, microbatches, costs)

@@ -1,8 +1,7 @@
 """Schedules as data: what each rank runs and in which order. Pure Python; imports no torch.
 
-Reading order: table, needs, costs, blocks, periodic, replay, fill, waves, weave, classic, zero_bubble,
-interleaved, interlaced, build, lower, machine, verify,
-simulate, timeline; and for search: network, dispatch, listing, backfill, improve, bound, search.
+Reading order: table, needs, costs, graph, blocks, periodic, replay, fill, extend, waves, weave, classic, zero_bubble,
+interleaved, interlaced, build, program, encoding, lower, machine, verify, simulate, timeline; then the folder search.
 """
 
 from pinisi.schedule.build import build, layout_of, names

@@ -12,19 +12,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pinisi.errors import ScheduleError
-from pinisi.schedule.backfill import backfilled
-from pinisi.schedule.bound import lower_bound
 from pinisi.schedule.build import build, layout_of
 from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.fill import peaks
-from pinisi.schedule.improve import Timed, searched
-from pinisi.schedule.listing import Lister, keys_by_kind, keys_by_order, keys_by_tail
-from pinisi.schedule.network import Caps, Clock, Network, Order
+from pinisi.schedule.search.backfill import backfilled
+from pinisi.schedule.search.bound import lower_bound
+from pinisi.schedule.search.improve import Timed, searched
+from pinisi.schedule.search.listing import Lister, keys_by_kind, keys_by_order, keys_by_tail
+from pinisi.schedule.search.network import Caps, Clock, Network, Order
 from pinisi.schedule.simulate import simulate
 from pinisi.schedule.table import Kind, Schedule
-
-__all__ = ["Found", "lower_bound", "search"]
 
 _WORK, _MOST = 2_400_000, 40_000  # passes timed in local search; moves
 _LEAST = 200  # moves; fewer are not worth the time

@@ -3,7 +3,7 @@
 import pytest
 
 from pinisi.schedule import Costs, layout_of
-from pinisi.schedule.bound import lower_bound
+from pinisi.schedule.search.bound import lower_bound
 
 P, M = 5, 9
 COSTS = Costs(1.0, 2.0, 3.0, head_s=0.5, head_t=0.25)

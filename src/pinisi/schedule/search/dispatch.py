@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
-from pinisi.schedule.network import Caps, Clock, Network, Order
+from pinisi.schedule.search.network import Caps, Clock, Network, Order
 
 
 class Dispatcher(Clock):

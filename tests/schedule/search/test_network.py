@@ -7,9 +7,9 @@ import pytest
 
 from pinisi.errors import ScheduleError
 from pinisi.schedule import Costs, build, names, simulate
-from pinisi.schedule.backfill import backfilled
-from pinisi.schedule.listing import Lister, keys_by_kind, keys_by_tail
-from pinisi.schedule.network import Clock, Network
+from pinisi.schedule.search.backfill import backfilled
+from pinisi.schedule.search.listing import Lister, keys_by_kind, keys_by_tail
+from pinisi.schedule.search.network import Clock, Network
 
 RANKS, MICROBATCHES = 3, 7
 

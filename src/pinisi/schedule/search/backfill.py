@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pinisi.schedule.dispatch import Dispatcher
-from pinisi.schedule.network import Caps, Clock, Network, Order
+from pinisi.schedule.search.dispatch import Dispatcher
+from pinisi.schedule.search.network import Caps, Clock, Network, Order
 from pinisi.schedule.table import Kind
 
 _DEADLINES = 8

@@ -8,7 +8,7 @@ import pytest
 from pinisi.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Schedule, build, layout_of, names, simulate, verify
 from pinisi.schedule.search import Found, search
-from tests.schedule.exact import Exact, least_makespan
+from tests.schedule.search.exact import Exact, least_makespan
 
 A100 = Costs(11.3, 11.2, 11.2, head_s=5.6, head_t=2.8, embedding_forward=0.4, embedding_gradient=0.8)
 

@@ -12,9 +12,9 @@ import math
 import random
 from collections.abc import Sequence
 
-from pinisi.schedule.backfill import backfilled
-from pinisi.schedule.listing import Lister
-from pinisi.schedule.network import Caps, Clock, Network, Order
+from pinisi.schedule.search.backfill import backfilled
+from pinisi.schedule.search.listing import Lister
+from pinisi.schedule.search.network import Caps, Clock, Network, Order
 
 Timed = tuple[float, Order]  # makespan by `Clock`, order
 _KEPT, _ROUND = 4, 150
