@@ -133,6 +133,19 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """[loss]: what is added to cross-entropy. Metrics show plain cross-entropy whatever is added."""
+
+    label_smoothing: float = 0.0  # share of the target that goes to all tokens alike (arXiv 1512.00567)
+    z_loss: float = 0.0  # times the square of the log-sum-exp of the logits; 1e-4 in arXiv 2204.02311
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, z_loss=0)
+        if not 0 <= self.label_smoothing < 1:
+            yield Fault("label_smoothing", "a number from 0 to below 1")
+
+
+@dataclass(frozen=True)
 class Memory:
     """[memory]: what is kept and what is computed again."""
 
@@ -199,6 +212,7 @@ class RunConfig:
     data: Data
     schedule: Pipeline
     optimizer: Optimizer
+    loss: Loss = field(default_factory=Loss)
     memory: Memory = field(default_factory=Memory)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     evaluation: Evaluation = field(default_factory=Evaluation)

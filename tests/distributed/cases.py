@@ -14,7 +14,7 @@ from pinisi.engine.comm import Communicator
 from pinisi.engine.engine import Engine, OptimizerSettings
 from pinisi.models import ModelSpec, RandomWeights, read_spec, reference_inputs
 from pinisi.schedule import Kind, Pass, Schedule, build, layout_of
-from pinisi.vocabulary import Shards
+from pinisi.vocabulary import Shards, cross_entropy_with
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-11}
 EPSILON = 1e-5  # Sailor2's; Adam with a tiny one turns the rounding noise of a vanishing gradient into steps
@@ -40,6 +40,8 @@ class Case:
     padding: int | None = None
     steps: int = 1
     seed: int = 0
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
 
 
 SLIDING = {"gemma2", "mistral", "gemma3_text"}
@@ -150,17 +152,24 @@ def reference_model(spec: ModelSpec, case: Case) -> torch.nn.Module:
 
 
 def reference_gradients(
-    spec: ModelSpec, model: torch.nn.Module, batch: list[Microbatch], dtype: torch.dtype
+    spec: ModelSpec,
+    model: torch.nn.Module,
+    batch: list[Microbatch],
+    dtype: torch.dtype,
+    smoothing: float = 0.0,
+    z_loss: float = 0.0,
 ) -> float:
-    """Plain cross-entropy over the step's targets, microbatch by microbatch; gradients land in the parameters."""
+    """Cross-entropy over the step's targets, microbatch by microbatch; gradients land in the parameters. With z_loss also
+    the squared log-sum-exp at each target."""
     total = sum(b.target_count for b in batch)
     loss = 0.0
     for b in batch:
         logits = model(**reference_inputs(spec, b.tokens, b.documents, b.positions, dtype)).logits
-        value = (
-            F.cross_entropy(logits.flatten(0, 1), b.targets.flatten(), ignore_index=IGNORE, reduction="sum")
-            / total
+        logits, targets = logits.flatten(0, 1), b.targets.flatten()
+        value = F.cross_entropy(
+            logits, targets, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing
         )
+        value = (value + z_loss * logits.logsumexp(1)[targets != IGNORE].square().sum()) / total
         value.backward()
         loss += value.item()
     return loss
@@ -177,6 +186,7 @@ def engine_of(case: Case, spec: ModelSpec, communicator: Communicator, **more) -
         dtype=case.dtype,
         recompute=case.recompute,
         optimizer=OptimizerSettings(clip=0.05, epsilon=EPSILON),
+        loss=cross_entropy_with(spec.vocabulary, case.label_smoothing, case.z_loss),
         languages=3,
         tied_group=tied,
         **more,
@@ -230,7 +240,7 @@ def run_case(case: Case, communicator: Communicator, tied_group: dist.ProcessGro
         batch = batches(case, step)
         result = engine.gradients(batch)
         optimizer.zero_grad()
-        loss = reference_gradients(spec, model, batch, case.dtype)
+        loss = reference_gradients(spec, model, batch, case.dtype, case.label_smoothing, case.z_loss)
         if abs(result.loss - loss) > limit * abs(loss):
             return f"step {step}: loss {result.loss}, reference {loss}"
         wanted = {n: p.grad for n, p in model.named_parameters()}

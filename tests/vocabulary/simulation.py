@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from pinisi.vocabulary import HeadShard, Shards, weighted_cross_entropy
+from pinisi.vocabulary import HeadShard, Shards, reads_logit_sum, weighted_cross_entropy
 
 
 @dataclass
@@ -74,23 +74,24 @@ def run_sharded(
 ) -> Result:
     """The head over all shards. Parts of dX are summed in wide precision, as a reduce would at best."""
     heads, gradient, db = head_shards(case, shards, barriers, gradient)
-    passes = [head.s(case.x, case.targets) for head in heads]
+    logit_sum = reads_logit_sum(loss)
+    passes = [head.s(case.x, case.targets, logit_sum=logit_sum) for head in heads]
     gathered = torch.stack([one.statistics for one in passes])
     seen = [head.combine(one, gathered) for head, one in zip(heads, passes, strict=True)]
     for other in seen[1:]:
         assert bits(other.lp) == bits(seen[0].lp) and bits(other.lse) == bits(seen[0].lse)
-    value, g = loss(seen[0].lp, seen[0].lse, case.weights)
-    total = torch.zeros_like(case.x, dtype=g.dtype)
+        assert not logit_sum or bits(other.logit_sum) == bits(seen[0].logit_sum)
+    more = (seen[0].logit_sum,) if logit_sum else ()
+    value, *derivatives = loss(seen[0].lp, seen[0].lse, case.weights, *more)
+    dx = torch.zeros_like(case.x, dtype=wide(case.x.dtype))
     if barriers == 1:
         for head, one in zip(heads, passes, strict=True):
-            total += head.u(one)
-        dx = total * g.unsqueeze(1)
-        assert all(head.t(one, g) is None for head, one in zip(heads, passes, strict=True))
+            dx += head.u(one, *derivatives)
+        assert all(head.t(one, *derivatives) is None for head, one in zip(heads, passes, strict=True))
     else:
         for head, one in zip(heads, passes, strict=True):
-            total += head.t(one, g)
-        dx = total
-    assert all(one.buffer is None and not one.tiles for one in passes)
+            dx += head.t(one, *derivatives)
+    assert all(one.nbytes == 0 and one.buffer is None and one.slope_buffer is None for one in passes)
     return Result(seen[0].lp, value, dx, gradient, db)
 
 
@@ -99,14 +100,24 @@ def plain_logits(x, weight, bias, scale, softcap):
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 
 
-def run_plain(case: Case) -> Result:
-    """Whole logits, F.cross_entropy in fp32 at least, and autograd: as a Hugging Face model does."""
+def run_plain(case: Case, label_smoothing=0.0, z_loss=0.0, of_lp=None) -> Result:
+    """Whole logits, F.cross_entropy in fp32 at least, and autograd: as a Hugging Face model does.
+
+    of_lp: the loss as a function of lp instead.
+    """
     x = case.x.detach().clone().requires_grad_()
     weight = case.weight.detach().clone().requires_grad_()
     bias = None if case.bias is None else case.bias.detach().clone().requires_grad_()
     logits = plain_logits(x, weight, bias, case.scale, case.softcap)
-    nll = F.cross_entropy(logits.to(wide(x.dtype)), case.targets, reduction="none", ignore_index=-100)
-    loss = (nll * case.weights.to(nll.dtype)).sum()
+    logits = logits.to(wide(x.dtype))
+    options = {"reduction": "none", "ignore_index": -100}
+    nll = F.cross_entropy(logits, case.targets, **options)
+    if of_lp is not None:
+        loss = of_lp(-nll)
+    else:
+        smoothed = F.cross_entropy(logits, case.targets, label_smoothing=label_smoothing, **options)
+        each = smoothed + z_loss * torch.logsumexp(logits, 1) ** 2 * (case.targets != -100)
+        loss = (each * case.weights.to(nll.dtype)).sum()
     loss.backward()
     return Result(-nll.detach(), loss.detach(), x.grad, weight.grad, None if bias is None else bias.grad)
 

@@ -31,8 +31,9 @@ from pinisi.vocabulary import Loss, Shards, weighted_cross_entropy
 
 @dataclass
 class StepResult:
-    """Of a whole step, the same on every rank. `loss` is the mean over targets; `by_language` has (sum of -lp, number of
-    targets) per language number; `squared_norm` of the whole gradient (0 in evaluation)."""
+    """Of a whole step, the same on every rank. `loss` is the mean over targets of what is trained; `by_language` has (sum of
+    -lp, number of targets) per language number, and `cross_entropy` is the mean of them; `squared_norm` of the whole
+    gradient (0 in evaluation)."""
 
     loss: float
     targets: int
@@ -40,6 +41,10 @@ class StepResult:
     squared_norm: float
     stop: bool
     spans: list[Span]
+
+    @property
+    def cross_entropy(self) -> float:
+        return sum(total for total, _ in self.by_language) / max(1, sum(n for _, n in self.by_language))
 
 
 @dataclass

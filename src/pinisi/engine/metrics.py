@@ -53,7 +53,8 @@ class Metrics:
         self._write(
             {
                 "step": step,
-                "loss": result.loss,
+                "loss": result.cross_entropy,  # comparable between runs, whatever [loss] adds
+                "total_loss": result.loss,
                 "tokens": result.targets,
                 "seconds": seconds,
                 "tokens_per_second": result.targets / seconds,
@@ -63,7 +64,8 @@ class Metrics:
             }
         )
         if self.board is not None:
-            self.board.add_scalar("loss", result.loss, step)
+            self.board.add_scalar("loss", result.cross_entropy, step)
+            self.board.add_scalar("total_loss", result.loss, step)
             self.board.add_scalar("tokens_per_second", result.targets / seconds, step)
             for name, value in losses.items():
                 self.board.add_scalar(f"loss/{name}", value, step)
@@ -78,7 +80,7 @@ class Metrics:
         self.last_line = now
         left = (now - self.began) / max(1, step - self.first) * (steps - step)
         line = (
-            f"step {step}/{steps}  loss {result.loss:.4f}  {result.targets / seconds:,.0f} tokens/s  "
+            f"step {step}/{steps}  loss {result.cross_entropy:.4f}  {result.targets / seconds:,.0f} tokens/s  "
             f"{seconds:.2f} s/step  ETA {duration(left)}"
         )
         print(line, end="\r" if sys.stdout.isatty() and step != steps else "\n", flush=True)

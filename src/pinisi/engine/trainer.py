@@ -33,6 +33,7 @@ from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec
 from pinisi.models.export import TOKENIZER_FILES
 from pinisi.models.stage import Weights
 from pinisi.schedule import simulate
+from pinisi.vocabulary import cross_entropy_with
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -125,6 +126,7 @@ class _Run:
             device=self.device,
             optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.epsilon, o.weight_decay, o.clip),
             recompute=config.memory.recompute == "full",
+            loss=cross_entropy_with(spec.vocabulary, config.loss.label_smoothing, config.loss.z_loss),
             languages=len(self.sampler.languages),
             data_group=self.data_group,
             tied_group=tied,

@@ -18,7 +18,7 @@ from pinisi.engine.gradients import WeightGradients
 from pinisi.models import Stage
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
-from pinisi.vocabulary import EmbeddingShard, HeadShard, Loss, Shards
+from pinisi.vocabulary import EmbeddingShard, HeadShard, LogProbs, Loss, LossValue, Shards, reads_logit_sum
 
 IGNORED = -100
 
@@ -55,7 +55,7 @@ class _Slot:
     arrived: dict[tuple[MessageChannel, int], torch.Tensor] = field(default_factory=dict)
     x: torch.Tensor | None = None  # [T, h], the last stage's output
     head_pass: Any = None
-    g: torch.Tensor | None = None  # [T], -dL/dlp
+    loss: LossValue | None = None  # with its derivatives per token
     dx_part: torch.Tensor | None = None
     vocabulary_bytes: int = 0
 
@@ -81,6 +81,7 @@ class PipelineWorker:
 
     def __init__(self, layout: Layout, rank: int, loss: Loss, languages: int, device: torch.device):
         self.layout, self.rank, self.loss = layout, rank, loss
+        self.logit_sum = reads_logit_sum(loss)
         self.parts: Parts  # set once the stages are built, which need `later`
         self.device = device
         self.languages = languages
@@ -108,6 +109,8 @@ class PipelineWorker:
         self.training = training
         self.totals = Totals(self.languages, self.device)
         self._vocabulary_alive = 0
+        if self.parts.head is not None:
+            self.parts.head.weights_changed()
         self.slots = [self._slot(microbatch, total_weight) for microbatch in batch]
 
     def end(self) -> Totals:
@@ -183,39 +186,53 @@ class PipelineWorker:
             slot.outputs[stage] = output
 
     def _whole_head_loss(self, slot: _Slot, logits: torch.Tensor) -> torch.Tensor:
-        """0 barriers: lp [T] from whole logits, and the same small loss function as with a split head."""
+        """0 barriers: lp, lse and the logits' sum [T] from whole logits, and the same small loss function as with a split
+        head. Returns what has the loss' gradients where each of its own [T] is 1."""
         logits = logits.reshape(-1, logits.shape[-1]).to(self._statistics_dtype())
         lp = -nn.functional.cross_entropy(logits, slot.targets, ignore_index=IGNORED, reduction="none")
-        result = self.loss(lp.detach(), None, slot.weights)
-        self.totals.add(result.value, lp.detach(), slot.targets, slot.languages)
-        slot.g = result.g
-        return lp
+        lse = logits.gather(1, slot.targets.clamp(min=0)[:, None]).squeeze(1) - lp
+        logit_sum = logits.sum(1) if self.logit_sum else None
+        with torch.no_grad():
+            seen = LogProbs(lp.detach(), lse.detach(), None if logit_sum is None else logit_sum.detach())
+            result = self._take_loss(slot, seen)
+        output = -result.g * lp
+        if result.k is not None:
+            output = output + result.k * lse
+        if result.e is not None and logit_sum is not None:
+            output = output + result.e * logit_sum
+        return output
 
     def _head_s(self, _: int, i: int) -> None:
         slot = self.slots[i]
         assert self.parts.head is not None and slot.x is not None
         with torch.no_grad():
-            slot.head_pass = self.parts.head.s(slot.x, slot.targets, keep=self.training)
+            slot.head_pass = self.parts.head.s(
+                slot.x, slot.targets, keep=self.training, logit_sum=self.logit_sum
+            )
             slot.vocabulary_bytes = slot.head_pass.nbytes
             self._vocabulary_alive += slot.vocabulary_bytes
             self.vocabulary_peak = max(self.vocabulary_peak, self._vocabulary_alive)
 
     def _combine(self, slot: _Slot, gathered: torch.Tensor) -> None:
-        """What C1 brings: lp on every rank, and from it the loss and g, which no message carries."""
+        """What C1 brings: lp on every rank, and from it the loss and its derivatives, which no message carries."""
         with torch.no_grad():
             log_probs = self.parts.head.combine(slot.head_pass, gathered)  # type: ignore[union-attr]
-            result = self.loss(log_probs.lp, log_probs.lse, slot.weights)
-        self.totals.add(result.value, log_probs.lp, slot.targets, slot.languages)
-        slot.g = result.g
+            self._take_loss(slot, log_probs)
         if not self.training:
             slot.head_pass = slot.x = None
+
+    def _take_loss(self, slot: _Slot, seen: LogProbs) -> LossValue:
+        more = () if seen.logit_sum is None else (seen.logit_sum,)
+        slot.loss = self.loss(seen.lp, seen.lse, slot.weights, *more)
+        self.totals.add(slot.loss.value, seen.lp, slot.targets, slot.languages)
+        return slot.loss
 
     def _head_t(self, _: int, i: int) -> None:
         slot = self.slots[i]
         self._vocabulary_alive -= slot.vocabulary_bytes
-        assert self.parts.head is not None and slot.g is not None
+        assert self.parts.head is not None and slot.loss is not None
         with torch.no_grad():
-            slot.dx_part = self.parts.head.t(slot.head_pass, slot.g)
+            slot.dx_part = self.parts.head.t(slot.head_pass, slot.loss.g, slot.loss.k, slot.loss.e)
         slot.x = None
         if slot.head_pass.product is None:  # else U, which another rank's S holds up, is still to be sent
             slot.head_pass = None
@@ -223,13 +240,10 @@ class PipelineWorker:
     def _gradient_of_output(self, slot: _Slot, stage: int) -> torch.Tensor:
         if stage != self.layout.last_stage:
             return slot.arrived.pop((MessageChannel.GRADIENT, stage))
-        assert slot.g is not None
+        assert slot.loss is not None
         if self.layout.barriers == 0:
-            return -slot.g
-        if self.layout.barriers == 1:
-            dx = slot.g[:, None] * slot.arrived.pop((MessageChannel.U, 0))
-        else:
-            dx = slot.arrived.pop((MessageChannel.C2, 0))
+            return torch.ones_like(slot.loss.g)
+        dx = slot.arrived.pop((MessageChannel.U if self.layout.barriers == 1 else MessageChannel.C2, 0))
         return dx.to(self.parts.dtype).view(*slot.ids.shape, self.parts.hidden)
 
     def _backward(self, stage: int, i: int) -> None:
@@ -301,10 +315,13 @@ class PipelineWorker:
         return self._reduction(slot, channel)
 
     def _reduction(self, slot: _Slot, channel: MessageChannel) -> torch.Tensor:
-        """This rank's part of U or dX, summed in at least 32 bit: p roundings to 16 bit would be seen in dX."""
+        """This rank's part of dX, summed in at least 32 bit: p roundings to 16 bit would be seen in dX. U goes after C1, so
+        that the loss is known, and carries its coefficients already."""
+        part: torch.Tensor | None
         if channel is MessageChannel.U:
+            assert self.parts.head is not None and slot.loss is not None
             with torch.no_grad():
-                part = self.parts.head.u(slot.head_pass)  # type: ignore[union-attr]
+                part = self.parts.head.u(slot.head_pass, slot.loss.g, slot.loss.k, slot.loss.e)
             if slot.head_pass.buffer is None:  # T has been
                 slot.head_pass = None
         else:

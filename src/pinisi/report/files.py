@@ -2,13 +2,14 @@
 
     config.toml      the configuration, as pinisi.config.dump writes it
     metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second",
-                     "learning_rate", "gradient_norm", "losses": {language: loss}} and, between them,
+                     "learning_rate", "gradient_norm", "total_loss", "losses": {language: loss}} and, between them,
                      {"step", "evaluation": {language: {"loss", "tokens", "bytes"}}}
     timeline.json    {"step", "schedule", "predicted", "measured"} (the last two: Timeline.to_dict)
     memory.json      {"ranks": [{"rank", "parts": {name: bytes}, "peak": bytes}]}
     comparison.json  [{"name", "tokens_per_second", "peak": [bytes per rank], "ratio"}], or that under "rows"
 
-Losses are nats per token (natural logarithm); bytes in an evaluation are UTF-8 bytes of its text.
+Losses are nats per token (natural logarithm), of cross-entropy alone but for total_loss; bytes in an evaluation are
+UTF-8 bytes of its text.
 """
 
 import json

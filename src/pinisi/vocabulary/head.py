@@ -3,8 +3,10 @@
 After Yeung, Qi, Lin, Wan, "Balancing Pipeline Parallelism with Vocabulary Parallelism", arXiv 2411.05288:
 their Algorithm 1 has two barriers, Algorithm 2 one. Theirs sums the softmax's part and the target's part of
 dX apart, which cancels where the model is sure; here y's column is left out of the softmax in S and T, and
-enters alone with 1 - p_y. T tokens, h hidden, V_r rows of this rank, z = x Wᵀ + bias, l = curve(z).
+enters alone, for cross-entropy with 1 - p_y. T tokens, h hidden, V_r rows of this rank, z = x Wᵀ + bias, l = curve(z).
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +20,8 @@ from pinisi.vocabulary.tiles import Curve, Tile, exponentiate_, tile_bounds
 
 
 class HeadPass:
-    """What S of one microbatch leaves for u and T. `statistics` [3, T] is what C1 gathers: m_r, s_r, l_y.
+    """What S of one microbatch leaves for u and T. `statistics` [3, T] is what C1 gathers: m_r, s_r, l_y; [4, T] with
+    Σ_v l_v over the shard's columns where a loss reads it.
 
     m_r and s_r run over the columns that are not y; l_y is -inf where y is another rank's or ignored.
     """
@@ -34,16 +37,30 @@ class HeadPass:
         self.row = torch.where(self.own, local, torch.arange(len(x), device=x.device) % max(1, rows))
         self.tiles: list[Tile] = []  # views of `buffer`
         self.buffer: Tensor | None = None  # [T·V_r] in the model's dtype, from S to T
+        self.slope_buffer: Tensor | None = None  # the same for tiles' slopes, where they are kept
         self.statistics: Tensor
         self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
         self.product: Tensor | None = None  # A_r [T, h], 1 barrier only
+        self.slope_product: Tensor | None = (
+            None  # Σ_v l'(z_v)/scale·W_v [T, h], 1 barrier and kept slopes only
+        )
         self.combined: Combined | None = None
 
     @property
     def nbytes(self) -> int:
         """What it holds on to beside x, in bytes."""
-        held = [tile.exps for tile in self.tiles] + ([] if self.product is None else [self.product])
-        return sum(tensor.nbytes for tensor in held)
+        held = [tile.exps for tile in self.tiles] + [tile.slopes for tile in self.tiles]
+        held += [self.product, self.slope_product]
+        return sum(tensor.nbytes for tensor in held if tensor is not None)
+
+
+class _Coefficients(NamedTuple):
+    """Of one loss, [T] each in the statistics' dtype, 0 at ignored tokens: softmax = g + k, with which p_v enters dL/dl_v at
+    every column but y; target = -g (1 - p_y) + k p_y at y; each = e at every column."""
+
+    softmax: Tensor
+    target: Tensor
+    each: Tensor | None
 
 
 class HeadShard:
@@ -55,6 +72,9 @@ class HeadShard:
 
     For each microbatch: s, then (after an all-gather of the statistics) combine, then u with 1 barrier, and
     t, in any order between microbatches and as late as one likes. x must not be overwritten before t.
+
+    A loss enters u and t by its derivatives (see `LossValue`): dL/dl_v = g (p_v - 1[v = y]) + k p_v + e. Who
+    changes the weights says so by `weights_changed`.
     """
 
     def __init__(
@@ -81,12 +101,19 @@ class HeadShard:
         self.curve = Curve(scale, softcap)
         self.barriers = barriers
         self._buffers = Buffers()
+        self._row_sum: Tensor | None = None
+
+    def weights_changed(self) -> None:
+        """To be called between a change of weight or bias and the next s."""
+        self._row_sum = None
 
     @torch.no_grad()
-    def s(self, x: Tensor, targets: Tensor, *, keep: bool = True) -> HeadPass:
+    def s(self, x: Tensor, targets: Tensor, *, keep: bool = True, logit_sum: bool = False) -> HeadPass:
         """S: x [T, h] in the weight's dtype, targets [T] (global ids or -100).
 
-        keep=False is for evaluation: enough for combine, nothing for u and t.
+        keep=False is for evaluation: enough for combine, nothing for u and t. logit_sum=True, the same on all ranks, is for
+        losses that read Σ_v l_v: a vector per step without a soft-cap; with one a product more in S, one more in T, and a
+        second buffer [T, V_r] between them.
         """
         head_pass = HeadPass(x.detach(), targets, self.start, len(self.weight))
         dtype = statistics_dtype(x.dtype)
@@ -97,73 +124,135 @@ class HeadShard:
         buffer = self._buffers.take(len(x) * (len(self.weight) if keep else widest), x)
         if keep and self.barriers == 1:
             head_pass.product = x.new_zeros(x.shape, dtype=dtype)
+        capped_sum = torch.zeros_like(total) if logit_sum and self.curve.softcap is not None else None
+        if keep and capped_sum is not None:
+            head_pass.slope_buffer = self._buffers.take(len(x) * len(self.weight), x)
+            if head_pass.product is not None:
+                head_pass.slope_product = torch.zeros_like(head_pass.product)
         for start, stop in bounds:
             first = len(x) * start if keep else 0
-            exps = buffer[first : first + len(x) * (stop - start)].view(len(x), stop - start)
+            place = slice(first, first + len(x) * (stop - start))
+            exps = buffer[place].view(len(x), stop - start)
+            kept = head_pass.slope_buffer
+            slopes = None if kept is None else kept[place].view(len(x), stop - start)
             self._logits_(exps, x, start, stop)
-            highest, part = exponentiate_(exps, head_pass.target - start, maximum, self.curve)
+            highest, part = exponentiate_(
+                exps, head_pass.target - start, maximum, self.curve, capped_sum, slopes
+            )
             decay = torch.exp(maximum - highest)
             total.mul_(decay).add_(part)
             maximum = highest
             if head_pass.product is not None:
                 head_pass.product.mul_(decay.unsqueeze(1))
                 add_product_(head_pass.product, exps, self.weight[start:stop])
+            if head_pass.slope_product is not None and slopes is not None:
+                add_product_(head_pass.slope_product, slopes, self.weight[start:stop])
             if keep:
-                head_pass.tiles.append(Tile(start, stop, exps, maximum))
+                head_pass.tiles.append(Tile(start, stop, exps, maximum, slopes))
         if keep:
             head_pass.buffer = buffer
         else:
             self._buffers.give(buffer)
         target, head_pass.target_slope = self._target_logit(head_pass)
-        head_pass.statistics = torch.stack((maximum, total, target))
+        statistics = [maximum, total, target]
+        if logit_sum:
+            statistics.append(self._uncapped_sum(head_pass.x) if capped_sum is None else capped_sum)
+        head_pass.statistics = torch.stack(statistics)
         return head_pass
 
     @torch.no_grad()
     def combine(self, head_pass: HeadPass, gathered: Tensor) -> LogProbs:
-        """After C1: gathered [p, 3, T], the statistics by rank. lp and lse [T] are the same bits on every
+        """After C1: gathered [p, 3 or 4, T], the statistics by rank. lp, lse and logit_sum [T] are the same bits on every
         rank.
         """
         combined = combine_statistics(gathered, head_pass.valid)
         head_pass.combined = combined
-        return LogProbs(combined.lp, combined.lse)
+        return LogProbs(combined.lp, combined.lse, combined.logit_sum)
 
     @torch.no_grad()
-    def u(self, head_pass: HeadPass) -> Tensor:
-        """1 barrier, after combine: this rank's part of U = -d lp/dX, [T, h] in the statistics' dtype, in which it is to be
-        summed; dX = g ⊙ Σ_r U_r."""
+    def u(
+        self, head_pass: HeadPass, g: Tensor | None = None, k: Tensor | None = None, e: Tensor | None = None
+    ) -> Tensor:
+        """1 barrier, after combine: this rank's part of dX, [T, h] in the statistics' dtype, in which it is to be summed.
+
+        Without g its part of U = -d lp/dX, for a loss that is known only later: dX = g ⊙ Σ_r U_r then, if it has no k and e.
+        """
         assert head_pass.product is not None, "u is called once, after combine, with 1 barrier"
         product, head_pass.product = head_pass.product, None
-        product.mul_(self._factor(head_pass, head_pass.statistics[0]).unsqueeze(1))
-        self._add_target_(product, head_pass, self._target_factor(head_pass))
+        of = self._coefficients(head_pass, torch.ones_like(head_pass.statistics[0]) if g is None else g, k, e)
+        product.mul_((self._factor(head_pass, head_pass.statistics[0]) * of.softmax).unsqueeze(1))
+        self._add_target_(product, head_pass, of.target)
+        if of.each is not None and head_pass.slope_product is not None:
+            product.addcmul_(head_pass.slope_product, of.each.unsqueeze(1))
+        elif of.each is not None:
+            product.addr_(of.each, self._sum_of_rows()[:-1])
+        head_pass.slope_product = None
         return product
 
     @torch.no_grad()
-    def t(self, head_pass: HeadPass, g: Tensor) -> Tensor | None:
-        """T, after combine: adds dW and db; frees the pass. g [T] = -dL/dlp. With 2 barriers returns dX_r [T, h] in the
-        statistics' dtype, in which it is to be summed."""
+    def t(
+        self, head_pass: HeadPass, g: Tensor, k: Tensor | None = None, e: Tensor | None = None
+    ) -> Tensor | None:
+        """T, after combine: adds dW and db; frees the pass. g [T] = -dL/dlp, k [T] = dL/dlse, e [T] = dL/d(Σ_v l_v). With
+        2 barriers returns dX_r [T, h] in the statistics' dtype, in which it is to be summed."""
         x = head_pass.x
-        g = torch.where(head_pass.valid, g, 0.0).to(head_pass.statistics.dtype)
-        dx = x.new_zeros(x.shape, dtype=g.dtype) if self.barriers == 2 else None
+        of = self._coefficients(head_pass, g, k, e)
+        dx = x.new_zeros(x.shape, dtype=of.softmax.dtype) if self.barriers == 2 else None
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
         for tile in head_pass.tiles:
-            factor = self._factor(head_pass, tile.maximum) * g
-            if dx is not None:
-                add_product_(dx, tile.exps, self.weight[tile.start : tile.stop], factor)
-            add_transposed_product_(self.gradient[tile.start : tile.stop], tile.exps, x, factor)
-            if self.bias_gradient is not None:
-                self.bias_gradient[tile.start : tile.stop].addmv_(tile.exps.to(g.dtype).t(), factor)
-        head_pass.tiles.clear()
-        self._buffers.give(head_pass.buffer)
-        head_pass.buffer = None
-        at_target = self._target_factor(head_pass) * g
+            factor = self._factor(head_pass, tile.maximum) * of.softmax
+            self._add_columns(dx, tile, tile.exps, x, factor)
+            if of.each is not None and tile.slopes is not None:
+                self._add_columns(dx, tile, tile.slopes, x, of.each)
+        self._free(head_pass)
         if len(self.weight):
-            self.gradient.index_add_(0, head_pass.row, x * at_target.neg().unsqueeze(1))
+            self.gradient.index_add_(0, head_pass.row, x * of.target.unsqueeze(1))
             if self.bias_gradient is not None:
-                self.bias_gradient.index_add_(0, head_pass.row, at_target.neg())
-        if dx is None:
-            return None
-        self._add_target_(dx, head_pass, at_target)
+                self.bias_gradient.index_add_(0, head_pass.row, of.target)
+        if of.each is not None and self.curve.softcap is None:
+            self._add_to_each_row(dx, x, of.each)
+        if dx is not None:
+            self._add_target_(dx, head_pass, of.target)
         return dx
+
+    def _add_columns(self, dx: Tensor | None, tile: Tile, columns: Tensor, x: Tensor, factor: Tensor) -> None:
+        """What logits' gradients factor [T] ⊙ columns [T, C] give to dX_r, dW and db."""
+        rows = slice(tile.start, tile.stop)
+        if dx is not None:
+            add_product_(dx, columns, self.weight[rows], factor)
+        add_transposed_product_(self.gradient[rows], columns, x, factor)
+        if self.bias_gradient is not None:
+            self.bias_gradient[rows].addmv_(columns.to(factor.dtype).t(), factor)
+
+    def _add_to_each_row(self, dx: Tensor | None, x: Tensor, each: Tensor) -> None:
+        """The same where every logit of a token has one and the same gradient: sums instead of products."""
+        if dx is not None:
+            dx.addr_(each, self._sum_of_rows()[:-1])
+        self.gradient.add_(torch.mv(x.to(each.dtype).t(), each))
+        if self.bias_gradient is not None:
+            self.bias_gradient.add_(each.sum())
+
+    def _free(self, head_pass: HeadPass) -> None:
+        head_pass.tiles.clear()
+        for buffer in (head_pass.buffer, head_pass.slope_buffer):
+            if buffer is not None:
+                self._buffers.give(buffer)
+        head_pass.buffer = head_pass.slope_buffer = None
+
+    def _sum_of_rows(self) -> Tensor:
+        """[h + 1]: Σ_v W_v and, last, Σ_v bias_v, of this shard in the statistics' dtype; once for the same weights."""
+        if self._row_sum is None:
+            dtype = statistics_dtype(self.weight.dtype)
+            bias = self.weight.new_zeros(1) if self.bias is None else self.bias
+            self._row_sum = torch.cat(
+                (self.weight.sum(0, dtype=dtype), bias.sum(0, keepdim=True, dtype=dtype))
+            )
+        return self._row_sum
+
+    def _uncapped_sum(self, x: Tensor) -> Tensor:
+        """Σ_v l_v [T] over this shard where l is linear in z."""
+        rows = self._sum_of_rows()
+        return (torch.mv(x.to(rows.dtype), rows[:-1]) + rows[-1]) * self.curve.scale
 
     def _logits_(self, out: Tensor, x: Tensor, start: int, stop: int) -> None:
         rows = self.weight[start:stop].t()
@@ -185,16 +274,25 @@ class HeadShard:
         return torch.where(own, l, -torch.inf), torch.where(own, slope, 0.0)
 
     def _factor(self, head_pass: HeadPass, maximum: Tensor) -> Tensor:
-        """What turns exponentials above `maximum` into -dlp/dz: [T], 0 at ignored tokens."""
+        """What turns exponentials above `maximum` into dlse/dz: [T], 0 at ignored tokens."""
         assert head_pass.combined is not None, "combine comes before u and t"
         factor = torch.exp(maximum - head_pass.combined.lse).mul_(self.curve.scale)
         return torch.where(head_pass.valid, factor, 0.0)
 
-    def _target_factor(self, head_pass: HeadPass) -> Tensor:
-        """dlp/dz at y, (1 - p_y)·l'(z_y): [T], 0 where y is not mine."""
+    def _coefficients(
+        self, head_pass: HeadPass, g: Tensor, k: Tensor | None, e: Tensor | None
+    ) -> _Coefficients:
+        """What the loss' derivatives make of the softmax part, of y's column (0 where y is not mine) and of every column."""
         assert head_pass.combined is not None, "combine comes before u and t"
-        return head_pass.combined.rest * head_pass.target_slope
+        dtype, valid = head_pass.statistics.dtype, head_pass.valid
+        g = torch.where(valid, g, 0.0).to(dtype)
+        softmax, target = g, -g * head_pass.combined.rest
+        if k is not None:
+            k = torch.where(valid, k, 0.0).to(dtype)
+            softmax, target = g + k, target + k * head_pass.combined.lp.exp()
+        each = None if e is None else torch.where(valid, e, 0.0).to(dtype) * self.curve.scale
+        return _Coefficients(softmax, target * head_pass.target_slope, each)
 
     def _add_target_(self, sum_: Tensor, head_pass: HeadPass, factor: Tensor) -> None:
         if len(self.weight):
-            sum_.addcmul_(self.weight[head_pass.row].to(sum_.dtype), factor.unsqueeze(1), value=-1)
+            sum_.addcmul_(self.weight[head_pass.row].to(sum_.dtype), factor.unsqueeze(1))

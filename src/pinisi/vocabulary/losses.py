@@ -1,33 +1,43 @@
-"""Losses: small functions from log-probabilities to a value and a coefficient per token.
+"""Losses: small functions from log-probabilities to a value and its derivatives per token.
 
 The head gives every rank lp [T] and lse [T]; a loss answers with its value and g = -dL/dlp [T], from which
 the head makes all gradients. g may depend on any lp, so a coefficient known only after lp (one per sequence,
-a ratio of probabilities) fits the same form, with one barrier.
+a ratio of probabilities: see `preference_losses`) fits the same form, with one barrier. A loss that depends on
+lse by itself gives k = dL/dlse, too, and one that depends on the sum of a token's logits e = dL/d(Σ_v l_v).
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from pinisi.errors import DataError
+from pinisi.errors import ConfigError, DataError
 from pinisi.vocabulary.shards import IGNORE_INDEX
 
 
 class LossValue(NamedTuple):
-    """value: this microbatch's part of the step's loss, a scalar. g [T] = -d value / d lp, 0 at ignored
-    tokens.
+    """value: this microbatch's part of the step's loss, a scalar. With lp, lse and Σ_v l_v taken for independent:
+    g [T] = -d value / d lp, k [T] = d value / d lse, e [T] = d value / d Σ_v l_v; 0 at ignored tokens, None: 0 everywhere.
     """
 
     value: Tensor
     g: Tensor
+    k: Tensor | None = None
+    e: Tensor | None = None
 
 
 class Loss(Protocol):
-    """lp, lse, weights: [T] each, the same on every rank, and so must be the answer. lse is None with 0 barriers, where
-    autograd has the head and only lp has a gradient."""
+    """lp, lse, weights: [T] each, the same on every rank, and so must be the answer.
 
-    def __call__(self, lp: Tensor, lse: Tensor | None, weights: Tensor) -> LossValue: ...
+    A loss with an attribute `logit_sum` that is true gets Σ_v l_v [T] as a fourth argument.
+    """
+
+    def __call__(self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Tensor) -> LossValue: ...
+
+
+def reads_logit_sum(loss: Loss) -> bool:
+    return bool(getattr(loss, "logit_sum", False))
 
 
 def token_weights(targets: Tensor, weights: Tensor | None, total: float) -> Tensor:
@@ -48,7 +58,52 @@ def token_weights(targets: Tensor, weights: Tensor | None, total: float) -> Tens
     return torch.where(targets != IGNORE_INDEX, weights / total, 0.0)
 
 
-def weighted_cross_entropy(lp: Tensor, lse: Tensor | None, weights: Tensor) -> LossValue:
+def weighted_cross_entropy(lp: Tensor, lse: Tensor, weights: Tensor, *more: Tensor) -> LossValue:
     """-Σ w·lp. `weights` hold the normalisation already (see `token_weights`)."""
     g = weights.to(lp.dtype)
     return LossValue(-torch.where(g != 0, g * lp, 0.0).sum(), g)
+
+
+@dataclass(frozen=True)
+class RegularizedCrossEntropy:
+    """Σ w·(-(1 - ε)·lp - ε·mean_v log p_v + λ·lse²), the mean over the whole vocabulary.
+
+    label_smoothing ε: Szegedy et al., "Rethinking the Inception Architecture", arXiv 1512.00567, section 7.
+    z_loss λ: Chowdhery et al., "PaLM", arXiv 2204.02311, section 5, which takes 1e-4. vocabulary: V.
+    """
+
+    vocabulary: int
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.label_smoothing < 1 and 0 <= self.z_loss < float("inf")):
+            raise ConfigError(
+                f"Label smoothing must be from 0 to below 1 and the z-loss at least 0, got {self.label_smoothing} "
+                f"and {self.z_loss}; give other numbers."
+            )
+
+    @property
+    def logit_sum(self) -> bool:
+        return self.label_smoothing > 0
+
+    def __call__(self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Tensor) -> LossValue:
+        w = weights.to(lp.dtype)
+        smooth = self.label_smoothing
+        each = -(1 - smooth) * lp + self.z_loss * lse.square()
+        k = 2 * self.z_loss * lse
+        e = None
+        if smooth:
+            (logit_sum,) = more
+            each = each + smooth * (lse - logit_sum / self.vocabulary)
+            k = k + smooth
+            e = w * (-smooth / self.vocabulary)
+        value = torch.where(w != 0, w * each, 0.0).sum()
+        return LossValue(value, (1 - smooth) * w, torch.where(w != 0, w * k, 0.0), e)
+
+
+def cross_entropy_with(vocabulary: int, label_smoothing: float = 0.0, z_loss: float = 0.0) -> Loss:
+    """Cross-entropy with what is above 0 of label smoothing and z-loss."""
+    if label_smoothing or z_loss:
+        return RegularizedCrossEntropy(vocabulary, label_smoothing, z_loss)
+    return weighted_cross_entropy

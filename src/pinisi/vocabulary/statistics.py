@@ -8,18 +8,21 @@ from torch.nn.functional import softplus
 
 
 class LogProbs(NamedTuple):
-    """lp [T]: log-probability of each target, 0 at ignored tokens. lse [T]: log-sum-exp over all V."""
+    """lp [T]: log-probability of each target, 0 at ignored tokens. lse [T]: log-sum-exp over all V. logit_sum [T]: Σ_v l_v,
+    where it was asked for."""
 
     lp: Tensor
     lse: Tensor
+    logit_sum: Tensor | None = None
 
 
 class Combined(NamedTuple):
-    """lp, lse and rest = 1 - p_y, each [T]."""
+    """lp, lse, rest = 1 - p_y, and the sum of logits where it was asked for, each [T]."""
 
     lp: Tensor
     lse: Tensor
     rest: Tensor
+    logit_sum: Tensor | None = None
 
 
 def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -28,12 +31,12 @@ def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def combine_statistics(gathered: Tensor, valid: Tensor) -> Combined:
     """gathered [p, 3, T]: every rank's m_r, s_r (over the columns that are not y) and l_y (-inf if not its
-    own).
+    own); [p, 4, T] with the sum of its logits.
 
     The order of the sums is fixed by the ranks' numbers, so every rank gets the same bits. 1 - p_y is a
     sigmoid: -expm1(lp) and 1 - exp(lp) cancel where the model is sure.
     """
-    maxima, sums, target = gathered.unbind(1)
+    maxima, sums, target, *logit_sums = gathered.unbind(1)
     maxima = maxima.clamp(min=torch.finfo(maxima.dtype).min)  # -inf - -inf would be NaN
     top = maxima.amax(0)
     others = top + (sums * torch.exp(maxima - top)).sum(0).log()  # -inf where y is the only column
@@ -45,4 +48,5 @@ def combine_statistics(gathered: Tensor, valid: Tensor) -> Combined:
         lp=torch.where(valid, -softplus(margin, threshold=40.0), zero),
         lse=lse,
         rest=torch.where(valid, torch.sigmoid(margin), zero),
+        logit_sum=logit_sums[0].sum(0) if logit_sums else None,
     )

@@ -38,12 +38,16 @@ class Curve:
 
 @dataclass
 class Tile:
-    """Columns start to stop of a shard: exps [T, C] = exp(l - maximum)·l'(z)/scale, 0 at y's column."""
+    """Columns start to stop of a shard: exps [T, C] = exp(l - maximum)·l'(z)/scale, 0 at y's column.
+
+    slopes [T, C] = l'(z)/scale, y's column too: only where the sum of logits is asked for and they are soft-capped.
+    """
 
     start: int
     stop: int
     exps: Tensor
     maximum: Tensor
+    slopes: Tensor | None = None
 
 
 def tile_bounds(rows: int, device: torch.device) -> list[tuple[int, int]]:
@@ -54,11 +58,19 @@ def tile_bounds(rows: int, device: torch.device) -> list[tuple[int, int]]:
     return [(start, min(start + width, rows)) for start in range(0, rows, width)] if rows else []
 
 
-def exponentiate_(z: Tensor, target: Tensor, floor: Tensor, curve: Curve) -> tuple[Tensor, Tensor]:
+def exponentiate_(
+    z: Tensor,
+    target: Tensor,
+    floor: Tensor,
+    curve: Curve,
+    logit_sum: Tensor | None = None,
+    slopes: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Turns logits before the curve into exponentials, in place, and returns (maximum [T], sum [T]).
 
     z [T, C] in the model's dtype becomes exp(l - maximum)·slope. target [T]: the column of y in this tile, or
     any number outside 0..C-1; that column counts for nothing. floor [T]: the maximum over earlier tiles.
+    Only with a soft-cap: logit_sum [T], to which Σ l over all columns is added, and slopes [T, C], which is written.
     """
     tokens, width = z.shape
     rows = max(1, CPU_BLOCK // width) if z.device.type == "cpu" else max(1, tokens)
@@ -70,6 +82,10 @@ def exponentiate_(z: Tensor, target: Tensor, floor: Tensor, curve: Curve) -> tup
     for start in range(0, tokens, rows):
         part = slice(start, start + rows)
         block, slope = curve.logits_(z[part].to(statistics_dtype(z.dtype)))
+        if logit_sum is not None:  # before y's column is left out
+            logit_sum[part] += block.sum(1)
+        if slopes is not None and slope is not None:
+            slopes[part] = slope
         if not curve.is_identity:
             _leave_out_(block, column[part], inside[part])
         maximum[part], total[part] = _exponentiate_block_(block, floor[part])
