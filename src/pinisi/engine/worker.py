@@ -45,19 +45,31 @@ class _Slot:
     """One microbatch on this rank."""
 
     ids: torch.Tensor  # [b, s] on the device
-    targets: torch.Tensor  # [T]
-    weights: torch.Tensor  # [T], zero where ignored, normalised by the step's sum of weights
-    languages: torch.Tensor  # [T]
+    targets: torch.Tensor  # [K], of the tokens that the head sees
+    weights: torch.Tensor  # [K], zero where ignored, normalised by the step's sum of weights
+    languages: torch.Tensor  # [K]
     owned: list[torch.Tensor]  # per rank, where its tokens stand in the microbatch
+    kept: torch.Tensor | None = None  # [K], where the tokens stand that the head sees; None: all of them
     context: object = None
     inputs: dict[int, torch.Tensor] = field(default_factory=dict)  # stage -> its input, a leaf
     outputs: dict[int, torch.Tensor] = field(default_factory=dict)  # stage -> its output, with its graph
     arrived: dict[tuple[MessageChannel, int], torch.Tensor] = field(default_factory=dict)
-    x: torch.Tensor | None = None  # [T, h], the last stage's output
+    x: torch.Tensor | None = None  # [K, h], the last stage's output
     head_pass: Any = None
     loss: LossValue | None = None  # with its derivatives per token
     dx_part: torch.Tensor | None = None
     vocabulary_bytes: int = 0
+
+
+def kept_positions(targets: torch.Tensor) -> torch.Tensor | None:
+    """Where the tokens stand that the head sees: ignored ones (prompts, padding) never reach C0, S, T or C1. targets [T] on the
+    host, so that the sizes of messages are known without asking a device. None if nothing is ignored; one token at least, for
+    collectives of nothing are an error in some backends."""
+    ignored = targets == IGNORED
+    if not bool(ignored.any()):
+        return None
+    kept = torch.nonzero(~ignored).flatten()
+    return kept if len(kept) else torch.zeros(1, dtype=torch.int64)
 
 
 class Totals:
@@ -126,13 +138,18 @@ class PipelineWorker:
             owned = [torch.nonzero(owner == r).flatten().to(self.device) for r in range(self.layout.ranks)]
         targets = batch.targets.reshape(-1)
         self.parts.shards.check(targets, ignore_index=IGNORED)
+        kept = kept_positions(targets) if self.layout.barriers else None
+        languages = batch.languages.reshape(-1)
+        if kept is not None:
+            targets, languages = targets[kept], languages[kept]
         weights = (targets != IGNORED).to(self._statistics_dtype()) / max(total_weight, 1.0)
         slot = _Slot(
             ids=batch.tokens.to(self.device, non_blocking=True),
             targets=targets.to(self.device, non_blocking=True),
             weights=weights.to(self.device, non_blocking=True),
-            languages=batch.languages.reshape(-1).to(self.device, non_blocking=True),
+            languages=languages.to(self.device, non_blocking=True),
             owned=owned,
+            kept=None if kept is None else kept.to(self.device, non_blocking=True),
         )
         if self.parts.stages:
             slot.context = self.parts.make_context(batch.documents, batch.positions)
@@ -177,7 +194,8 @@ class PipelineWorker:
             if last and self.layout.barriers == 0:
                 output = self._whole_head_loss(slot, output)
         if last and self.layout.barriers:
-            slot.x = output.detach().reshape(-1, self.parts.hidden).contiguous()
+            x = output.detach().reshape(-1, self.parts.hidden)
+            slot.x = x.contiguous() if slot.kept is None else x[slot.kept]
         elif not last and self.layout.rank_of_stage(stage + 1) == self.rank:
             slot.arrived[MessageChannel.ACTIVATION, stage + 1] = output.detach()
         if self.training:
@@ -244,7 +262,10 @@ class PipelineWorker:
         if self.layout.barriers == 0:
             return torch.ones_like(slot.loss.g)
         dx = slot.arrived.pop((MessageChannel.U if self.layout.barriers == 1 else MessageChannel.C2, 0))
-        return dx.to(self.parts.dtype).view(*slot.ids.shape, self.parts.hidden)
+        dx = dx.to(self.parts.dtype)
+        if slot.kept is not None:  # the others' gradient is zero
+            dx = dx.new_zeros(slot.ids.numel(), self.parts.hidden).index_copy_(0, slot.kept, dx)
+        return dx.view(*slot.ids.shape, self.parts.hidden)
 
     def _backward(self, stage: int, i: int) -> None:
         slot = self.slots[i]
@@ -308,7 +329,7 @@ class PipelineWorker:
             return slot.arrived.pop((channel, message.target))
         if channel is MessageChannel.C0:
             if slot.x is None:
-                slot.x = self._empty(slot.ids.numel(), self.parts.hidden)
+                slot.x = self._empty(len(slot.targets), self.parts.hidden)
             return slot.x
         if channel is MessageChannel.C1:
             return slot.head_pass.statistics  # type: ignore[attr-defined]
