@@ -127,8 +127,10 @@ class _Counts:
 
 
 def _repeated(row: tuple[Pass, ...], start: int, end: int, period: int, times: int) -> tuple[Pass, ...]:
+    new = tuple.__new__  # takes half the time of Pass(...), and there are hundreds of thousands of them
+
     def later(passes: tuple[Pass, ...], by: int) -> list[Pass]:
-        return [Pass(kind, part, i + by) for kind, part, i in passes]
+        return [new(Pass, (kind, part, i + by)) for kind, part, i in passes]
 
     result = list(row[:end])
     for k in range(1, times + 1):

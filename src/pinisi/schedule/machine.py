@@ -59,16 +59,22 @@ class Machine:
 
     def spans(self) -> list[list[Span]]:
         """Each rank's passes with the seconds of their start and end."""
-        encoding, m = self.encoding, self.encoding.microbatches
+        # Both are tuples and made directly: a table has hundreds of thousands of them.
+        m, types, seconds, new = (
+            self.encoding.microbatches,
+            self.encoding.graph.types,
+            self._run,
+            tuple.__new__,
+        )
         found: list[list[Span]] = []
         for row, starts in zip(self.rows, self.starts, strict=True):
+            spans: list[Span] = []
             passes = (code >> SHIFT for code in row if code & MASK == RUN)
-            found.append(
-                [
-                    Span(Pass(*encoding.graph.types[p // m], p % m), start, start + self._run[p // m])
-                    for p, start in zip(passes, starts, strict=True)
-                ]
-            )
+            for p, start in zip(passes, starts, strict=True):
+                t, i = divmod(p, m)
+                kind, part = types[t]
+                spans.append(new(Span, (new(Pass, (kind, part, i)), start, start + seconds[t])))
+            found.append(spans)
         return found
 
     def _advance(self, rank: int, todo: list[int]) -> None:

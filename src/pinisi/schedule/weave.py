@@ -59,21 +59,34 @@ def woven(schedule: Schedule, barriers: int) -> Schedule:
     layout = schedule.layout
     run = replay(schedule, _UNIT)
     interval = max(_UNIT.work(layout))
-    timed: list[list[tuple[float, int, int, Pass]]] = [[] for _ in schedule.order]
-
-    def put(rank: int, time: float, p: Pass) -> None:
-        timed[rank].append((time, _FIRST[p.kind], p.microbatch, p))
-
-    for rank, _, p in schedule.passes():
-        put(rank, run.start[p] + (0.0 if p.kind is Kind.F else barriers * interval), p)
-    for i in range(schedule.microbatches):
-        looked_up = run.start[Pass(Kind.F, 0, i)] - interval / 2
-        behind = run.end[Pass(Kind.F, layout.last_stage, i)]
-        ended = next(run.end[p] for k in (Kind.B, Kind.BW) if (p := Pass(k, 0, i)) in run.end)
-        for rank in range(layout.ranks):
-            put(rank, looked_up, Pass(Kind.E, rank, i))
-            put(rank, behind, Pass(Kind.S, rank, i))
-            put(rank, behind + interval, Pass(Kind.T, rank, i))
-            put(rank, ended + (barriers + 0.5) * interval, Pass(Kind.G, rank, i))
+    late = barriers * interval
+    timed: list[list[tuple[float, int, int, Pass]]] = []
+    for row, numbers in zip(schedule.order, run.rows, strict=True):
+        begun = [run.started[p] for p in numbers]
+        # Kind by kind, since runs that are in order already are sorted in no time.
+        forward = [
+            (time, _FIRST[p.kind], p.microbatch, p)
+            for p, time in zip(row, begun, strict=True)
+            if p.kind is Kind.F
+        ]
+        backward = [
+            (time + late, _FIRST[p.kind], p.microbatch, p)
+            for p, time in zip(row, begun, strict=True)
+            if p.kind is not Kind.F
+        ]
+        timed.append(forward + backward)
+    m, first, last = schedule.microbatches, Pass(Kind.F, 0, 0), Pass(Kind.F, layout.last_stage, 0)
+    ended = [run.number(Pass(kind, 0, 0)) for kind in (Kind.B, Kind.BW)]  # of either the table has one
+    for kind in (Kind.E, Kind.S, Kind.T, Kind.G):
+        for i in range(m):
+            match kind:
+                case Kind.E:
+                    time = run.started[run.number(first) + i] - interval / 2
+                case Kind.S | Kind.T:
+                    time = run.ended[run.number(last) + i] + (kind is Kind.T) * interval
+                case _:
+                    time = max(run.ended[p + i] for p in ended) + late + interval / 2
+            for rank, entries in enumerate(timed):
+                entries.append((time, _FIRST[kind], i, Pass(kind, rank, i)))
     order = tuple(tuple(p for *_, p in sorted(row)) for row in timed)
     return replace(schedule, layout=Layout(layout.stages, barriers), order=order)
