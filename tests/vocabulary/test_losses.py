@@ -100,6 +100,17 @@ def test_terms_with_shards_of_one_row_or_none(offsets, softcap, barriers, dtype)
     compare(case, got, LIMIT[dtype], **terms)
 
 
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_terms_over_several_tiles_of_a_shard(barriers, softcap):
+    torch.manual_seed(5)
+    x, weight = torch.randn(13, 7).double(), torch.randn(4099, 7).double()
+    case = Case(x, weight, torch.randint(4099, (13,)), torch.rand(13).double(), scale=0.7, softcap=softcap)
+    terms = {"label_smoothing": 0.2, "z_loss": 0.1}
+    got = run_sharded(case, Shards((0, 4090, 4099)), barriers, loss=cross_entropy_with(4099, **terms))
+    compare(case, got, 1e-11, **terms)
+
+
 @pytest.mark.parametrize("terms", [(0.1, 0.0), (0.0, 1e-3), (0.1, 1e-3)], ids=str)
 @pytest.mark.parametrize("p_y", [0.5, 0.996, 0.9999])
 @pytest.mark.parametrize("barriers", [1, 2])
