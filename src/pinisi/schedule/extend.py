@@ -32,11 +32,12 @@ def of_any_length(
 
     period: microbatches after which rows repeat.
     """
-    enough, whole = 3 * ranks + 16 + 2 * (period - 1), period * math.lcm(*_TURNS)
+    turns = _TURNS if period == 1 else (1,)
+    enough, whole = 3 * ranks + 16 + 2 * (period - 1), period * math.lcm(*turns)
     if ranks * microbatches <= LARGE or microbatches < enough + 2 * whole:
         return make(microbatches)
     short = make(enough + (microbatches - enough) % whole)
-    return extended(short, microbatches, [period * turns for turns in _TURNS]) or make(microbatches)
+    return extended(short, microbatches, [period * n for n in turns]) or make(microbatches)
 
 
 @collector_paused()

@@ -65,7 +65,8 @@ class _Filler(Replay):
         self._closes = [_WHAT[_CLOSES.get(kind)] for kind in kinds]
         self._urgent = [kind not in _NOBODY_WAITS for kind in kinds]
         self._expected = expected
-        self._lookups = {graph.number[Kind.E, rank] for rank in self.layout.vocabulary_ranks}
+        m = self.microbatches
+        self._lookups = [graph.number[Kind.E, rank] * m for rank in self.layout.vocabulary_ranks]
         self._first, self._entered = graph.number[Kind.F, 0], 0  # microbatches that have come to stage 0
         self.chosen: list[list[int]] = [[] for _ in self.rows]
         self._place = [-1] * len(self.started)  # where a pass stands in its row
@@ -77,8 +78,11 @@ class _Filler(Replay):
         self._alive = [[0, 0, 0] for _ in self.rows]
         self._window = [(1 + ahead) * -(-len(row) // schedule.microbatches) for row in self.rows]
         self._running = [False] * self.layout.ranks
-        # Places of passes that have all they need; in order, so each is a heap.
-        self._ready = [[at for at, p in enumerate(row) if not self._missing[p]] for row in self.rows]
+        # Places of passes that have all they need, E's only when they are due; in order, so each is a heap.
+        lookups = {p + i for p in self._lookups for i in range(LOOKUPS, m)}
+        self._ready = [
+            [at for at, p in enumerate(row) if not self._missing[p] and p not in lookups] for row in self.rows
+        ]
 
     def order(self) -> tuple[tuple[Pass, ...], ...]:
         types, m = self.graph.types, self.microbatches
@@ -97,14 +101,20 @@ class _Filler(Replay):
         self._running[rank] = True
         self._start(rank, p, now)
         if p // self.microbatches == self._first:
-            self._entered += 1
-            for other, running in enumerate(self._running):
-                if not running:
-                    self._begin(other, now)
+            self._enter(now)
         at = self.at[rank]
         while at < len(row) and self.started[row[at]] >= 0:
             at += 1
         self.at[rank] = at
+
+    def _enter(self, now: float) -> None:
+        """A microbatch has come to stage 0, so one more may be looked up: earlier its rows would only wait there."""
+        due = self._entered + LOOKUPS
+        self._entered += 1
+        if due < self.microbatches:
+            for rank, first in enumerate(self._lookups):
+                heappush(self._ready[rank], self._place[first + due])
+                self._begin(rank, now)
 
     def _choose(self, rank: int, now: float) -> int | None:
         """The place of the next pass among those that could run, or None to wait."""
@@ -114,7 +124,6 @@ class _Filler(Replay):
             place = heappop(ready)
             if place == front or (
                 place <= front + self._window[rank]
-                and self._is_due(rank, place)
                 and self._has_room(rank, front, place)
                 and self._delays_nothing(rank, front, place, now)
             ):
@@ -143,11 +152,6 @@ class _Filler(Replay):
                 if alive > peak:
                     return False
         return True
-
-    def _is_due(self, rank: int, place: int) -> bool:
-        """Whether the pass is no lookup for a microbatch that stage 0 is far from: rows would only wait there."""
-        t, i = divmod(self.rows[rank][place], self.microbatches)
-        return t not in self._lookups or i < self._entered + LOOKUPS
 
     def _delays_nothing(self, rank: int, front: int, place: int, now: float) -> bool:
         """Whether the pass would be over before the next one that others wait for is expected."""
