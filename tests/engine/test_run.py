@@ -35,6 +35,23 @@ def test_every_rank_holds_as_much_and_few_heads(whole):
         assert 0 < row["vocabulary buffers"] <= 2 * 4 * tokens * (rows + hidden)
 
 
+def test_loss_terms_are_trained_and_the_loss_stays_comparable(project, whole):
+    run = project / "terms"
+    terms = ("loss.label_smoothing=0.2", "loss.z_loss=0.05")
+    rest = (f"run.folder={run}", "run.steps=2", "data.evaluation=none")
+    done = pinisi("train", str(project / "config.toml"), *terms, *rest)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["loss"] == pytest.approx(losses(whole)[1], rel=1e-6)  # the same start, the same batch
+    assert all(line["total_loss"] > line["loss"] + 0.5 for line in lines)  # lse² is near log(503)² = 39
+    plain = [
+        json.loads(line)
+        for line in (whole / "metrics.jsonl").read_text().splitlines()
+        if "total_loss" in line
+    ]
+    assert all(line["total_loss"] == pytest.approx(line["loss"], rel=1e-6) for line in plain)
+
+
 @pytest.mark.parametrize("ranks, barriers", [(3, 2), (1, 0)])
 def test_a_checkpoint_loads_at_other_ranks_and_barriers(project, whole, ranks, barriers):
     """Steps 3 to 6 again from step 2's checkpoint: the same losses to rounding, the sampler included."""
