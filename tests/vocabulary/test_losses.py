@@ -14,7 +14,7 @@ from pinisi.vocabulary import (
     weighted_cross_entropy,
 )
 
-from .simulation import Case, head_shards, relative, run_plain, run_sharded
+from .simulation import Case, head_shards, plain_logits, relative, run_plain, run_sharded
 from .test_head import LIMIT, compare, draw
 from .test_precision import RANKS, VOCABULARY, sure_case
 
@@ -157,6 +157,21 @@ def test_terms_of_several_microbatches_late_and_after_the_weights_changed(barrie
         assert relative(gradient, sum(run_plain(case, **terms).dw for case in cases)) <= 1e-11
         weight.mul_(-0.5).add_(0.1)
         head.weights_changed()
+
+
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_evaluation_reads_the_same_sum_of_logits_and_keeps_nothing(barriers, softcap):
+    case = Case(torch.randn(5, 7), torch.randn(2503, 7), torch.arange(5), torch.ones(5), softcap=softcap)
+    (head,), _, _ = head_shards(case, Shards.even(2503, 1), barriers)
+    kept, seen = (head.s(case.x, case.targets, keep=keep, logit_sum=True) for keep in (True, False))
+    assert torch.equal(kept.statistics, seen.statistics) and len(seen.statistics) == 4 and seen.nbytes == 0
+    assert (
+        relative(
+            seen.statistics[3], plain_logits(case.x.double(), case.weight.double(), None, 1.0, softcap).sum(1)
+        )
+        <= 1e-5
+    )
 
 
 @pytest.mark.parametrize("barriers", [1, 2])
