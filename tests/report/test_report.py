@@ -273,6 +273,7 @@ def test_ticks_are_round_and_inside(low: float, high: float) -> None:
 def test_numbers() -> None:
     assert numbers.memory(1536) == "1.50 KiB" and numbers.memory(3 * 2**40) == "3.00 TiB"
     assert numbers.duration(0.0123) == "12.3 ms" and numbers.duration(61) == "1:01 min"
+    assert numbers.duration(0.9997) == "1 s" and numbers.duration(0.9994) == "999 ms"
     assert numbers.duration(3661) == "1:01:01"
     assert numbers.bits_per_byte({"loss": math.log(2), "tokens": 10, "bytes": 40}) == pytest.approx(0.25)
     assert numbers.bits_per_byte({"loss": 1.0}) is None

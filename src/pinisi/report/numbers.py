@@ -29,7 +29,7 @@ def memory(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds as a clock shows them, or with a unit where they are short."""
-    if seconds < 1:
+    if seconds < 0.9995:  # above, three digits of ms would be 1e+03
         return f"{seconds * 1000:.3g} ms"
     if seconds < 60:
         return f"{seconds:.3g} s"
