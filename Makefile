@@ -39,7 +39,7 @@ test: setup
 	$(BIN)/python -m pytest
 
 bench: setup
-	PINISI_EXACTNESS=full $(BIN)/python -m pytest tests/distributed
+	PINISI_EXACTNESS=full $(BIN)/python -m pytest tests/distributed tests/schedule
 	mkdir -p runs/bench
 	$(BIN)/pinisi bench pipeline --json runs/bench/pipeline.json
 	$(BIN)/pinisi bench emulated --json runs/bench/emulated.json
