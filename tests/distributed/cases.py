@@ -260,3 +260,19 @@ def run_case(case: Case, communicator: Communicator, tied_group: dist.ProcessGro
         if not error <= 100 * limit:
             return f"after {case.steps} steps {where} is off by {error:.2e}"
     return None
+
+
+def run_cases(world, cases: list[Case]) -> list[str | None]:
+    """On every rank of the pool: what is wrong with each case."""
+    return [
+        run_case(case, world.communicators[case.ranks], world.ends[case.ranks])
+        if world.rank < case.ranks
+        else None
+        for case in cases
+    ]
+
+
+def check_cases(pool, cases: list[Case]) -> None:
+    results = pool.run("tests.distributed.cases:run_cases", cases)
+    wrong = [f"{case}: {found}" for case, found in zip(cases, results[0], strict=True) if found]
+    assert not wrong, "\n".join(wrong)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pinisi.schedule import names
-from tests.distributed.cases import Case, run_case
+from tests.distributed.cases import Case
+from tests.distributed.cases import check_cases as check
 
 VALUES = {
     "ranks": [1, 2, 3, 4],
@@ -53,22 +54,6 @@ def all_pairs(values: dict[str, list], seed: int = 0) -> list[Case]:
         left -= {((a, best[a]), (b, best[b])) for a, b in combinations(names, 2)}
         cases.append(Case(**{name: values[name][at] for name, at in best.items()}, seed=len(cases)))
     return cases
-
-
-def run(world, cases: list[Case]) -> list[str | None]:
-    """On every rank of the pool."""
-    return [
-        run_case(case, world.communicators[case.ranks], world.ends[case.ranks])
-        if world.rank < case.ranks
-        else None
-        for case in cases
-    ]
-
-
-def check(pool, cases: list[Case]) -> None:
-    results = pool.run("tests.distributed.test_exactness:run", cases)
-    wrong = [f"{case}: {found}" for case, found in zip(cases, results[0], strict=True) if found]
-    assert not wrong, "\n".join(wrong)
 
 
 PAIRS = all_pairs(VALUES)

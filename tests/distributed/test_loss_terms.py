@@ -8,24 +8,9 @@ import pytest
 import torch
 
 from pinisi.models import read_spec
-from tests.distributed.cases import Case, batches, engine_of, reference_gradients, reference_model, run_case
+from tests.distributed.cases import Case, batches, engine_of, reference_gradients, reference_model
+from tests.distributed.cases import check_cases as check
 from tests.distributed.cases import config_of as config
-
-
-def run(world, cases: list[Case]) -> list[str | None]:
-    """On every rank of the pool."""
-    return [
-        run_case(case, world.communicators[case.ranks], world.ends[case.ranks])
-        if world.rank < case.ranks
-        else None
-        for case in cases
-    ]
-
-
-def check(pool, cases: list[Case]) -> None:
-    results = pool.run("tests.distributed.test_loss_terms:run", cases)
-    wrong = [f"{case}: {found}" for case, found in zip(cases, results[0], strict=True) if found]
-    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("barriers", [0, 1, 2])

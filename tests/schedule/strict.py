@@ -7,12 +7,22 @@ channel, part, microbatch); BW makes B and W.
 import random
 from functools import cache
 
+from pinisi.errors import ScheduleError
 from pinisi.schedule import Layout, Message, Op, Pass, Program, Schedule
 
 Quantity = tuple[str, int, int]
 Shape = tuple[int, int, int]  # last stage, ranks, barriers
 
 COLLECTIVES = ("C0", "C1", "U", "C2")
+
+
+def accepts(check, what) -> bool:
+    """Whether a check, such as verify, lets it through."""
+    try:
+        check(what)
+    except ScheduleError:
+        return False
+    return True
 
 
 def shape_of(layout: Layout) -> Shape:

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from pinisi.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Layout, Pass, Schedule, lower, simulate, verify
 from pinisi.schedule.verify import verify_program
-from tests.schedule.strict import Strict, letters, shape_of, table_runs, waits_for
+from tests.schedule.strict import Strict, accepts, letters, shape_of, table_runs, waits_for
 
 
 def drawn(seed: int, barriers: int) -> Schedule:
@@ -49,14 +48,6 @@ def drawn_costs(draw: random.Random, layout: Layout) -> Costs:
 
     messages = {name: draw.uniform(0, 2) ** 2 for name in ("p2p", "c0", "c1", "u", "c2", "embedding")}
     return Costs(times(0.1, 1), times(0.1, 1.5), times(0, 1), times(0, 1), times(0, 1), 0.1, 0.1, **messages)
-
-
-def accepts(check, what) -> bool:
-    try:
-        check(what)
-    except ScheduleError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("barriers", [0, 1, 2])

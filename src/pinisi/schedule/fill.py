@@ -163,24 +163,9 @@ class _Filler(Replay):
                 return now + self.seconds[row[place] // m] <= self._expected[p] * (1 + 1e-9)
         return True
 
-    def _finish(self, p: int, now: float) -> None:
-        t, i = divmod(p, self.microbatches)
-        rank = self.graph.rank[t]
+    def _ended(self, rank: int, t: int) -> None:
         self._running[rank] = False
         self._alive[rank][self._closes[t]] -= 1
-        missing, arrived = self._missing, self._arrived
-        for base, delay, to in self.feeds[t]:
-            target = base + i
-            missing[target] -= 1
-            if now + delay > arrived[target]:
-                arrived[target] = now + delay
-            if missing[target]:
-                continue
-            if to >= 0:
-                self._complete(to, target, now)
-            else:
-                self._gathered(target, now)
-        self._begin(rank, now)
 
     def _complete(self, rank: int, p: int, now: float) -> None:
         if self._place[p] < 0:  # of B and BW the table holds one

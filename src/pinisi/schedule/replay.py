@@ -114,21 +114,23 @@ class Replay:
 
     def _finish(self, p: int, now: float) -> None:
         t, i = divmod(p, self.microbatches)
-        mine = self.graph.rank[t]
-        self.at[mine] += 1
-        missing, arrived, rows, at = self._missing, self._arrived, self.rows, self.at
-        for base, delay, rank in self.feeds[t]:
+        rank = self.graph.rank[t]
+        self._ended(rank, t)
+        missing, arrived, complete = self._missing, self._arrived, self._complete
+        for base, delay, to in self.feeds[t]:
             target = base + i
             missing[target] -= 1
             if now + delay > arrived[target]:
                 arrived[target] = now + delay
-            if missing[target]:
-                continue
-            if rank < 0:
-                self._gathered(target, now)
-            elif rank != mine and at[rank] < len(rows[rank]) and rows[rank][at[rank]] == target:
-                self._begin(rank, now)
-        self._begin(mine, now)
+            if not missing[target]:
+                if to >= 0:
+                    complete(to, target, now)
+                else:
+                    self._gathered(target, now)
+        self._begin(rank, now)
+
+    def _ended(self, rank: int, t: int) -> None:
+        self.at[rank] += 1
 
     def _complete(self, rank: int, p: int, now: float) -> None:
         """All that pass p needs is there or known to come."""
