@@ -3,6 +3,7 @@
 from pinisi.models.architectures import ARCHITECTURES, Architecture
 from pinisi.models.context import Context, make_context, reference_inputs
 from pinisi.models.export import write_folder
+from pinisi.models.heads import is_extra_head, with_extra_heads
 from pinisi.models.spec import TESTED_TRANSFORMERS, ModelSpec, VocabularyNames, read_spec, vocabulary_names
 from pinisi.models.stage import Stage, build_stage, parameter_names, parameter_shapes
 from pinisi.models.weights import FolderWeights, RandomWeights
@@ -18,11 +19,13 @@ __all__ = [
     "Stage",
     "VocabularyNames",
     "build_stage",
+    "is_extra_head",
     "make_context",
     "parameter_names",
     "parameter_shapes",
     "read_spec",
     "reference_inputs",
     "vocabulary_names",
+    "with_extra_heads",
     "write_folder",
 ]

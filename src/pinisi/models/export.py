@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from pinisi.errors import ModelError
+from pinisi.models import heads
 from pinisi.models.spec import ModelSpec
 from pinisi.models.stage import parameter_shapes
 
@@ -39,6 +40,7 @@ def write_folder(
     folder: str | os.PathLike[str],
     tokenizer_folder: str | os.PathLike[str] | None = None,
     *,
+    extra_heads: Iterable[tuple[str, Tensor]] = (),
     max_shard_bytes: int = 4 * 2**30,
 ) -> Path:
     """Writes safetensors, config.json, generation_config.json and the tokenizer's files.
@@ -50,6 +52,7 @@ def write_folder(
     Args:
         tensors: (Hugging Face name, tensor), each of the model's parameters once, in any order, of one dtype.
         tokenizer_folder: where the tokenizer's files are copied from.
+        extra_heads: (name, tensor) of extra heads, which go to a file of their own that transformers doesn't read.
         max_shard_bytes: largest size of one file, in bytes; a larger tensor has a file of its own.
 
     Raises:
@@ -64,6 +67,8 @@ def write_folder(
         raise ModelError(f"{folder} cannot be written: {error}.") from None
     try:
         dtype = _write_tensors(spec, tensors, new, max_shard_bytes)
+        if beside := {name: tensor.detach().to("cpu").contiguous() for name, tensor in extra_heads}:
+            save_file(beside, new / heads.FILE, metadata={"format": "pt"})
         _write_configs(spec, dtype, new)
         if tokenizer_folder is not None:
             _copy_tokenizer(Path(tokenizer_folder), new)

@@ -40,6 +40,7 @@ class ModelSpec:
     attention_types: per layer, `full_attention` or `sliding_attention`. window: how many positions a sliding
     layer sees, itself included. padding_index: the embedding row that starts at zero and gets no gradient
     from the embedding (torch's padding_idx), or None. folder: the local folder it was read from, if any.
+    extra_heads: D, how many heads are trained beside the model's own (see `heads`).
     """
 
     config: PreTrainedConfig
@@ -56,6 +57,7 @@ class ModelSpec:
     window: int | None
     padding_index: int | None
     folder: Path | None = None
+    extra_heads: int = 0
     rotary_cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property

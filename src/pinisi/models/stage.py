@@ -61,13 +61,16 @@ class Stage(nn.Module):
     """stage(hidden [b,s,h] or ids [b,s], context) -> hidden [b,s,h], or logits [b,s,V] with the head.
 
     `layers` is a plain list of functions (hidden, context) -> hidden; replace its entries to wrap them, for
-    instance with activation checkpointing. Parameters have their Hugging Face names; a tied head's is the
-    embedding's.
+    instance with activation checkpointing; `heads`, the extra heads, likewise. Parameters have their Hugging Face
+    names; a tied head's is the embedding's.
     """
 
     layers: list[LayerCall]
+    heads: list[LayerCall]
 
-    def __init__(self, spec: ModelSpec, layers: range, *, embedding: bool, head: bool, norm: bool):
+    def __init__(
+        self, spec: ModelSpec, layers: range, *, embedding: bool, head: bool, norm: bool, extra: int = 0
+    ):
         super().__init__()
         self.spec, self.range = spec, layers
         self.embedding, self.head = embedding, head
@@ -79,6 +82,9 @@ class Stage(nn.Module):
         self.model.norm = norm_class(spec.hidden, eps=spec.config.rms_norm_eps) if norm else None
         self.lm_head = Matrix(spec.vocabulary, spec.hidden) if head and not spec.tied else None
         self.layers = [BoundLayer(self.model.layers[str(i)], i, spec.attention_types[i]) for i in layers]
+        last = spec.layers - 1
+        self.extra_heads = nn.ModuleList(layer_class(spec.config, last) for _ in range(extra))
+        self.heads = [BoundLayer(module, last, spec.attention_types[last]) for module in self.extra_heads]
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids [b,s] -> [b,s,h], scaled."""
@@ -98,11 +104,15 @@ class Stage(nn.Module):
         cap = self.spec.softcap
         return found if cap is None else torch.tanh(found / cap) * cap
 
-    def forward(self, hidden: Tensor, context: Context) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context, *, extra: bool = False) -> Tensor:
+        """extra=True, on the stage that has the extra heads: [D + 1, b, s, ...], the model's own head first."""
         if self.embedding:
             hidden = self.embed(hidden)
+        trunk = hidden
         for layer in self.layers:
-            hidden = layer(hidden, context)
+            trunk, hidden = hidden, layer(hidden, context)
+        if extra:
+            hidden = torch.stack([hidden, *(head(trunk, context) for head in self.heads)])
         if self.model.norm is not None:
             hidden = self.model.norm(hidden)
         return self.logits(hidden) if self.head else hidden
@@ -118,6 +128,7 @@ def build_stage(
     embedding: bool = False,
     head: bool = False,
     norm: bool | None = None,
+    extra_heads: bool = False,
 ) -> Stage:
     """Builds one stage and nothing else; asks `weights` for this stage's parameters only.
 
@@ -127,11 +138,12 @@ def build_stage(
     Args:
         layers: the layers' numbers, range(start, stop); may be empty.
         norm: whether the final norm is here; by default, where the layers end at the model's last.
+        extra_heads: whether the spec's extra heads are here, beside the model's last layer.
 
     Raises:
         ModelError: the layers are not the model's, or a parameter is missing or has the wrong shape.
     """
-    stage = _skeleton(spec, layers, embedding, head, norm)
+    stage = _skeleton(spec, layers, embedding, head, norm, spec.extra_heads if extra_heads else 0)
     for name, parameter in list(stage.named_parameters()):
         tensor = weights.get(name)
         if tensor.shape != parameter.shape:
@@ -168,13 +180,21 @@ def parameter_names(spec: ModelSpec, layers: range | None = None, **parts: bool 
     return iter(parameter_shapes(spec, layers, **parts))
 
 
-def _skeleton(spec: ModelSpec, layers: range, embedding: bool, head: bool, norm: bool | None) -> Stage:
+def _skeleton(
+    spec: ModelSpec, layers: range, embedding: bool, head: bool, norm: bool | None, extra: int = 0
+) -> Stage:
     if layers.step != 1 or layers.start < 0 or layers.stop > spec.layers or layers.start > layers.stop:
         raise ModelError(
             f"layers {layers} are not consecutive layers of this model, which has {spec.layers}."
         )
+    if extra and not (layers and layers.stop == spec.layers):
+        raise ModelError(
+            f"extra heads stand beside the model's last layer, {spec.layers - 1}; {layers} lacks it."
+        )
     with torch.device("meta"):
-        stage = Stage(spec, layers, embedding=embedding, head=head, norm=_has_norm(spec, layers, norm))
+        stage = Stage(
+            spec, layers, embedding=embedding, head=head, norm=_has_norm(spec, layers, norm), extra=extra
+        )
     assert not list(stage.buffers()), "a layer's buffer would stay without values"
     return stage
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pinisi.errors import ModelError
+from pinisi.models import heads
 from pinisi.models.spec import ModelSpec
 from pinisi.models.stage import parameter_shapes
 
@@ -37,8 +38,7 @@ class RandomWeights:
 
     def get(self, name: str, rows: range | None = None) -> Tensor:
         """The parameter, or its rows [rows.start, rows.stop), in the dtype of these weights, on the CPU."""
-        name = _known(self.spec, self._shapes, name)
-        shape = self._shapes[name]
+        name, shape = _known(self.spec, self._shapes, name)
         rows = _checked_rows(name, rows, shape)
         if len(shape) == 1:
             return torch.full((len(rows),), self._constant(name), dtype=self.dtype)
@@ -66,7 +66,8 @@ class FolderWeights:
     """Reads single tensors, or rows of them, from a folder's safetensors files (one file, or several with an
     index).
 
-    Never reads pickle. With tied embeddings either of the two names gives the one matrix.
+    Never reads pickle. With tied embeddings either of the two names gives the one matrix. An extra head that the
+    folder lacks starts as a copy of the model's last layer, so that it predicts the next token at first.
 
     Raises:
         ModelError: names the file and the tensor that is missing, torn or of the wrong shape.
@@ -85,9 +86,10 @@ class FolderWeights:
 
     def get(self, name: str, rows: range | None = None) -> Tensor:
         """The parameter, or its rows [rows.start, rows.stop), in the dtype of these weights, on the CPU."""
-        name = _known(self.spec, self._shapes, name)
-        shape = self._shapes[name]
+        name, shape = _known(self.spec, self._shapes, name)
         rows = _checked_rows(name, rows, shape)
+        if heads.is_extra_head(name) and name not in self._file_of:
+            name = heads.twin(self.spec, name)
         stored = self._stored_names(name)
         if not stored:
             raise ModelError(
@@ -140,15 +142,16 @@ def _spellings(name: str) -> tuple[str, ...]:
     )
 
 
-def _known(spec: ModelSpec, shapes: dict[str, torch.Size], name: str) -> str:
-    """The name itself, or, of a tied head, the embedding's."""
+def _known(spec: ModelSpec, shapes: dict[str, torch.Size], name: str) -> tuple[str, torch.Size]:
+    """The name itself, or, of a tied head, the embedding's; and its shape."""
+    role = heads.twin(spec, name) if heads.is_extra_head(name) else name
     if spec.tied and name == spec.architecture.head_name:
-        name = spec.architecture.embedding_name
-    if name not in shapes:
+        role = name = spec.architecture.embedding_name
+    if role not in shapes:
         raise ModelError(
             f"{name} is not a parameter of this {spec.model_type} model with {spec.layers} layers."
         )
-    return name
+    return name, shapes[role]
 
 
 def _checked_rows(name: str, rows: range | None, shape: torch.Size) -> range:
@@ -173,10 +176,12 @@ def _open_file(path: Path) -> Any:
 def _file_of(folder: Path) -> dict[str, Path]:
     """Which file holds which tensor."""
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    extra = folder / heads.FILE
+    beside = dict.fromkeys(_open_file(extra).keys(), extra) if extra.exists() else {}
     if index.exists():
-        return _read_index(index)
+        return _read_index(index) | beside
     if single.exists():
-        return dict.fromkeys(_open_file(single).keys(), single)
+        return dict.fromkeys(_open_file(single).keys(), single) | beside
     raise ModelError(
         f"{folder} has neither model.safetensors nor model.safetensors.index.json; "
         f"pickled weights are not read."
