@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,7 @@ import torch.distributed as dist
 from pinisi.data.batches import Microbatch
 from pinisi.engine.comm import Communicator
 from pinisi.engine.executor import Executor
+from pinisi.engine.heads import head_weights, target_counts
 from pinisi.engine.optimizer import NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import build_parts, split_layers
 from pinisi.engine.status import Status
@@ -32,8 +33,8 @@ from pinisi.vocabulary import Loss, Shards, weighted_cross_entropy
 @dataclass
 class StepResult:
     """Of a whole step, the same on every rank. `loss` is the mean over targets of what is trained; `by_language` has (sum of
-    -lp, number of targets) per language number, and `cross_entropy` is the mean of them; `squared_norm` of the whole
-    gradient (0 in evaluation)."""
+    -lp, number of targets) per language number, and `cross_entropy` is the mean of them; `extra_heads` has the same pair for
+    each extra head (none in evaluation); `squared_norm` of the whole gradient (0 in evaluation)."""
 
     loss: float
     targets: int
@@ -41,6 +42,7 @@ class StepResult:
     squared_norm: float
     stop: bool
     spans: list[Span]
+    extra_heads: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def cross_entropy(self) -> float:
@@ -57,7 +59,8 @@ class OptimizerSettings:
 
 class Engine:
     """See the module's text. `layers` and `shards` default to the even split; `languages` is how many language numbers
-    the batches use. Raises ScheduleError before anything is built if the schedule can't run."""
+    the batches use; `extra_weight` is of the mean of the extra heads' losses, where the spec has such heads. Raises
+    ScheduleError before anything is built if the schedule can't run."""
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Engine:
         optimizer: OptimizerSettings | None = None,
         recompute: bool = False,
         loss: Loss = weighted_cross_entropy,
+        extra_weight: float = 0.3,
         languages: int = 1,
         data_group: dist.ProcessGroup | None = None,
         tied_group: dist.ProcessGroup | None = None,
@@ -82,6 +86,7 @@ class Engine:
         self.spec, self.communicator, self.schedule = spec, communicator, schedule
         self.device = device or torch.device("cpu")
         self.data_group, self.tied_group = data_group, tied_group
+        self.extra_weight = extra_weight
         layout = schedule.layout
         self.rank = communicator.rank
         self.layers = split_layers(spec.layers, layout.last_stage + 1, layers)
@@ -121,12 +126,13 @@ class Engine:
         """
         if len(batch) != self.schedule.microbatches:
             raise DataError(f"the schedule runs {self.schedule.microbatches} microbatches, got {len(batch)}")
-        targets = self._target_count(batch)
+        counts = self._target_counts(batch)
+        targets = counts[0]
         if targets == 0:
             raise DataError(
                 "every token of this step is ignored, so it has no loss: check the data's targets, or use larger steps"
             )
-        self.worker.begin(batch, targets, training=True)
+        self.worker.begin(batch, head_weights(counts, self.extra_weight), training=True)
         spans = self.executor.step(self.program, record=record)
         self._sum_over_copies()
         return self._result(targets, spans, stop)
@@ -151,18 +157,19 @@ class Engine:
         count = len(batch)
         if count not in self._forward_programs:
             self._forward_programs[count] = lower(forward_only(self.layout, count))
-        self.worker.begin(batch, 1.0, training=False)
+        self.worker.begin(batch, [1.0], training=False)
         spans = self.executor.step(self._forward_programs[count])
         targets = sum(b.target_count for b in batch)
         result = self._result(targets, spans, False, training=False)
         result.loss /= max(1, targets)
         return result
 
-    def _target_count(self, batch: Sequence[Microbatch]) -> int:
-        count = torch.tensor([float(sum(b.target_count for b in batch))], dtype=torch.float64)
+    def _target_counts(self, batch: Sequence[Microbatch]) -> list[int]:
+        """Of each head, over all data ranks."""
+        counts = torch.tensor(target_counts(batch, 1 + self.spec.extra_heads), dtype=torch.float64)
         if self.data_group is not None:
-            count = global_sum(count.to(self.device), self.data_group).cpu()
-        return int(count.item())
+            counts = global_sum(counts.to(self.device), self.data_group).cpu()
+        return [round(n) for n in counts.tolist()]
 
     def _sum_over_copies(self) -> None:
         """Gradients of parameters that several ranks hold: data parallel replicas, and tied ends with 0 barriers."""
@@ -192,12 +199,14 @@ class Engine:
             global_sum(mine, self.data_group)
         mine = torch.cat([mine[:-1], norm[None], mine[-1:]])
         values = global_sum(mine, self.communicator.world).tolist()
-        languages = totals.by_language.shape[1]
-        losses, counts = values[1 : 1 + languages], values[1 + languages : 1 + 2 * languages]
+        n, languages = totals.by_language.shape[1], self.worker.languages
+        pairs = list(zip(values[1 : 1 + n], map(round, values[1 + n : 1 + 2 * n]), strict=True))
+        by_head = [pairs[at : at + languages] for at in range(0, n, languages)]
         return StepResult(
             loss=values[0],
             targets=targets,
-            by_language=[(a, round(b)) for a, b in zip(losses, counts, strict=True)],
+            by_language=by_head[0],
+            extra_heads=[(sum(a for a, _ in head), sum(b for _, b in head)) for head in by_head[1:]],
             squared_norm=values[-2],
             stop=values[-1] > 0,
             spans=spans,

@@ -70,12 +70,14 @@ def build_parts(
             embedding=whole and stage == 0,
             head=whole and stage == layout.last_stage,
             norm=stage == layout.last_stage,
+            extra_heads=stage == layout.last_stage,
         )
         if whole and spec.tied and layout.last_stage > 0 and not tied_apart and stage == layout.last_stage:
             # both ends on this rank as different stages: one matrix
             module.model.embed_tokens = stages[0].model.embed_tokens
         if recompute:
             module.layers = [partial(checkpoint, layer, use_reentrant=False) for layer in module.layers]
+            module.heads = [partial(checkpoint, head, use_reentrant=False) for head in module.heads]
         if later is not None:
             defer_weight_gradients(module, later)
         stages[stage] = module

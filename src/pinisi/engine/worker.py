@@ -15,6 +15,7 @@ from torch import nn
 
 from pinisi.data.batches import Microbatch
 from pinisi.engine.gradients import WeightGradients
+from pinisi.engine.heads import by_head, head_targets
 from pinisi.models import Stage
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
@@ -47,9 +48,9 @@ class _Slot:
     ids: torch.Tensor  # [b, s] on the device
     targets: torch.Tensor  # [K], of the tokens that the head sees
     weights: torch.Tensor  # [K], zero where ignored, normalised by the step's sum of weights
-    languages: torch.Tensor  # [K]
+    languages: torch.Tensor  # [K], of head k the language number + k times how many there are
     owned: list[torch.Tensor]  # per rank, where its tokens stand in the microbatch
-    kept: torch.Tensor | None = None  # [K], where the tokens stand that the head sees; None: all of them
+    kept: torch.Tensor | None = None  # [K], where those stand that S sees; None: all
     context: object = None
     inputs: dict[int, torch.Tensor] = field(default_factory=dict)  # stage -> its input, a leaf
     outputs: dict[int, torch.Tensor] = field(default_factory=dict)  # stage -> its output, with its graph
@@ -73,7 +74,8 @@ def kept_positions(targets: torch.Tensor) -> torch.Tensor | None:
 
 
 class Totals:
-    """Sums over a step, on the device: loss by language and number of tokens by language; nothing is read inside a step."""
+    """Sums over a step, on the device: loss by language and number of tokens by language, the model's own head first, then
+    each extra head; nothing is read inside a step."""
 
     def __init__(self, languages: int, device: torch.device):
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -100,6 +102,7 @@ class PipelineWorker:
         self.later = WeightGradients()
         self.slots: list[_Slot] = []
         self.training = True
+        self.heads = 1  # that this step uses
         self.totals = Totals(languages, device)
         self.vocabulary_peak = 0  # most bytes alive at once between S and T
         self._vocabulary_alive = 0
@@ -116,37 +119,39 @@ class PipelineWorker:
 
     # -- a step's beginning and end ----------------------------------------------------------------------------------
 
-    def begin(self, batch: Sequence[Microbatch], total_weight: float, *, training: bool = True) -> None:
-        """Takes a step's microbatches. `total_weight`: the number of targets of the step over all data ranks."""
-        self.training = training
-        self.totals = Totals(self.languages, self.device)
+    def begin(self, batch: Sequence[Microbatch], weights: Sequence[float], *, training: bool = True) -> None:
+        """Takes a step's microbatches. `weights`: of each head, what one of its targets weighs in the step's loss; one number
+        alone leaves the extra heads out."""
+        self.training, self.heads = training, len(weights)
+        self.totals = Totals(self.languages * self.heads, self.device)
         self._vocabulary_alive = 0
         if self.parts.head is not None:
             self.parts.head.weights_changed()
-        self.slots = [self._slot(microbatch, total_weight) for microbatch in batch]
+        self.slots = [self._slot(microbatch, weights) for microbatch in batch]
 
     def end(self) -> Totals:
         self.slots = []
         return self.totals
 
-    def _slot(self, batch: Microbatch, total_weight: float) -> _Slot:
+    def _slot(self, batch: Microbatch, weights: Sequence[float]) -> _Slot:
         flat = batch.tokens.reshape(-1)
         owned: list[torch.Tensor] = []
         owner = self.parts.shards.owner(flat)  # raises for an id that has no row
         if self.layout.barriers:
             # on the host: the sizes of messages must be known without asking the device
             owned = [torch.nonzero(owner == r).flatten().to(self.device) for r in range(self.layout.ranks)]
-        targets = batch.targets.reshape(-1)
+        targets = head_targets(batch, self.heads).reshape(-1)
         self.parts.shards.check(targets, ignore_index=IGNORED)
         kept = kept_positions(targets) if self.layout.barriers else None
-        languages = batch.languages.reshape(-1)
+        languages = by_head(batch.languages.reshape(-1), self.heads, self.languages)
+        each = torch.tensor(weights, dtype=self._statistics_dtype()).repeat_interleave(len(flat))
+        each = each * (targets != IGNORED)
         if kept is not None:
-            targets, languages = targets[kept], languages[kept]
-        weights = (targets != IGNORED).to(self._statistics_dtype()) / max(total_weight, 1.0)
+            targets, languages, each = targets[kept], languages[kept], each[kept]
         slot = _Slot(
             ids=batch.tokens.to(self.device, non_blocking=True),
             targets=targets.to(self.device, non_blocking=True),
-            weights=weights.to(self.device, non_blocking=True),
+            weights=each.to(self.device, non_blocking=True),
             languages=languages.to(self.device, non_blocking=True),
             owned=owned,
             kept=None if kept is None else kept.to(self.device, non_blocking=True),
@@ -190,7 +195,7 @@ class PipelineWorker:
             if leaf.is_floating_point():
                 leaf = leaf.requires_grad_(self.training)
             hidden = leaf * self.parts.embedding_scale if first and self.layout.barriers else leaf
-            output = module(hidden, slot.context)
+            output = module(hidden, slot.context, extra=last and self.heads > 1)
             if last and self.layout.barriers == 0:
                 output = self._whole_head_loss(slot, output)
         if last and self.layout.barriers:
@@ -255,7 +260,7 @@ class PipelineWorker:
         if slot.head_pass.product is None:  # else U, which another rank's S holds up, is still to be sent
             slot.head_pass = None
 
-    def _gradient_of_output(self, slot: _Slot, stage: int) -> torch.Tensor:
+    def _gradient_of_output(self, slot: _Slot, stage: int, output: torch.Tensor) -> torch.Tensor:
         if stage != self.layout.last_stage:
             return slot.arrived.pop((MessageChannel.GRADIENT, stage))
         assert slot.loss is not None
@@ -264,13 +269,13 @@ class PipelineWorker:
         dx = slot.arrived.pop((MessageChannel.U if self.layout.barriers == 1 else MessageChannel.C2, 0))
         dx = dx.to(self.parts.dtype)
         if slot.kept is not None:  # the others' gradient is zero
-            dx = dx.new_zeros(slot.ids.numel(), self.parts.hidden).index_copy_(0, slot.kept, dx)
-        return dx.view(*slot.ids.shape, self.parts.hidden)
+            dx = dx.new_zeros(output.numel() // dx.shape[1], dx.shape[1]).index_copy_(0, slot.kept, dx)
+        return dx.view(output.shape)
 
     def _backward(self, stage: int, i: int) -> None:
         slot = self.slots[i]
         output, leaf = slot.outputs.pop(stage), slot.inputs.pop(stage)
-        torch.autograd.backward(output, self._gradient_of_output(slot, stage))
+        torch.autograd.backward(output, self._gradient_of_output(slot, stage, output))
         if not leaf.is_floating_point():
             return  # ids: the embedding is inside the stage
         gradient, leaf.grad = leaf.grad, None

@@ -105,16 +105,17 @@ class Stage(nn.Module):
         return found if cap is None else torch.tanh(found / cap) * cap
 
     def forward(self, hidden: Tensor, context: Context, *, extra: bool = False) -> Tensor:
-        """extra=True, on the stage that has the extra heads: [D + 1, b, s, ...], the model's own head first."""
+        """extra=True, on the last stage: [D + 1, b, s, ...], what the model's own head sees, then what each extra head."""
         if self.embedding:
             hidden = self.embed(hidden)
         trunk = hidden
         for layer in self.layers:
             trunk, hidden = hidden, layer(hidden, context)
-        if extra:
-            hidden = torch.stack([hidden, *(head(trunk, context) for head in self.heads)])
         if self.model.norm is not None:
             hidden = self.model.norm(hidden)
+            if extra:
+                further = (self.model.norm(head(trunk, context)) for head in self.heads)
+                hidden = torch.stack([hidden, *further])
         return self.logits(hidden) if self.head else hidden
 
 
