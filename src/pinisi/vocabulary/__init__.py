@@ -1,17 +1,20 @@
 """The two ends of the model, split by rows over all ranks: embedding (E, G) and LM head (S, T)."""
 
 from pinisi.vocabulary.embedding import EmbeddingShard, owned_positions
-from pinisi.vocabulary.head import HeadPass, HeadShard
+from pinisi.vocabulary.head import HeadShard
+from pinisi.vocabulary.head_pass import HeadPass
 from pinisi.vocabulary.losses import (
     Loss,
     LossValue,
     RegularizedCrossEntropy,
     cross_entropy_with,
+    data_names,
     reads_logit_sum,
+    reads_total,
     token_weights,
     weighted_cross_entropy,
 )
-from pinisi.vocabulary.preference_losses import clipped_ratio, dpo
+from pinisi.vocabulary.preference_losses import PreferenceLoss, clipped_ratio, dpo
 from pinisi.vocabulary.shards import IGNORE_INDEX, Shards
 from pinisi.vocabulary.statistics import LogProbs
 
@@ -23,13 +26,16 @@ __all__ = [
     "LogProbs",
     "Loss",
     "LossValue",
+    "PreferenceLoss",
     "RegularizedCrossEntropy",
     "Shards",
     "clipped_ratio",
     "cross_entropy_with",
+    "data_names",
     "dpo",
     "owned_positions",
     "reads_logit_sum",
+    "reads_total",
     "token_weights",
     "weighted_cross_entropy",
 ]

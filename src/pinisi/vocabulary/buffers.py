@@ -1,14 +1,19 @@
-"""Large buffers kept from one microbatch to the next."""
+"""Memory kept from one microbatch to the next, on a CPU.
 
+A fresh buffer costs a page fault every 4 KiB there (8 % of S); torch's allocator for GPUs keeps its own, so that both
+classes ask it anew each time.
+"""
+
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor
+
+CPU_BLOCK = 2**18  # elements of one element-wise block: 1 MiB in fp32
 
 
 class Buffers:
-    """Flat buffers of one dtype at a time; asked for a larger one, it lets the smaller ones go.
-
-    Only for a CPU, where a fresh buffer costs a page fault every 4 KiB (8 % of S); torch's allocator for GPUs
-    keeps its own.
-    """
+    """Flat buffers of one dtype at a time; asked for a larger one, it lets the smaller ones go."""
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
@@ -24,3 +29,28 @@ class Buffers:
     def give(self, buffer: Tensor) -> None:
         if buffer.device.type == "cpu":
             self._free.append(buffer)
+
+
+class Scratch:
+    """Working space inside one call: a buffer for each name and dtype, the same one every time, so that only one user of a
+    name may be at work."""
+
+    def __init__(self) -> None:
+        self._flat: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def take(self, name: str, rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """An uninitialised [rows, columns]."""
+        elements = rows * columns
+        if device.type != "cpu":
+            return torch.empty(rows, columns, dtype=dtype, device=device)
+        flat = self._flat.get((name, dtype))
+        if flat is None or flat.numel() < elements:
+            self._flat.pop((name, dtype), None)
+            flat = self._flat[name, dtype] = torch.empty(elements, dtype=dtype, device=device)
+        return flat[:elements].view(rows, columns)
+
+
+def blocks(rows: int, columns: int, device: torch.device, elements: int = CPU_BLOCK) -> Iterator[slice]:
+    """Slices of a matrix' rows that stay in a CPU's cache; all of them on another device."""
+    step = max(1, elements // max(1, columns)) if device.type == "cpu" else max(1, rows)
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

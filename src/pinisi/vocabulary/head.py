@@ -12,46 +12,14 @@ import torch
 from torch import Tensor
 
 from pinisi.errors import ConfigError
-from pinisi.vocabulary.buffers import Buffers
-from pinisi.vocabulary.products import add_product_, add_transposed_product_
-from pinisi.vocabulary.shards import IGNORE_INDEX
-from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, statistics_dtype
-from pinisi.vocabulary.tiles import Curve, Tile, exponentiate_, tile_bounds
+from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
+from pinisi.vocabulary.exponentials import exponentiate_, exponentiate_again_
+from pinisi.vocabulary.head_pass import HeadPass, Tile, Tiling, tiling
+from pinisi.vocabulary.products import add_product_, add_transposed_product_, add_weighted_rows_
+from pinisi.vocabulary.statistics import LogProbs, combine_statistics, statistics_dtype
+from pinisi.vocabulary.tiles import Curve
 
-
-class HeadPass:
-    """What S of one microbatch leaves for u and T. `statistics` [3, T] is what C1 gathers: m_r, s_r, l_y; [4, T] with
-    Σ_v l_v over the shard's columns where a loss reads it.
-
-    m_r and s_r run over the columns that are not y; l_y is -inf where y is another rank's or ignored.
-    """
-
-    def __init__(self, x: Tensor, targets: Tensor, start: int, rows: int) -> None:
-        self.x = x
-        self.valid = targets != IGNORE_INDEX
-        local = targets - start
-        self.own = (local >= 0) & (local < rows) & self.valid
-        self.target = torch.where(self.own, local, -1)
-        # A row for every token keeps shapes fixed (no host synchronisation); spread out, so that additions of
-        # zero do not all meet in one row.
-        self.row = torch.where(self.own, local, torch.arange(len(x), device=x.device) % max(1, rows))
-        self.tiles: list[Tile] = []  # views of `buffer`
-        self.buffer: Tensor | None = None  # [T·V_r] in the model's dtype, from S to T
-        self.slope_buffer: Tensor | None = None  # the same for tiles' slopes, where they are kept
-        self.statistics: Tensor
-        self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
-        self.product: Tensor | None = None  # A_r [T, h], 1 barrier only
-        self.slope_product: Tensor | None = (
-            None  # Σ_v l'(z_v)/scale·W_v [T, h], 1 barrier and kept slopes only
-        )
-        self.combined: Combined | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """What it holds on to beside x, in bytes."""
-        held = [tile.exps for tile in self.tiles] + [tile.slopes for tile in self.tiles]
-        held += [self.product, self.slope_product]
-        return sum(tensor.nbytes for tensor in held if tensor is not None)
+TOKEN_BLOCK = 2**16  # numbers of [T, h] that are worked on at a time beside the products
 
 
 class _Coefficients(NamedTuple):
@@ -75,6 +43,10 @@ class HeadShard:
 
     A loss enters u and t by its derivatives (see `LossValue`): dL/dl_v = g (p_v - 1[v = y]) + k p_v + e. Who
     changes the weights says so by `weights_changed`.
+
+    budget: bytes of [T, V_r] numbers that a microbatch may hold, at work and from S to T. None: all are kept, in the model's
+    dtype, and S and T take 6·T·h·V_r FLOPs. What does not fit T makes again, as exactly, from another 2·T·h per column; 0:
+    nothing is kept.
     """
 
     def __init__(
@@ -88,6 +60,7 @@ class HeadShard:
         scale: float = 1.0,
         softcap: float | None = None,
         barriers: int = 1,
+        budget: int | None = None,
     ) -> None:
         if barriers not in (1, 2):
             raise ConfigError(f"The vocabulary head has 1 or 2 barriers, got {barriers}; 0 needs no shards.")
@@ -100,7 +73,9 @@ class HeadShard:
         self.bias_gradient = bias_gradient
         self.curve = Curve(scale, softcap)
         self.barriers = barriers
+        self.budget = budget
         self._buffers = Buffers()
+        self._scratch = Scratch()
         self._row_sum: Tensor | None = None
 
     def weights_changed(self) -> None:
@@ -112,47 +87,44 @@ class HeadShard:
         """S: x [T, h] in the weight's dtype, targets [T] (global ids or -100).
 
         keep=False is for evaluation: enough for combine, nothing for u and t. logit_sum=True, the same on all ranks, is for
-        losses that read Σ_v l_v: a vector per step without a soft-cap; with one a product more in S, one more in T, and a
-        second buffer [T, V_r] between them.
+        losses that read Σ_v l_v: a vector per step without a soft-cap; with one a product more in S (1 barrier), and what is
+        kept for T are logits, not exponentials.
         """
         head_pass = HeadPass(x.detach(), targets, self.start, len(self.weight))
         dtype = statistics_dtype(x.dtype)
         maximum = torch.full((len(x),), torch.finfo(dtype).min, dtype=dtype, device=x.device)
         total = torch.zeros_like(maximum)
-        bounds = tile_bounds(len(self.weight), x.device)
-        widest = bounds[0][1] if bounds else 0
-        buffer = self._buffers.take(len(x) * (len(self.weight) if keep else widest), x)
-        if keep and self.barriers == 1:
-            head_pass.product = x.new_zeros(x.shape, dtype=dtype)
         capped_sum = torch.zeros_like(total) if logit_sum and self.curve.softcap is not None else None
-        if keep and capped_sum is not None:
-            head_pass.slope_buffer = self._buffers.take(len(x) * len(self.weight), x)
-            if head_pass.product is not None:
-                head_pass.slope_product = torch.zeros_like(head_pass.product)
-        for start, stop in bounds:
-            first = len(x) * start if keep else 0
-            place = slice(first, first + len(x) * (stop - start))
-            exps = buffer[place].view(len(x), stop - start)
-            kept = head_pass.slope_buffer
-            slopes = None if kept is None else kept[place].view(len(x), stop - start)
-            self._logits_(exps, x, start, stop)
+        head_pass.keeps_logits = keep and capped_sum is not None
+        plan = self._tiling(x, with_slopes=capped_sum is not None)
+        if keep:
+            head_pass.buffer = self._buffers.take(len(x) * plan.kept_columns, x)
+            if self.barriers == 1:
+                head_pass.product = x.new_zeros(x.shape, dtype=dtype)
+                if capped_sum is not None:
+                    head_pass.slope_product = torch.zeros_like(head_pass.product)
+        for index, (start, stop) in enumerate(plan.bounds):
+            kept = self._kept(head_pass, start, stop) if keep and index < plan.kept else None
+            z = self._working("tile", x, stop - start) if kept is None else kept
+            self._logits_(z, x, start, stop)
+            exps, slopes = z, None
+            if head_pass.keeps_logits:
+                exps = z if kept is None else self._working("tile", x, stop - start)
+                slopes = None if self.barriers == 2 else self._working("slopes", x, stop - start)
+            target = head_pass.target - start
             highest, part = exponentiate_(
-                exps, head_pass.target - start, maximum, self.curve, capped_sum, slopes
+                z, exps, target, maximum, self.curve, self._scratch, capped_sum, slopes
             )
             decay = torch.exp(maximum - highest)
             total.mul_(decay).add_(part)
             maximum = highest
+            rows = self.weight[start:stop]
             if head_pass.product is not None:
-                head_pass.product.mul_(decay.unsqueeze(1))
-                add_product_(head_pass.product, exps, self.weight[start:stop])
+                add_product_(head_pass.product.mul_(decay.unsqueeze(1)), exps, rows, self._scratch)
             if head_pass.slope_product is not None and slopes is not None:
-                add_product_(head_pass.slope_product, slopes, self.weight[start:stop])
+                add_product_(head_pass.slope_product, slopes, rows, self._scratch)
             if keep:
-                head_pass.tiles.append(Tile(start, stop, exps, maximum, slopes))
-        if keep:
-            head_pass.buffer = buffer
-        else:
-            self._buffers.give(buffer)
+                head_pass.tiles.append(Tile(start, stop, maximum, kept))
         target, head_pass.target_slope = self._target_logit(head_pass)
         statistics = [maximum, total, target]
         if logit_sum:
@@ -201,43 +173,82 @@ class HeadShard:
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
         for tile in head_pass.tiles:
             factor = self._factor(head_pass, tile.maximum) * of.softmax
-            self._add_columns(dx, tile, tile.exps, x, factor)
-            if of.each is not None and tile.slopes is not None:
-                self._add_columns(dx, tile, tile.slopes, x, of.each)
-        self._free(head_pass)
-        if len(self.weight):
-            self.gradient.index_add_(0, head_pass.row, x * of.target.unsqueeze(1))
+            columns, left = self._columns(head_pass, tile, factor, of.each)
+            rows = slice(tile.start, tile.stop)
+            if dx is not None:
+                add_product_(dx, columns, self.weight[rows], self._scratch, left)
+            add_transposed_product_(self.gradient[rows], columns, x, self._scratch, left)
             if self.bias_gradient is not None:
-                self.bias_gradient.index_add_(0, head_pass.row, of.target)
+                add_weighted_rows_(self.bias_gradient[rows], columns, self._scratch, left)
+        self._free(head_pass)
+        self._add_target_rows(head_pass, of.target)
         if of.each is not None and self.curve.softcap is None:
             self._add_to_each_row(dx, x, of.each)
         if dx is not None:
             self._add_target_(dx, head_pass, of.target)
         return dx
 
-    def _add_columns(self, dx: Tensor | None, tile: Tile, columns: Tensor, x: Tensor, factor: Tensor) -> None:
-        """What logits' gradients factor [T] ⊙ columns [T, C] give to dX_r, dW and db."""
-        rows = slice(tile.start, tile.stop)
-        if dx is not None:
-            add_product_(dx, columns, self.weight[rows], factor)
-        add_transposed_product_(self.gradient[rows], columns, x, factor)
+    def _columns(
+        self, head_pass: HeadPass, tile: Tile, factor: Tensor, each: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """A tile's [T, C] and what is left to multiply it by [T]: together dL/dz but for y's own part."""
+        if tile.kept is not None and not head_pass.keeps_logits:
+            return tile.kept, factor
+        x, width = head_pass.x, tile.stop - tile.start
+        columns = self._working("tile", x, width)
+        z = columns if tile.kept is None else tile.kept
+        if tile.kept is None:
+            self._logits_(z, x, tile.start, tile.stop)
+        mix, left = None, factor
+        if head_pass.keeps_logits and each is not None:
+            # One tile for both, relative to the largest factor of any token: fp16 has no room for small ones.
+            largest = torch.maximum(factor.abs().amax(), each.abs().amax())
+            largest = largest.clamp(min=torch.finfo(factor.dtype).tiny)
+            mix, left = (factor / largest, each / largest), largest.expand(len(x))
+        target = head_pass.target - tile.start
+        exponentiate_again_(z, columns, target, tile.maximum, self.curve, self._scratch, mix)
+        return columns, left
+
+    def _tiling(self, x: Tensor, *, with_slopes: bool) -> Tiling:
+        """How the shard's columns are cut, in training as in evaluation. Beside kept logits exponentials are worked on, and
+        with 1 barrier slopes."""
+        beside = (3 - self.barriers) * with_slopes
+        return tiling(len(x), len(self.weight), x.element_size(), x.device, self.budget, beside)
+
+    def _kept(self, head_pass: HeadPass, start: int, stop: int) -> Tensor:
+        assert head_pass.buffer is not None
+        tokens = len(head_pass.x)
+        return head_pass.buffer[tokens * start : tokens * stop].view(tokens, stop - start)
+
+    def _working(self, name: str, x: Tensor, width: int) -> Tensor:
+        return self._scratch.take(name, len(x), width, x.dtype, x.device)
+
+    def _add_target_rows(self, head_pass: HeadPass, factor: Tensor) -> None:
+        """y's own part of dW and db."""
+        if not len(self.weight):
+            return
+        for part in blocks(*head_pass.x.shape, factor.device, TOKEN_BLOCK):
+            rows = head_pass.x[part] * factor[part].unsqueeze(1)
+            self.gradient.index_add_(0, head_pass.row[part], rows)
         if self.bias_gradient is not None:
-            self.bias_gradient[rows].addmv_(columns.to(factor.dtype).t(), factor)
+            self.bias_gradient.index_add_(0, head_pass.row, factor)
 
     def _add_to_each_row(self, dx: Tensor | None, x: Tensor, each: Tensor) -> None:
         """The same where every logit of a token has one and the same gradient: sums instead of products."""
         if dx is not None:
             dx.addr_(each, self._sum_of_rows()[:-1])
-        self.gradient.add_(torch.mv(x.to(each.dtype).t(), each))
+        row = torch.zeros_like(self._sum_of_rows()[:-1])
+        for part in blocks(*x.shape, x.device, TOKEN_BLOCK):
+            row.addmv_(x[part].to(each.dtype).t(), each[part])
+        self.gradient.add_(row)
         if self.bias_gradient is not None:
             self.bias_gradient.add_(each.sum())
 
     def _free(self, head_pass: HeadPass) -> None:
+        assert head_pass.buffer is not None
+        self._buffers.give(head_pass.buffer)
         head_pass.tiles.clear()
-        for buffer in (head_pass.buffer, head_pass.slope_buffer):
-            if buffer is not None:
-                self._buffers.give(buffer)
-        head_pass.buffer = head_pass.slope_buffer = None
+        head_pass.buffer = None
 
     def _sum_of_rows(self) -> Tensor:
         """[h + 1]: Σ_v W_v and, last, Σ_v bias_v, of this shard in the statistics' dtype; once for the same weights."""
@@ -252,7 +263,10 @@ class HeadShard:
     def _uncapped_sum(self, x: Tensor) -> Tensor:
         """Σ_v l_v [T] over this shard where l is linear in z."""
         rows = self._sum_of_rows()
-        return (torch.mv(x.to(rows.dtype), rows[:-1]) + rows[-1]) * self.curve.scale
+        found = torch.empty(len(x), dtype=rows.dtype, device=x.device)
+        for part in blocks(*x.shape, x.device, TOKEN_BLOCK):
+            found[part] = torch.mv(x[part].to(rows.dtype), rows[:-1])
+        return found.add_(rows[-1]).mul_(self.curve.scale)
 
     def _logits_(self, out: Tensor, x: Tensor, start: int, stop: int) -> None:
         rows = self.weight[start:stop].t()
@@ -266,7 +280,9 @@ class HeadShard:
         dtype, own = statistics_dtype(head_pass.x.dtype), head_pass.own
         if not len(self.weight):
             return own.to(dtype) - torch.inf, own.to(dtype)
-        z = (head_pass.x.to(dtype) * self.weight[head_pass.row]).sum(1)
+        z = head_pass.x.new_empty(len(own), dtype=dtype)
+        for part in blocks(*head_pass.x.shape, z.device, TOKEN_BLOCK):
+            z[part] = (head_pass.x[part].to(dtype) * self.weight[head_pass.row[part]]).sum(1)
         if self.bias is not None:
             z += self.bias[head_pass.row]
         l, slope = self.curve.logits_(z)
@@ -294,5 +310,8 @@ class HeadShard:
         return _Coefficients(softmax, target * head_pass.target_slope, each)
 
     def _add_target_(self, sum_: Tensor, head_pass: HeadPass, factor: Tensor) -> None:
-        if len(self.weight):
-            sum_.addcmul_(self.weight[head_pass.row].to(sum_.dtype), factor.unsqueeze(1))
+        if not len(self.weight):
+            return
+        for part in blocks(*sum_.shape, sum_.device, TOKEN_BLOCK):
+            rows = self.weight[head_pass.row[part]].to(sum_.dtype)
+            sum_[part].addcmul_(rows, factor[part].unsqueeze(1))

@@ -50,9 +50,9 @@ class Tile:
     slopes: Tensor | None = None
 
 
-def tile_bounds(rows: int, device: torch.device) -> list[tuple[int, int]]:
+def tile_bounds(rows: int, device: torch.device, widest: int | None = None) -> list[tuple[int, int]]:
     """Even tiles of a shard's rows, in multiples of 64 but for the last."""
-    widest = CPU_COLUMNS if device.type == "cpu" else DEVICE_COLUMNS
+    widest = widest or (CPU_COLUMNS if device.type == "cpu" else DEVICE_COLUMNS)
     tiles = max(1, -(-rows // widest))
     width = -(-rows // (64 * tiles)) * 64
     return [(start, min(start + width, rows)) for start in range(0, rows, width)] if rows else []

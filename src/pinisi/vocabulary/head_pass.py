@@ -1,0 +1,104 @@
+"""What S of one microbatch leaves for U and T, and how much of its [T, V_r] numbers stays in memory until then."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pinisi.vocabulary.shards import IGNORE_INDEX
+from pinisi.vocabulary.statistics import Combined
+from pinisi.vocabulary.tiles import tile_bounds
+
+# Columns of a tile that is worked on beside kept ones: an eighth of the shard's, at least and at most. Wider ones cost
+# memory, narrower ones more sums of [T, h].
+NARROW, WIDE = 256, 2048
+
+
+@dataclass
+class Tile:
+    """Columns start to stop of a shard. maximum [T]: of the logits over the columns before stop that are not y's.
+
+    kept [T, C] in the model's dtype: exp(l - maximum)·l'(z)/scale, 0 at y's column, or the logits z before the curve (see
+    `HeadPass.keeps_logits`); None: T makes z again.
+    """
+
+    start: int
+    stop: int
+    maximum: Tensor
+    kept: Tensor | None
+
+
+class HeadPass:
+    """`statistics` [3, T] is what C1 gathers: m_r, s_r, l_y; [4, T] with Σ_v l_v over the shard's columns where a loss reads
+    it. m_r and s_r run over the columns that are not y; l_y is -inf where y is another rank's or ignored.
+    """
+
+    def __init__(self, x: Tensor, targets: Tensor, start: int, rows: int) -> None:
+        self.x = x
+        self.valid = targets != IGNORE_INDEX
+        local = targets - start
+        self.own = (local >= 0) & (local < rows) & self.valid
+        self.target = torch.where(self.own, local, -1)
+        # A row for every token keeps shapes fixed (no host synchronisation); spread out, so that additions of
+        # zero do not all meet in one row.
+        self.row = torch.where(self.own, local, torch.arange(len(x), device=x.device) % max(1, rows))
+        self.tiles: list[Tile] = []
+        self.keeps_logits = False  # the loss needs exponentials and slopes: T makes both from z
+        self.buffer: Tensor | None = (
+            None  # flat, in the model's dtype; tiles' `kept` are views of it; None once T has run
+        )
+        self.statistics: Tensor
+        self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
+        self.product: Tensor | None = None  # A_r [T, h], 1 barrier only
+        self.slope_product: Tensor | None = None  # Σ_v l'(z_v)/scale·W_v [T, h], 1 barrier and slopes only
+        self.combined: Combined | None = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of the [T, V_r] numbers that are kept until T."""
+        return sum(tile.kept.nbytes for tile in self.tiles if tile.kept is not None)
+
+    @property
+    def nbytes(self) -> int:
+        """What it holds on to beside x and vectors [T], in bytes."""
+        products = (self.product, self.slope_product)
+        return self.kept_bytes + sum(tensor.nbytes for tensor in products if tensor is not None)
+
+
+class Tiling(NamedTuple):
+    """bounds: columns of each tile. kept: how many of them, the first ones, stay until T."""
+
+    bounds: list[tuple[int, int]]
+    kept: int
+
+    @property
+    def kept_columns(self) -> int:
+        return self.bounds[self.kept - 1][1] if self.kept else 0
+
+    @property
+    def widest(self) -> int:
+        return self.bounds[0][1] if self.bounds else 0
+
+
+def tiling(
+    tokens: int, rows: int, element: int, device: torch.device, budget: int | None, beside: int
+) -> Tiling:
+    """budget: bytes that kept tiles and those worked on may have together (None: no limit; 0: keep none, work as on a large
+    budget). beside: how many tiles are worked on at a time beside kept ones, where all are kept."""
+    column = max(1, tokens * element)
+    everything = budget is None or column * (rows + beside * min(rows, NARROW)) <= budget
+    if everything and not beside:
+        bounds = tile_bounds(rows, device)
+        return Tiling(bounds, len(bounds))
+    working = max(1, beside)
+    widest = min(WIDE, max(NARROW, rows // 8 // 64 * 64))
+    if budget:
+        widest = min(widest, max(64, budget // (column * working) // 64 * 64))
+        if widest > NARROW:  # leave most of a small budget to what is kept
+            widest = min(widest, max(NARROW, budget // (8 * column * working) // 64 * 64))
+    bounds = tile_bounds(rows, device, widest)
+    if budget is None:
+        return Tiling(bounds, len(bounds))
+    left = budget - working * column * (bounds[0][1] if bounds else 0)
+    return Tiling(bounds, sum(stop * column <= left for _, stop in bounds))
