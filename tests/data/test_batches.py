@@ -1,12 +1,12 @@
 """Evaluation batches against a walk over the documents, token by token."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
 import torch
 
-from pinisi.data import IGNORE, Microbatch, Sampler, Shards, eval_batches
+from pinisi.data import IGNORE, Shards, eval_batches
 
 from .conftest import TEXTS
 
@@ -58,8 +58,10 @@ def test_padding_attends_to_no_document(shards_folder):
 
 
 def test_to_moves_every_field(shards_folder):
-    microbatch = Sampler(shards_folder, sequence=7, batch=2, seed=0).step(1)[0]
-    moved = microbatch.to("meta")
-    assert isinstance(moved, Microbatch)
-    assert all(getattr(moved, field.name).device == torch.device("meta") for field in fields(moved))
-    assert microbatch.tokens.device.type == "cpu"
+    batch = eval_batches(shards_folder, sequence=23, batch=2, language=sorted(TEXTS)[0])[0]
+    assert batch.to("meta").weights is None
+    data = {"old": torch.zeros(2, 23), "reference": torch.zeros(4)}
+    moved = replace(batch, weights=torch.ones(2, 23), loss_data=data).to("meta")
+    tensors = [getattr(moved, field.name) for field in fields(moved) if field.name != "loss_data"]
+    assert all(tensor.device == torch.device("meta") for tensor in [*tensors, *moved.loss_data.values()])
+    assert moved.loss_data.keys() == data.keys()

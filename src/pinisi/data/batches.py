@@ -1,7 +1,7 @@
 """What the engine eats: microbatches of packed documents."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class Microbatch:
-    """b packed sequences of s tokens; every field is int64 [b, s].
+    """b packed sequences of s tokens; every field but the last two is int64 [b, s].
 
     targets: the next token of the same document; -100 where there is none (a document's last token,
         padding). A document cut at a sequence's end still has its next token as the target there.
@@ -22,6 +22,9 @@ class Microbatch:
         has another number there. Attention stays inside equal numbers of one row.
     positions: 0 to s - 1 in each row; they run on over document bounds (as in Sailor2, arXiv 2502.12982).
     languages: index into Shards.languages.
+    weights: floats [b, s], what each target weighs in the loss before a step's weights are divided by their sum; None: 1.
+    loss_data: what a loss reads by name besides: tensors [b, s], one value a token, or of one dimension, of the whole
+        microbatch (such as a reference model's sums by sequence).
     """
 
     tokens: torch.Tensor
@@ -29,6 +32,8 @@ class Microbatch:
     documents: torch.Tensor
     positions: torch.Tensor
     languages: torch.Tensor
+    weights: torch.Tensor | None = None
+    loss_data: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def target_count(self) -> int:
@@ -36,7 +41,10 @@ class Microbatch:
         return int((self.targets != IGNORE).sum())
 
     def to(self, device: torch.device | str) -> "Microbatch":
-        return Microbatch(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+        data = {name: tensor.to(device, non_blocking=True) for name, tensor in self.loss_data.items()}
+        return replace(self, **moved, loss_data=data)
 
 
 class Row:

@@ -15,19 +15,20 @@ import torch
 import torch.distributed as dist
 
 from pinisi.data.batches import Microbatch
+from pinisi.engine import loss_data
 from pinisi.engine.comm import Communicator
 from pinisi.engine.executor import Executor
-from pinisi.engine.heads import head_weights, target_counts
+from pinisi.engine.heads import head_weights
 from pinisi.engine.optimizer import NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import build_parts, split_layers
 from pinisi.engine.status import Status
 from pinisi.engine.worker import PipelineWorker
-from pinisi.errors import DataError
+from pinisi.errors import ConfigError, DataError
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify
 from pinisi.schedule.program import Program
-from pinisi.vocabulary import Loss, Shards, weighted_cross_entropy
+from pinisi.vocabulary import Loss, Shards, data_names, weighted_cross_entropy
 
 
 @dataclass
@@ -83,6 +84,11 @@ class Engine:
         status: Status | None = None,
     ):
         verify(schedule)
+        if spec.extra_heads and (data_names(loss) or hasattr(loss, "count")):
+            raise ConfigError(
+                f"the model has {spec.extra_heads} extra heads, whose targets the loss' data say nothing of: train it without "
+                "them, or with a loss that reads log-probabilities and weights alone"
+            )
         self.spec, self.communicator, self.schedule = spec, communicator, schedule
         self.device = device or torch.device("cpu")
         self.data_group, self.tied_group = data_group, tied_group
@@ -126,13 +132,18 @@ class Engine:
         """
         if len(batch) != self.schedule.microbatches:
             raise DataError(f"the schedule runs {self.schedule.microbatches} microbatches, got {len(batch)}")
-        counts = self._target_counts(batch)
-        targets = counts[0]
+        loss_data.check(batch, self.worker.loss)
+        targets, totals = self._totals(batch)
         if targets == 0:
             raise DataError(
                 "every token of this step is ignored, so it has no loss: check the data's targets, or use larger steps"
             )
-        self.worker.begin(batch, head_weights(counts, self.extra_weight), training=True)
+        if not totals[0] > 0:
+            raise DataError(
+                f"the weights of this step's targets sum to {totals[0]:g}, so that nothing can be divided by them: check the "
+                "batch's weights, of which some must be above 0"
+            )
+        self.worker.begin(batch, head_weights(totals, self.extra_weight), total=totals[0])
         spans = self.executor.step(self.program, record=record)
         self._sum_over_copies()
         return self._result(targets, spans, stop)
@@ -154,22 +165,49 @@ class Engine:
         """Forward passes only, any number of microbatches; the result's loss is the mean over their targets.
 
         Replicas don't add up here: each answers for its own batch, and all may be given the same."""
+        loss_data.check(batch, self.worker.loss)
+        total = loss_data.totals(batch, self.worker.loss, 1)[0]
+        total = total if total > 0 else 1.0  # nothing to learn from is no error here
+        self.worker.begin(batch, [1.0 / total], total=total, training=False)
+        spans = self._forward(batch)
+        return self._result(sum(b.target_count for b in batch), spans, False, training=False)
+
+    def log_probs(self, batch: Sequence[Microbatch]) -> list[torch.Tensor]:
+        """lp [b, s] of every target, 0 where it is ignored, for each microbatch, the same on every rank; forward passes only,
+        any number of microbatches. What losses that compare with a reference model, or with an older self, start from.
+
+        In fp32, of an fp64 model fp64. Replicas answer for their own batches.
+        """
+        self.worker.begin(batch, [1.0], training=False, use_loss=False)
+        self._forward(batch)
+        found = self.worker.log_probs()
+        self.worker.end()
+        if self.layout.barriers:
+            return [lp for lp in found if lp is not None]
+        dtype = torch.float64 if self.parts.dtype is torch.float64 else torch.float32
+        result = []
+        for lp, microbatch in zip(found, batch, strict=True):
+            if lp is None:
+                lp = torch.empty(microbatch.tokens.shape, dtype=dtype, device=self.device)
+            root = self.communicator.ranks[self.layout.last_rank]
+            dist.broadcast(lp, root, group=self.communicator.world)
+            result.append(lp)
+        return result
+
+    def _forward(self, batch: Sequence[Microbatch]) -> list[Span]:
         count = len(batch)
         if count not in self._forward_programs:
             self._forward_programs[count] = lower(forward_only(self.layout, count))
-        self.worker.begin(batch, [1.0], training=False)
-        spans = self.executor.step(self._forward_programs[count])
-        targets = sum(b.target_count for b in batch)
-        result = self._result(targets, spans, False, training=False)
-        result.loss /= max(1, targets)
-        return result
+        return self.executor.step(self._forward_programs[count])
 
-    def _target_counts(self, batch: Sequence[Microbatch]) -> list[int]:
-        """Of each head, over all data ranks."""
-        counts = torch.tensor(target_counts(batch, 1 + self.spec.extra_heads), dtype=torch.float64)
+    def _totals(self, batch: Sequence[Microbatch]) -> tuple[int, list[float]]:
+        """The step's number of targets, and what each head's weights are divided by, over all data ranks."""
+        mine = loss_data.totals(batch, self.worker.loss, 1 + self.spec.extra_heads)
+        sums = torch.tensor([float(sum(b.target_count for b in batch)), *mine], dtype=torch.float64)
         if self.data_group is not None:
-            counts = global_sum(counts.to(self.device), self.data_group).cpu()
-        return [round(n) for n in counts.tolist()]
+            sums = global_sum(sums.to(self.device), self.data_group).cpu()
+        targets, *totals = sums.tolist()
+        return round(targets), totals
 
     def _sum_over_copies(self) -> None:
         """Gradients of parameters that several ranks hold: data parallel replicas, and tied ends with 0 barriers."""

@@ -27,22 +27,14 @@ def head_targets(batch: Microbatch, heads: int) -> torch.Tensor:
     return found
 
 
-def target_counts(batch: Sequence[Microbatch], heads: int) -> list[int]:
-    """Of each head, how many tokens have a target."""
-    counts = torch.zeros(heads, dtype=torch.int64)
-    for each in batch:
-        counts += (head_targets(each, heads) != IGNORE).sum((1, 2))
-    return counts.tolist()
-
-
 def head_weights(counts: Sequence[float], extra_weight: float) -> list[float]:
     """What a target weighs, by head: the step's loss is head 0's mean, plus `extra_weight` times the mean over extra heads
     of theirs (DeepSeek-V3, arXiv 2412.19437, eq. 25; with extra_weight = D the plain sum of arXiv 2404.19737).
 
-    counts: of each head, the step's targets over all data ranks.
+    counts: of each head, the step's targets over all data ranks, or the sum of their weights.
     """
     extra = len(counts) - 1
-    return [(extra_weight / extra if k else 1.0) / max(n, 1.0) for k, n in enumerate(counts)]
+    return [(extra_weight / extra if k else 1.0) / n if n > 0 else 0.0 for k, n in enumerate(counts)]
 
 
 def by_head(values: torch.Tensor, heads: int, step: int) -> torch.Tensor:

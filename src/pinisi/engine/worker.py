@@ -16,10 +16,20 @@ from torch import nn
 from pinisi.data.batches import Microbatch
 from pinisi.engine.gradients import WeightGradients
 from pinisi.engine.heads import by_head, head_targets
+from pinisi.engine.loss_data import flat_data, token_weights
 from pinisi.models import Stage
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
-from pinisi.vocabulary import EmbeddingShard, HeadShard, LogProbs, Loss, LossValue, Shards, reads_logit_sum
+from pinisi.vocabulary import (
+    EmbeddingShard,
+    HeadShard,
+    LogProbs,
+    Loss,
+    LossValue,
+    Shards,
+    reads_logit_sum,
+    reads_total,
+)
 
 IGNORED = -100
 
@@ -50,6 +60,7 @@ class _Slot:
     weights: torch.Tensor  # [K], zero where ignored, normalised by the step's sum of weights
     languages: torch.Tensor  # [K], of head k the language number + k times how many there are
     owned: list[torch.Tensor]  # per rank, where its tokens stand in the microbatch
+    data: dict[str, Any] = field(default_factory=dict)  # what the loss reads: [K] per token, or vectors
     kept: torch.Tensor | None = None  # [K], where those stand that S sees; None: all
     context: object = None
     inputs: dict[int, torch.Tensor] = field(default_factory=dict)  # stage -> its input, a leaf
@@ -57,6 +68,7 @@ class _Slot:
     arrived: dict[tuple[MessageChannel, int], torch.Tensor] = field(default_factory=dict)
     x: torch.Tensor | None = None  # [K, h], the last stage's output
     head_pass: Any = None
+    lp: torch.Tensor | None = None  # [K], in evaluation
     loss: LossValue | None = None  # with its derivatives per token
     dx_part: torch.Tensor | None = None
     vocabulary_bytes: int = 0
@@ -71,6 +83,13 @@ def kept_positions(targets: torch.Tensor) -> torch.Tensor | None:
         return None
     kept = torch.nonzero(~ignored).flatten()
     return kept if len(kept) else torch.zeros(1, dtype=torch.int64)
+
+
+def _spread(values: torch.Tensor, ids: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+    """values [K] put where they stand in [b, s], 0 elsewhere."""
+    if kept is not None:
+        values = values.new_zeros(ids.numel()).index_copy_(0, kept, values)
+    return values.view(ids.shape)
 
 
 class Totals:
@@ -95,13 +114,14 @@ class PipelineWorker:
 
     def __init__(self, layout: Layout, rank: int, loss: Loss, languages: int, device: torch.device):
         self.layout, self.rank, self.loss = layout, rank, loss
-        self.logit_sum = reads_logit_sum(loss)
+        self.logit_sum, self.reads_total = reads_logit_sum(loss), reads_total(loss)
         self.parts: Parts  # set once the stages are built, which need `later`
         self.device = device
         self.languages = languages
         self.later = WeightGradients()
         self.slots: list[_Slot] = []
-        self.training = True
+        self.training = self.use_loss = True
+        self.total = 1.0
         self.heads = 1  # that this step uses
         self.totals = Totals(languages, device)
         self.vocabulary_peak = 0  # most bytes alive at once between S and T
@@ -119,10 +139,18 @@ class PipelineWorker:
 
     # -- a step's beginning and end ----------------------------------------------------------------------------------
 
-    def begin(self, batch: Sequence[Microbatch], weights: Sequence[float], *, training: bool = True) -> None:
-        """Takes a step's microbatches. `weights`: of each head, what one of its targets weighs in the step's loss; one number
-        alone leaves the extra heads out."""
-        self.training, self.heads = training, len(weights)
+    def begin(
+        self,
+        batch: Sequence[Microbatch],
+        weights: Sequence[float],
+        *,
+        total: float = 1.0,
+        training: bool = True,
+        use_loss: bool = True,
+    ) -> None:
+        """Takes a step's microbatches. `weights`: of each head, what a target of weight 1 weighs in the step's loss; one
+        number alone leaves the extra heads out. `total`: for losses that read it. use_loss=False: log-probabilities alone."""
+        self.training, self.heads, self.total, self.use_loss = training, len(weights), total, use_loss
         self.totals = Totals(self.languages * self.heads, self.device)
         self._vocabulary_alive = 0
         if self.parts.head is not None:
@@ -132,6 +160,11 @@ class PipelineWorker:
     def end(self) -> Totals:
         self.slots = []
         return self.totals
+
+    def log_probs(self) -> list[torch.Tensor | None]:
+        """lp [b, s] of each microbatch, 0 at ignored tokens, after a forward-only step of one head; None on ranks that don't
+        have it (0 barriers: all but the last)."""
+        return [None if slot.lp is None else _spread(slot.lp, slot.ids, slot.kept) for slot in self.slots]
 
     def _slot(self, batch: Microbatch, weights: Sequence[float]) -> _Slot:
         flat = batch.tokens.reshape(-1)
@@ -144,8 +177,11 @@ class PipelineWorker:
         self.parts.shards.check(targets, ignore_index=IGNORED)
         kept = kept_positions(targets) if self.layout.barriers else None
         languages = by_head(batch.languages.reshape(-1), self.heads, self.languages)
-        each = torch.tensor(weights, dtype=self._statistics_dtype()).repeat_interleave(len(flat))
-        each = each * (targets != IGNORED)
+        dtype = self._statistics_dtype()
+        by_target = token_weights(batch, self.heads, dtype)
+        each = (by_target * torch.tensor(weights, dtype=dtype)[:, None, None]).reshape(-1)
+        data: dict[str, Any] = flat_data(batch, self.loss, dtype, kept) if self.use_loss else {}
+        data = {name: tensor.to(self.device, non_blocking=True) for name, tensor in data.items()}
         if kept is not None:
             targets, languages, each = targets[kept], languages[kept], each[kept]
         slot = _Slot(
@@ -154,6 +190,7 @@ class PipelineWorker:
             weights=each.to(self.device, non_blocking=True),
             languages=languages.to(self.device, non_blocking=True),
             owned=owned,
+            data=data | ({"total": self.total} if self.reads_total else {}),
             kept=None if kept is None else kept.to(self.device, non_blocking=True),
         )
         if self.parts.stages:
@@ -230,7 +267,7 @@ class PipelineWorker:
         assert self.parts.head is not None and slot.x is not None
         with torch.no_grad():
             slot.head_pass = self.parts.head.s(
-                slot.x, slot.targets, keep=self.training, logit_sum=self.logit_sum
+                slot.x, slot.targets, keep=self.training, logit_sum=self.logit_sum and self.use_loss
             )
             slot.vocabulary_bytes = slot.head_pass.nbytes
             self._vocabulary_alive += slot.vocabulary_bytes
@@ -245,8 +282,12 @@ class PipelineWorker:
             slot.head_pass = slot.x = None
 
     def _take_loss(self, slot: _Slot, seen: LogProbs) -> LossValue:
+        if not self.training:
+            slot.lp = seen.lp
+        if not self.use_loss:
+            return LossValue(torch.zeros_like(seen.lp).sum(), torch.zeros_like(seen.lp))
         more = () if seen.logit_sum is None else (seen.logit_sum,)
-        slot.loss = self.loss(seen.lp, seen.lse, slot.weights, *more)
+        slot.loss = self.loss(seen.lp, seen.lse, slot.weights, *more, **slot.data)
         self.totals.add(slot.loss.value, seen.lp, slot.targets, slot.languages)
         return slot.loss
 

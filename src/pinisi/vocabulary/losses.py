@@ -6,14 +6,17 @@ a ratio of probabilities: see `preference_losses`) fits the same form, with one 
 lse by itself gives k = dL/dlse, too, and one that depends on the sum of a token's logits e = dL/d(Σ_v l_v).
 """
 
+import inspect
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from pinisi.errors import ConfigError, DataError
 from pinisi.vocabulary.shards import IGNORE_INDEX
+
+TOTAL = "total"  # the parameter by which a loss gets the step's total
 
 
 class LossValue(NamedTuple):
@@ -30,14 +33,31 @@ class LossValue(NamedTuple):
 class Loss(Protocol):
     """lp, lse, weights: [T] each, the same on every rank, and so must be the answer.
 
-    A loss with an attribute `logit_sum` that is true gets Σ_v l_v [T] as a fourth argument.
+    A loss with an attribute `logit_sum` that is true gets Σ_v l_v [T] as a fourth argument. Keyword-only parameters without
+    a default name the data that it reads from the batch (`data_names`), one value a token [T] or a vector of the whole
+    microbatch; one called `total` gets what the step's weights were divided by. That is the sum of weights over the whole
+    step, or of `count(weights [T], **data)` over its microbatches where the loss has such a method.
     """
 
-    def __call__(self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Tensor) -> LossValue: ...
+    def __call__(self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Any, **data: Any) -> LossValue: ...
 
 
 def reads_logit_sum(loss: Loss) -> bool:
     return bool(getattr(loss, "logit_sum", False))
+
+
+def data_names(loss: Loss) -> tuple[str, ...]:
+    """What a loss reads from the batch by name: its keyword-only parameters that have no default and aren't bound yet."""
+    return tuple(name for name in _unbound(loss) if name != TOTAL)
+
+
+def reads_total(loss: Loss) -> bool:
+    return TOTAL in _unbound(loss)
+
+
+def _unbound(loss: Loss) -> list[str]:
+    parameters = inspect.signature(loss).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
 
 
 def token_weights(targets: Tensor, weights: Tensor | None, total: float) -> Tensor:

@@ -1,8 +1,10 @@
 """Losses whose coefficient per token is known only after lp: of pairs of sequences, and of probability ratios.
 
 Both need from the head no more than lp and g: with one barrier as with two. What they take besides lp is data that
-every rank has from its data loader; bind it with functools.partial to get a `Loss`.
+every rank has from its data loader: of the batch (`Microbatch.loss_data`), or bound by functools.partial.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,8 +20,8 @@ def dpo(
     *,
     sequences: Tensor,
     reference: Tensor,
-    pairs: int,
     total: float,
+    pairs: int | None = None,
     beta: float = 0.1,
 ) -> LossValue:
     """Direct preference optimization: Rafailov et al., arXiv 2305.18290, equation 7; both halves of a pair here.
@@ -27,8 +29,9 @@ def dpo(
     sequences [T]: pair i's chosen sequence is number 2i, its rejected one 2i + 1; -1 for tokens of no sequence. Tokens of
     weight 0 (prompts, padding) don't count, and other weights only say that a token counts. reference [2 · pairs]: the
     reference model's sum of lp over the same tokens, by sequence. total: the number of pairs of the whole step, over
-    microbatches and data ranks.
+    microbatches and data ranks. pairs: how many are here; as many as `reference` has, if None.
     """
+    pairs = len(reference) // 2 if pairs is None else pairs
     numbers = torch.arange(2 * pairs, device=lp.device)
     counted = (sequences.unsqueeze(1) == numbers) & (weights != 0).unsqueeze(1)  # [T, 2 · pairs]
     # Sums of masked columns, not index_add: a GPU adds in any order, and ranks must agree to the bit.
@@ -38,6 +41,21 @@ def dpo(
     by_sequence = torch.stack((slope, -slope), 1).flatten()
     g = torch.where(counted, by_sequence, 0.0).sum(1)
     return LossValue(softplus(-margin).sum() / total, g)
+
+
+@dataclass(frozen=True)
+class PreferenceLoss:
+    """`dpo` for an engine: a mean over the step's pairs. Reads `sequences` [b, s] and `reference` [2 · pairs] from the batch."""
+
+    beta: float = 0.1
+
+    def count(self, weights: Tensor, *, sequences: Tensor, reference: Tensor) -> float:
+        return len(reference) / 2
+
+    def __call__(
+        self, lp: Tensor, lse: Tensor, weights: Tensor, *, sequences: Tensor, reference: Tensor, total: float
+    ) -> LossValue:
+        return dpo(lp, lse, weights, sequences=sequences, reference=reference, total=total, beta=self.beta)
 
 
 def clipped_ratio(
