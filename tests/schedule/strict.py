@@ -213,7 +213,9 @@ class Strict:
         if channel == "C0":
             reads = eats(("C0", 0, i), self.shape) if rank == self.root else []
         elif channel == "U":
-            reads = [("S", rank, i), ("C1", 0, i)]
+            reads = [("S", rank, i)]
+            if not any((known.channel, known.microbatch) == ("C1", i) for known, _ in self.launches[:k]):
+                raise Corrupt
         else:
             reads = [("S" if channel == "C1" else "T", rank, i)]
         parts[rank] = self._read(rank, reads)
@@ -245,14 +247,13 @@ class Strict:
         return True
 
     def _result(self, k: int) -> int:
-        """What a collective gives: the root's alone, or that of all ranks, in which C1 is read but once."""
+        """What a collective gives: the root's alone, or that of all ranks."""
         (channel, i, *_), parts = self.launches[k]
         if channel == "C0":
             read = parts[self.root]
-        elif channel == "U":
-            read = (*(part[0] for part in parts), parts[self.root][1])
-            if any(part[1] != parts[self.root][1] for part in parts):
-                raise Corrupt
+        elif channel == "U":  # chained behind C1, which came before it on the one communicator
+            gathered = next(at for at, (known, _) in enumerate(self.launches) if known[:2] == ("C1", i))
+            read = (*(part[0] for part in parts), self._result(gathered))
         else:
             read = tuple(part[0] for part in parts)
         return value((str(channel), 0, i), read)

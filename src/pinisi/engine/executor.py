@@ -1,7 +1,8 @@
 """The loop over instructions: what a rank does in one step, and when each pass ran.
 
 The executor knows no model. A `Worker` does the passes and owns the tensors; the `Communicator` moves them. Sends and
-collectives are asynchronous and kept alive here, with their tensors, until they are done.
+collectives are asynchronous and kept alive here, with their tensors, until they are done. With 1 barrier what lies between C1
+and U is done beside the passes (see `chain`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 
+from pinisi.engine.chain import Link, chain_on
 from pinisi.engine.comm import Communicator
 from pinisi.engine.status import Status
 from pinisi.schedule import Pass, Schedule, Timeline
@@ -21,6 +23,7 @@ from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Pr
 from pinisi.schedule.timeline import Span
 
 _REDUCTIONS = (MessageChannel.U, MessageChannel.C2)
+_CHAINED = (MessageChannel.C1, MessageChannel.U)
 
 
 class Worker(Protocol):
@@ -33,24 +36,7 @@ class Worker(Protocol):
         """The tensor to send or to contribute, or the buffer to receive into."""
 
     def arrived(self, message: Message, tensor: torch.Tensor) -> None:
-        """Takes a finished receive or collective."""
-
-
-class SideStream:
-    """A CUDA stream for the work chained between two collectives, so that the passes don't wait for it; nothing on a CPU."""
-
-    def __init__(self, device: torch.device):
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-
-    def enter(self) -> contextlib.AbstractContextManager:
-        if self.stream is None:
-            return contextlib.nullcontext()
-        self.stream.wait_stream(torch.cuda.current_stream())
-        return torch.cuda.stream(self.stream)
-
-    def join(self) -> None:
-        if self.stream is not None:
-            torch.cuda.current_stream().wait_stream(self.stream)
+        """Takes a finished receive or collective. With 1 barrier C1 comes, and U is asked for, on a thread of its own."""
 
 
 class Executor:
@@ -63,7 +49,7 @@ class Executor:
         self.worker = worker
         self.device = device
         self.status = status or Status.silent()
-        self.side = SideStream(device)
+        self.chain = chain_on(device)
         self.waited = 0.0  # seconds of the last step spent in WAIT on the host
 
     def step(self, program: Program, *, record: bool = False) -> list[Span]:
@@ -71,8 +57,9 @@ class Executor:
         for number, instruction in enumerate(program.instructions[self.communicator.rank]):
             self.status.at(number, instruction)
             run.do(instruction)
-        self.status.at(-1, None)
+        self.status.at(len(program.instructions[self.communicator.rank]), "the step's last messages")
         run.finish()
+        self.status.at(-1, None)
         self.waited = run.waited
         return run.clock.spans()
 
@@ -83,13 +70,13 @@ class _Step:
     def __init__(self, executor: Executor, program: Program, record: bool):
         self.worker = executor.worker
         self.communicator = executor.communicator
-        self.side = executor.side
+        self.chain = executor.chain if program.schedule.layout.barriers == 1 else None
         self.root = program.schedule.layout.last_rank
         self.clock = _Clock(executor.device, record)
         self.waited = 0.0
-        self.flying: dict[
-            Message, tuple[dist.Work | None, torch.Tensor]
-        ] = {}  # receives and collectives not waited for
+        # receives and collectives not waited for
+        self.flying: dict[Message, tuple[dist.Work | None, torch.Tensor]] = {}
+        self.links: dict[int, Link] = {}  # by microbatch: C1 with U behind it, until all have waited for it
         # sends, and parts handed to a reduction that ends on another rank: kept until done, which no pass waits for
         self.sent: list[tuple[dist.Work, torch.Tensor]] = []
 
@@ -97,7 +84,6 @@ class _Step:
         op, what = instruction
         if op is Op.RUN:
             assert isinstance(what, Pass)
-            self.side.join()
             with self.clock.span(what):
                 self.worker.run(what)
             return
@@ -112,28 +98,52 @@ class _Step:
             buffer = self.worker.payload(what)
             self.flying[what] = (self.communicator.receive(what, buffer), buffer)
         elif op is Op.LAUNCH:
-            with self._stream(what):
-                work, tensor = self.communicator.launch(what, self.worker.payload(what), self.root)
-            if what.channel in _REDUCTIONS and self.communicator.rank != self.root:
-                self.sent.append((work, tensor))
-            else:
-                self.flying[what] = work, tensor
+            self._launch(what)
             self._drop_finished_sends()
         else:
             self._wait(what)
 
-    def _stream(self, message: Message) -> contextlib.AbstractContextManager:
-        chained = message.channel is MessageChannel.C1 or message.channel in _REDUCTIONS
-        return self.side.enter() if chained else contextlib.nullcontext()
+    def _launch(self, message: Message) -> None:
+        if self.chain is not None and message.channel is MessageChannel.U:
+            self._chain_up(message)
+            return
+        work, tensor = self.communicator.launch(message, self.worker.payload(message), self.root)
+        if message.channel in _REDUCTIONS and self.communicator.rank != self.root:
+            self.sent.append((work, tensor))
+        else:
+            self.flying[message] = work, tensor
+
+    def _chain_up(self, message: Message) -> None:
+        """U behind C1, which has been launched; who waits for either of them waits for the link."""
+        assert self.chain is not None
+        gathered = Message(MessageChannel.C1, message.microbatch, -1, -1)
+        work, tensor = self.flying.pop(gathered)
+
+        def then() -> tuple[dist.Work, torch.Tensor]:
+            self.worker.arrived(gathered, tensor)
+            return self.communicator.launch(message, self.worker.payload(message), self.root)
+
+        assert work is not None
+        self.links[message.microbatch] = self.chain.add(work, then)
 
     def _wait(self, message: Message) -> None:
-        work, tensor = self.flying.pop(message)
         start = time.perf_counter()
-        with self._stream(message):
-            if work is not None:
-                work.wait()  # on a GPU this makes the stream wait, not the host
-            self.waited += time.perf_counter() - start
-            self.worker.arrived(message, tensor)
+        if message.channel in _CHAINED and (link := self.links.get(message.microbatch)) is not None:
+            link.wait()
+            link.awaited += 1
+            if link.awaited == (2 if self.communicator.rank == self.root else 1):  # T, and on the root B
+                del self.links[message.microbatch]
+            if message.channel is MessageChannel.C1:
+                self.waited += time.perf_counter() - start
+                if self.communicator.rank != self.root:
+                    self.sent += link.take()
+                return  # C1 itself has been taken
+            self.flying[message] = link.take()[0]
+        work, tensor = self.flying.pop(message)
+        if work is not None:
+            work.wait()  # on a GPU this makes the stream wait, not the host
+        self.waited += time.perf_counter() - start
+        self.worker.arrived(message, tensor)
 
     def _drop_finished_sends(self) -> None:
         while self.sent and self.sent[0][0].is_completed():
@@ -143,10 +153,13 @@ class _Step:
         """Waits for what no pass of this rank waited for: what it sent, and an evaluation's C1."""
         for message in list(self.flying):
             self._wait(message)
+        for link in self.links.values():
+            link.wait()
+            self.sent += link.take()
+        self.links.clear()
         for work, _ in self.sent:
             work.wait()
         self.sent.clear()
-        self.side.join()
 
 
 class _Clock:

@@ -8,9 +8,9 @@ Where things go, and why:
 - C0's LAUNCH on the other ranks (they only receive) likewise, but no later than the first rank's S, by the
   table's own timing, and never so late that it holds up a collective behind it in the global order: what this
   rank runs before its LAUNCH must not wait for what another runs after its S.
-- WAIT just before the consumer. With 1 barrier WAIT(C1), LAUNCH(U) come at the first gap between passes at
-  which C1 is complete by the table's own timing: earlier would hold the rank until the slowest S is done,
-  later would hold the last rank's BW.
+- WAIT just before the consumer.
+- With 1 barrier LAUNCH(U) right behind LAUNCH(C1). It holds up nobody: what U sends is made from C1 beside the passes, on a
+  stream or a thread of its own, and goes as soon as C1 is complete.
 - The global order of collectives is that of the times at which their last rank can launch them when the
   table is run with nominal costs. Every consumer runs after that time on every rank, and each rank can have
   launched all earlier ones by then; so the order can't deadlock and holds up no rank that the table itself
@@ -40,8 +40,8 @@ Slots = defaultdict[int, list[int]]  # numbers of messages; slot k comes before 
 def lower(schedule: Schedule, costs: Costs | None = None) -> Program:
     """Lower a table; raises ScheduleError for an order in which passes wait for one another.
 
-    costs: by which the order of collectives and U's place are chosen (else the schedule's own, else nominal
-    ones); any costs give a program that runs.
+    costs: by which the order of collectives is chosen (else the schedule's own, else nominal ones); any costs
+    give a program that runs.
     """
     return _recent(schedule) if costs is None else _lowered(schedule, costs)
 
@@ -87,31 +87,17 @@ class _Rank:
                 latest = step
 
     def flat(self) -> list[int]:
-        """Each message is waited for once: C1 by what comes first, U's launch or T."""
-        m = self.encoding.microbatches
-        c1, second = ((self.encoding.first_message + k) * m for k in (_C1, _SECOND))
-        chained = self.encoding.graph.layout.barriers == 1
         receives, sends, launches, waits = self.receives, self.sends, self.launches, self.waits
-        gathered: set[int] = set()
         result: list[int] = []
-
-        def wait(message: int) -> None:
-            if message not in gathered:
-                if c1 <= message < c1 + m:
-                    gathered.add(message)
-                result.append(message << SHIFT | WAIT)
-
         for at in range(len(self.row) + 1):
             if at in receives:
                 result += [message << SHIFT | RECEIVE for message in receives[at]]
             if at in sends:
                 result += [message << SHIFT | SEND for message in sends[at]]
-            for message in launches.get(at, ()):
-                if chained and second <= message < second + m:
-                    wait(message - second + c1)
-                result.append(message << SHIFT | LAUNCH)
-            for message in waits.get(at, ()):
-                wait(message)
+            if at in launches:
+                result += [message << SHIFT | LAUNCH for message in launches[at]]
+            if at in waits:
+                result += [message << SHIFT | WAIT for message in waits[at]]
             if at < len(self.row):
                 result.append(self.row[at] << SHIFT | RUN)
         return result
@@ -198,20 +184,11 @@ class _Collectives:
         return slots
 
     def _second(self, i: int) -> list[int] | None:
-        """C2 behind T. U: the first gap at which C1 is complete, no later than before T(i) and the last stage's B."""
+        """C2 behind T; U behind C1, so behind S."""
         if self._step[self._t[0] + i] == _ABSENT:
             return None
-        if self.layout.barriers == 2:
-            return [self._step[t + i] + 1 for t in self._t]
-        complete = self._clock.ready[self._groups[_C1] + i]
-        slots = [
-            min(bisect_left(starts, complete), self._step[t + i])
-            for t, starts in zip(self._t, self._starts, strict=True)
-        ]
-        takers = (self._step[b + i] for b in self._b)
-        last = self.layout.last_rank
-        slots[last] = min(slots[last], *(taker for taker in takers if taker != _ABSENT))
-        return slots
+        before = self._t if self.layout.barriers == 2 else self._s
+        return [self._step[p + i] + 1 for p in before]
 
     def _launch(self, rank: int, order: list[int], slots: list[int]) -> None:
         """Launches in the global order, none before the rank has what it carries."""

@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 from pinisi.schedule.encoding import MASK, RUN, SHIFT, WAIT, encoded
 from pinisi.schedule.graph import GROUPS
+from pinisi.schedule.needs import Channel
 from pinisi.schedule.program import Message, Program
 from pinisi.schedule.table import Pass
 from pinisi.schedule.timeline import Span
+
+_U = GROUPS.index(Channel.C2)  # where U is found with 1 barrier
 
 
 class Machine:
@@ -17,7 +20,7 @@ class Machine:
 
     A thread per rank: a RUN takes its time, a WAIT lasts until its message has arrived, the rest takes none.
     A message starts when both ends have posted it (rendezvous; a collective: when all ranks have launched
-    it) and the one before it on its channel, and between the same two ranks, is through.
+    it) and the one before it on its channel, and between the same two ranks, is through; U when C1 is, too.
 
     run, travel: seconds of a pass and of a message, asked once for all microbatches. starts[rank]: of its RUNs, in order.
     """
@@ -44,6 +47,8 @@ class Machine:
         self._done = [-1.0] * size  # seconds at which a message has arrived
         self._latest = [0.0] * size
         self._channel_free: dict[object, float] = defaultdict(float)
+        # With 1 barrier: numbers from here on to the end of the type are U's, and C1's are m lower.
+        self._chained = range(_U * m, (_U + 1) * m) if self.encoding.graph.layout.barriers == 1 else range(0)
         self._waiting: dict[int, list[int]] = defaultdict(list)
 
     def execute(self) -> None:
@@ -109,8 +114,11 @@ class Machine:
         k = message // self.encoding.microbatches
         channel = self._channel[k]
         # Both ends post a channel's messages in one order (checked), so the one before has been timed
-        # already.
-        arrived = max(latest[message], self._channel_free[channel]) + self._travel[k]
+        # already; and a rank launches U behind C1 (checked), so C1 has been timed.
+        begin = max(latest[message], self._channel_free[channel])
+        if message in self._chained:
+            begin = max(begin, self._done[message - self.encoding.microbatches])
+        arrived = begin + self._travel[k]
         self._done[message] = self._channel_free[channel] = arrived
         if message in self._waiting:
             todo.extend(self._waiting.pop(message))

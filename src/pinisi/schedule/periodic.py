@@ -61,7 +61,7 @@ class _Search:
         """A block with this interval, or None if more microbatches would be alive than allowed."""
         forward = self._forwards()
         heads, after_f = self._heads(forward)
-        turns, gradient = self._gradient(forward, heads, after_f)
+        turns, gradient = self._gradient(heads)
         backward = self._backwards(forward, heads, after_f, gradient)
         if not self._fits(forward, backward):
             return None
@@ -100,9 +100,7 @@ class _Search:
             times.append(behind if after_f[-1] else before)
         return times, after_f
 
-    def _gradient(
-        self, forward: list[float], heads: list[float], after_f: list[bool]
-    ) -> tuple[list[float], float]:
+    def _gradient(self, heads: list[float]) -> tuple[list[float], float]:
         """When each rank's T starts, and when the last rank has what its BW waits for."""
         ranks = range(self.layout.ranks)
         gathered = max(heads[r] + self._of("S", r) for r in ranks) + self.costs.slowest("c1")
@@ -111,28 +109,7 @@ class _Search:
             turns[r] += self.interval * max(1, math.ceil((gathered - turns[r]) / self.interval - _TINY))
         if self.layout.barriers == 2:
             return turns, max(turns[r] + self._of("T", r) for r in ranks) + self.costs.slowest("c2")
-        gaps = (self._gap(r, gathered, forward, heads, after_f) for r in ranks)
-        return turns, max(gaps) + self.costs.slowest("u")
-
-    def _gap(
-        self, rank: int, time: float, forward: list[float], heads: list[float], after_f: list[bool]
-    ) -> float:
-        """The first moment from `time` on at which no pass of the rank is running, so that U can be
-        launched."""
-        backward = heads[rank] + self.short[rank] if after_f[rank] else forward[rank] + self._of("F", rank)
-        s = self._of("S", rank)
-        passes = (
-            (forward[rank], self._of("F", rank)),
-            (heads[rank], s),
-            (heads[rank] + s, self._of("T", rank)),
-            (backward, self._of("BW", rank)),
-        )
-        tiny = _TINY * self.interval
-        for start, length in passes:
-            elapsed = (time - start) % self.interval
-            if tiny < elapsed < length - tiny:
-                return time + length - elapsed
-        return time
+        return turns, gathered + self.costs.slowest("u")
 
     def _backwards(
         self, forward: list[float], heads: list[float], after_f: list[bool], ready: float

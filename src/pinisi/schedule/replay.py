@@ -34,9 +34,8 @@ def replay(schedule: Schedule, costs: Costs) -> Replay:
 class Replay:
     """started, ended: seconds by a pass's number (see `graph`), ready: seconds at which a collective was complete, by number.
 
-    Messages take their time and never queue (the exact model is `simulate`'s). With 1 barrier U is launched
-    on each rank at the first gap between passes after C1 is complete, because the rank's thread is busy until
-    then; U's time is found under Channel.C2.
+    Messages take their time and never queue (the exact model is `simulate`'s). With 1 barrier U goes as soon as
+    C1 is complete; its time is found under Channel.C2.
     """
 
     def __init__(self, schedule: Schedule, costs: Costs) -> None:
@@ -47,16 +46,14 @@ class Replay:
         table = costs.table(schedule.layout)
         self.seconds = [table[key] for key in graph.types]
         self.feeds = _feeds(graph, m, costs)
-        self._passes = len(graph.types) * m  # numbers from here on are collectives
         self._group_seconds = [costs.slowest("u" if self._chained(via) else _COST[via]) for via in GROUPS]
         size = len(graph.wants) * m
         self._missing = [wanted for wanted in graph.wants for _ in range(m)]
         self._arrived = [0.0] * size
         self.started, self.ended, self.ready = [_NEVER] * size, [_NEVER] * size, [_NEVER] * size
         self.at = [0] * self.layout.ranks  # each rank's next pass
-        self._free = [0.0] * self.layout.ranks  # when each rank's latest pass ends, and when it began
-        self._began = [0.0] * self.layout.ranks
-        # Time, turn, and a pass that ends, a collective to be launched, or ~p: what pass p needs has come.
+        self._free = [0.0] * self.layout.ranks  # when each rank's latest pass ends
+        # Time, turn, and a pass that ends, or ~p: what pass p needs has come.
         self._events: list[tuple[float, int, int]] = []
         self._turn = 0
 
@@ -94,10 +91,8 @@ class Replay:
             now, _, what = heappop(events)
             if what < 0:
                 self._came(~what, now)
-            elif what < self._passes:
-                self._finish(what, now)
             else:
-                self._chain(what, now)
+                self._finish(what, now)
 
     def _begin(self, rank: int, now: float) -> None:
         """Start the rank's next pass if all that it needs is known to come."""
@@ -107,7 +102,7 @@ class Replay:
 
     def _start(self, rank: int, p: int, start: float) -> None:
         end = start + self.seconds[p // self.microbatches]
-        self._began[rank] = self.started[p] = start
+        self.started[p] = start
         self._free[rank] = self.ended[p] = end
         self._turn += 1
         heappush(self._events, (end, self._turn, p))
@@ -149,7 +144,9 @@ class Replay:
         self.ready[group] = ready
         chain = self.graph.group[Channel.C2] * self.microbatches + i
         if via is Channel.C1 and self.layout.barriers == 1 and self._missing[chain]:
-            heappush(self._events, (ready, 0, chain))
+            self._missing[chain] -= 1
+            self._arrived[chain] = ready
+            self._gathered(chain, now)
         for base, _, rank in self.feeds[t]:
             p = base + i
             self._missing[p] -= 1
@@ -157,13 +154,6 @@ class Replay:
                 self._arrived[p] = ready
             if not self._missing[p]:
                 self._complete(rank, p, now)
-
-    def _chain(self, what: int, now: float) -> None:
-        """C1 is complete: U is launched when every rank has reached a gap."""
-        self._missing[what] -= 1
-        running = (end for began, end in zip(self._began, self._free, strict=True) if began < now < end)
-        self._arrived[what] = max(running, default=now)
-        self._gathered(what, now)
 
 
 def _feeds(graph: Graph, m: int, costs: Costs) -> list[list[tuple[int, float, int]]]:

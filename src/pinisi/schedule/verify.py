@@ -137,7 +137,7 @@ def _verify_runs(program: Program, encoding: Encoding, rows: Sequence[list[int]]
 
 
 def _verify_launches(program: Program, rows: Sequence[list[int]]) -> None:
-    """One order of collectives on all ranks, across all communicators."""
+    """One order of collectives on all ranks, across all communicators; U behind C1, from which it is made."""
     encoding, _ = encoded(program)
     order = [encoding.number(message) for message in program.collectives]
     for rank, row in enumerate(rows):
@@ -151,6 +151,12 @@ def _verify_launches(program: Program, rows: Sequence[list[int]]) -> None:
         raise ScheduleError(
             f"rank {rank} launches {len(launched)} collectives, the global order has {len(order)}"
         )
+    gathered = set()
+    for message, number in zip(program.collectives, order, strict=True):
+        if message.channel is MessageChannel.C1:
+            gathered.add(message.microbatch)
+        elif message.channel is MessageChannel.U and message.microbatch not in gathered:
+            _fail_at(program, 0, number << SHIFT | LAUNCH, "comes before C1, from which it is made")
 
 
 def _verify_channels(program: Program, encoding: Encoding, rows: Sequence[list[int]]) -> None:
@@ -245,8 +251,8 @@ def _carried(message: Message, layout: Layout, rank: int) -> Iterator[Pass | Mes
                 yield Pass(Kind.F, layout.last_stage, i)
         case MessageChannel.C1:
             yield Pass(Kind.S, rank, i)
-        case MessageChannel.U:
-            yield Message(MessageChannel.C1, i, -1, -1)
+        case MessageChannel.U:  # and what C1 brings, behind which it is chained (see _verify_launches)
+            yield Pass(Kind.S, rank, i)
         case MessageChannel.C2:
             yield Pass(Kind.T, rank, i)
 

@@ -2,7 +2,7 @@
 
 A yardstick for `search`, so it shares nothing with the code that it judges but the table's types: what waits for what is
 written out below. A message takes its time and never queues, a receive is always posted early enough, and a rank may wait on
-purpose, and launches U while it waits; so the optimum is never above what any order takes.
+purpose; so the optimum is never above what any order takes.
 """
 
 from __future__ import annotations
@@ -34,20 +34,19 @@ def least_makespan(
     activations: list[int],
     heads: list[int | None],
     *,
-    gap: bool = True,
     seconds: float = 10.0,
 ) -> Exact:
     """passes[rank]: what the rank runs, in any order. activations[rank]: how many (stage, microbatch) may be alive on the rank.
-    heads[rank]: how many microbatches between S and T. gap: U is launched between two passes of a rank, not during one.
+    heads[rank]: how many microbatches between S and T.
 
     Times are rounded down to ticks, which can only make the optimum smaller.
     """
-    return _Exact(layout, passes, costs, activations, heads, gap).solve(seconds)
+    return _Exact(layout, passes, costs, activations, heads).solve(seconds)
 
 
 class _Exact:
-    def __init__(self, layout, passes, costs, activations, heads, gap) -> None:
-        self.layout, self.passes, self.costs, self.gap = layout, passes, costs, gap
+    def __init__(self, layout, passes, costs, activations, heads) -> None:
+        self.layout, self.passes, self.costs = layout, passes, costs
         self.model = cp_model.CpModel()
         self.start: dict[Pass, cp_model.IntVar] = {}
         self.end: dict[Pass, cp_model.LinearExpr] = {}
@@ -112,14 +111,6 @@ class _Exact:
         model, alone = self.model, []
         for p in row:
             alone.append(model.new_fixed_size_interval_var(self.start[p], self._duration(p), str(p)))
-        if self.gap:
-            for i, u in self.u.items():
-                launch = self._time(f"launch{rank}.{i}")
-                model.add(u >= launch)
-                for r in range(self.layout.ranks):
-                    model.add(launch >= self.end[Pass(Kind.S, r, i)] + self._collective("c1"))
-                # Of no length: it may touch a pass but not stand inside one.
-                alone.append(model.new_fixed_size_interval_var(launch, 0, f"launch{rank}.{i}"))
         model.add_no_overlap(alone)
         lives = []
         for p in row:
@@ -149,7 +140,7 @@ class _Exact:
         spans, and how many are alive at a time, stay the same, since passes of one (kind, part) are equally long. What
         waits for what always joins passes of one microbatch: if x_i + d <= y_i for every i, the k-th smallest x, plus d, is
         at most the k-th smallest y (each of the k smallest y has an x of its own at least d before it). So every need
-        holds again. Launches of U the same. Where microbatches differ in their kinds (dualpipev has B and W apart for some)
+        holds again. Where microbatches differ in their kinds (dualpipev has B and W apart for some)
         this holds among those of one form only.
         """
         form: dict[int, frozenset] = {}

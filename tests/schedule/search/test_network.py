@@ -49,8 +49,8 @@ def test_the_clock_agrees_with_simulate(name, barriers):
     for keys in (keys_by_tail(net), keys_by_kind(net, "S E T B BW F W G")):
         for patience in (0.0, 0.6):
             made = lister.make(keys, patience)
-            # Run as fixed order, a pass can only start earlier, or a rank launches U at another gap.
-            assert clock.run(lister.rows) <= made + 2.0 * MICROBATCHES * (barriers == 1) + 1e-9
+            # Run as fixed order, a pass can only start earlier.
+            assert clock.run(lister.rows) <= made + 1e-9
             assert all(net.fits(row, cap) for row, cap in zip(lister.rows, caps, strict=True))
     length, rows = backfilled(net, order, caps)
     assert length <= expected.makespan * (1 + 1e-9)

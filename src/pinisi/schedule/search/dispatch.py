@@ -37,16 +37,14 @@ class Dispatcher(Clock):
             now, v = heappop(self.events)
             if v >= 0:
                 self._ended(v, now)
-            elif -1 - v < len(net.out):
-                self._feed(net.chained[-1 - v], *self.gap(now, self.by[-1 - v]), now)
             else:
-                self._begin(-1 - v - len(net.out), now)
+                self._begin(-1 - v, now)
         self.makespan = max(self.free) if sum(self.at) == net.size else math.inf
         return self.makespan
 
     def wake(self, rank: int, time: float) -> None:
         """Ask the rank again then."""
-        heappush(self.events, (time, -1 - len(self.net.out) - rank))
+        heappush(self.events, (time, -1 - rank))
 
     def started(self, v: int, end: float) -> None:
         """For what a subclass keeps of its own."""
@@ -90,8 +88,5 @@ class Dispatcher(Clock):
         channel = net.channel[target - net.size]
         done = max(self.arrived[target], self.channel_free[channel]) + net.seconds[target]
         self.channel_free[channel] = done
-        if (u := net.chained.get(target, -1)) >= 0:
-            heappush(self.events, (done, -1 - target))
         for fed, _, _ in net.out[target]:
-            if fed != u:
-                self._feed(fed, done, self.by[target], now)
+            self._feed(fed, done, self.by[target], now)

@@ -1,8 +1,8 @@
 """A step's passes as whole numbers, and a clock that times an order of them: what `search` tries its orders with.
 
 Node 0 .. n-1 is a pass, n .. a collective of one microbatch. The model is `simulate`'s with receives that are always posted
-early enough: messages between two ranks, and collectives of one channel, come one after the other, and U is launched on each rank
-at the first gap between two passes. Derived from `needs`; what is found is timed by `simulate` in the end.
+early enough: messages between two ranks, and collectives of one channel, come one after the other. Derived from `needs`; what is
+found is timed by `simulate` in the end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ class Network:
         self.count = [0] * len(self.passes)
         self.size = len(self.passes)
         self.channel: list[int] = []  # of each collective: 0 = C0, 1 = C1, 2 = U or C2
-        self.chained: dict[int, int] = {}  # U's node by C1's
         self._groups: dict[tuple[Channel, int], int] = {}
         self._links: dict[tuple[Channel, int, int], int] = {}
         self._costs, self._u = costs, costs.slowest("u")
@@ -83,7 +82,7 @@ class Network:
                 self._edge(source, node, 0.0, -1)
         node = self._groups[key]
         if via is Channel.C1 and p.kind is not Kind.T:  # the last stage waits for U, chained behind C1
-            u = self.chained[node] = self._node(2, self._u)
+            u = self._node(2, self._u)
             self._edge(node, u, 0.0, -1)
             return u
         return node
@@ -211,11 +210,11 @@ class Clock:
     def run(self, order: Order, limit: float = math.inf) -> float:
         """The makespan of an order; infinite as soon as it is known to be above `limit`.
 
-        One loop, for speed: local search spends its time here. An event is the end of pass v (v) or of C1 (-1 - node).
+        One loop, for speed: local search spends its time here. An event is the end of a pass.
         """
         self.reset()
         net, events = self.net, self.events
-        rank_of, out, seconds_of, least, chained = net.rank, net.out, net.seconds, net.least, net.chained
+        rank_of, out, seconds_of, least = net.rank, net.out, net.seconds, net.least
         start, arrived, why, by_of, missing = self.start, self.arrived, self.why, self.by, self.missing
         at, free, latest, running, turn = self.at, self.free, self.latest, self.running, self.turn
         link_free, channel_free = self.link_free, self.channel_free
@@ -240,21 +239,17 @@ class Clock:
             now, v = heappop(events)
             begin = []
             feeds: list[tuple[int, float, int]] = []
-            if v >= 0:
-                r = rank_of[v]
-                turn.append(v)
-                at[r] += 1
-                running[r] = False
-                begin.append(r)
-                for target, seconds, link in out[v]:
-                    if link >= 0:
-                        link_free[link] = time = max(now, link_free[link]) + seconds
-                        feeds.append((target, time, v))
-                    else:
-                        feeds.append((target, now, v))
-            else:
-                launched, by = self.gap(now, by_of[-1 - v])
-                feeds.append((chained[-1 - v], launched, by))
+            r = rank_of[v]
+            turn.append(v)
+            at[r] += 1
+            running[r] = False
+            begin.append(r)
+            for target, seconds, link in out[v]:
+                if link >= 0:
+                    link_free[link] = time = max(now, link_free[link]) + seconds
+                    feeds.append((target, time, v))
+                else:
+                    feeds.append((target, now, v))
             for target, time, by in feeds:
                 if time >= arrived[target]:
                     arrived[target], by_of[target] = time, by
@@ -269,19 +264,9 @@ class Clock:
                     max(arrived[target], channel_free[channel]) + seconds_of[target]
                 )
                 turn.append(target)
-                if (u := chained.get(target, -1)) >= 0:
-                    heappush(events, (done, -1 - target))
-                feeds += [(fed, done, by_of[target]) for fed, _, _ in out[target] if fed != u]
+                feeds += [(fed, done, by_of[target]) for fed, _, _ in out[target]]
         self.makespan = max(free) if sum(at) == net.size else math.inf
         return self.makespan
-
-    def gap(self, now: float, by: int) -> tuple[float, int]:
-        """When U is launched if C1 is complete now: at the next gap between passes of each rank; and what it waited for."""
-        launched = now
-        for rank, v in enumerate(self.latest):
-            if v >= 0 and self.start[v] < now < self.free[rank] and self.free[rank] > launched:
-                launched, by = self.free[rank], v
-        return launched, by
 
     def tails(self) -> list[float]:
         """Seconds from the start of each node to the end of what hangs on it, in the order just run."""
