@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-CPU_BLOCK = 2**18  # elements of one element-wise block: 1 MiB in fp32
+# Elements of one element-wise block, at least and at most: 1 MiB in fp32 stays in the cache, 1/4 MiB is worth its calls.
+SMALL_BLOCK, CPU_BLOCK = 2**16, 2**18
 
 
 class Buffers:
@@ -49,8 +50,14 @@ class Scratch:
             flat = self._flat[name, dtype] = torch.empty(elements, dtype=dtype, device=device)
         return flat[:elements].view(rows, columns)
 
+    def copy(self, of: Tensor, dtype: torch.dtype) -> Tensor:
+        """A block's copy in that dtype, which lives until the next one's."""
+        return self.take("block", *of.shape, dtype, of.device).copy_(of)
 
-def blocks(rows: int, columns: int, device: torch.device, elements: int = CPU_BLOCK) -> Iterator[slice]:
-    """Slices of a matrix' rows that stay in a CPU's cache; all of them on another device."""
+
+def blocks(rows: int, columns: int, device: torch.device, elements: int | None = None) -> Iterator[slice]:
+    """Slices of a matrix' rows that stay in a CPU's cache, an eighth of it at most unless that is small; all of them on
+    another device."""
+    elements = elements or min(CPU_BLOCK, max(SMALL_BLOCK, rows * columns // 8))
     step = max(1, elements // max(1, columns)) if device.type == "cpu" else max(1, rows)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

@@ -80,14 +80,15 @@ def exponentiate_again_(
 
 
 def _place(target: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Each token's column in this tile [T, 1], any where it has none, and whether it has one."""
-    column = target.clamp(0, width - 1).unsqueeze(1)
-    return column, target.unsqueeze(1) == column
+    """Each token's column in this tile, any where it has none, and whether it has one; [T] each."""
+    column = target.clamp(0, width - 1)
+    return column, target == column
 
 
 def _leave_out_(l: Tensor, column: Tensor, inside: Tensor) -> None:
-    """-inf at the target's column, without asking the host which tokens have one."""
-    l.scatter_(1, column, l.gather(1, column).masked_fill_(inside, -torch.inf))
+    """-inf at the target's column, without asking the host which tokens have one. (scatter_ would make a wide copy of l.)"""
+    place = (torch.arange(len(l), device=l.device), column)
+    l.index_put_(place, l[place].masked_fill_(inside, -torch.inf))
 
 
 def _wide(z: Tensor, out: Tensor, scratch: Scratch) -> Tensor:
@@ -95,7 +96,7 @@ def _wide(z: Tensor, out: Tensor, scratch: Scratch) -> Tensor:
     dtype = statistics_dtype(z.dtype)
     if out.dtype == dtype:
         return out if out.data_ptr() == z.data_ptr() else out.copy_(z)
-    return scratch.take("block", *z.shape, dtype, z.device).copy_(z)
+    return scratch.copy(z, dtype)
 
 
 def _exp_(l: Tensor, maximum: Tensor) -> None:

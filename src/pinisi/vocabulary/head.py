@@ -19,7 +19,7 @@ from pinisi.vocabulary.products import add_product_, add_transposed_product_, ad
 from pinisi.vocabulary.statistics import LogProbs, combine_statistics, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
-TOKEN_BLOCK = 2**16  # numbers of [T, h] that are worked on at a time beside the products
+TOKEN_BLOCK = 2**15  # numbers of [T, h] that are worked on at a time beside the products
 
 
 class _Coefficients(NamedTuple):
@@ -228,8 +228,8 @@ class HeadShard:
         if not len(self.weight):
             return
         for part in blocks(*head_pass.x.shape, factor.device, TOKEN_BLOCK):
-            rows = head_pass.x[part] * factor[part].unsqueeze(1)
-            self.gradient.index_add_(0, head_pass.row[part], rows)
+            rows = self._scratch.copy(head_pass.x[part], factor.dtype)
+            self.gradient.index_add_(0, head_pass.row[part], rows.mul_(factor[part].unsqueeze(1)))
         if self.bias_gradient is not None:
             self.bias_gradient.index_add_(0, head_pass.row, factor)
 
@@ -282,7 +282,8 @@ class HeadShard:
             return own.to(dtype) - torch.inf, own.to(dtype)
         z = head_pass.x.new_empty(len(own), dtype=dtype)
         for part in blocks(*head_pass.x.shape, z.device, TOKEN_BLOCK):
-            z[part] = (head_pass.x[part].to(dtype) * self.weight[head_pass.row[part]]).sum(1)
+            wide = self._scratch.copy(head_pass.x[part], dtype)
+            z[part] = wide.mul_(self.weight[head_pass.row[part]]).sum(1)
         if self.bias is not None:
             z += self.bias[head_pass.row]
         l, slope = self.curve.logits_(z)
@@ -313,5 +314,5 @@ class HeadShard:
         if not len(self.weight):
             return
         for part in blocks(*sum_.shape, sum_.device, TOKEN_BLOCK):
-            rows = self.weight[head_pass.row[part]].to(sum_.dtype)
+            rows = self._scratch.copy(self.weight[head_pass.row[part]], sum_.dtype)
             sum_[part].addcmul_(rows, factor[part].unsqueeze(1))

@@ -6,7 +6,7 @@ On a CPU torch makes 16-bit products in 16 bit only; they are made in parts that
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, blocks
+from pinisi.vocabulary.buffers import SMALL_BLOCK, Scratch, blocks
 
 NARROWEST = 256  # rows of such a part at least, or the product itself gets slow
 
@@ -21,7 +21,7 @@ def add_product_(
     if columns.device.type == "cuda" and sum_.dtype != columns.dtype:
         product = torch.mm(columns, weight, out_dtype=sum_.dtype)
     else:
-        product = torch.mm(columns, weight, out=_place("product", *sum_.shape, columns, scratch))
+        product = torch.mm(columns, weight, out=_place("hidden", *sum_.shape, columns, scratch))
     _add_(sum_, product, scratch, factor)
 
 
@@ -41,10 +41,10 @@ def add_transposed_product_(
     if columns.device.type == "cuda":
         _add_(sum_, torch.mm(columns.t(), scaled, out_dtype=sum_.dtype), scratch, largest)
         return
-    height = max(NARROWEST, CPU_BLOCK // x.shape[1] // 64 * 64)
+    height = max(NARROWEST, SMALL_BLOCK // x.shape[1] // 64 * 64)
     for first in range(0, len(sum_), height):
         part = slice(first, min(first + height, len(sum_)))
-        product = _place("product", part.stop - part.start, x.shape[1], columns, scratch)
+        product = _place("part", part.stop - part.start, x.shape[1], columns, scratch)
         torch.mm(columns[:, part].t(), scaled, out=product)
         _add_(sum_[part], product, scratch, largest)
 
@@ -69,19 +69,16 @@ def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None
 
 def _scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
     """factor [T] ⊙ x [T, h], rounded to x's dtype once."""
-    out = _place("scaled", *x.shape, x, scratch)
+    out = _place("hidden", *x.shape, x, scratch)
     if x.dtype == factor.dtype:
         return torch.mul(x, factor.unsqueeze(1), out=out)
     for part in blocks(*x.shape, x.device):
-        wide = scratch.take("block", *x[part].shape, factor.dtype, x.device).copy_(x[part])
-        out[part] = wide.mul_(factor[part].unsqueeze(1))
+        out[part] = scratch.copy(x[part], factor.dtype).mul_(factor[part].unsqueeze(1))
     return out
 
 
 def _wide(narrow: Tensor, dtype: torch.dtype, scratch: Scratch) -> Tensor:
-    if narrow.dtype == dtype:
-        return narrow
-    return scratch.take("block", *narrow.shape, dtype, narrow.device).copy_(narrow)
+    return narrow if narrow.dtype == dtype else scratch.copy(narrow, dtype)
 
 
 def _place(name: str, rows: int, columns: int, like: Tensor, scratch: Scratch) -> Tensor:
