@@ -138,9 +138,11 @@ class Loss:
 
     label_smoothing: float = 0.0  # share of the target that goes to all tokens alike (arXiv 1512.00567)
     z_loss: float = 0.0  # times the square of the log-sum-exp of the logits; 1e-4 in arXiv 2204.02311
+    extra_heads: int = 0  # D: heads that predict the tokens after the next one (arXiv 2404.19737)
+    extra_weight: float = 0.3  # of the mean of their losses (arXiv 2412.19437, section 4.2); D: the plain sum
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, z_loss=0)
+        yield from at_least(self, z_loss=0, extra_heads=0, extra_weight=0)
         if not 0 <= self.label_smoothing < 1:
             yield Fault("label_smoothing", "a number from 0 to below 1")
 

@@ -249,7 +249,9 @@ def _rows(slot: Slot) -> range | None:
     return range(slot.start, slot.start + slot.parameter.shape[0]) if slot.sharded else None
 
 
-def weights(reader: Reader, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every weight of a checkpoint in turn, whole: one tensor in memory at a time."""
-    for name in reader.names():
+def weights(
+    reader: Reader, dtype: torch.dtype, names: Sequence[str] | None = None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights of a checkpoint (all if no names are given) in turn, whole: one tensor in memory at a time."""
+    for name in reader.names() if names is None else names:
         yield name, reader.get(name).to(dtype)

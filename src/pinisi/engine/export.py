@@ -8,7 +8,7 @@ import torch
 
 from pinisi.engine import checkpoint
 from pinisi.errors import CheckpointError
-from pinisi.models import read_spec, write_folder
+from pinisi.models import is_extra_head, read_spec, write_folder
 
 DTYPES = {
     "float32": torch.float32,
@@ -23,7 +23,8 @@ def export(
 ) -> Path:
     """Writes the checkpoint of `step` (the newest if None) of the run in `run` to `out`; returns `out`.
 
-    The weights are the master weights, rounded to `dtype` (the run's own if None).
+    The weights are the master weights, rounded to `dtype` (the run's own if None). The model is the plain decoder; extra heads
+    stand in a file of their own beside it.
     """
     folder = run / "checkpoints"
     found = checkpoint.latest(folder) if step is None else dict(checkpoint.steps(folder)).get(step)
@@ -34,6 +35,11 @@ def export(
     reader = checkpoint.Reader(found)
     spec = read_spec(reader.index["config"])
     chosen = DTYPES[dtype or reader.index["dtype"]]
+    extra = [name for name in reader.names() if is_extra_head(name)]
     return write_folder(
-        spec, checkpoint.weights(reader, chosen), out, tokenizer or reader.index.get("tokenizer")
+        spec,
+        checkpoint.weights(reader, chosen, [name for name in reader.names() if name not in extra]),
+        out,
+        tokenizer or reader.index.get("tokenizer"),
+        extra_heads=checkpoint.weights(reader, chosen, extra),
     )

@@ -50,6 +50,11 @@ class Metrics:
         if not self.leader:
             return
         losses = {name: s / n for name, (s, n) in zip(languages, result.by_language, strict=True) if n}
+        heads = (
+            {"extra_head_losses": [s / max(1, n) for s, n in result.extra_heads]}
+            if result.extra_heads
+            else {}
+        )
         self._write(
             {
                 "step": step,
@@ -61,6 +66,8 @@ class Metrics:
                 "learning_rate": rate,
                 "gradient_norm": norm,
                 "losses": losses,
+                "bytes": result.bytes_sent,  # by channel, of a pipeline's ranks together
+                **heads,
             }
         )
         if self.board is not None:

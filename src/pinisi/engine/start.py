@@ -10,7 +10,7 @@ from pinisi.config import RunConfig, load
 from pinisi.data import Shards as TokenShards
 from pinisi.engine import checkpoint
 from pinisi.engine.launch import STATUS, joined, launch, rank_main
-from pinisi.engine.trainer import check_rows, model_fingerprint, spec_of, train
+from pinisi.engine.trainer import check_rows, identity, spec_of, train
 from pinisi.engine.work import planned
 from pinisi.errors import CheckpointError, ConfigError, DataError
 from pinisi.models import FolderWeights, parameter_shapes
@@ -75,7 +75,7 @@ def check(config: RunConfig) -> None:
     found = checkpoint.latest(Path(config.run.folder) / "checkpoints")
     if found is not None:
         reader = checkpoint.Reader(found)
-        reader.check(model=model_fingerprint(spec), data=shards.fingerprint)
+        reader.check(**identity(spec, shards))
         if reader.step >= config.run.steps:
             raise CheckpointError(
                 f"{found.parent} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "

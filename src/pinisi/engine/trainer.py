@@ -29,7 +29,7 @@ from pinisi.engine.metrics import Metrics
 from pinisi.engine.optimizer import NotFinite, learning_rate
 from pinisi.engine.work import planned
 from pinisi.errors import CheckpointError, ConfigError, DataError
-from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec
+from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.export import TOKENIZER_FILES
 from pinisi.models.stage import Weights
 from pinisi.schedule import simulate
@@ -127,6 +127,7 @@ class _Run:
             optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.epsilon, o.weight_decay, o.clip),
             recompute=config.memory.recompute == "full",
             loss=cross_entropy_with(spec.vocabulary, config.loss.label_smoothing, config.loss.z_loss),
+            extra_weight=config.loss.extra_weight,
             languages=len(self.sampler.languages),
             data_group=self.data_group,
             tied_group=tied,
@@ -247,7 +248,7 @@ class _Run:
         return self.folder / "checkpoints"
 
     def _identity(self) -> dict:
-        return {"model": model_fingerprint(self.spec), "data": self.sampler.shards.fingerprint}
+        return identity(self.spec, self.sampler.shards)
 
     def _save(self) -> None:
         self.status.phase("saving a checkpoint")
@@ -316,7 +317,16 @@ class _Run:
 def spec_of(config: RunConfig) -> ModelSpec:
     source = config.model.source if config.model.source is not None else config.model.config
     assert source is not None
-    return read_spec(source, attention=config.model.attention)
+    return with_extra_heads(read_spec(source, attention=config.model.attention), config.loss.extra_heads)
+
+
+def identity(spec: ModelSpec, shards: TokenShards) -> dict:
+    """What a checkpoint and the run that goes on from it must have in common."""
+    return {
+        "model": model_fingerprint(spec),
+        "extra_heads": spec.extra_heads or None,  # checkpoints of before there were any have no such key
+        "data": shards.fingerprint,
+    }
 
 
 def model_fingerprint(spec: ModelSpec) -> str:

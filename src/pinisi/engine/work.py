@@ -11,7 +11,7 @@ from pinisi.config import RunConfig
 from pinisi.engine.parts import split_layers
 from pinisi.errors import ConfigError, ScheduleError
 from pinisi.models import ModelSpec
-from pinisi.plan import S_SHARE, Setting, head_layers, rows_for, shape_of
+from pinisi.plan import S_SHARE, Setting, head_layers, placed_layers, rows_for, shape_of, with_heads
 from pinisi.schedule import Costs, Layout, Schedule, build, layout_of, verify
 from pinisi.vocabulary import Shards
 
@@ -23,8 +23,9 @@ def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], 
     plan = config.schedule
     split_layers(spec.layers, plan.ranks)  # its error is clearer than the schedule's
     layout = layout_of(plan.name, plan.ranks, chunks=plan.chunks, barriers=plan.barriers)
-    layers = split_layers(spec.layers, layout.last_stage + 1, plan.layers)
-    per_rank = [range(sum(len(layers[s]) for s in stages)) for stages in layout.stages]
+    layers = split_layers(spec.layers, layout.last_stage + 1, layers_with_heads(spec, layout, plan.layers))
+    work = with_heads([len(each) for each in layers], spec.extra_heads)
+    per_rank = [range(sum(work[s] for s in stages)) for stages in layout.stages]
     rows = split_rows(spec, plan.rows, per_rank, config.data.sequence)
     recompute = config.memory.recompute == "full"
     costs = work_costs(spec, layout, layers, rows, config.data.sequence, recompute=recompute)
@@ -35,6 +36,23 @@ def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], 
             plan.name, plan.ranks, plan.microbatches, chunks=plan.chunks, barriers=plan.barriers, costs=costs
         )
     return schedule, layers, rows
+
+
+def layers_with_heads(spec: ModelSpec, layout: Layout, given: Sequence[int] | None) -> Sequence[int] | None:
+    """The layers of each stage where the model has extra heads, each of which is a layer's work on the last stage: as given, or
+    so that the ranks have as much to do as each other."""
+    if not spec.extra_heads:
+        return given
+    if given is None:
+        if spec.layers <= layout.last_stage:
+            return None
+        return placed_layers(spec.layers, layout.stages, 1.0, {}, spec.extra_heads)
+    if not given[-1]:
+        raise ConfigError(
+            f"schedule.layers is {list(given)}: with loss.extra_heads the last stage must hold the model's last layer, beside "
+            "which they stand: end with at least 1"
+        )
+    return given
 
 
 def read_table(file: str, layout: Layout, microbatches: int) -> Schedule:
@@ -71,16 +89,17 @@ def work_costs(
 ) -> Costs:
     """Costs by floating-point work, in units of one layer's forward: what an order is chosen for before anything is measured.
 
-    S and T share 6·T·h·V_r FLOPs by `S_SHARE`.
+    S and T share 6·T·h·V_r FLOPs, of each head, by `S_SHARE`.
     """
-    held = [[float(len(layers[stage])) for stage in stages] for stages in layout.stages]
+    work = with_heads([len(each) for each in layers], spec.extra_heads)
+    held = [[float(work[stage]) for stage in stages] for stages in layout.stages]
     w = head_layers(shape_of(spec), Setting(sequence))
     head = [3 * w * (stop - start) / spec.vocabulary for start, stop in pairwise(rows.offsets)]
     if not layout.barriers:
         held[layout.last_rank][-1] += w
         head = [0.0] * layout.ranks
     s = S_SHARE.get(layout.barriers, 0.0)
-    interval = 3 * (spec.layers + w) / layout.ranks
+    interval = 3 * (sum(work) + w) / layout.ranks
     message = _MESSAGE * interval
     return Costs(
         forward=held,

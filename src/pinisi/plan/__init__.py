@@ -9,7 +9,14 @@ from pinisi.plan.measured import Measured, model_name
 from pinisi.plan.memory import RankMemory, parameters_of, rank_memory
 from pinisi.plan.rates import S_SHARE, Rates, rates_of
 from pinisi.plan.shape import Shape, gpt_shape, shape_of
-from pinisi.plan.split import even_layers, megatron_layers, placed_layers, redistributed_layers, rows_for
+from pinisi.plan.split import (
+    even_layers,
+    megatron_layers,
+    placed_layers,
+    redistributed_layers,
+    rows_for,
+    with_heads,
+)
 from pinisi.plan.work import Setting, head_layers, kept, model_flops
 
 __all__ = [
@@ -41,4 +48,5 @@ __all__ = [
     "rows_for",
     "shape_of",
     "step_end",
+    "with_heads",
 ]

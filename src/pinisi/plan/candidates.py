@@ -12,7 +12,7 @@ from pinisi.plan.costs import pass_costs, step_end
 from pinisi.plan.hardware import Hardware
 from pinisi.plan.rates import rates_of
 from pinisi.plan.shape import Shape
-from pinisi.plan.split import even_layers, megatron_layers, placed_layers, rows_for
+from pinisi.plan.split import even_layers, megatron_layers, placed_layers, rows_for, with_heads
 from pinisi.plan.work import Setting
 from pinisi.schedule import Costs, Layout, build, layout_of, names
 from pinisi.schedule.search import lower_bound
@@ -174,7 +174,7 @@ def _splits(request: Request, layout: Layout) -> Iterator[tuple[str, list[int]]]
     if not layout.barriers:
         ends[0] = sum(rates.embedding(shape.vocabulary, dense=True))
         ends[layout.last_stage] = ends.get(layout.last_stage, 0.0) + sum(rates.undivided_head())
-    best = placed_layers(shape.layers, layout.stages, sum(rates.layer()), ends)
+    best = placed_layers(shape.layers, layout.stages, sum(rates.layer()), ends, shape.extra_heads)
     if best != even:
         yield "best", best
     if layout.barriers or len(layout.stages[0]) > 1:
@@ -190,7 +190,8 @@ def _splits(request: Request, layout: Layout) -> Iterator[tuple[str, list[int]]]
 def _rows(request: Request, layout: Layout, layers: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
     vocabulary = request.shape.vocabulary
     yield "even", rows_for([1.0] * layout.ranks, 1.0, vocabulary)
-    held = [sum(layers[s] for s in stages) for stages in layout.stages]
+    n = with_heads(layers, request.shape.extra_heads)
+    held = [sum(n[s] for s in stages) for stages in layout.stages]
     if layout.barriers and len(set(held)) > 1:
         rates = rates_of(request.shape, request.setting, request.hardware)
         head = sum(rates.head(vocabulary, layout.barriers)) - sum(rates.head(0, layout.barriers))

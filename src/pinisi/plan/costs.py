@@ -9,6 +9,7 @@ from pinisi.plan.hardware import Hardware
 from pinisi.plan.memory import parameters_of
 from pinisi.plan.rates import Rates, rates_of
 from pinisi.plan.shape import Shape
+from pinisi.plan.split import with_heads
 from pinisi.plan.work import Setting, model_flops
 from pinisi.schedule import Costs, Layout
 
@@ -26,8 +27,9 @@ def pass_costs(
     """Costs in seconds. layers[stage] and rows[rank]: how many each holds. replicas: pipelines side by side, whose ranks
     are numbered one pipeline after the other; a message between nodes in any of them is one for all."""
     rates = rates_of(shape, setting, hardware)
+    held = with_heads(layers, shape.extra_heads)
     passes: list[list[list[float]]] = [
-        [[fixed + part * layers[stage] for stage in stages] for stages in layout.stages]
+        [[fixed + part * held[stage] for stage in stages] for stages in layout.stages]
         for fixed, part in zip(rates.stage(), rates.layer(), strict=True)
     ]
     if layout.barriers:
@@ -64,6 +66,7 @@ def _messages(rates: Rates, layout: Layout, replicas: int) -> dict[str, float | 
     if p == 1:
         return {}
     hidden = float(setting.tokens * rates.shape.hidden)
+    x = hidden * rates.shape.outputs
     one = _one_node(rates.hardware, p, replicas, 0, p - 1)
     hops = math.ceil(math.log2(p))
     p2p = [
@@ -74,9 +77,9 @@ def _messages(rates: Rates, layout: Layout, replicas: int) -> dict[str, float | 
     ]
     found: dict[str, float | list[float]] = {"p2p": p2p}
     if layout.barriers:
-        found["c0"] = rates.message(hidden * setting.element, within=one, hops=hops)
-        found["c1"] = rates.message(12.0 * setting.tokens * p, within=one, hops=hops)
-        found["u" if layout.barriers == 1 else "c2"] = rates.message(4 * hidden, within=one, hops=hops)
+        found["c0"] = rates.message(x * setting.element, within=one, hops=hops)
+        found["c1"] = rates.message(12.0 * setting.tokens * rates.shape.outputs * p, within=one, hops=hops)
+        found["u" if layout.barriers == 1 else "c2"] = rates.message(4 * x, within=one, hops=hops)
         found["embedding"] = rates.message(hidden * setting.element / p, within=one)
     return found
 
@@ -115,8 +118,9 @@ def step_end(
     p = layout.ranks
     held = parameters_of(shape, layout, layers, rows)
     within = p * replicas <= hardware.per_node
+    work = with_heads(layers, shape.extra_heads)
     tensors = [
-        sum(layers[stage] for stage in stages) * shape.tensors + 2 for stages in layout.stages
+        sum(work[stage] for stage in stages) * shape.tensors + 2 for stages in layout.stages
     ]  # the matrices at the ends besides
     sums = [
         all_reduce(hardware, n * setting.gradient, replicas, count, within=within)

@@ -13,6 +13,7 @@ from itertools import accumulate
 
 from pinisi.plan.hardware import Hardware
 from pinisi.plan.shape import Shape
+from pinisi.plan.split import with_heads
 from pinisi.plan.work import (
     LOGITS_BACKWARD_PEAK,
     LOGITS_FORWARD_PEAK,
@@ -43,7 +44,8 @@ class RankMemory:
 
 def parameters_of(shape: Shape, layout: Layout, layers: Sequence[int], rows: Sequence[int]) -> list[float]:
     """Parameters of each rank; with 0 barriers a tied matrix stands on both ends, once if they are one rank."""
-    found = [float(shape.layer_parameters * sum(layers[s] for s in stages)) for stages in layout.stages]
+    n = with_heads(layers, shape.extra_heads)
+    found = [float(shape.layer_parameters * sum(n[s] for s in stages)) for stages in layout.stages]
     found[layout.first_rank] += shape.positions * shape.hidden
     found[layout.last_rank] += shape.final_norm
     ends = 1 if shape.tied else 2
@@ -91,14 +93,18 @@ def _stage_bytes(shape: Shape, setting: Setting, layers: range, last: bool) -> f
     """Kept by one microbatch on a stage: its layers, its input and output, on the last stage the final norm's too."""
     t, h, e = setting.tokens, shape.hidden, setting.element
     found = sum(sum(kept(shape, setting, layer).values()) for layer in layers) + t * h * e
-    return found + shared_bytes(shape, setting) + (t * h * (4 + e) if last else 0)
+    if last:  # extra heads, and every output's final norm
+        found += shape.extra_heads * sum(kept(shape, setting, shape.layers - 1).values())
+        found += shape.outputs * t * h * (4 + e)
+    return found + shared_bytes(shape, setting)
 
 
 def _message_bytes(shape: Shape, setting: Setting, layout: Layout) -> float:
     if layout.ranks == 1:
         return 0.0
     hidden = float(setting.tokens * shape.hidden)
-    return 2 * hidden * setting.element + (hidden * (setting.element + 4) if layout.barriers else 0.0)
+    x = shape.outputs * hidden if layout.barriers else 0.0
+    return 2 * hidden * setting.element + x * (setting.element + 4)
 
 
 class _Events:
@@ -115,27 +121,28 @@ class _Events:
 
     def add(self, kind: Kind, part: int, microbatch: int, start: float, end: float) -> None:
         t, h, e = self.setting.tokens, self.shape.hidden, self.setting.element
+        n = t * self.shape.outputs
         if kind is Kind.F:
             self._alive[part, microbatch] = (start, end)
             if self._undivided(part):
                 self._during(
-                    start, end, "logits", (LOGITS_FORWARD_PEAK - _LOGITS_KEPT) * t * self.shape.vocabulary
+                    start, end, "logits", (LOGITS_FORWARD_PEAK - _LOGITS_KEPT) * n * self.shape.vocabulary
                 )
         elif kind in _BACKWARD:
             first = self._alive.get((part, microbatch), (start, start))[0]
             self._alive[part, microbatch] = (first, end)
             self._during(start, end, "activations", _WORKING * t * h * e + self._recomputed())
             if self._undivided(part) and kind is not Kind.W:
-                extra = (LOGITS_BACKWARD_PEAK - _LOGITS_KEPT) * t * self.shape.vocabulary
+                extra = (LOGITS_BACKWARD_PEAK - _LOGITS_KEPT) * n * self.shape.vocabulary
                 self._during(start, end, "logits", extra + e * self.shape.vocabulary_parameters)
             if part == 0 and not self.layout.barriers and kind is not Kind.W:
                 self._after(end, "logits", float(e * self.shape.vocabulary_parameters))
         elif kind is Kind.S:
             self._head[microbatch] = start
-            self._during(start, end, "vocabulary", (SHARD_PEAK - e) * t * self.rows)
+            self._during(start, end, "vocabulary", (SHARD_PEAK - e) * n * self.rows)
         elif kind is Kind.T:
-            self._during(start, end, "vocabulary", (SHARD_PEAK - e) * t * self.rows)
-            buffers = e * t * self.rows + t * h * (e + (4 if self.layout.barriers == 1 else 0))
+            self._during(start, end, "vocabulary", (SHARD_PEAK - e) * n * self.rows)
+            buffers = e * n * self.rows + n * h * (e + (4 if self.layout.barriers == 1 else 0))
             self._during(self._head.get(microbatch, start), end, "vocabulary", buffers)
         elif kind is Kind.G and self.setting.dense:
             self._during(start, end, "vocabulary", float(e * self.rows * h))
@@ -144,7 +151,8 @@ class _Events:
         for (stage, _), (start, end) in self._alive.items():
             self._during(start, end, "activations", self.stages[stage])
             if self._undivided(stage):
-                self._during(start, end, "logits", _LOGITS_KEPT * self.setting.tokens * self.shape.vocabulary)
+                logits = self.setting.tokens * self.shape.outputs * self.shape.vocabulary
+                self._during(start, end, "logits", _LOGITS_KEPT * logits)
         return sorted(self._list)
 
     def _undivided(self, stage: int) -> bool:

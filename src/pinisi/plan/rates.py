@@ -53,7 +53,7 @@ class Rates:
     def undivided_head(self) -> tuple[float, float, float]:
         """(F, B, W) of the whole head with its loss on one rank."""
         products = head_products(self.shape, self.setting.tokens) / self._matrix
-        logits = self.setting.tokens * self.shape.vocabulary
+        logits = self.setting.tokens * self.shape.outputs * self.shape.vocabulary
         forward = products + self._traffic(logits * LOGIT_FORWARD, 12)
         backward = products + self._traffic(logits * LOGIT_BACKWARD, 4)
         weight = products + self._traffic(2 * self.shape.vocabulary_parameters * self.setting.gradient, 2)
@@ -62,8 +62,8 @@ class Rates:
     def head(self, rows: int, barriers: int) -> tuple[float, float]:
         """(S, T) of a shard: 6·T·h·V_r FLOPs and the softmax's traffic in all."""
         products = 3 * head_products(self.shape, self.setting.tokens, rows) / self._matrix
-        logits = self.setting.tokens * rows
-        hidden = 4.0 * self.setting.tokens * self.shape.hidden  # bytes of one fp32 [T, h]
+        tokens = self.setting.tokens * self.shape.outputs
+        logits, hidden = tokens * rows, 4.0 * tokens * self.shape.hidden  # bytes of one fp32 X
         share = S_SHARE[barriers]
         s = share * products + self._traffic(logits * LOGIT_FORWARD + 4 * hidden, HEAD_KERNELS)
         t = (1 - share) * products + self._traffic(logits * LOGIT_BACKWARD + 4 * hidden, HEAD_KERNELS)
@@ -109,12 +109,13 @@ class MeasuredRates(Rates):
         return forward, backward, weight
 
     def undivided_head(self) -> tuple[float, float, float]:
-        forward, backward, weight = self.measured.whole_head
+        forward, backward, weight = (self.shape.outputs * each for each in self.measured.whole_head)
         return forward, backward, weight
 
     def head(self, rows: int, barriers: int) -> tuple[float, float]:
         s, t = self.measured.passes(barriers)
-        return s[0] + rows * s[1], t[0] + rows * t[1]
+        n = self.shape.outputs  # as many times the tokens that were measured
+        return n * (s[0] + rows * s[1]), n * (t[0] + rows * t[1])
 
     def embedding(self, rows: int, *, dense: bool) -> tuple[float, float]:
         if dense:

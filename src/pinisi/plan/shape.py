@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pinisi.errors import ConfigError
 from pinisi.models import ModelSpec, parameter_shapes
@@ -43,10 +43,18 @@ class Shape:
     final_norm: int = 0  # parameters of the last norm
     dropout: bool = False
     attention: str = "fused"  # fused, eager, softcap
+    extra_heads: int = field(
+        default=0, repr=False
+    )  # D layers beside the last; a measured model is known without them
 
     @property
     def layer_parameters(self) -> int:
         return self.matrices + self.vectors
+
+    @property
+    def outputs(self) -> int:
+        """How many hidden states of a token the LM head sees."""
+        return 1 + self.extra_heads
 
     @property
     def vocabulary_parameters(self) -> int:
@@ -55,9 +63,9 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """Of the whole model; a tied head's are the embedding's."""
+        """Of the whole model and its extra heads; a tied head's are the embedding's."""
         ends = self.vocabulary_parameters * (1 if self.tied else 2) + self.positions * self.hidden
-        return self.layers * self.layer_parameters + ends + self.final_norm
+        return (self.layers + self.extra_heads) * self.layer_parameters + ends + self.final_norm
 
 
 def shape_of(spec: ModelSpec) -> Shape:
@@ -105,6 +113,7 @@ def shape_of(spec: ModelSpec) -> Shape:
         windows=tuple(None if kind == "full_attention" else spec.window for kind in spec.attention_types),
         final_norm=spec.hidden,
         attention=attention,
+        extra_heads=spec.extra_heads,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pinisi import config as configuration
 from pinisi.config import RunConfig
 from pinisi.errors import ConfigError
-from pinisi.models import ModelSpec, read_spec
+from pinisi.models import ModelSpec, read_spec, with_extra_heads
 from pinisi.plan.candidates import Candidate
 from pinisi.plan.presets import preset, preset_names
 from pinisi.plan.work import Setting
@@ -32,7 +32,8 @@ def read_source(text: str) -> Source:
     if path.suffix == ".toml":
         run = configuration.load(path)
         model = dataclasses.asdict(run.model)
-        return Source(path.stem, read_spec(run.model.source or run.model.config or {}), run, model)
+        spec = with_extra_heads(read_spec(run.model.source or run.model.config or {}), run.loss.extra_heads)
+        return Source(path.stem, spec, run, model)
     if path.is_dir():
         return Source(path.name, read_spec(path), None, {"source": str(path)})
     if path.suffix == ".json":

@@ -8,6 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pinisi.errors import ConfigError
 
 
+def with_heads(layers: Sequence[int], extra_heads: int) -> list[int]:
+    """How many layers' work each stage has: extra heads are layers beside the last one."""
+    return [*layers[:-1], layers[-1] + extra_heads]
+
+
 def even_layers(layers: int, stages: int) -> list[int]:
     """As even as they go, the longer stages first."""
     _enough(layers, stages)
@@ -70,19 +75,26 @@ def _least_maximum(
 
 
 def placed_layers(
-    layers: int, placement: Sequence[Sequence[int]], layer: float, extra: Mapping[int, float]
+    layers: int,
+    placement: Sequence[Sequence[int]],
+    layer: float,
+    extra: Mapping[int, float],
+    extra_heads: int = 0,
 ) -> list[int]:
     """The best split of equal layers for any placement: the busiest rank has as little to do as can be.
 
     placement[rank]: the stages that it holds; layer: cost of one; extra: what a stage does besides its layers (embedding,
-    head), in the same unit. Only a stage with something else to do may be left without layers. One layer after the other
-    goes to the rank, and there to the stage, that has least to do so far, of equals to the later one: with equal layers
-    no split has a lesser maximum, or of these a lesser sum of squares.
+    head), in the same unit. extra_heads: how many the last stage has; it then keeps the layer that they stand beside. Else a
+    stage with something else to do may be left without layers. One layer after the other goes to the rank, and there to the
+    stage, that has least to do so far, of equals to the later one: with equal layers no split has a lesser maximum, or of
+    these a lesser sum of squares.
     """
     stages = sum(len(held) for held in placement)
     _enough(layers, stages)
     sizes = [0 if extra.get(stage) else 1 for stage in range(stages)]
-    load = [sizes[stage] * layer + extra.get(stage, 0.0) for stage in range(stages)]
+    if extra_heads:
+        sizes[-1] = 1
+    load = [n * layer + extra.get(s, 0.0) for s, n in enumerate(with_heads(sizes, extra_heads))]
     for _ in range(layers - sum(sizes)):
         held = min(placement, key=lambda held: (sum(load[s] for s in held), -max(held)))
         stage = min(held, key=lambda s: (load[s], -s))

@@ -86,14 +86,14 @@ def attention_products(shape: Shape, setting: Setting) -> float:
 
 
 def head_products(shape: Shape, tokens: int, rows: int | None = None) -> float:
-    """FLOPs of the logits of some rows (of all, if not given)."""
-    return 2.0 * tokens * shape.hidden * (shape.vocabulary if rows is None else rows)
+    """FLOPs of the logits of some rows (of all, if not given), at every output."""
+    return 2.0 * tokens * shape.outputs * shape.hidden * (shape.vocabulary if rows is None else rows)
 
 
 def model_flops(shape: Shape, setting: Setting) -> float:
     """FLOPs of one microbatch, forward and backward, recomputation not counted (arXiv 2104.04473, section 5.1): for MFU."""
     layer = layer_products(shape, setting.tokens) + attention_products(shape, setting)
-    return 3.0 * (shape.layers * layer + head_products(shape, setting.tokens))
+    return 3.0 * ((shape.layers + shape.extra_heads) * layer + head_products(shape, setting.tokens))
 
 
 def head_layers(shape: Shape, setting: Setting) -> float:
