@@ -8,6 +8,7 @@ norm = engine.update(result, rate)      # clip, AdamW, clear
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ from pinisi.errors import ConfigError, DataError
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify
-from pinisi.schedule.program import Program
+from pinisi.schedule.program import MessageChannel, Program
 from pinisi.vocabulary import Loss, Shards, data_names, weighted_cross_entropy
 
 
@@ -35,7 +36,8 @@ from pinisi.vocabulary import Loss, Shards, data_names, weighted_cross_entropy
 class StepResult:
     """Of a whole step, the same on every rank. `loss` is the mean over targets of what is trained; `by_language` has (sum of
     -lp, number of targets) per language number, and `cross_entropy` is the mean of them; `extra_heads` has the same pair for
-    each extra head (none in evaluation); `squared_norm` of the whole gradient (0 in evaluation)."""
+    each extra head (none in evaluation); `squared_norm` of the whole gradient (0 in evaluation); `bytes_sent`: by channel, what
+    the ranks of this pipeline handed over, all together (see `traffic`)."""
 
     loss: float
     targets: int
@@ -44,6 +46,7 @@ class StepResult:
     stop: bool
     spans: list[Span]
     extra_heads: list[tuple[float, int]] = field(default_factory=list)
+    bytes_sent: dict[str, int] = field(default_factory=dict)
 
     @property
     def cross_entropy(self) -> float:
@@ -117,6 +120,7 @@ class Engine:
         self.executor = Executor(communicator, self.worker, self.device, status)
         self.program: Program = lower(schedule)
         self._forward_programs: dict[int, Program] = {}
+        self._sent = Counter(communicator.bytes_sent)
 
     @property
     def layout(self) -> Layout:
@@ -182,6 +186,7 @@ class Engine:
         self._forward(batch)
         found = self.worker.log_probs()
         self.worker.end()
+        self._bytes()  # no step's
         if self.layout.barriers:
             return [lp for lp in found if lp is not None]
         dtype = torch.float64 if self.parts.dtype is torch.float64 else torch.float32
@@ -235,8 +240,9 @@ class Engine:
         if training and self.data_group is not None:
             # a wish to stop must reach every replica, or the others wait in the next step
             global_sum(mine, self.data_group)
-        mine = torch.cat([mine[:-1], norm[None], mine[-1:]])
+        mine = torch.cat([mine[:-1], norm[None], mine[-1:], self._bytes()])
         values = global_sum(mine, self.communicator.world).tolist()
+        values, sent = values[: -len(MessageChannel)], values[-len(MessageChannel) :]
         n, languages = totals.by_language.shape[1], self.worker.languages
         pairs = list(zip(values[1 : 1 + n], map(round, values[1 + n : 1 + 2 * n]), strict=True))
         by_head = [pairs[at : at + languages] for at in range(0, n, languages)]
@@ -248,4 +254,11 @@ class Engine:
             squared_norm=values[-2],
             stop=values[-1] > 0,
             spans=spans,
+            bytes_sent={c.value: round(n) for c, n in zip(MessageChannel, sent, strict=True) if n},
         )
+
+    def _bytes(self) -> torch.Tensor:
+        """By channel, what this rank has handed over since it was last asked."""
+        sent, self._sent = self._sent, Counter(self.communicator.bytes_sent)
+        news = [self._sent[channel.value] - sent[channel.value] for channel in MessageChannel]
+        return torch.tensor(news, dtype=torch.float64, device=self.device)
