@@ -5,6 +5,7 @@ classes ask it anew each time.
 """
 
 from collections.abc import Iterator
+from threading import get_ident
 
 import torch
 from torch import Tensor
@@ -34,20 +35,21 @@ class Buffers:
 
 class Scratch:
     """Working space inside one call: a buffer for each name and dtype, the same one every time, so that only one user of a
-    name may be at work."""
+    name may be at work on a thread. Every thread has its own: U is made beside S and T."""
 
     def __init__(self) -> None:
-        self._flat: dict[tuple[str, torch.dtype], Tensor] = {}
+        self._flat: dict[tuple[str, torch.dtype, int], Tensor] = {}
 
     def take(self, name: str, rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """An uninitialised [rows, columns]."""
         elements = rows * columns
         if device.type != "cpu":
             return torch.empty(rows, columns, dtype=dtype, device=device)
-        flat = self._flat.get((name, dtype))
+        key = name, dtype, get_ident()
+        flat = self._flat.get(key)
         if flat is None or flat.numel() < elements:
-            self._flat.pop((name, dtype), None)
-            flat = self._flat[name, dtype] = torch.empty(elements, dtype=dtype, device=device)
+            self._flat.pop(key, None)
+            flat = self._flat[key] = torch.empty(elements, dtype=dtype, device=device)
         return flat[:elements].view(rows, columns)
 
     def copy(self, of: Tensor, dtype: torch.dtype) -> Tensor:
