@@ -89,7 +89,8 @@ class FolderWeights:
         name, shape = _known(self.spec, self._shapes, name)
         rows = _checked_rows(name, rows, shape)
         if heads.is_extra_head(name) and name not in self._file_of:
-            name = heads.twin(self.spec, name)
+            # what is read twice from a file is one piece of memory, and two layers must not be
+            return self.get(heads.twin(self.spec, name), rows).clone()
         stored = self._stored_names(name)
         if not stored:
             raise ModelError(
