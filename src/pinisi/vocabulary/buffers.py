@@ -58,8 +58,8 @@ class Scratch:
 
 
 def blocks(rows: int, columns: int, device: torch.device, elements: int | None = None) -> Iterator[slice]:
-    """Slices of a matrix' rows that stay in a CPU's cache, an eighth of it at most unless that is small; all of them on
+    """Slices of a matrix' rows that stay in a CPU's cache, a sixteenth of it at most unless that is small; all of them on
     another device."""
-    elements = elements or min(CPU_BLOCK, max(SMALL_BLOCK, rows * columns // 8))
+    elements = elements or min(CPU_BLOCK, max(SMALL_BLOCK, rows * columns // 16))
     step = max(1, elements // max(1, columns)) if device.type == "cpu" else max(1, rows)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

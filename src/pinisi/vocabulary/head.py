@@ -6,6 +6,7 @@ dX apart, which cancels where the model is sure; here y's column is left out of 
 enters alone, for cross-entropy with 1 - p_y. T tokens, h hidden, V_r rows of this rank, z = x Wᵀ + bias, l = curve(z).
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -223,15 +224,23 @@ class HeadShard:
     def _working(self, name: str, x: Tensor, width: int) -> Tensor:
         return self._scratch.take(name, len(x), width, x.dtype, x.device)
 
+    def _targets(self, head_pass: HeadPass) -> Iterator[tuple[Tensor, Tensor]]:
+        """Some tokens at a time of those with a target here: where they stand and the target's row."""
+        places, hidden = head_pass.places, head_pass.x.shape[1]
+        return (
+            (places[part], head_pass.row[part])
+            for part in blocks(len(places), hidden, places.device, TOKEN_BLOCK)
+        )
+
     def _add_target_rows(self, head_pass: HeadPass, factor: Tensor) -> None:
         """y's own part of dW and db."""
         if not len(self.weight):
             return
-        for part in blocks(*head_pass.x.shape, factor.device, TOKEN_BLOCK):
-            rows = self._scratch.copy(head_pass.x[part], factor.dtype)
-            self.gradient.index_add_(0, head_pass.row[part], rows.mul_(factor[part].unsqueeze(1)))
-        if self.bias_gradient is not None:
-            self.bias_gradient.index_add_(0, head_pass.row, factor)
+        for at, row in self._targets(head_pass):
+            rows = self._scratch.copy(head_pass.x[at], factor.dtype)
+            self.gradient.index_add_(0, row, rows.mul_(factor[at].unsqueeze(1)))
+            if self.bias_gradient is not None:
+                self.bias_gradient.index_add_(0, row, factor[at])
 
     def _add_to_each_row(self, dx: Tensor | None, x: Tensor, each: Tensor) -> None:
         """The same where every logit of a token has one and the same gradient: sums instead of products."""
@@ -280,12 +289,10 @@ class HeadShard:
         dtype, own = statistics_dtype(head_pass.x.dtype), head_pass.own
         if not len(self.weight):
             return own.to(dtype) - torch.inf, own.to(dtype)
-        z = head_pass.x.new_empty(len(own), dtype=dtype)
-        for part in blocks(*head_pass.x.shape, z.device, TOKEN_BLOCK):
-            wide = self._scratch.copy(head_pass.x[part], dtype)
-            z[part] = wide.mul_(self.weight[head_pass.row[part]]).sum(1)
-        if self.bias is not None:
-            z += self.bias[head_pass.row]
+        z = torch.zeros(own.shape, dtype=dtype, device=own.device)
+        for at, row in self._targets(head_pass):
+            wide = self._scratch.copy(head_pass.x[at], dtype).mul_(self.weight[row]).sum(1)
+            z[at] = wide if self.bias is None else wide.add_(self.bias[row])
         l, slope = self.curve.logits_(z)
         slope = self.curve.scale * (torch.ones_like(l) if slope is None else slope)
         return torch.where(own, l, -torch.inf), torch.where(own, slope, 0.0)
@@ -313,6 +320,6 @@ class HeadShard:
     def _add_target_(self, sum_: Tensor, head_pass: HeadPass, factor: Tensor) -> None:
         if not len(self.weight):
             return
-        for part in blocks(*sum_.shape, sum_.device, TOKEN_BLOCK):
-            rows = self._scratch.copy(self.weight[head_pass.row[part]], sum_.dtype)
-            sum_[part].addcmul_(rows, factor[part].unsqueeze(1))
+        for at, row in self._targets(head_pass):
+            rows = self._scratch.copy(self.weight[row], sum_.dtype)
+            sum_.index_add_(0, at, rows.mul_(factor[at].unsqueeze(1)))

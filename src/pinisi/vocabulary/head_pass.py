@@ -40,9 +40,12 @@ class HeadPass:
         local = targets - start
         self.own = (local >= 0) & (local < rows) & self.valid
         self.target = torch.where(self.own, local, -1)
-        # A row for every token keeps shapes fixed (no host synchronisation); spread out, so that additions of
-        # zero do not all meet in one row.
-        self.row = torch.where(self.own, local, torch.arange(len(x), device=x.device) % max(1, rows))
+        # Tokens of which something is to be done at y. On another device than a CPU all of them, with a row each even
+        # where y is not mine, which keeps shapes fixed (no host synchronisation); those rows are spread out, so that
+        # additions of zero do not all meet in one.
+        everyone = torch.arange(len(x), device=x.device)
+        self.places = self.own.nonzero().flatten() if x.device.type == "cpu" else everyone
+        self.row = torch.where(self.own, local, everyone % max(1, rows))[self.places]
         self.tiles: list[Tile] = []
         self.keeps_logits = False  # the loss needs exponentials and slopes: T makes both from z
         self.buffer: Tensor | None = (

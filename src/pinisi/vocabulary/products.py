@@ -6,7 +6,7 @@ On a CPU torch makes 16-bit products in 16 bit only; they are made in parts that
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import SMALL_BLOCK, Scratch, blocks
+from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, blocks
 
 NARROWEST = 256  # rows of such a part at least, or the product itself gets slow
 
@@ -41,7 +41,7 @@ def add_transposed_product_(
     if columns.device.type == "cuda":
         _add_(sum_, torch.mm(columns.t(), scaled, out_dtype=sum_.dtype), scratch, largest)
         return
-    height = max(NARROWEST, SMALL_BLOCK // x.shape[1] // 64 * 64)
+    height = max(NARROWEST, min(CPU_BLOCK // x.shape[1], len(sum_) // 8) // 64 * 64)
     for first in range(0, len(sum_), height):
         part = slice(first, min(first + height, len(sum_)))
         product = _place("part", part.stop - part.start, x.shape[1], columns, scratch)

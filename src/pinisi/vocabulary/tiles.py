@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pinisi.vocabulary.statistics import statistics_dtype
 
-CPU_COLUMNS = 2048
+CPU_COLUMNS = 4096
 DEVICE_COLUMNS = 8192
 LOG2_E = math.log2(math.e)
 CPU_BLOCK = 2**18  # elements of one element-wise block: 1 MiB in fp32
