@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from heapq import heappop, heappush
 
+from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.replay import Replay, replay
 from pinisi.schedule.table import Kind, Pass, Schedule
@@ -61,6 +62,9 @@ class _Filler(Replay):
     def __init__(self, schedule: Schedule, costs: Costs, ahead: int, expected: list[float] | None) -> None:
         super().__init__(schedule, costs)
         graph, kinds = self.graph, [kind for kind, _ in self.graph.types]
+        # Time, turn, and a pass that ends, or ~p: what pass p needs has come.
+        self._events: list[tuple[float, int, int]] = []
+        self._turn = 0
         self._opens = [_WHAT[_OPENS.get(kind)] for kind in kinds]
         self._closes = [_WHAT[_CLOSES.get(kind)] for kind in kinds]
         self._urgent = [kind not in _NOBODY_WAITS for kind in kinds]
@@ -88,6 +92,23 @@ class _Filler(Replay):
         types, m = self.graph.types, self.microbatches
         return tuple(tuple(Pass(*types[p // m], p % m) for p in row) for row in self.chosen)
 
+    @collector_paused()
+    def execute(self) -> None:
+        """Run until nothing more can start."""
+        for rank in range(self.layout.ranks):
+            self._begin(rank, 0.0)
+        events = self._events
+        while events:
+            now, _, what = heappop(events)
+            if what < 0:
+                self._came(~what, now)
+            else:
+                self._finish(what, now)
+
+    def _event(self, time: float, what: int) -> None:
+        self._turn += 1
+        heappush(self._events, (time, self._turn, what))
+
     def _begin(self, rank: int, now: float) -> None:
         if self._running[rank] or not self._ready[rank]:
             return
@@ -99,7 +120,9 @@ class _Filler(Replay):
         self._alive[rank][self._opens[p // self.microbatches]] += 1
         self.chosen[rank].append(p)
         self._running[rank] = True
-        self._start(rank, p, now)
+        self.started[p], end = now, now + self.seconds[p // self.microbatches]
+        self._free[rank] = self.ended[p] = end
+        self._event(end, p)
         if p // self.microbatches == self._first:
             self._enter(now)
         at = self.at[rank]
@@ -163,16 +186,30 @@ class _Filler(Replay):
                 return now + self.seconds[row[place] // m] <= self._expected[p] * (1 + 1e-9)
         return True
 
-    def _ended(self, rank: int, t: int) -> None:
+    def _finish(self, p: int, now: float) -> None:
+        t, i = divmod(p, self.microbatches)
+        rank = self.graph.rank[t]
         self._running[rank] = False
         self._alive[rank][self._closes[t]] -= 1
+        missing, arrived = self._missing, self._arrived
+        for base, delay, to in self.feeds[t]:
+            target = base + i
+            missing[target] -= 1
+            if now + delay > arrived[target]:
+                arrived[target] = now + delay
+            if missing[target]:
+                continue
+            if to >= 0:
+                self._complete(to, target, now)
+            else:
+                self._gathered(target, now)
+        self._begin(rank, now)
 
     def _complete(self, rank: int, p: int, now: float) -> None:
         if self._place[p] < 0:  # of B and BW the table holds one
             return
         if self._arrived[p] > now:
-            self._turn += 1
-            heappush(self._events, (self._arrived[p], self._turn, ~p))
+            self._event(self._arrived[p], ~p)
         else:
             self._came(p, now)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from heapq import heappop, heappush
 
 from pinisi.errors import ScheduleError
 from pinisi.schedule.collector import collector_paused
@@ -53,9 +52,7 @@ class Replay:
         self.started, self.ended, self.ready = [_NEVER] * size, [_NEVER] * size, [_NEVER] * size
         self.at = [0] * self.layout.ranks  # each rank's next pass
         self._free = [0.0] * self.layout.ranks  # when each rank's latest pass ends
-        # Time, turn, and a pass that ends, or ~p: what pass p needs has come.
-        self._events: list[tuple[float, int, int]] = []
-        self._turn = 0
+        self._todo: list[int] = []  # ranks whose next pass may have all that it needs
 
     def _chained(self, via: Channel) -> bool:
         return via is Channel.C2 and self.layout.barriers == 1
@@ -83,58 +80,40 @@ class Replay:
 
     @collector_paused()
     def execute(self) -> None:
-        """Run until nothing more can start."""
-        for rank in range(self.layout.ranks):
-            self._begin(rank, 0.0)
-        events = self._events
-        while events:
-            now, _, what = heappop(events)
-            if what < 0:
-                self._came(~what, now)
-            else:
-                self._finish(what, now)
+        """Run each rank as far as it goes, again and again: in a given order times depend on nothing else."""
+        self._todo = list(range(self.layout.ranks))
+        while self._todo:
+            self._advance(self._todo.pop())
 
-    def _begin(self, rank: int, now: float) -> None:
-        """Start the rank's next pass if all that it needs is known to come."""
-        row, at = self.rows[rank], self.at[rank]
-        if at < len(row) and not self._missing[row[at]] and self.started[row[at]] < 0:
-            self._start(rank, row[at], max(self._free[rank], self._arrived[row[at]]))
-
-    def _start(self, rank: int, p: int, start: float) -> None:
-        end = start + self.seconds[p // self.microbatches]
-        self.started[p] = start
-        self._free[rank] = self.ended[p] = end
-        self._turn += 1
-        heappush(self._events, (end, self._turn, p))
-
-    def _finish(self, p: int, now: float) -> None:
-        t, i = divmod(p, self.microbatches)
-        rank = self.graph.rank[t]
-        self._ended(rank, t)
-        missing, arrived, complete = self._missing, self._arrived, self._complete
-        for base, delay, to in self.feeds[t]:
-            target = base + i
-            missing[target] -= 1
-            if now + delay > arrived[target]:
-                arrived[target] = now + delay
-            if not missing[target]:
-                if to >= 0:
-                    complete(to, target, now)
-                else:
+    def _advance(self, rank: int) -> None:
+        m, row, at, now = self.microbatches, self.rows[rank], self.at[rank], self._free[rank]
+        rows, others, seconds, feeds = self.rows, self.at, self.seconds, self.feeds
+        missing, arrived, started, ended = self._missing, self._arrived, self.started, self.ended
+        while at < len(row) and not missing[p := row[at]]:
+            if arrived[p] > now:
+                now = arrived[p]
+            t, i = divmod(p, m)
+            started[p] = now
+            ended[p] = now = now + seconds[t]
+            for base, delay, to in feeds[t]:
+                target = base + i
+                missing[target] -= 1
+                if now + delay > arrived[target]:
+                    arrived[target] = now + delay
+                if missing[target] or to == rank:
+                    continue
+                if to < 0:
                     self._gathered(target, now)
-        self._begin(rank, now)
-
-    def _ended(self, rank: int, t: int) -> None:
-        self.at[rank] += 1
+                elif others[to] < len(rows[to]) and rows[to][others[to]] == target:
+                    self._todo.append(to)
+            at += 1
+        self.at[rank], self._free[rank] = at, now
 
     def _complete(self, rank: int, p: int, now: float) -> None:
         """All that pass p needs is there or known to come."""
         row, at = self.rows[rank], self.at[rank]
         if at < len(row) and row[at] == p:
-            self._begin(rank, now)
-
-    def _came(self, p: int, now: float) -> None:
-        """For those that choose: see `fill`."""
+            self._todo.append(rank)
 
     def _gathered(self, group: int, now: float) -> None:
         """All sources of a collective have run: it takes its time, and with 1 barrier U comes behind C1."""
