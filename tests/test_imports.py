@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "schedule": set(),
     "report": set(),
-    "vocabulary": {"torch"},
+    "vocabulary": {"torch", "triton"},
     "models": {"torch", "transformers", "safetensors", "huggingface_hub"},
 }
 

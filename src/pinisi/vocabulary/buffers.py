@@ -12,6 +12,7 @@ from torch import Tensor
 
 # Elements of one element-wise block, at least and at most: 1 MiB in fp32 stays in the cache, 1/4 MiB is worth its calls.
 SMALL_BLOCK, CPU_BLOCK = 2**16, 2**18
+DEVICE_BLOCK = 2**25  # the same elsewhere: 128 MiB in fp32
 
 
 class Buffers:
@@ -58,8 +59,10 @@ class Scratch:
 
 
 def blocks(rows: int, columns: int, device: torch.device, elements: int | None = None) -> Iterator[slice]:
-    """Slices of a matrix' rows that stay in a CPU's cache, a sixteenth of it at most unless that is small; all of them on
-    another device."""
-    elements = elements or min(CPU_BLOCK, max(SMALL_BLOCK, rows * columns // 16))
-    step = max(1, elements // max(1, columns)) if device.type == "cpu" else max(1, rows)
+    """Slices of a matrix' rows that stay in a CPU's cache, a sixteenth of it at most unless that is small; on another
+    device they only bound what is worked on beside it."""
+    largest = elements or min(CPU_BLOCK, max(SMALL_BLOCK, rows * columns // 16))
+    if device.type != "cpu":
+        largest = DEVICE_BLOCK
+    step = max(1, largest // max(1, columns))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))

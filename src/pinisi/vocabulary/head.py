@@ -6,7 +6,6 @@ dX apart, which cancels where the model is sure; here y's column is left out of 
 enters alone, for cross-entropy with 1 - p_y. T tokens, h hidden, V_r rows of this rank, z = x Wᵀ + bias, l = curve(z).
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -14,10 +13,10 @@ from torch import Tensor
 
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
-from pinisi.vocabulary.exponentials import exponentiate_, exponentiate_again_
 from pinisi.vocabulary.head_pass import HeadPass, Tile, Tiling, tiling
-from pinisi.vocabulary.products import add_product_, add_transposed_product_, add_weighted_rows_
-from pinisi.vocabulary.statistics import LogProbs, combine_statistics, statistics_dtype
+from pinisi.vocabulary.kernels import kernels_for
+from pinisi.vocabulary.products import add_product, add_transposed_product_
+from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 TOKEN_BLOCK = 2**15  # numbers of [T, h] that are worked on at a time beside the products
@@ -91,19 +90,16 @@ class HeadShard:
         losses that read Σ_v l_v: a vector per step without a soft-cap; with one a product more in S (1 barrier), and what is
         kept for T are logits, not exponentials.
         """
-        head_pass = HeadPass(x.detach(), targets, self.start, len(self.weight))
+        kernels, head_pass = kernels_for(x), HeadPass(x.detach(), targets, self.start, len(self.weight))
         dtype = statistics_dtype(x.dtype)
-        maximum = torch.full((len(x),), torch.finfo(dtype).min, dtype=dtype, device=x.device)
-        total = torch.zeros_like(maximum)
-        capped_sum = torch.zeros_like(total) if logit_sum and self.curve.softcap is not None else None
+        capped_sum = (
+            x.new_zeros(len(x), dtype=dtype) if logit_sum and self.curve.softcap is not None else None
+        )
         head_pass.keeps_logits = keep and capped_sum is not None
         plan = self._tiling(x, with_slopes=capped_sum is not None)
         if keep:
-            head_pass.buffer = self._buffers.take(len(x) * plan.kept_columns, x)
-            if self.barriers == 1:
-                head_pass.product = x.new_zeros(x.shape, dtype=dtype)
-                if capped_sum is not None:
-                    head_pass.slope_product = torch.zeros_like(head_pass.product)
+            head_pass.buffer = self._buffers.take(len(x) * _aligned(plan.kept_columns, x.device), x)
+        maximum = total = product = slope_product = None
         for index, (start, stop) in enumerate(plan.bounds):
             kept = self._kept(head_pass, start, stop) if keep and index < plan.kept else None
             z = self._working("tile", x, stop - start) if kept is None else kept
@@ -112,21 +108,31 @@ class HeadShard:
             if head_pass.keeps_logits:
                 exps = z if kept is None else self._working("tile", x, stop - start)
                 slopes = None if self.barriers == 2 else self._working("slopes", x, stop - start)
-            target = head_pass.target - start
-            highest, part = exponentiate_(
-                z, exps, target, maximum, self.curve, self._scratch, capped_sum, slopes
+            highest, part = kernels.exponentiate_(
+                z, exps, head_pass.targets, start, maximum, self.curve, self._scratch, capped_sum, slopes
             )
-            decay = torch.exp(maximum - highest)
-            total.mul_(decay).add_(part)
-            maximum = highest
+            if maximum is not None and total is not None:
+                decay = torch.exp(maximum - highest)
+                part += total.mul_(decay)
+                if product is not None:
+                    product.mul_(decay.unsqueeze(1))
+            maximum, total = highest, part
             rows = self.weight[start:stop]
-            if head_pass.product is not None:
-                add_product_(head_pass.product.mul_(decay.unsqueeze(1)), exps, rows, self._scratch)
-            if head_pass.slope_product is not None and slopes is not None:
-                add_product_(head_pass.slope_product, slopes, rows, self._scratch)
+            if keep and self.barriers == 1:
+                product = add_product(product, exps, rows, dtype, self._scratch)
+                if slopes is not None:
+                    slope_product = add_product(slope_product, slopes, rows, dtype, self._scratch)
             if keep:
                 head_pass.tiles.append(Tile(start, stop, maximum, kept))
-        target, head_pass.target_slope = self._target_logit(head_pass)
+        if maximum is None or total is None:  # a shard without rows
+            maximum = x.new_full((len(x),), torch.finfo(dtype).min, dtype=dtype)
+            total = torch.zeros_like(maximum)
+        if keep and self.barriers == 1:
+            head_pass.product = x.new_zeros(x.shape, dtype=dtype) if product is None else product
+            head_pass.slope_product = slope_product
+        target, head_pass.target_slope = kernels.target_logits(
+            head_pass.x, self.weight, self.bias, head_pass.targets, self.curve, self._scratch
+        )
         statistics = [maximum, total, target]
         if logit_sum:
             statistics.append(self._uncapped_sum(head_pass.x) if capped_sum is None else capped_sum)
@@ -138,7 +144,7 @@ class HeadShard:
         """After C1: gathered [p, 3 or 4, T], the statistics by rank. lp, lse and logit_sum [T] are the same bits on every
         rank.
         """
-        combined = combine_statistics(gathered, head_pass.valid)
+        combined = kernels_for(head_pass.x).combine(gathered, head_pass.targets)
         head_pass.combined = combined
         return LogProbs(combined.lp, combined.lse, combined.logit_sum)
 
@@ -153,8 +159,8 @@ class HeadShard:
         assert head_pass.product is not None, "u is called once, after combine, with 1 barrier"
         product, head_pass.product = head_pass.product, None
         of = self._coefficients(head_pass, torch.ones_like(head_pass.statistics[0]) if g is None else g, k, e)
-        product.mul_((self._factor(head_pass, head_pass.statistics[0]) * of.softmax).unsqueeze(1))
-        self._add_target_(product, head_pass, of.target)
+        factor = self._factor(head_pass, head_pass.statistics[0], of)
+        self._finish_(product, head_pass, factor, of)
         if of.each is not None and head_pass.slope_product is not None:
             product.addcmul_(head_pass.slope_product, of.each.unsqueeze(1))
         elif of.each is not None:
@@ -170,28 +176,33 @@ class HeadShard:
         2 barriers returns dX_r [T, h] in the statistics' dtype, in which it is to be summed."""
         x = head_pass.x
         of = self._coefficients(head_pass, g, k, e)
-        dx = x.new_zeros(x.shape, dtype=of.softmax.dtype) if self.barriers == 2 else None
+        kernels = kernels_for(x)
+        dx = left = None
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
+        alone = len(head_pass.tiles) == 1  # then `left` waits for _finish_
         for tile in head_pass.tiles:
-            factor = self._factor(head_pass, tile.maximum) * of.softmax
-            columns, left = self._columns(head_pass, tile, factor, of.each)
+            columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile.maximum, of), of.each)
             rows = slice(tile.start, tile.stop)
-            if dx is not None:
-                add_product_(dx, columns, self.weight[rows], self._scratch, left)
+            if self.barriers == 2:
+                factor = None if alone else left
+                dx = add_product(dx, columns, self.weight[rows], left.dtype, self._scratch, factor)
             add_transposed_product_(self.gradient[rows], columns, x, self._scratch, left)
             if self.bias_gradient is not None:
-                add_weighted_rows_(self.bias_gradient[rows], columns, self._scratch, left)
+                kernels.add_column_sums_(self.bias_gradient[rows], columns, left, self._scratch)
+        if self.barriers == 2:
+            dx = x.new_zeros(x.shape, dtype=of.softmax.dtype) if dx is None else dx
+            self._finish_(dx, head_pass, left if alone else None, of)
         self._free(head_pass)
-        self._add_target_rows(head_pass, of.target)
+        kernels.add_target_rows_(
+            self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
+        )
         if of.each is not None and self.curve.softcap is None:
             self._add_to_each_row(dx, x, of.each)
-        if dx is not None:
-            self._add_target_(dx, head_pass, of.target)
         return dx
 
     def _columns(
         self, head_pass: HeadPass, tile: Tile, factor: Tensor, each: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor]:
         """A tile's [T, C] and what is left to multiply it by [T]: together dL/dz but for y's own part."""
         if tile.kept is not None and not head_pass.keeps_logits:
             return tile.kept, factor
@@ -206,8 +217,9 @@ class HeadShard:
             largest = torch.maximum(factor.abs().amax(), each.abs().amax())
             largest = largest.clamp(min=torch.finfo(factor.dtype).tiny)
             mix, left = (factor / largest, each / largest), largest.expand(len(x))
-        target = head_pass.target - tile.start
-        exponentiate_again_(z, columns, target, tile.maximum, self.curve, self._scratch, mix)
+        kernels_for(x).exponentiate_again_(
+            z, columns, head_pass.targets, tile.start, tile.maximum, self.curve, self._scratch, mix
+        )
         return columns, left
 
     def _tiling(self, x: Tensor, *, with_slopes: bool) -> Tiling:
@@ -218,29 +230,12 @@ class HeadShard:
 
     def _kept(self, head_pass: HeadPass, start: int, stop: int) -> Tensor:
         assert head_pass.buffer is not None
-        tokens = len(head_pass.x)
-        return head_pass.buffer[tokens * start : tokens * stop].view(tokens, stop - start)
+        tokens, width = len(head_pass.x), _aligned(stop - start, head_pass.x.device)
+        first = tokens * start
+        return head_pass.buffer[first : first + tokens * width].view(tokens, width)[:, : stop - start]
 
     def _working(self, name: str, x: Tensor, width: int) -> Tensor:
         return self._scratch.take(name, len(x), width, x.dtype, x.device)
-
-    def _targets(self, head_pass: HeadPass) -> Iterator[tuple[Tensor, Tensor]]:
-        """Some tokens at a time of those with a target here: where they stand and the target's row."""
-        places, hidden = head_pass.places, head_pass.x.shape[1]
-        return (
-            (places[part], head_pass.row[part])
-            for part in blocks(len(places), hidden, places.device, TOKEN_BLOCK)
-        )
-
-    def _add_target_rows(self, head_pass: HeadPass, factor: Tensor) -> None:
-        """y's own part of dW and db."""
-        if not len(self.weight):
-            return
-        for at, row in self._targets(head_pass):
-            rows = self._scratch.copy(head_pass.x[at], factor.dtype)
-            self.gradient.index_add_(0, row, rows.mul_(factor[at].unsqueeze(1)))
-            if self.bias_gradient is not None:
-                self.bias_gradient.index_add_(0, row, factor[at])
 
     def _add_to_each_row(self, dx: Tensor | None, x: Tensor, each: Tensor) -> None:
         """The same where every logit of a token has one and the same gradient: sums instead of products."""
@@ -284,42 +279,30 @@ class HeadShard:
         else:
             torch.addmm(self.bias[start:stop], x, rows, out=out)
 
-    def _target_logit(self, head_pass: HeadPass) -> tuple[Tensor, Tensor]:
-        """l_y and dl/dz at y, [T] each, from a product of their own in the statistics' dtype."""
-        dtype, own = statistics_dtype(head_pass.x.dtype), head_pass.own
-        if not len(self.weight):
-            return own.to(dtype) - torch.inf, own.to(dtype)
-        z = torch.zeros(own.shape, dtype=dtype, device=own.device)
-        for at, row in self._targets(head_pass):
-            wide = self._scratch.copy(head_pass.x[at], dtype).mul_(self.weight[row]).sum(1)
-            z[at] = wide if self.bias is None else wide.add_(self.bias[row])
-        l, slope = self.curve.logits_(z)
-        slope = self.curve.scale * (torch.ones_like(l) if slope is None else slope)
-        return torch.where(own, l, -torch.inf), torch.where(own, slope, 0.0)
-
-    def _factor(self, head_pass: HeadPass, maximum: Tensor) -> Tensor:
-        """What turns exponentials above `maximum` into dlse/dz: [T], 0 at ignored tokens."""
+    def _factor(self, head_pass: HeadPass, maximum: Tensor, of: _Coefficients) -> Tensor:
+        """What turns exponentials above `maximum` into dL/dz: [T], 0 at ignored tokens."""
         assert head_pass.combined is not None, "combine comes before u and t"
-        factor = torch.exp(maximum - head_pass.combined.lse).mul_(self.curve.scale)
-        return torch.where(head_pass.valid, factor, 0.0)
+        kernels = kernels_for(head_pass.x)
+        return kernels.factor(maximum, head_pass.combined, of.softmax, self.curve.scale)
 
     def _coefficients(
         self, head_pass: HeadPass, g: Tensor, k: Tensor | None, e: Tensor | None
     ) -> _Coefficients:
         """What the loss' derivatives make of the softmax part, of y's column (0 where y is not mine) and of every column."""
         assert head_pass.combined is not None, "combine comes before u and t"
-        dtype, valid = head_pass.statistics.dtype, head_pass.valid
-        g = torch.where(valid, g, 0.0).to(dtype)
-        softmax, target = g, -g * head_pass.combined.rest
-        if k is not None:
-            k = torch.where(valid, k, 0.0).to(dtype)
-            softmax, target = g + k, target + k * head_pass.combined.lp.exp()
-        each = None if e is None else torch.where(valid, e, 0.0).to(dtype) * self.curve.scale
-        return _Coefficients(softmax, target * head_pass.target_slope, each)
+        return _Coefficients(
+            *kernels_for(head_pass.x).coefficients(
+                head_pass.targets, head_pass.combined, head_pass.target_slope, self.curve.scale, g, k, e
+            )
+        )
 
-    def _add_target_(self, sum_: Tensor, head_pass: HeadPass, factor: Tensor) -> None:
-        if not len(self.weight):
-            return
-        for at, row in self._targets(head_pass):
-            rows = self._scratch.copy(self.weight[row], sum_.dtype)
-            sum_.index_add_(0, at, rows.mul_(factor[at].unsqueeze(1)))
+    def _finish_(self, sum_: Tensor, head_pass: HeadPass, factor: Tensor | None, of: _Coefficients) -> None:
+        """dX_r's softmax part scaled by `factor`, and y's own part."""
+        kernels_for(head_pass.x).finish_(
+            sum_, self.weight, head_pass.targets, factor, of.target, self._scratch
+        )
+
+
+def _aligned(columns: int, device: torch.device) -> int:
+    """Where the next row of a kept tile begins. Vector loads and matrix products on a GPU need multiples of 16 bytes."""
+    return columns if device.type == "cpu" else -(-columns // 64) * 64

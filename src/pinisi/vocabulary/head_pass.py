@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.shards import IGNORE_INDEX
+from pinisi.vocabulary.kernels import Targets
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import tile_bounds
 
@@ -36,16 +36,7 @@ class HeadPass:
 
     def __init__(self, x: Tensor, targets: Tensor, start: int, rows: int) -> None:
         self.x = x
-        self.valid = targets != IGNORE_INDEX
-        local = targets - start
-        self.own = (local >= 0) & (local < rows) & self.valid
-        self.target = torch.where(self.own, local, -1)
-        # Tokens of which something is to be done at y. On another device than a CPU all of them, with a row each even
-        # where y is not mine, which keeps shapes fixed (no host synchronisation); those rows are spread out, so that
-        # additions of zero do not all meet in one.
-        everyone = torch.arange(len(x), device=x.device)
-        self.places = self.own.nonzero().flatten() if x.device.type == "cpu" else everyone
-        self.row = torch.where(self.own, local, everyone % max(1, rows))[self.places]
+        self.targets = Targets(targets, start, rows)
         self.tiles: list[Tile] = []
         self.keeps_logits = False  # the loss needs exponentials and slopes: T makes both from z
         self.buffer: Tensor | None = (

@@ -7,8 +7,31 @@ import torch
 from torch import Tensor
 
 from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, blocks
+from pinisi.vocabulary.kernels import kernels_for
 
+DEVICE_ROWS = 8192  # of such a part on a GPU, where only fp16 needs one
 NARROWEST = 256  # rows of such a part at least, or the product itself gets slow
+
+
+def add_product(
+    sum_: Tensor | None,
+    columns: Tensor,
+    weight: Tensor,
+    dtype: torch.dtype,
+    scratch: Scratch,
+    factor: Tensor | None = None,
+) -> Tensor:
+    """sum_ [T, h], or nothing so far, + factor [T] ⊙ (columns [T, C] @ weight [C, h]), in `dtype` and in place."""
+    if sum_ is None and columns.dtype == dtype:
+        sum_ = torch.mm(columns, weight)
+        return sum_ if factor is None else sum_.mul_(factor.unsqueeze(1))
+    if sum_ is None and columns.device.type == "cuda":
+        sum_ = torch.mm(columns, weight, out_dtype=dtype)
+        return sum_ if factor is None else sum_.mul_(factor.unsqueeze(1))
+    if sum_ is None:
+        sum_ = columns.new_zeros(len(columns), weight.shape[1], dtype=dtype)
+    add_product_(sum_, columns, weight, scratch, factor)
+    return sum_
 
 
 def add_product_(
@@ -30,16 +53,22 @@ def add_transposed_product_(
 ) -> None:
     """sum_ [C, h] += columnsᵀ [C, T] @ (factor [T] ⊙ x [T, h]), the gradient of a tile's weight rows."""
     if sum_.dtype == columns.dtype:
-        sum_.addmm_(columns.t(), x if factor is None else _scaled(x, factor, scratch))
+        sum_.addmm_(columns.t(), x if factor is None else kernels_for(x).scaled(x, factor, scratch))
         return
     largest = None
     if columns.dtype == torch.float16 and factor is not None:
         # fp16 has no room for small factors: they enter relative to the largest, which joins the sum in fp32.
         largest = factor.abs().amax().clamp(min=torch.finfo(factor.dtype).tiny)
         factor = factor / largest
-    scaled = x if factor is None else _scaled(x, factor, scratch)
+    scaled = x if factor is None else kernels_for(x).scaled(x, factor, scratch)
+    if columns.device.type == "cuda" and largest is None:
+        torch.addmm(sum_, columns.t(), scaled, out_dtype=sum_.dtype, out=sum_)
+        return
     if columns.device.type == "cuda":
-        _add_(sum_, torch.mm(columns.t(), scaled, out_dtype=sum_.dtype), scratch, largest)
+        for first in range(0, len(sum_), DEVICE_ROWS):
+            part = slice(first, first + DEVICE_ROWS)
+            product = torch.mm(columns[:, part].t(), scaled, out_dtype=sum_.dtype)
+            _add_(sum_[part], product, scratch, largest)
         return
     height = max(NARROWEST, min(CPU_BLOCK // x.shape[1], len(sum_) // 8) // 64 * 64)
     for first in range(0, len(sum_), height):
@@ -47,13 +76,6 @@ def add_transposed_product_(
         product = _place("part", part.stop - part.start, x.shape[1], columns, scratch)
         torch.mm(columns[:, part].t(), scaled, out=product)
         _add_(sum_[part], product, scratch, largest)
-
-
-def add_weighted_rows_(sum_: Tensor, columns: Tensor, scratch: Scratch, factor: Tensor | None) -> None:
-    """sum_ [C] += Σ_t factor[t]·columns[t], the gradient of a tile's bias."""
-    ones = sum_.new_ones(()).expand(len(columns)) if factor is None else factor
-    for part in blocks(*columns.shape, columns.device):
-        sum_.addmv_(_wide(columns[part], sum_.dtype, scratch).t(), ones[part])
 
 
 def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None = None) -> None:
@@ -65,16 +87,6 @@ def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None
             sum_[part].add_(wide)
         else:
             sum_[part].addcmul_(wide, factor[part].unsqueeze(1) if factor.dim() else factor)
-
-
-def _scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
-    """factor [T] ⊙ x [T, h], rounded to x's dtype once."""
-    out = _place("hidden", *x.shape, x, scratch)
-    if x.dtype == factor.dtype:
-        return torch.mul(x, factor.unsqueeze(1), out=out)
-    for part in blocks(*x.shape, x.device):
-        out[part] = scratch.copy(x[part], factor.dtype).mul_(factor[part].unsqueeze(1))
-    return out
 
 
 def _wide(narrow: Tensor, dtype: torch.dtype, scratch: Scratch) -> Tensor:

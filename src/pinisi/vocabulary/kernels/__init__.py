@@ -1,0 +1,192 @@
+"""The one interface behind which the element-wise work of S and T lives: `kernels_for(tensor)` answers with an implementation.
+
+Matrix products are torch's in any case. What surrounds them is `reference`, in plain torch operations for any device and
+dtype, or `fused`, Triton kernels that pass over memory once, for fp32 and 16 bit on a GPU. Triton comes with torch where
+there is a GPU and is imported only when it is used.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+
+from pinisi.errors import ConfigError
+from pinisi.vocabulary.buffers import Scratch
+from pinisi.vocabulary.kernels.targets import Targets
+from pinisi.vocabulary.statistics import Combined
+from pinisi.vocabulary.tiles import Curve
+
+__all__ = ["IMPLEMENTATIONS", "Kernels", "Targets", "kernels_for", "use"]
+
+IMPLEMENTATIONS = {"torch": "reference", "triton": "fused"}
+VARIABLE = "PINISI_KERNELS"  # names one of them for a whole process
+
+
+class Kernels(Protocol):
+    """T tokens, h hidden, C columns of a tile, V_r rows of a shard. Vectors are [T] in the statistics' dtype: fp32, or fp64
+    for an fp64 model. scratch: working space on a CPU."""
+
+    def exponentiate_(
+        self,
+        z: Tensor,
+        out: Tensor,
+        targets: Targets,
+        first: int,
+        floor: Tensor | None,
+        curve: Curve,
+        scratch: Scratch,
+        logit_sum: Tensor | None = None,
+        slopes: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """out [T, C], which may be z, = exp(l - maximum)·l'(z)/scale, 0 at the target's column, which counts for nothing;
+        returns (maximum, sum of the exponentials). z may be overwritten: logits before the curve of the shard's rows first to
+        first + C.
+
+        floor: the maximum is at least this. Only with a soft-cap: logit_sum, to which Σ l over all columns is added, and
+        slopes [T, C], which become l'(z)/scale.
+        """
+        ...
+
+    def exponentiate_again_(
+        self,
+        z: Tensor,
+        out: Tensor,
+        targets: Targets,
+        first: int,
+        maximum: Tensor,
+        curve: Curve,
+        scratch: Scratch,
+        mix: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        """out = the same exponentials from the same z, with a maximum that is known; with mix = (factor, each)
+        out = factor ⊙ exponentials + each ⊙ slopes, slopes at y's column too."""
+        ...
+
+    def target_logits(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Targets,
+        curve: Curve,
+        scratch: Scratch,
+    ) -> tuple[Tensor, Tensor]:
+        """l_y and dl/dz at y from x [T, h] and the shard's weight [V_r, h] with sums in the statistics' dtype; -inf and 0
+        where y is another rank's or ignored."""
+        ...
+
+    def combine(self, gathered: Tensor, targets: Targets) -> Combined:
+        """The statistics of all ranks, [p, 3 or 4, T], to lp, lse, 1 - p_y and Σ_v l_v; see `combine_statistics`."""
+        ...
+
+    def coefficients(
+        self,
+        targets: Targets,
+        combined: Combined,
+        slope: Tensor,
+        scale: float,
+        g: Tensor,
+        k: Tensor | None = None,
+        e: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A loss' derivatives (see `LossValue`), 0 at ignored tokens: g + k, which multiplies the softmax at every column but
+        y; slope·(k p_y - g (1 - p_y)), of y's column, with slope = dl/dz there; scale·e, of every column."""
+        ...
+
+    def factor(self, maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:
+        """scale·exp(maximum - lse)·softmax: what turns exponentials above `maximum` into dL/dz."""
+        ...
+
+    def finish_(
+        self,
+        product: Tensor,
+        weight: Tensor,
+        targets: Targets,
+        factor: Tensor | None,
+        target: Tensor,
+        scratch: Scratch,
+    ) -> None:
+        """product [T, h] = factor ⊙ product + target ⊙ W[y], the last where y is this shard's; without factor, + only."""
+        ...
+
+    def scaled(self, x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
+        """factor ⊙ x [T, h], multiplied in the statistics' dtype, rounded once to x's."""
+        ...
+
+    def add_target_rows_(
+        self,
+        gradient: Tensor,
+        bias_gradient: Tensor | None,
+        x: Tensor,
+        targets: Targets,
+        target: Tensor,
+        scratch: Scratch,
+    ) -> None:
+        """gradient [V_r, h] += target ⊙ x at the rows that are y, bias_gradient [V_r] += target there."""
+        ...
+
+    def add_column_sums_(
+        self, sums: Tensor, columns: Tensor, factor: Tensor | None, scratch: Scratch
+    ) -> None:
+        """sums [C] += Σ_t factor[t]·columns[t] of [T, C], in the statistics' dtype; factor None: 1."""
+        ...
+
+
+_chosen: list[str] = []
+
+
+@contextmanager
+def use(name: str) -> Iterator[None]:
+    """Within it kernels_for answers with this implementation, "torch" or "triton": for tests and benchmarks."""
+    _check(name)
+    _chosen.append(name)
+    try:
+        yield
+    finally:
+        _chosen.pop()
+
+
+def kernels_for(tensor: Tensor) -> Kernels:
+    """The implementation for tensors like this: what `use` or the environment's PINISI_KERNELS names, else Triton's on a GPU
+    where it is installed. Its sums into rows that several tokens share have no fixed order, so a program that asks torch
+    for deterministic algorithms gets the reference."""
+    name = _chosen[-1] if _chosen else os.environ.get(VARIABLE)
+    if name is None:
+        fits = tensor.device.type == "cuda" and tensor.dtype != torch.float64
+        fused = fits and _has_triton() and not torch.are_deterministic_algorithms_enabled()
+        return _implementation("triton" if fused else "torch")
+    _check(name)
+    if name == "triton" and tensor.dtype == torch.float64:
+        raise ConfigError(
+            f'The Triton kernels were chosen ("{name}"), but the model is in fp64, which they do not have: use '
+            'float32 or 16 bit, or choose "torch".'
+        )
+    return _implementation(name)
+
+
+def _check(name: str) -> None:
+    if name not in IMPLEMENTATIONS:
+        raise ConfigError(
+            f'Kernels are {" or ".join(IMPLEMENTATIONS)}, got "{name}"; name one of these, in {VARIABLE} too.'
+        )
+    if name == "triton" and not _has_triton():
+        raise ConfigError(
+            'The kernels "triton" were chosen, but Triton is not installed; run pip install "pinisi[triton]" or '
+            'choose "torch".'
+        )
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+@cache
+def _implementation(name: str) -> Kernels:
+    return cast(Kernels, import_module(f"{__name__}.{IMPLEMENTATIONS[name]}"))

@@ -1,0 +1,49 @@
+"""Which tokens count, and which rows of a shard their targets are."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from pinisi.vocabulary.shards import IGNORE_INDEX
+
+
+class Targets:
+    """ids [T]: global ids or -100, seen from a shard that holds rows start to start + rows.
+
+    What the reference needs besides is made when it is asked for: the fused kernels read ids alone.
+    """
+
+    def __init__(self, ids: Tensor, start: int, rows: int) -> None:
+        self.ids = ids
+        self.start = start
+        self.rows = rows
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """[T]: not ignored."""
+        return self.ids != IGNORE_INDEX
+
+    @cached_property
+    def own(self) -> Tensor:
+        """[T]: the target is one of this shard's rows."""
+        return (self.ids >= self.start) & (self.ids < self.start + self.rows)
+
+    @cached_property
+    def local(self) -> Tensor:
+        """[T]: the shard's row that is the target, -1 where it has none."""
+        return torch.where(self.own, self.ids - self.start, -1)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Tokens of which something is to be done at y: on a CPU those whose target is here, elsewhere all, which keeps
+        shapes fixed (no host synchronisation)."""
+        if self.ids.device.type == "cpu":
+            return self.own.nonzero().flatten()
+        return torch.arange(len(self.ids), device=self.ids.device)
+
+    @cached_property
+    def row(self) -> Tensor:
+        """Their rows; where y is not here any, spread out, so that additions of zero do not all meet in one."""
+        spread = torch.arange(len(self.ids), device=self.ids.device) % max(1, self.rows)
+        return torch.where(self.own, self.ids - self.start, spread)[self.places]
