@@ -43,6 +43,7 @@ bench: setup
 	mkdir -p runs/bench
 	$(BIN)/pinisi bench pipeline --json runs/bench/pipeline.json
 	$(BIN)/pinisi bench emulated --json runs/bench/emulated.json
+	$(BIN)/pinisi bench heads --json runs/bench/heads.json
 	$(BIN)/pinisi bench vocabulary --json runs/bench/vocabulary.json
 	$(if $(REFERENCE),$(BIN)/pinisi bench reference $(REFERENCE) --json runs/bench/reference.json)
 

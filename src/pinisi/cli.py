@@ -16,6 +16,10 @@ BENCHES = {
         "pinisi.bench.emulated",
         "measured against simulated steps at p = 4, 8, 16, passes emulated",
     ),
+    "heads": (
+        "pinisi.bench.heads",
+        "several heads at once: balance with the vocabulary split, passes emulated",
+    ),
     "reference": ("pinisi.schedule.reference", "predicted against measured iterations of a CSV of profiles"),
     "paper": ("pinisi.plan.paper", "predicted against published MFU and peak memory of a CSV of tables"),
     "vocabulary": ("pinisi.vocabulary.bench", "S and T of one shard against the matrix rate"),
