@@ -7,6 +7,7 @@ command line as `section.key=value`; `none` unsets an optional key. Read and wri
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,6 +153,16 @@ class Memory:
     """[memory]: what is kept and what is computed again."""
 
     recompute: Literal["none", "full"] = "none"  # full: a stage keeps its input only (arXiv 1604.06174)
+    head: str = "keep"  # logits between S and T: keep, recompute, or the most bytes of a microbatch: 512 MiB
+
+    @property
+    def head_budget(self) -> int | None:
+        """Bytes that the numbers of a head's microbatch may take; None: any."""
+        return None if self.head == "keep" else 0 if self.head == "recompute" else byte_count(self.head)
+
+    def validate(self) -> Iterator[Fault]:
+        if self.head not in ("keep", "recompute") and not byte_count(self.head):
+            yield Fault("head", 'keep, recompute, or a size such as "512 MiB" (KiB, MiB, GiB)')
 
 
 @dataclass(frozen=True)
@@ -226,6 +237,14 @@ class RunConfig:
             yield Fault(
                 "optimizer.warmup", f"to fit, with optimizer.decay, into run.steps = {self.run.steps}"
             )
+
+
+def byte_count(text: str) -> int:
+    """Bytes of a size such as 512 MiB or 1.5 GiB; 0 if it is none."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB)", text)
+    if found is None:
+        return 0
+    return int(float(found[1]) * 2 ** {"KiB": 10, "MiB": 20, "GiB": 30}[found[2]])
 
 
 def at_least(section: Any, **least: float) -> Iterator[Fault]:

@@ -79,6 +79,7 @@ class Engine:
         device: torch.device | None = None,
         optimizer: OptimizerSettings | None = None,
         recompute: bool = False,
+        head_budget: int | None = None,
         loss: Loss = weighted_cross_entropy,
         extra_weight: float = 0.3,
         languages: int = 1,
@@ -112,6 +113,7 @@ class Engine:
             dtype=dtype,
             device=self.device,
             recompute=recompute,
+            head_budget=head_budget,
             later=self.worker.later if split else None,
         )
         self.worker.parts = self.parts

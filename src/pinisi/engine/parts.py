@@ -47,6 +47,7 @@ def build_parts(
     dtype: torch.dtype,
     device: torch.device,
     recompute: bool = False,
+    head_budget: int | None = None,
     later: WeightGradients | None = None,
 ) -> tuple[Parts, list[Slot]]:
     """Builds what `rank` holds, reading or drawing only that, and lists its parameters.
@@ -89,7 +90,9 @@ def build_parts(
             slots.append(Slot(name, parameter, buffers[parameter], tuple(parameter.shape), counted=not copy))
     embedding = head = None
     if not whole:
-        embedding, head, more = _vocabulary(spec, weights, layout, shards.rows(rank), dtype, device)
+        embedding, head, more = _vocabulary(
+            spec, weights, layout, shards.rows(rank), dtype, device, head_budget
+        )
         slots += more
     return (
         Parts(
@@ -109,7 +112,13 @@ def build_parts(
 
 
 def _vocabulary(
-    spec: ModelSpec, weights: Weights, layout: Layout, rows: range, dtype: torch.dtype, device: torch.device
+    spec: ModelSpec,
+    weights: Weights,
+    layout: Layout,
+    rows: range,
+    dtype: torch.dtype,
+    device: torch.device,
+    head_budget: int | None,
 ) -> tuple[EmbeddingShard, HeadShard, list[Slot]]:
     """This rank's rows of embedding and head; tied ones are one parameter with one gradient buffer."""
     names = vocabulary_names(spec)
@@ -134,6 +143,7 @@ def _vocabulary(
             scale=spec.logit_scale,
             softcap=spec.softcap,
             barriers=layout.barriers,
+            budget=head_budget,
         ),
         list(slots.values()),
     )

@@ -126,6 +126,7 @@ class _Run:
             device=self.device,
             optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.epsilon, o.weight_decay, o.clip),
             recompute=config.memory.recompute == "full",
+            head_budget=config.memory.head_budget,
             loss=cross_entropy_with(spec.vocabulary, config.loss.label_smoothing, config.loss.z_loss),
             extra_weight=config.loss.extra_weight,
             languages=len(self.sampler.languages),

@@ -11,7 +11,16 @@ from pinisi.config import RunConfig
 from pinisi.engine.parts import split_layers
 from pinisi.errors import ConfigError, ScheduleError
 from pinisi.models import ModelSpec
-from pinisi.plan import S_SHARE, Setting, head_layers, placed_layers, rows_for, shape_of, with_heads
+from pinisi.plan import (
+    S_SHARE,
+    Setting,
+    head_layers,
+    made_again,
+    placed_layers,
+    rows_for,
+    shape_of,
+    with_heads,
+)
 from pinisi.schedule import Costs, Layout, Schedule, build, layout_of, verify
 from pinisi.vocabulary import Shards
 
@@ -28,7 +37,14 @@ def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], 
     per_rank = [range(sum(work[s] for s in stages)) for stages in layout.stages]
     rows = split_rows(spec, plan.rows, per_rank, config.data.sequence)
     recompute = config.memory.recompute == "full"
-    costs = work_costs(spec, layout, layers, rows, config.data.sequence, recompute=recompute)
+    setting = Setting(
+        config.data.sequence,
+        config.data.microbatch,
+        config.model.dtype,
+        recompute=recompute,
+        head_budget=config.memory.head_budget,
+    )
+    costs = work_costs(spec, layout, layers, rows, config.data.sequence, recompute=recompute, head=setting)
     if plan.table is not None:
         schedule = replace(read_table(plan.table, layout, plan.microbatches), costs=costs)
     else:
@@ -86,18 +102,21 @@ def work_costs(
     sequence: int,
     *,
     recompute: bool = False,
+    head: Setting | None = None,
 ) -> Costs:
     """Costs by floating-point work, in units of one layer's forward: what an order is chosen for before anything is measured.
 
-    S and T share 6·T·h·V_r FLOPs, of each head, by `S_SHARE`.
+    S and T share 6·T·h·V_r FLOPs, of each head, by `S_SHARE`; head: what a microbatch is, where T may make logits again.
     """
     work = with_heads([len(each) for each in layers], spec.extra_heads)
     held = [[float(work[stage]) for stage in stages] for stages in layout.stages]
     w = head_layers(shape_of(spec), Setting(sequence))
-    head = [3 * w * (stop - start) / spec.vocabulary for start, stop in pairwise(rows.offsets)]
+    sizes = [stop - start for start, stop in pairwise(rows.offsets)]
+    products = [3 * w * n / spec.vocabulary for n in sizes]
     if not layout.barriers:
         held[layout.last_rank][-1] += w
-        head = [0.0] * layout.ranks
+        products = [0.0] * layout.ranks
+    again = [made_again(shape_of(spec), head, n) if head else 0.0 for n in sizes]
     s = S_SHARE.get(layout.barriers, 0.0)
     interval = 3 * (sum(work) + w) / layout.ranks
     message = _MESSAGE * interval
@@ -105,8 +124,8 @@ def work_costs(
         forward=held,
         backward=[[n * (2 if recompute else 1) for n in row] for row in held],
         weight=held,
-        head_s=[s * n for n in head],
-        head_t=[(1 - s) * n for n in head],
+        head_s=[s * n for n in products],
+        head_t=[(1 - s + part / 3) * n for n, part in zip(products, again, strict=True)],
         embedding_forward=message,
         embedding_gradient=message,
         **dict.fromkeys(("p2p", "c0", "c1", "u", "c2", "embedding"), message),

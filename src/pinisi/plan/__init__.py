@@ -17,7 +17,7 @@ from pinisi.plan.split import (
     rows_for,
     with_heads,
 )
-from pinisi.plan.work import Setting, head_layers, kept, model_flops
+from pinisi.plan.work import Setting, head_layers, kept, made_again, model_flops
 
 __all__ = [
     "PRESETS",
@@ -34,6 +34,7 @@ __all__ = [
     "gpt_shape",
     "head_layers",
     "kept",
+    "made_again",
     "megatron_layers",
     "mfu",
     "model_flops",

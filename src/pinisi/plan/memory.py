@@ -19,6 +19,7 @@ from pinisi.plan.work import (
     LOGITS_FORWARD_PEAK,
     SHARD_PEAK,
     Setting,
+    head_columns,
     kept,
     shared_bytes,
 )
@@ -139,10 +140,11 @@ class _Events:
                 self._after(end, "logits", float(e * self.shape.vocabulary_parameters))
         elif kind is Kind.S:
             self._head[microbatch] = start
-            self._during(start, end, "vocabulary", (SHARD_PEAK - e) * n * self.rows)
+            self._during(start, end, "vocabulary", self._shard_work())
         elif kind is Kind.T:
-            self._during(start, end, "vocabulary", (SHARD_PEAK - e) * n * self.rows)
-            buffers = e * n * self.rows + n * h * (e + (4 if self.layout.barriers == 1 else 0))
+            self._during(start, end, "vocabulary", self._shard_work())
+            columns, _ = head_columns(self.shape, self.setting, self.rows)
+            buffers = e * n * columns + n * h * (e + (4 if self.layout.barriers == 1 else 0))
             self._during(self._head.get(microbatch, start), end, "vocabulary", buffers)
         elif kind is Kind.G and self.setting.dense:
             self._during(start, end, "vocabulary", float(e * self.rows * h))
@@ -154,6 +156,13 @@ class _Events:
                 logits = self.setting.tokens * self.shape.outputs * self.shape.vocabulary
                 self._during(start, end, "logits", _LOGITS_KEPT * logits)
         return sorted(self._list)
+
+    def _shard_work(self) -> float:
+        """What S and T hold while they run, beside what is kept between them."""
+        kept_columns, working = head_columns(self.shape, self.setting, self.rows)
+        n, e = self.setting.tokens * self.shape.outputs, self.setting.element
+        wide = kept_columns if kept_columns == self.rows else working
+        return e * n * working + (SHARD_PEAK - e) * n * wide
 
     def _undivided(self, stage: int) -> bool:
         return not self.layout.barriers and stage == self.layout.last_stage

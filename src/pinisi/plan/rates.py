@@ -20,6 +20,7 @@ from pinisi.plan.work import (
     head_products,
     layer_products,
     layer_traffic,
+    made_again,
 )
 
 S_SHARE = {1: 2 / 3, 2: 1 / 3}  # of S + T's products, by barriers: arXiv 2411.05288, section 4
@@ -60,13 +61,15 @@ class Rates:
         return (forward, backward, weight) if self.setting.late_head else (forward, backward + weight, 0.0)
 
     def head(self, rows: int, barriers: int) -> tuple[float, float]:
-        """(S, T) of a shard: 6·T·h·V_r FLOPs and the softmax's traffic in all."""
+        """(S, T) of a shard: 6·T·h·V_r FLOPs and the softmax's traffic in all, and in T once more what S did not keep."""
         products = 3 * head_products(self.shape, self.setting.tokens, rows) / self._matrix
         tokens = self.setting.tokens * self.shape.outputs
         logits, hidden = tokens * rows, 4.0 * tokens * self.shape.hidden  # bytes of one fp32 X
         share = S_SHARE[barriers]
         s = share * products + self._traffic(logits * LOGIT_FORWARD + 4 * hidden, HEAD_KERNELS)
         t = (1 - share) * products + self._traffic(logits * LOGIT_BACKWARD + 4 * hidden, HEAD_KERNELS)
+        again = made_again(self.shape, self.setting, rows)
+        t += again * (products / 3 + self._traffic(logits * LOGIT_FORWARD, 0))
         return s, t
 
     def embedding(self, rows: int, *, dense: bool) -> tuple[float, float]:
@@ -115,7 +118,9 @@ class MeasuredRates(Rates):
     def head(self, rows: int, barriers: int) -> tuple[float, float]:
         s, t = self.measured.passes(barriers)
         n = self.shape.outputs  # as many times the tokens that were measured
-        return n * (s[0] + rows * s[1]), n * (t[0] + rows * t[1])
+        products = 1 if barriers == 1 else 2  # of a measured T: one more for what S did not keep
+        again = 1 + made_again(self.shape, self.setting, rows) / products
+        return n * (s[0] + rows * s[1]), n * (t[0] + rows * t[1] * again)
 
     def embedding(self, rows: int, *, dense: bool) -> tuple[float, float]:
         if dense:

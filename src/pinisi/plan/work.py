@@ -35,6 +35,7 @@ class Setting:
     masked: attention takes a mask (documents share a sequence), for which grouped keys and values are repeated.
     dense: the embedding's gradient of a microbatch is made for all of a rank's rows (autograd's way, which Pinisi
     takes with 0 barriers only). late_head: the weight gradient of an undivided head is made in W (Pinisi makes it in B).
+    head_budget: bytes of [T, V_r] numbers that a split head's microbatch may hold; None: all are kept from S to T; 0: none.
     gradient, state: bytes per parameter; by default Pinisi's own: fp32 gradients, fp32 master weights and Adam's moments,
     the master being the weight itself in fp32 and fp64.
     """
@@ -43,6 +44,7 @@ class Setting:
     microbatch: int = 1
     dtype: str = "bfloat16"
     recompute: bool = False
+    head_budget: int | None = None
     masked: bool = True
     dense: bool = False
     late_head: bool = True
@@ -88,6 +90,26 @@ def attention_products(shape: Shape, setting: Setting) -> float:
 def head_products(shape: Shape, tokens: int, rows: int | None = None) -> float:
     """FLOPs of the logits of some rows (of all, if not given), at every output."""
     return 2.0 * tokens * shape.outputs * shape.hidden * (shape.vocabulary if rows is None else rows)
+
+
+def head_columns(shape: Shape, setting: Setting, rows: int) -> tuple[float, float]:
+    """Of a shard's columns, those that are kept from S to T and those that are worked on beside them, as `HeadShard` cuts them:
+    a budget holds both, and T makes the rest again."""
+    if setting.head_budget is None:
+        return float(rows), 0.0
+    column = setting.tokens * shape.outputs * setting.element
+    fitting = setting.head_budget / column
+    if fitting >= rows:
+        return float(rows), 0.0
+    working = min(2048.0, max(256.0, rows / 8))
+    if setting.head_budget:
+        working = min(working, fitting if fitting < 256 else max(256.0, fitting / 8))
+    return max(0.0, fitting - working), min(working, float(rows))
+
+
+def made_again(shape: Shape, setting: Setting, rows: int) -> float:
+    """The share of a shard's logits that T makes again: 0 to 1."""
+    return 1 - head_columns(shape, setting, rows)[0] / rows if rows else 0.0
 
 
 def model_flops(shape: Shape, setting: Setting) -> float:
