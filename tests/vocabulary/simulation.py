@@ -82,7 +82,7 @@ def run_sharded(
         assert bits(other.lp) == bits(seen[0].lp) and bits(other.lse) == bits(seen[0].lse)
         assert not logit_sum or bits(other.logit_sum) == bits(seen[0].logit_sum)
     more = (seen[0].logit_sum,) if logit_sum else ()
-    value, *derivatives = loss(seen[0].lp, seen[0].lse, case.weights, *more)
+    value, *derivatives = loss(seen[0].lp, seen[0].lse, case.weights, *more)[:4]
     dx = torch.zeros_like(case.x, dtype=wide(case.x.dtype))
     if barriers == 1:
         for head, one in zip(heads, passes, strict=True):

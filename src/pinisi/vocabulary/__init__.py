@@ -1,5 +1,7 @@
 """The two ends of the model, split by rows over all ranks: embedding (E, G) and LM head (S, T)."""
 
+from pinisi.vocabulary.distribution import DistributionHead, Projection
+from pinisi.vocabulary.distribution_losses import WithDistillation, WithEntropy
 from pinisi.vocabulary.embedding import EmbeddingShard, owned_positions
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import HeadPass
@@ -10,6 +12,7 @@ from pinisi.vocabulary.losses import (
     cross_entropy_with,
     data_names,
     reads_logit_sum,
+    reads_of_distribution,
     reads_total,
     token_weights,
     weighted_cross_entropy,
@@ -20,6 +23,7 @@ from pinisi.vocabulary.statistics import LogProbs
 
 __all__ = [
     "IGNORE_INDEX",
+    "DistributionHead",
     "EmbeddingShard",
     "HeadPass",
     "HeadShard",
@@ -27,14 +31,18 @@ __all__ = [
     "Loss",
     "LossValue",
     "PreferenceLoss",
+    "Projection",
     "RegularizedCrossEntropy",
     "Shards",
+    "WithDistillation",
+    "WithEntropy",
     "clipped_ratio",
     "cross_entropy_with",
     "data_names",
     "dpo",
     "owned_positions",
     "reads_logit_sum",
+    "reads_of_distribution",
     "reads_total",
     "token_weights",
     "weighted_cross_entropy",

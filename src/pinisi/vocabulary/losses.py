@@ -17,17 +17,21 @@ from pinisi.errors import ConfigError, DataError
 from pinisi.vocabulary.shards import IGNORE_INDEX
 
 TOTAL = "total"  # the parameter by which a loss gets the step's total
+DISTRIBUTION = ("entropy", "divergence")  # what the head gives by name
 
 
 class LossValue(NamedTuple):
     """value: this microbatch's part of the step's loss, a scalar. With lp, lse and Σ_v l_v taken for independent:
     g [T] = -d value / d lp, k [T] = d value / d lse, e [T] = d value / d Σ_v l_v; 0 at ignored tokens, None: 0 everywhere.
+    Of losses that read entropy or divergence also n [T] = d value / d entropy, d [T] = d value / d divergence.
     """
 
     value: Tensor
     g: Tensor
     k: Tensor | None = None
     e: Tensor | None = None
+    n: Tensor | None = None
+    d: Tensor | None = None
 
 
 class Loss(Protocol):
@@ -36,7 +40,9 @@ class Loss(Protocol):
     A loss with an attribute `logit_sum` that is true gets Σ_v l_v [T] as a fourth argument. Keyword-only parameters without
     a default name the data that it reads from the batch (`data_names`), one value a token [T] or a vector of the whole
     microbatch; one called `total` gets what the step's weights were divided by. That is the sum of weights over the whole
-    step, or of `count(weights [T], **data)` over its microbatches where the loss has such a method.
+    step, or of `count(weights [T], **data)` over its microbatches where the loss has such a method. `entropy` [T] and
+    `divergence` [T] among them come from the head (see `distribution`). A loss that wraps another names what it reads in an
+    attribute `reads` instead.
     """
 
     def __call__(self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Any, **data: Any) -> LossValue: ...
@@ -47,17 +53,26 @@ def reads_logit_sum(loss: Loss) -> bool:
 
 
 def data_names(loss: Loss) -> tuple[str, ...]:
-    """What a loss reads from the batch by name: its keyword-only parameters that have no default and aren't bound yet."""
-    return tuple(name for name in _unbound(loss) if name != TOTAL)
+    """What a loss reads from the batch by name."""
+    return tuple(name for name in parameters_of(loss) if name not in (TOTAL, *DISTRIBUTION))
 
 
 def reads_total(loss: Loss) -> bool:
-    return TOTAL in _unbound(loss)
+    return TOTAL in parameters_of(loss)
 
 
-def _unbound(loss: Loss) -> list[str]:
+def reads_of_distribution(loss: Loss) -> tuple[str, ...]:
+    """Which of entropy and divergence."""
+    return tuple(name for name in parameters_of(loss) if name in DISTRIBUTION)
+
+
+def parameters_of(loss: Loss) -> tuple[str, ...]:
+    """The keyword-only parameters that have no default and aren't bound yet, or what `reads` says."""
+    said = getattr(loss, "reads", None)
+    if said is not None:
+        return tuple(said)
     parameters = inspect.signature(loss).parameters.values()
-    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty)
 
 
 def token_weights(targets: Tensor, weights: Tensor | None, total: float) -> Tensor:

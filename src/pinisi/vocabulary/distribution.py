@@ -1,0 +1,447 @@
+"""S and T of a shard for losses that read the whole distribution: its entropy, its divergence from a teacher's.
+
+As `head`, with statistics more in C1 and products more in S. p_v is the student's softmax, q_v the teacher's, each from its own
+hidden states and its own shard of rows, so that no logits travel; H = -Σ p_v log p_v; D = Σ q_v (log q_v - log p_v). Then
+    dH/dl_v = -p_v (log p_v + H)        dD/dl_v = p_v - q_v
+and y's column, as always, enters alone, from 1 - p_y and 1 - q_y. With 1 barrier S makes Σ e_v (l_v - m) W_v for H and
+Σ t_v W_v for D besides A = Σ e_v W_v, 2·T·h·V_r FLOPs each; with 2 barriers T has all coefficients and needs neither. The
+teacher's logits take 2·T·h_t·V_r. Logits, not exponentials, are kept from S to T.
+T tokens, h hidden, V_r rows, e_v = exp(l_v - m), t_v the same of the teacher; sums in the statistics' dtype.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pinisi.errors import ConfigError
+from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
+from pinisi.vocabulary.products import add_product_, add_transposed_product_
+from pinisi.vocabulary.shards import IGNORE_INDEX
+from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, statistics_dtype
+from pinisi.vocabulary.tiles import Curve, tile_bounds
+
+NO_LESS = -1e4  # of a logarithm whose exponential is 0 long before: keeps 0 · it finite
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Rows of a head: weight [V_r, h], bias [V_r] or None, and the curve from z to l."""
+
+    weight: Tensor
+    bias: Tensor | None
+    curve: Curve
+
+    def logits_(self, out: Tensor, x: Tensor, start: int, stop: int) -> Tensor:
+        """z [T, C] of the rows start to stop, before the curve."""
+        rows = self.weight[start:stop].t()
+        if self.bias is None:
+            return torch.mm(x, rows, out=out)
+        return torch.addmm(self.bias[start:stop], x, rows, out=out)
+
+    def of_rows(self, x: Tensor, row: Tensor, own: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """l and dl/dz [T] of one row a token, by a product in `dtype`; -inf and 0 where the row isn't its own."""
+        if not len(self.weight):
+            return own.to(dtype) - torch.inf, own.to(dtype)
+        z = (x.to(dtype) * self.weight[row]).sum(1)
+        if self.bias is not None:
+            z += self.bias[row]
+        l, slope = self.curve.logits_(z)
+        slope = self.curve.scale * (torch.ones_like(l) if slope is None else slope)
+        return torch.where(own, l, -torch.inf), torch.where(own, slope, 0.0)
+
+
+class Spread(NamedTuple):
+    """Of the whole vocabulary, [T] each, None where not asked for. others: H without y's term. teacher: lse, lp, rest."""
+
+    student: Combined
+    entropy: Tensor | None
+    others: Tensor | None
+    teacher: Combined | None
+    divergence: Tensor | None
+
+
+class DistributionPass:
+    """What S of one microbatch leaves. statistics [R, T]: m_r, s_r, l_y as of `HeadPass`; with entropy Σ e_v (l_v - m_r); with a
+    teacher its m_r, s_r, l_y and Σ t_v (lt_v - l_v). All sums run over the columns that are not y."""
+
+    def __init__(self, x: Tensor, targets: Tensor, start: int, rows: int, teacher: Tensor | None) -> None:
+        self.x, self.teacher = x, teacher
+        self.valid = targets != IGNORE_INDEX
+        local = targets - start
+        self.own = (local >= 0) & (local < rows) & self.valid
+        self.target = torch.where(self.own, local, -1)
+        # a row for every token: shapes are fixed; spread out, so that additions of zero don't meet in one row
+        self.row = torch.where(self.own, local, torch.arange(len(x), device=x.device) % max(1, rows))
+        self.buffer: Tensor | None = (
+            None  # flat: logits before the curve, then the teacher's; None once T has run
+        )
+        self.statistics: Tensor
+        self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
+        self.product: Tensor | None = None  # A [T, h] and what else 1 barrier needs of S
+        self.moment_product: Tensor | None = None
+        self.teacher_product: Tensor | None = None
+        self.spread: Spread | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """What it holds on to beside x and vectors [T]."""
+        held = (self.buffer, self.product, self.moment_product, self.teacher_product)
+        return sum(tensor.nbytes for tensor in held if tensor is not None)
+
+
+@dataclass
+class _Running:
+    """Maximum, Σ e_v and a third sum [T] over the tiles so far."""
+
+    maximum: Tensor
+    total: Tensor
+    third: Tensor
+
+
+class DistributionHead:
+    """The head's shard (see `HeadShard` for what it is given) for losses that read `entropy` or `divergence`.
+
+    teacher: the teacher's rows of the same tokens, its hidden states come with each s. recompute: T makes logits again from
+    another product each, nothing [T, V_r] is kept.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        gradient: Tensor,
+        start: int,
+        *,
+        bias: Tensor | None = None,
+        bias_gradient: Tensor | None = None,
+        scale: float = 1.0,
+        softcap: float | None = None,
+        barriers: int = 1,
+        entropy: bool = False,
+        teacher: Projection | None = None,
+        recompute: bool = False,
+    ) -> None:
+        if barriers not in (1, 2):
+            raise ConfigError(f"The vocabulary head has 1 or 2 barriers, got {barriers}; 0 needs no shards.")
+        if teacher is not None and len(teacher.weight) != len(weight):
+            raise ConfigError(
+                f"The teacher's shard has {len(teacher.weight)} rows, the student's {len(weight)}: divide both vocabularies alike."
+            )
+        assert gradient.shape == weight.shape and gradient.dtype == statistics_dtype(weight.dtype)
+        self.student = Projection(
+            weight.detach(), None if bias is None else bias.detach(), Curve(scale, softcap)
+        )
+        self.teacher = teacher
+        self.gradient, self.bias_gradient = gradient, bias_gradient
+        self.start, self.barriers, self.entropy, self.recompute = start, barriers, entropy, recompute
+        self._buffers, self._scratch = Buffers(), Scratch()
+
+    def weights_changed(self) -> None:
+        """As of `HeadShard`; nothing is kept from step to step here."""
+
+    # -- S -------------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def s(
+        self, x: Tensor, targets: Tensor, *, keep: bool = True, teacher: Tensor | None = None
+    ) -> DistributionPass:
+        """x [T, h], targets [T]; teacher [T, h_t]: the teacher's hidden states after its final norm, if it has one.
+        keep=False: enough for combine alone."""
+        assert (teacher is None) == (self.teacher is None), "a teacher has hidden states, and only then"
+        rows = len(self.student.weight)
+        pass_ = DistributionPass(x.detach(), targets, self.start, rows, teacher)
+        dtype = statistics_dtype(x.dtype)
+        if keep:
+            kept = 0 if self.recompute else rows * (1 + (teacher is not None))
+            pass_.buffer = self._buffers.take(len(x) * kept, x)[: len(x) * kept]
+            if self.barriers == 1:
+                pass_.product = x.new_zeros(x.shape, dtype=dtype)
+                pass_.moment_product = torch.zeros_like(pass_.product) if self.entropy else None
+                pass_.teacher_product = torch.zeros_like(pass_.product) if teacher is not None else None
+        lowest = torch.full((len(x),), torch.finfo(dtype).min, dtype=dtype, device=x.device)
+        mine, theirs = (
+            _Running(lowest, torch.zeros_like(lowest), torch.zeros_like(lowest)) for _ in range(2)
+        )
+        for start, stop in tile_bounds(rows, x.device):
+            self._add_tile(pass_, start, stop, mine, theirs)
+        own = self.student.of_rows(x, pass_.row, pass_.own, dtype)
+        pass_.target_slope = own[1]
+        statistics = [mine.maximum, mine.total, own[0]]
+        if self.entropy:
+            statistics.append(mine.third)
+        if self.teacher is not None and teacher is not None:
+            their_own, _ = self.teacher.of_rows(teacher, pass_.row, pass_.own, dtype)
+            statistics += [theirs.maximum, theirs.total, their_own, theirs.third]
+        pass_.statistics = torch.stack(statistics)
+        return pass_
+
+    def _add_tile(
+        self, pass_: DistributionPass, start: int, stop: int, mine: _Running, theirs: _Running
+    ) -> None:
+        """One tile's part of the statistics, and of the products."""
+        rows = self.student.weight[start:stop]
+        z = self._logits(pass_, start, stop)
+        zt = None if self.teacher is None else self._teacher_logits(pass_, start, stop)
+        names = ("exps", "moments", "teacher_exps")
+        columns = [self._place(name, z) for name in names]
+        before = _Running(mine.maximum, mine.total, mine.third)
+        old_teacher = theirs.maximum
+        highest = _highest(z, self.student.curve, pass_.target - start, mine.maximum, self._scratch)
+        _decay_(mine, highest, moment=True)
+        if zt is not None and self.teacher is not None:
+            _decay_(
+                theirs, _highest(zt, self.teacher.curve, pass_.target - start, theirs.maximum, self._scratch)
+            )
+        for part in blocks(len(z), z.shape[1], z.device):
+            self._add_block(pass_, part, start, z, zt, mine, theirs, columns)
+        if pass_.product is None:
+            return
+        decay = torch.exp(before.maximum - mine.maximum).unsqueeze(1)
+        if pass_.moment_product is not None:
+            lower = (before.maximum - mine.maximum).clamp(min=torch.finfo(decay.dtype).min).unsqueeze(1)
+            pass_.moment_product.addcmul_(pass_.product, lower).mul_(decay)
+            add_product_(pass_.moment_product, columns[1], rows, self._scratch)
+        add_product_(pass_.product.mul_(decay), columns[0], rows, self._scratch)
+        if pass_.teacher_product is not None:
+            pass_.teacher_product.mul_(torch.exp(old_teacher - theirs.maximum).unsqueeze(1))
+            add_product_(pass_.teacher_product, columns[2], rows, self._scratch)
+
+    def _add_block(
+        self,
+        pass_: DistributionPass,
+        part: slice,
+        start: int,
+        z: Tensor,
+        zt: Tensor | None,
+        mine: _Running,
+        theirs: _Running,
+        columns: list[Tensor],
+    ) -> None:
+        """A block of tokens of one tile: sums, and the columns that the products take, each times l'(z)."""
+        target = (pass_.target - start)[part]
+        dtype = mine.total.dtype
+        l, slope = self.student.curve.logits_(z[part].to(dtype, copy=True))
+        if zt is not None and self.teacher is not None:
+            lt, _ = self.teacher.curve.logits_(zt[part].to(dtype, copy=True))
+            apart = lt - l
+            exps = _exps(lt, target, theirs.maximum[part])
+            theirs.total[part] += exps.sum(1)
+            theirs.third[part] += (exps * apart).sum(1)
+            if pass_.teacher_product is not None:
+                columns[2][part] = exps if slope is None else exps * slope
+        below = (l - mine.maximum[part].unsqueeze(1)).clamp_(min=NO_LESS)
+        exps = _exps(l, target, mine.maximum[part])
+        mine.total[part] += exps.sum(1)
+        moments = exps * below if self.entropy else None
+        if moments is not None:
+            mine.third[part] += moments.sum(1)
+        if pass_.product is not None:
+            columns[0][part] = exps if slope is None else exps * slope
+        if pass_.moment_product is not None and moments is not None:
+            columns[1][part] = moments if slope is None else moments * slope
+
+    # -- between S and T -----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def combine(self, pass_: DistributionPass, gathered: Tensor) -> LogProbs:
+        """After C1: gathered [p, R, T], the statistics by rank; the same bits on every rank."""
+        student = combine_statistics(gathered[:, :3], pass_.valid)
+        entropy = others = teacher = divergence = None
+        if self.entropy:
+            others = _entropy_of_others(gathered, student.lse)
+            others = torch.where(pass_.valid, others, 0.0)
+            entropy = torch.where(pass_.valid, others - student.lp.exp() * student.lp, 0.0)
+        if self.teacher is not None:
+            rows = gathered[:, 3 + self.entropy :]
+            teacher = combine_statistics(rows[:, :3], pass_.valid)
+            apart = (torch.exp(_finite(rows[:, 0]) - teacher.lse) * rows[:, 3]).sum(0)
+            apart = apart - teacher.rest * (teacher.lse - student.lse)
+            divergence = apart + teacher.lp.exp() * (teacher.lp - student.lp)
+            divergence = torch.where(pass_.valid, divergence, 0.0)
+        pass_.spread = Spread(student, entropy, others, teacher, divergence)
+        return LogProbs(student.lp, student.lse, None, entropy, divergence)
+
+    def _factors(
+        self, pass_: DistributionPass, g: Tensor, k: Tensor | None, n: Tensor | None, d: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What multiplies e_v, e_v (l_v - m_r) and t_v in dL/dz_v/l'(z_v), and what dL/dz_y is, [T] each, 0 at ignored
+        tokens. m_r: this shard's maximum over all its columns but y's."""
+        spread = pass_.spread
+        assert spread is not None, "combine comes before u and t"
+        zero, student, scale = torch.zeros_like(spread.student.lse), spread.student, self.student.curve.scale
+        g, k, n, d = (
+            zero if of is None else torch.where(pass_.valid, of, 0.0).to(zero.dtype) for of in (g, k, n, d)
+        )
+        p_y = student.lp.exp()
+        softmax, target = g + k + d, k * p_y - g * student.rest
+        top = pass_.statistics[0]
+        if spread.entropy is not None and spread.others is not None:
+            softmax = softmax - n * ((top - student.lse).clamp(min=NO_LESS) + spread.entropy)
+            target = target - n * p_y * (student.rest * student.lp + spread.others)
+        factor = torch.exp(top - student.lse) * scale
+        theirs = zero
+        if spread.teacher is not None:
+            target = target + d * (spread.teacher.rest - student.rest)
+            theirs = -d * torch.exp(pass_.statistics[3 + self.entropy] - spread.teacher.lse) * scale
+        return factor * softmax, -n * factor, theirs, target * pass_.target_slope
+
+    @torch.no_grad()
+    def u(
+        self,
+        pass_: DistributionPass,
+        g: Tensor,
+        k: Tensor | None = None,
+        e: Tensor | None = None,
+        n: Tensor | None = None,
+        d: Tensor | None = None,
+    ) -> Tensor:
+        """1 barrier, after combine: this rank's part of dX [T, h]. The arguments are `LossValue`'s; e must be None."""
+        assert pass_.product is not None and e is None, "u is called once, after combine, with 1 barrier"
+        exps, moments, theirs, target = self._factors(pass_, g, k, n, d)
+        product, pass_.product = pass_.product, None
+        product.mul_(exps.unsqueeze(1))
+        if pass_.moment_product is not None:
+            product.addcmul_(pass_.moment_product, moments.unsqueeze(1))
+        if pass_.teacher_product is not None:
+            product.addcmul_(pass_.teacher_product, theirs.unsqueeze(1))
+        pass_.moment_product = pass_.teacher_product = None
+        self._add_target_(product, pass_, target)
+        return product
+
+    # -- T -------------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def t(
+        self,
+        pass_: DistributionPass,
+        g: Tensor,
+        k: Tensor | None = None,
+        e: Tensor | None = None,
+        n: Tensor | None = None,
+        d: Tensor | None = None,
+    ) -> Tensor | None:
+        """After combine: adds dW and db, frees the pass; with 2 barriers returns dX's part [T, h]."""
+        assert pass_.buffer is not None and e is None, "t is called once, after s with keep=True"
+        x, (exps, moments, theirs, target) = pass_.x, self._factors(pass_, g, k, n, d)
+        dx = x.new_zeros(x.shape, dtype=exps.dtype) if self.barriers == 2 else None
+        # Columns are made relative to the largest factor of their token: 16 bit has no room for small ones.
+        largest = torch.maximum(torch.maximum(exps.abs(), moments.abs()), theirs.abs())
+        largest = largest.clamp(min=torch.finfo(largest.dtype).tiny)
+        relative = [(of / largest).unsqueeze(1) for of in (exps, moments, theirs)]
+        for start, stop in tile_bounds(len(self.student.weight), x.device):
+            columns = self._gradient_columns(pass_, start, stop, relative)
+            rows = slice(start, stop)
+            if dx is not None:
+                add_product_(dx, columns, self.student.weight[rows], self._scratch, largest)
+            add_transposed_product_(self.gradient[rows], columns, x, self._scratch, largest)
+            if self.bias_gradient is not None:
+                for part in blocks(len(columns), columns.shape[1], columns.device):
+                    self.bias_gradient[rows].addmv_(columns[part].to(largest.dtype).t(), largest[part])
+        self._buffers.give(pass_.buffer)
+        pass_.buffer = pass_.teacher = None
+        if len(self.student.weight):
+            self.gradient.index_add_(0, pass_.row, x.to(target.dtype) * target.unsqueeze(1))
+            if self.bias_gradient is not None:
+                self.bias_gradient.index_add_(0, pass_.row, target)
+        if dx is not None:
+            self._add_target_(dx, pass_, target)
+        return dx
+
+    def _gradient_columns(
+        self, pass_: DistributionPass, start: int, stop: int, relative: list[Tensor]
+    ) -> Tensor:
+        """[T, C]: dL/dz of a tile but for y's own part and the factor that is left."""
+        again = self.recompute
+        z = self._logits(pass_, start, stop, again=again)
+        zt = None if self.teacher is None else self._teacher_logits(pass_, start, stop, again=again)
+        out, top = self._place("exps", z), pass_.statistics[0]
+        exps, moments, theirs = relative
+        for part in blocks(len(z), z.shape[1], z.device):
+            target = (pass_.target - start)[part]
+            l, slope = self.student.curve.logits_(z[part].to(top.dtype, copy=True))
+            below = (l - top[part].unsqueeze(1)).clamp_(min=NO_LESS)
+            found = _exps(l, target, top[part]) * torch.addcmul(exps[part], moments[part], below)
+            if zt is not None and self.teacher is not None:
+                lt, _ = self.teacher.curve.logits_(zt[part].to(top.dtype, copy=True))
+                found += _exps(lt, target, pass_.statistics[3 + self.entropy][part]) * theirs[part]
+            out[part] = found if slope is None else found * slope
+        return out
+
+    # -- places --------------------------------------------------------------------------------------------------------
+
+    def _logits(self, pass_: DistributionPass, start: int, stop: int, *, again: bool = True) -> Tensor:
+        place = self._kept(pass_, 0, start, stop)
+        if place is None:
+            place = self._scratch.take("logits", len(pass_.x), stop - start, pass_.x.dtype, pass_.x.device)
+        elif not again:
+            return place
+        return self.student.logits_(place, pass_.x, start, stop)
+
+    def _teacher_logits(
+        self, pass_: DistributionPass, start: int, stop: int, *, again: bool = True
+    ) -> Tensor:
+        assert self.teacher is not None and pass_.teacher is not None
+        place = self._kept(pass_, 1, start, stop)
+        if place is None or place.dtype != pass_.teacher.dtype:
+            x = pass_.teacher
+            place = self._scratch.take("teacher", len(x), stop - start, x.dtype, x.device)
+        elif not again:
+            return place
+        return self.teacher.logits_(place, pass_.teacher, start, stop)
+
+    def _kept(self, pass_: DistributionPass, which: int, start: int, stop: int) -> Tensor | None:
+        if pass_.buffer is None or self.recompute:
+            return None
+        tokens, first = len(pass_.x), which * len(self.student.weight)
+        return pass_.buffer[tokens * (first + start) : tokens * (first + stop)].view(tokens, stop - start)
+
+    def _place(self, name: str, like: Tensor) -> Tensor:
+        return self._scratch.take(name, len(like), like.shape[1], like.dtype, like.device)
+
+    def _add_target_(self, sum_: Tensor, pass_: DistributionPass, factor: Tensor) -> None:
+        if len(self.student.weight):
+            sum_.addcmul_(self.student.weight[pass_.row].to(sum_.dtype), factor.unsqueeze(1))
+
+
+def _inside(target: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    column = target.clamp(0, width - 1)
+    return column.unsqueeze(1), (target == column).unsqueeze(1)
+
+
+def _highest(z: Tensor, curve: Curve, target: Tensor, floor: Tensor, scratch: Scratch) -> Tensor:
+    """The maximum [T] of floor and of l over a tile's columns but the target's."""
+    result = torch.empty_like(floor)
+    for part in blocks(len(z), z.shape[1], z.device):
+        l, _ = curve.logits_(scratch.copy(z[part], floor.dtype))
+        column, inside = _inside(target[part], z.shape[1])
+        l.scatter_(1, column, l.gather(1, column).masked_fill_(inside, -torch.inf))
+        result[part] = torch.maximum(l.amax(1), floor[part])
+    return result
+
+
+def _exps(l: Tensor, target: Tensor, maximum: Tensor) -> Tensor:
+    """exp(l - maximum) in l, 0 at the target's column."""
+    column, inside = _inside(target, l.shape[1])
+    l.sub_(maximum.unsqueeze(1)).exp_()
+    return l.scatter_(1, column, l.gather(1, column).masked_fill_(inside, 0.0))
+
+
+def _decay_(sums: _Running, highest: Tensor, *, moment: bool = False) -> None:
+    """Sums above a higher maximum; with moment the third sum is of e_v (l_v - maximum)."""
+    decay = torch.exp(sums.maximum - highest)
+    if moment:
+        lower = (sums.maximum - highest).clamp(min=torch.finfo(highest.dtype).min)
+        sums.third = sums.third + lower * sums.total
+    sums.third, sums.total, sums.maximum = sums.third * decay, sums.total * decay, highest
+
+
+def _finite(maxima: Tensor) -> Tensor:
+    return maxima.clamp(min=torch.finfo(maxima.dtype).min)
+
+
+def _entropy_of_others(gathered: Tensor, lse: Tensor) -> Tensor:
+    """Σ -p_v log p_v over v ≠ y: every rank's term is positive, so nothing cancels."""
+    maxima, sums, moments = _finite(gathered[:, 0]), gathered[:, 1], gathered[:, 3]
+    above = (lse - maxima).clamp(max=-NO_LESS)
+    return (torch.exp(maxima - lse) * (sums * above - moments)).sum(0)
