@@ -132,6 +132,27 @@ def run_one(given: Heads, communicator: Communicator, ends: dist.ProcessGroup | 
     return None
 
 
+def run_replicas(world, given: Heads) -> str | None:
+    """On every rank of the pool: ranks 0 and 1 are one pipeline, 2 and 3 the other, each with half of the microbatches."""
+    communicator = Communicator.connect([[0, 1], [2, 3]], torch.device("cpu"))
+    assert communicator is not None
+    pairs = [dist.new_group([0, 2]), dist.new_group([1, 3])]
+    case, half = given.case, given.case.microbatches // 2
+    spec = with_extra_heads(read_spec(config_of(case)), given.extra)
+    data_group, mine = pairs[world.rank % 2], replace(case, microbatches=half)
+    engine = engine_of(mine, spec, communicator, data_group=data_group, extra_weight=given.weight)
+    model, batch = Reference(spec, case), batches(case)
+    result = engine.gradients(batch[world.rank // 2 * half :][:half])
+    loss, plain = reference_step(model, batch, given)
+    if abs(result.loss - loss) > 1e-11 * abs(loss):
+        return f"loss {result.loss}, reference {loss}"
+    seen = [result.cross_entropy, *(total / n for total, n in result.extra_heads)]
+    if seen != pytest.approx(plain, rel=1e-10):
+        return f"heads' losses {seen}, reference {plain}"
+    error, where = worst(assemble(engine, "gradient"), {n: p.grad for n, p in model.named().items()})
+    return None if error <= 1e-11 else f"gradient of {where} is off by {error:.2e}"
+
+
 def run(world, cases: list[Heads]) -> list[str | None]:
     return [
         run_one(given, world.communicators[given.case.ranks], world.ends[given.case.ranks])
@@ -170,3 +191,9 @@ def test_one_step_equals_one_process(pool, barriers):
 def test_more_heads_than_a_sequence_has_tokens(pool):
     """A sequence has 11: the twelfth head on has no target at all."""
     check(pool, [Heads(Case(barriers=barriers, microbatches=2), extra=12) for barriers in (0, 1)])
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_two_replicas_share_each_heads_mean(pool, barriers):
+    given = Heads(Case(barriers=barriers, microbatches=6, tied=False), extra=2, weight=0.8)
+    assert pool.run("tests.distributed.test_extra_heads:run_replicas", given) == [None] * 4

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from pinisi.cli import main
 from pinisi.config import load
 from pinisi.engine.work import planned, work_costs
 from pinisi.errors import ConfigError
@@ -26,6 +27,7 @@ from pinisi.plan import (
     step_end,
 )
 from pinisi.plan.candidates import Request, candidates
+from pinisi.plan.source import read_source
 from pinisi.schedule import build, layout_of, simulate
 from pinisi.vocabulary import Shards
 from tests.engine.runs import CONFIG
@@ -154,3 +156,14 @@ def test_plans_with_barriers_balance_what_redistribution_cannot() -> None:
         best[c.barriers] = max(best.get(c.barriers, 0.0), sum(work) / len(work) / max(work))
     assert best[0] < 0.3
     assert min(best[1], best[2]) > 0.985
+
+
+def test_plan_of_a_preset_with_heads_writes_a_run_that_has_them(tmp_path, capsys) -> None:
+    options = ["--ranks", "4", "--extra-heads", "2", "--microbatches", "8", "--replicas", "1"]
+    more = ["--schedules", "1f1b", "--write", str(tmp_path / "run.toml")]
+    assert main(["plan", "qwen2.5-0.5b", *options, *more]) == 0
+    assert "24 layers, 2 extra heads," in capsys.readouterr().out
+    config = load(tmp_path / "run.toml")
+    assert config.loss.extra_heads == 2 and sum(config.schedule.layers) == 24 and config.schedule.layers[-1]
+    source = read_source(str(tmp_path / "run.toml"))
+    assert source.spec.extra_heads == 2 and read_source(str(tmp_path / "run.toml"), 0).spec.extra_heads == 0

@@ -68,6 +68,7 @@ def setting_of(source: Source, options: argparse.Namespace) -> Setting:
         microbatch=options.microbatch or (run.data.microbatch if run else 1),
         dtype=options.dtype or (run.model.dtype if run else "bfloat16"),
         recompute=(options.recompute or (run.memory.recompute if run else "none")) == "full",
+        head_budget=run.memory.head_budget if run else None,
     )
     if min(setting.sequence, setting.microbatch) < 1:
         raise ConfigError("--sequence and --microbatch must be at least 1")
@@ -164,6 +165,12 @@ def _add_step(group: argparse._ArgumentGroup) -> None:
         "--microbatch", type=int, metavar="B", help="sequences of a microbatch (default: the TOML's, or 1)"
     )
     group.add_argument(
+        "--extra-heads",
+        type=int,
+        metavar="D",
+        help="train so many heads beside the model's own, each a layer more on the last stage (default: the TOML's, or 0)",
+    )
+    group.add_argument(
         "--microbatches",
         type=_numbers,
         metavar="M[,M]",
@@ -236,7 +243,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def run(options: argparse.Namespace, measure: Measure | None = None) -> int:
     """`pinisi plan`; returns the exit status: 0, or 1 where nothing fits."""
-    source = read_source(options.config)
+    source = read_source(options.config, options.extra_heads)
     request = request_of(source, options, measure)
     with _Progress(sys.stderr) as progress:
         plan = make_plan(request, progress)

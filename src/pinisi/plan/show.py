@@ -35,8 +35,9 @@ def format_plan(source: Source, plan: Plan, top: int) -> str:
     """The best `top` rows, and then what was set aside and what does not fit."""
     request = plan.request
     shape, setting, hardware = request.shape, request.setting, request.hardware
+    heads = f"{shape.extra_heads} extra heads, " if shape.extra_heads else ""
     lines = [
-        f"{source.name}: {shape.parameters / 1e9:.2f}B parameters, {shape.layers} layers, vocabulary {shape.vocabulary:,}; "
+        f"{source.name}: {shape.parameters / 1e9:.2f}B parameters, {shape.layers} layers, {heads}vocabulary {shape.vocabulary:,}; "
         f"the head is {head_layers(shape, setting):.2f} layers' work",
         f"{request.ranks} x {hardware.name}, {request.room / GIB:.1f} GiB each; microbatches of {setting.microbatch} x "
         f"{setting.sequence} tokens in {setting.dtype}, {model_flops(shape, setting) / 1e12:,.4g} TFLOP each",

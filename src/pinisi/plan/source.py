@@ -26,14 +26,24 @@ class Source:
     model: dict[str, Any]  # of [model] in a configuration that is written
 
 
-def read_source(text: str) -> Source:
-    """A Pinisi TOML, a Hugging Face config.json or folder, or a preset's name; raises ConfigError for anything else."""
+def read_source(text: str, extra_heads: int | None = None) -> Source:
+    """A Pinisi TOML, a Hugging Face config.json or folder, or a preset's name; raises ConfigError for anything else.
+
+    extra_heads: how many the model is to have; the TOML's, or none, if left out."""
+    source = _read(text)
+    heads = extra_heads if extra_heads is not None else source.run.loss.extra_heads if source.run else 0
+    run = source.run
+    if run is not None:
+        run = dataclasses.replace(run, loss=dataclasses.replace(run.loss, extra_heads=heads))
+    return dataclasses.replace(source, spec=with_extra_heads(source.spec, heads), run=run)
+
+
+def _read(text: str) -> Source:
     path = Path(text)
     if path.suffix == ".toml":
         run = configuration.load(path)
         model = dataclasses.asdict(run.model)
-        spec = with_extra_heads(read_spec(run.model.source or run.model.config or {}), run.loss.extra_heads)
-        return Source(path.stem, spec, run, model)
+        return Source(path.stem, read_spec(run.model.source or run.model.config or {}), run, model)
     if path.is_dir():
         return Source(path.name, read_spec(path), None, {"source": str(path)})
     if path.suffix == ".json":
@@ -72,7 +82,8 @@ def run_config(source: Source, setting: Setting, c: Candidate, shards: str, tabl
         rows="even" if c.rows_split == "even" else list(c.rows),
         table=table,
     )
-    memory = configuration.Memory(recompute="full" if c.recompute else "none")
+    head = source.run.memory.head if source.run else "keep"
+    memory = configuration.Memory(recompute="full" if c.recompute else "none", head=head)
     if source.run is not None:
         data = dataclasses.replace(source.run.data, sequence=setting.sequence, microbatch=setting.microbatch)
         run = dataclasses.replace(source.run, data=data, schedule=schedule, memory=memory)
@@ -84,6 +95,7 @@ def run_config(source: Source, setting: Setting, c: Candidate, shards: str, tabl
             data=configuration.Data(shards=shards, sequence=setting.sequence, microbatch=setting.microbatch),
             schedule=schedule,
             optimizer=configuration.Optimizer(learning_rate=3e-4, warmup=100),
+            loss=configuration.Loss(extra_heads=source.spec.extra_heads),
             memory=memory,
         )
     configuration.validate(run)
