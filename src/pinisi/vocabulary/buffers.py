@@ -55,7 +55,7 @@ class Scratch:
 
     def copy(self, of: Tensor, dtype: torch.dtype) -> Tensor:
         """A block's copy in that dtype, which lives until the next one's."""
-        return self.take("block", *of.shape, dtype, of.device).copy_(of)
+        return self.take("block", of.shape[0], of.shape[1], dtype, of.device).copy_(of)
 
 
 def blocks(rows: int, columns: int, device: torch.device, elements: int | None = None) -> Iterator[slice]:

@@ -32,7 +32,7 @@ def exponentiate_(
     column, inside = _place(target, z.shape[1])
     if curve.is_identity:
         _leave_out_(z, column, inside)  # once for the tile; a curve would move -inf, so there it comes after
-    for part in blocks(*z.shape, z.device):
+    for part in blocks(z.shape[0], z.shape[1], z.device):
         block, slope = curve.logits_(_wide(z[part], out[part], scratch))
         if logit_sum is not None:  # before y's column is left out
             logit_sum[part] += block.sum(1)
@@ -63,7 +63,7 @@ def exponentiate_again_(
     column, inside = _place(target, z.shape[1])
     if curve.is_identity:
         _leave_out_(z, column, inside)
-    for part in blocks(*z.shape, z.device):
+    for part in blocks(z.shape[0], z.shape[1], z.device):
         block, slope = curve.logits_(_wide(z[part], out[part], scratch))
         if not curve.is_identity:
             _leave_out_(block, column[part], inside[part])

@@ -242,7 +242,7 @@ class HeadShard:
         if dx is not None:
             dx.addr_(each, self._sum_of_rows()[:-1])
         row = torch.zeros_like(self._sum_of_rows()[:-1])
-        for part in blocks(*x.shape, x.device, TOKEN_BLOCK):
+        for part in blocks(x.shape[0], x.shape[1], x.device, TOKEN_BLOCK):
             row.addmv_(x[part].to(each.dtype).t(), each[part])
         self.gradient.add_(row)
         if self.bias_gradient is not None:
@@ -268,7 +268,7 @@ class HeadShard:
         """Σ_v l_v [T] over this shard where l is linear in z."""
         rows = self._sum_of_rows()
         found = torch.empty(len(x), dtype=rows.dtype, device=x.device)
-        for part in blocks(*x.shape, x.device, TOKEN_BLOCK):
+        for part in blocks(x.shape[0], x.shape[1], x.device, TOKEN_BLOCK):
             found[part] = torch.mv(x[part].to(rows.dtype), rows[:-1])
         return found.add_(rows[-1]).mul_(self.curve.scale)
 

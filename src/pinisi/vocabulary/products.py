@@ -44,7 +44,9 @@ def add_product_(
     if columns.device.type == "cuda" and sum_.dtype != columns.dtype:
         product = torch.mm(columns, weight, out_dtype=sum_.dtype)
     else:
-        product = torch.mm(columns, weight, out=_place("hidden", *sum_.shape, columns, scratch))
+        product = torch.mm(
+            columns, weight, out=_place("hidden", sum_.shape[0], sum_.shape[1], columns, scratch)
+        )
     _add_(sum_, product, scratch, factor)
 
 
@@ -81,7 +83,7 @@ def add_transposed_product_(
 def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None = None) -> None:
     """sum_ += factor ⊙ product; factor: of each row, or one number. torch's own sum of two dtypes would make a wide copy of
     the whole product."""
-    for part in blocks(*product.shape, product.device):
+    for part in blocks(product.shape[0], product.shape[1], product.device):
         wide = _wide(product[part], sum_.dtype, scratch)
         if factor is None:
             sum_[part].add_(wide)

@@ -107,10 +107,10 @@ def finish_(
 
 
 def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
-    out = scratch.take("hidden", *x.shape, x.dtype, x.device)
+    out = scratch.take("hidden", x.shape[0], x.shape[1], x.dtype, x.device)
     if x.dtype == factor.dtype:
         return torch.mul(x, factor.unsqueeze(1), out=out)
-    for part in blocks(*x.shape, x.device):
+    for part in blocks(x.shape[0], x.shape[1], x.device):
         out[part] = scratch.copy(x[part], factor.dtype).mul_(factor[part].unsqueeze(1))
     return out
 
@@ -134,7 +134,7 @@ def add_target_rows_(
 
 def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scratch: Scratch) -> None:
     ones = sums.new_ones(()).expand(len(columns)) if factor is None else factor
-    for part in blocks(*columns.shape, columns.device):
+    for part in blocks(columns.shape[0], columns.shape[1], columns.device):
         wide = columns[part] if columns.dtype == sums.dtype else scratch.copy(columns[part], sums.dtype)
         sums.addmv_(wide.t(), ones[part])
 
