@@ -22,6 +22,7 @@ BENCHES = {
     ),
     "reference": ("pinisi.schedule.reference", "predicted against measured iterations of a CSV of profiles"),
     "paper": ("pinisi.plan.paper", "predicted against published MFU and peak memory of a CSV of tables"),
+    "ignored": ("pinisi.bench.ignored", "what the head costs when a share of the tokens has no target"),
     "vocabulary": ("pinisi.vocabulary.bench", "S and T of one shard against the matrix rate"),
 }
 

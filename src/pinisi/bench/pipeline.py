@@ -112,7 +112,8 @@ class Bench:
         """A function that runs one step (and zeroes the gradients outside of the clock): seconds, and a timeline if recorded."""
         return self._torch() if way == "torch" else self._ours(way)
 
-    def _ours(self, way: str) -> Callable:
+    def engine(self, way: str) -> Engine:
+        """One of our ways, by a digit its barriers."""
         setting = self.setting
         barriers = int(way) if way.isdigit() else 0
         layout = layout_of("1f1b", setting.ranks, barriers=barriers)
@@ -123,7 +124,7 @@ class Bench:
         rows = Shards.even(setting.vocabulary, setting.ranks)
         costs = work_costs(self.spec, layout, layers, rows, setting.sequence)
         schedule = build("1f1b", setting.ranks, setting.microbatches, barriers=barriers, costs=costs)
-        engine = Engine(
+        return Engine(
             self.spec,
             RandomWeights(self.spec, 0, setting.torch_dtype),
             self.communicator,
@@ -133,6 +134,9 @@ class Bench:
             dtype=setting.torch_dtype,
         )
 
+    def _ours(self, way: str) -> Callable:
+        engine = self.engine(way)
+
         def step(record: bool):
             dist.barrier()
             start = time.perf_counter()
@@ -140,7 +144,7 @@ class Bench:
             dist.barrier()
             seconds = time.perf_counter() - start
             engine.optimizer.zero()
-            timeline = gather_timeline(schedule, result.spans, self.communicator) if record else None
+            timeline = gather_timeline(engine.schedule, result.spans, self.communicator) if record else None
             return seconds, timeline, result.loss
 
         return step
