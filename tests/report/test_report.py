@@ -286,3 +286,27 @@ def test_a_language_seen_once_is_drawn_as_a_dot(run: Path) -> None:
     section = part(parsed(write_report(run)), "languages")
     assert "last training loss" in words(section.find("p")) and "held out" not in words(section.find("ul"))
     assert [circle.get("fill") for circle in section.iter("circle")] == ["var(--soft)", "var(--c1)"]
+
+
+def test_extra_heads_have_lines_of_their_own(tmp_path: Path) -> None:
+    """From the step on at which there are any; a line with a torn value is left out."""
+    run = make_run(tmp_path / "demo", ranks=2, microbatches=3, barriers=1)
+    path = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if "losses" in line and line["step"] > 1:
+            line["extra_head_losses"] = [line["loss"] + 1.0, line["loss"] + 2.0]
+    lines[-1 if "losses" in lines[-1] else -2]["extra_head_losses"] = [None, 2.0]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_report(run)
+    section = part(parsed(run / "report.html"), "loss")
+    chart = next(node for node in section.iter() if node.get("data-chart"))
+    series = {line["name"]: line["points"] for line in json.loads(chart.get("data-chart", ""))["series"]}
+    own = dict(point[:2] for point in series["training"])
+    for k in (1, 2):
+        points = series[f"extra head {k}"]
+        assert points[0][0] > 1 and len(points) >= len(own) - 2
+        shared = [(y, own[x]) for x, y, *_ in points if x in own]
+        assert shared and all(y == pytest.approx(loss + k, abs=1e-4) for y, loss in shared)
+    assert "extra head 2" in words(section)
+    assert "torn or not a metric" in words(parsed(run / "report.html"))

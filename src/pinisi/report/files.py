@@ -2,7 +2,8 @@
 
     config.toml      the configuration, as pinisi.config.dump writes it
     metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second",
-                     "learning_rate", "gradient_norm", "total_loss", "losses": {language: loss}} and, between them,
+                     "learning_rate", "gradient_norm", "total_loss", "losses": {language: loss},
+                     "extra_head_losses": [loss]} and, between them,
                      {"step", "evaluation": {language: {"loss", "tokens", "bytes"}}}
     timeline.json    {"step", "schedule", "predicted", "measured"} (the last two: Timeline.to_dict)
     memory.json      {"ranks": [{"rank", "parts": {name: bytes}, "peak": bytes}]}
@@ -125,6 +126,7 @@ def parse_metrics_line(line: str) -> dict[str, Any] | None:
             good = all(is_number(entry["loss"]) for entry in evaluated.values())
         else:
             good = all(is_number(record[key]) for key in TRAINING_KEYS)
+            good = good and all(map(is_number, record.get("extra_head_losses", [])))
         return record if good and isinstance(record["step"], int) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

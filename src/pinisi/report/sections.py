@@ -128,7 +128,7 @@ def barriers(number: int) -> str:
 
 
 def loss(run: RunFiles) -> str:
-    """Loss in all, and the held-out mean where the run was evaluated."""
+    """Loss in all, the held-out mean where the run was evaluated, and that of each extra head."""
     if not run.training:
         return section(
             "loss", "Loss", absent(run, "metrics.jsonl", "metrics.jsonl has no training step yet.")
@@ -138,11 +138,24 @@ def loss(run: RunFiles) -> str:
         (line["step"], mean_loss(line["evaluation"])) for line in run.evaluations if line["evaluation"]
     ]
     lines = [Line("training", points, "1"), Line("held out, mean of languages", held_out, "2", dots=True)]
+    heads = extra_heads(run)
+    lines += [Line(name, values, color) for name, color, values in heads]
     chart = line_chart(lines, width=WIDTH, height=340, unit="nats per token", label="loss by step")
     names = [("c1", averaged("training loss", points))]
     if held_out:
         names.append(("c2", "held-out loss, mean of languages"))
+    names += [(f"c{color}", f"{name}, of the tokens further on") for name, color, _ in heads]
     return section("loss", "Loss", legend(names), chart, lead="Nats per token, by step.")
+
+
+def extra_heads(run: RunFiles) -> list[tuple[str, str, list[tuple[float, float]]]]:
+    """(name, colour, losses by step) of each extra head, of six at most: so many colours are left."""
+    rows = [(line["step"], line.get("extra_head_losses", [])) for line in run.training]
+    count = min(6, max(len(losses) for _, losses in rows))
+    return [
+        (f"extra head {k + 1}", str(k + 3), [(step, losses[k]) for step, losses in rows if k < len(losses)])
+        for k in range(count)
+    ]
 
 
 def averaged(text: str, points: Sequence[tuple[float, float]]) -> str:
