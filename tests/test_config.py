@@ -89,9 +89,15 @@ def test_loss_terms_are_off_and_their_range_is_checked(path: Path) -> None:
     assert (load(path).loss.label_smoothing, load(path).loss.z_loss) == (0.0, 0.0)
     got = load(path, ["loss.label_smoothing=0.1", "loss.z_loss=1e-4"])
     assert (got.loss.label_smoothing, got.loss.z_loss) == (0.1, 1e-4)
-    for wrong in ("loss.label_smoothing=1", "loss.label_smoothing=-0.1", "loss.z_loss=-1"):
-        with pytest.raises(ConfigError, match=wrong.split("=")[0]):
-            load(path, [wrong])
+    for wrong in (
+        "label_smoothing=1",
+        "label_smoothing=-0.1",
+        "z_loss=-1",
+        "extra_heads=-1",
+        "extra_weight=-1",
+    ):
+        with pytest.raises(ConfigError, match="loss." + wrong.split("=")[0]):
+            load(path, ["loss." + wrong])
 
 
 @pytest.mark.parametrize(

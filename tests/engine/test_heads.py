@@ -41,11 +41,6 @@ def test_targets_further_on_stay_inside_their_document() -> None:
     assert (head_targets(given, 9)[6:] == x).all()
 
 
-def test_a_document_that_goes_on_after_another_is_not_looked_through() -> None:
-    given = batch([[1, 2, 3, 4]], [[IGNORE, IGNORE, 4, 5]], [[0, 1, 0, 0]])
-    assert head_targets(given, 2)[1].tolist() == [[IGNORE, IGNORE, 5, IGNORE]]
-
-
 def test_weights_are_means_and_the_mean_of_means() -> None:
     assert head_weights([10.0, 8.0, 5.0], 0.3) == pytest.approx([0.1, 0.15 / 8, 0.15 / 5])
     assert head_weights([10.0], 0.3) == [0.1]

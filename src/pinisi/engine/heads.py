@@ -15,7 +15,7 @@ from pinisi.data.batches import IGNORE, Microbatch
 
 
 def head_targets(batch: Microbatch, heads: int) -> torch.Tensor:
-    """[heads, b, s]: at head k the target that stands k places further on in the same document, -100 where there is none.
+    """[heads, b, s]: at head k the target that stands k places further on in the same document and row, -100 where none does.
 
     A masked token (of a prompt) is masked for every head that would predict it.
     """
