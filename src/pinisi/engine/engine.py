@@ -18,6 +18,7 @@ import torch.distributed as dist
 from pinisi.data.batches import Microbatch
 from pinisi.engine import loss_data
 from pinisi.engine.comm import Communicator
+from pinisi.engine.distill import check_distribution, distribution_head
 from pinisi.engine.executor import Executor
 from pinisi.engine.heads import head_weights
 from pinisi.engine.optimizer import NotFinite, Optimizer, global_sum
@@ -29,7 +30,7 @@ from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify
 from pinisi.schedule.program import MessageChannel, Program
-from pinisi.vocabulary import Loss, Shards, data_names, weighted_cross_entropy
+from pinisi.vocabulary import HeadShard, Loss, Shards, data_names, weighted_cross_entropy
 
 
 @dataclass
@@ -63,7 +64,8 @@ class OptimizerSettings:
 
 class Engine:
     """See the module's text. `layers` and `shards` default to the even split; `languages` is how many language numbers
-    the batches use; `extra_weight` is of the mean of the extra heads' losses, where the spec has such heads. Raises
+    the batches use; `teacher`, on the same ranks with the same rows, is what a loss that reads `divergence` learns from, and isn't
+    changed; `extra_weight` is of the mean of the extra heads' losses, where the spec has such heads. Raises
     ScheduleError before anything is built if the schedule can't run."""
 
     def __init__(
@@ -81,6 +83,7 @@ class Engine:
         recompute: bool = False,
         head_budget: int | None = None,
         loss: Loss = weighted_cross_entropy,
+        teacher: Engine | None = None,
         extra_weight: float = 0.3,
         languages: int = 1,
         data_group: dist.ProcessGroup | None = None,
@@ -88,7 +91,8 @@ class Engine:
         status: Status | None = None,
     ):
         verify(schedule)
-        if spec.extra_heads and (data_names(loss) or hasattr(loss, "count")):
+        check_distribution(spec, schedule.layout, loss, teacher, shards)
+        if spec.extra_heads and (data_names(loss) or getattr(loss, "count", None)):
             raise ConfigError(
                 f"the model has {spec.extra_heads} extra heads, whose targets the loss' data say nothing of: train it without "
                 "them, or with a loss that reads log-probabilities and weights alone"
@@ -117,6 +121,9 @@ class Engine:
             later=self.worker.later if split else None,
         )
         self.worker.parts = self.parts
+        self.teacher = teacher
+        if isinstance(self.parts.head, HeadShard) and self.worker.of_distribution:
+            self.parts.head = distribution_head(self.parts.head, self.worker.of_distribution, teacher)
         settings = optimizer or OptimizerSettings()
         self.optimizer = Optimizer(self.slots, **vars(settings))
         self.executor = Executor(communicator, self.worker, self.device, status)
@@ -149,7 +156,8 @@ class Engine:
                 f"the weights of this step's targets sum to {totals[0]:g}, so that nothing can be divided by them: check the "
                 "batch's weights, of which some must be above 0"
             )
-        self.worker.begin(batch, head_weights(totals, self.extra_weight), total=totals[0])
+        teacher = self._taught(batch)
+        self.worker.begin(batch, head_weights(totals, self.extra_weight), total=totals[0], teacher=teacher)
         spans = self.executor.step(self.program, record=record)
         self._sum_over_copies()
         return self._result(targets, spans, stop)
@@ -174,7 +182,8 @@ class Engine:
         loss_data.check(batch, self.worker.loss)
         total = loss_data.totals(batch, self.worker.loss, 1)[0]
         total = total if total > 0 else 1.0  # nothing to learn from is no error here
-        self.worker.begin(batch, [1.0 / total], total=total, training=False)
+        teacher = self._taught(batch)
+        self.worker.begin(batch, [1.0 / total], total=total, training=False, teacher=teacher)
         spans = self._forward(batch)
         return self._result(sum(b.target_count for b in batch), spans, False, training=False)
 
@@ -184,7 +193,7 @@ class Engine:
 
         In fp32, of an fp64 model fp64. Replicas answer for their own batches.
         """
-        self.worker.begin(batch, [1.0], training=False, use_loss=False)
+        self.worker.begin(batch, [1.0], training=False, want="log_probs")
         self._forward(batch)
         found = self.worker.log_probs()
         self.worker.end()
@@ -200,6 +209,23 @@ class Engine:
             dist.broadcast(lp, root, group=self.communicator.world)
             result.append(lp)
         return result
+
+    def hidden_states(self, batch: Sequence[Microbatch]) -> list[torch.Tensor]:
+        """X [K, h], the last stage's output after the final norm, of the K tokens that have a target, for each microbatch, on
+        every rank; with 1 or 2 barriers. Forward passes without the head's work."""
+        self.worker.begin(batch, [1.0], training=False, want="hidden")
+        self._forward(batch)
+        found = self.worker.hidden_states()
+        self.worker.end()
+        self._bytes()  # no step's
+        return found
+
+    def _taught(self, batch: Sequence[Microbatch]) -> list[torch.Tensor] | None:
+        if self.teacher is None:
+            return None
+        found = self.teacher.hidden_states(batch)
+        self._bytes()  # a teacher's messages aren't the step's, though they take the same channels
+        return found
 
     def _forward(self, batch: Sequence[Microbatch]) -> list[Span]:
         count = len(batch)

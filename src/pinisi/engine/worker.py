@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from pinisi.models import Stage
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
 from pinisi.vocabulary import (
+    DistributionHead,
     EmbeddingShard,
     HeadShard,
     LogProbs,
@@ -28,10 +29,12 @@ from pinisi.vocabulary import (
     LossValue,
     Shards,
     reads_logit_sum,
+    reads_of_distribution,
     reads_total,
 )
 
 IGNORED = -100
+Want = Literal["loss", "log_probs", "hidden"]
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Parts:
     stages: dict[int, Stage]
     shards: Shards
     embedding: EmbeddingShard | None
-    head: HeadShard | None
+    head: HeadShard | DistributionHead | None
     embedding_scale: float
     padding_index: int | None
     hidden: int
@@ -67,6 +70,7 @@ class _Slot:
     outputs: dict[int, torch.Tensor] = field(default_factory=dict)  # stage -> its output, with its graph
     arrived: dict[tuple[MessageChannel, int], torch.Tensor] = field(default_factory=dict)
     x: torch.Tensor | None = None  # [K, h], the last stage's output
+    teacher: torch.Tensor | None = None  # [K, h_t], a teacher's
     head_pass: Any = None
     lp: torch.Tensor | None = None  # [K], in evaluation
     loss: LossValue | None = None  # with its derivatives per token
@@ -90,6 +94,15 @@ def _spread(values: torch.Tensor, ids: torch.Tensor, kept: torch.Tensor | None) 
     if kept is not None:
         values = values.new_zeros(ids.numel()).index_copy_(0, kept, values)
     return values.view(ids.shape)
+
+
+class _NoPass:
+    """In place of what S leaves, where only hidden states are wanted: numbers for C1, which go unread."""
+
+    nbytes = 0
+
+    def __init__(self, x: torch.Tensor, dtype: torch.dtype):
+        self.statistics = x.new_zeros((3, len(x)), dtype=dtype)
 
 
 class Totals:
@@ -120,7 +133,9 @@ class PipelineWorker:
         self.languages = languages
         self.later = WeightGradients()
         self.slots: list[_Slot] = []
-        self.training = self.use_loss = True
+        self.of_distribution = reads_of_distribution(loss)
+        self.training = True
+        self.want: Want = "loss"
         self.total = 1.0
         self.heads = 1  # that this step uses
         self.totals = Totals(languages, device)
@@ -146,20 +161,31 @@ class PipelineWorker:
         *,
         total: float = 1.0,
         training: bool = True,
-        use_loss: bool = True,
+        want: Want = "loss",
+        teacher: Sequence[torch.Tensor] | None = None,
     ) -> None:
-        """Takes a step's microbatches. `weights`: of each head, what a target of weight 1 weighs in the step's loss; one
-        number alone leaves the extra heads out. `total`: for losses that read it. use_loss=False: log-probabilities alone."""
-        self.training, self.heads, self.total, self.use_loss = training, len(weights), total, use_loss
+        """Takes a step's microbatches.
+
+        weights: of each head, what a target of weight 1 weighs in the step's loss; one number alone leaves the extra heads
+        out. total: for losses that read it. want: of a forward-only step maybe log-probabilities alone, or hidden states.
+        teacher: of each microbatch [K, h_t], for a loss that reads the divergence from it.
+        """
+        self.training, self.heads, self.total, self.want = training, len(weights), total, want
         self.totals = Totals(self.languages * self.heads, self.device)
         self._vocabulary_alive = 0
         if self.parts.head is not None:
             self.parts.head.weights_changed()
         self.slots = [self._slot(microbatch, weights) for microbatch in batch]
+        for slot, hidden in zip(self.slots, teacher or (), strict=teacher is not None):
+            slot.teacher = hidden
 
     def end(self) -> Totals:
         self.slots = []
         return self.totals
+
+    def hidden_states(self) -> list[torch.Tensor]:
+        """X [K, h] of each microbatch, after a forward-only step for which they were wanted."""
+        return [slot.x for slot in self.slots if slot.x is not None]
 
     def log_probs(self) -> list[torch.Tensor | None]:
         """lp [b, s] of each microbatch, 0 at ignored tokens, after a forward-only step of one head; None on ranks that don't
@@ -180,7 +206,7 @@ class PipelineWorker:
         dtype = self._statistics_dtype()
         by_target = token_weights(batch, self.heads, dtype)
         each = (by_target * torch.tensor(weights, dtype=dtype)[:, None, None]).reshape(-1)
-        data: dict[str, Any] = flat_data(batch, self.loss, dtype, kept) if self.use_loss else {}
+        data: dict[str, Any] = flat_data(batch, self.loss, dtype, kept) if self.want == "loss" else {}
         data = {name: tensor.to(self.device, non_blocking=True) for name, tensor in data.items()}
         if kept is not None:
             targets, languages, each = targets[kept], languages[kept], each[kept]
@@ -252,29 +278,53 @@ class PipelineWorker:
         lp = -nn.functional.cross_entropy(logits, slot.targets, ignore_index=IGNORED, reduction="none")
         lse = logits.gather(1, slot.targets.clamp(min=0)[:, None]).squeeze(1) - lp
         logit_sum = logits.sum(1) if self.logit_sum else None
+        entropy = None
+        if "entropy" in self.of_distribution:
+            every = logits.log_softmax(1)
+            entropy = -(every.exp() * every).sum(1) * (slot.targets != IGNORED)
         with torch.no_grad():
-            seen = LogProbs(lp.detach(), lse.detach(), None if logit_sum is None else logit_sum.detach())
+            seen = LogProbs(
+                lp.detach(),
+                lse.detach(),
+                None if logit_sum is None else logit_sum.detach(),
+                None if entropy is None else entropy.detach(),
+            )
             result = self._take_loss(slot, seen)
         output = -result.g * lp
         if result.k is not None:
             output = output + result.k * lse
         if result.e is not None and logit_sum is not None:
             output = output + result.e * logit_sum
+        if result.n is not None and entropy is not None:
+            output = output + result.n * entropy
         return output
 
     def _head_s(self, _: int, i: int) -> None:
         slot = self.slots[i]
         assert self.parts.head is not None and slot.x is not None
         with torch.no_grad():
-            slot.head_pass = self.parts.head.s(
-                slot.x, slot.targets, keep=self.training, logit_sum=self.logit_sum and self.use_loss
-            )
+            slot.head_pass = self._pass_of_s(slot, self.parts.head)
             slot.vocabulary_bytes = slot.head_pass.nbytes
             self._vocabulary_alive += slot.vocabulary_bytes
             self.vocabulary_peak = max(self.vocabulary_peak, self._vocabulary_alive)
 
+    def _pass_of_s(self, slot: _Slot, head: HeadShard | DistributionHead) -> Any:
+        assert slot.x is not None
+        if self.want == "hidden":
+            return _NoPass(slot.x, self._statistics_dtype())
+        if isinstance(head, DistributionHead):
+            return head.s(slot.x, slot.targets, keep=self.training, teacher=slot.teacher)
+        logit_sum = self.logit_sum and self.want == "loss"
+        return head.s(slot.x, slot.targets, keep=self.training, logit_sum=logit_sum)
+
+    def _derivatives(self, loss: LossValue) -> tuple[Any, ...]:
+        """What u and t of this rank's head take."""
+        return loss[1:] if isinstance(self.parts.head, DistributionHead) else loss[1:4]
+
     def _combine(self, slot: _Slot, gathered: torch.Tensor) -> None:
         """What C1 brings: lp on every rank, and from it the loss and its derivatives, which no message carries."""
+        if self.want == "hidden":
+            return
         with torch.no_grad():
             log_probs = self.parts.head.combine(slot.head_pass, gathered)  # type: ignore[union-attr]
             self._take_loss(slot, log_probs)
@@ -284,10 +334,11 @@ class PipelineWorker:
     def _take_loss(self, slot: _Slot, seen: LogProbs) -> LossValue:
         if not self.training:
             slot.lp = seen.lp
-        if not self.use_loss:
+        if self.want != "loss":
             return LossValue(torch.zeros_like(seen.lp).sum(), torch.zeros_like(seen.lp))
         more = () if seen.logit_sum is None else (seen.logit_sum,)
-        slot.loss = self.loss(seen.lp, seen.lse, slot.weights, *more, **slot.data)
+        of = {name: getattr(seen, name) for name in self.of_distribution}
+        slot.loss = self.loss(seen.lp, seen.lse, slot.weights, *more, **slot.data, **of)
         self.totals.add(slot.loss.value, seen.lp, slot.targets, slot.languages)
         return slot.loss
 
@@ -296,10 +347,8 @@ class PipelineWorker:
         self._vocabulary_alive -= slot.vocabulary_bytes
         assert self.parts.head is not None and slot.loss is not None
         with torch.no_grad():
-            slot.dx_part = self.parts.head.t(slot.head_pass, slot.loss.g, slot.loss.k, slot.loss.e)
-        slot.x = None
-        if slot.head_pass.product is None:  # else U, which another rank's S holds up, is still to be sent
-            slot.head_pass = None
+            slot.dx_part = self.parts.head.t(slot.head_pass, *self._derivatives(slot.loss))
+        slot.x = slot.head_pass = None  # with 1 barrier U has been made: T waits for the whole link behind C1
 
     def _gradient_of_output(self, slot: _Slot, stage: int, output: torch.Tensor) -> torch.Tensor:
         if stage != self.layout.last_stage:
@@ -388,9 +437,7 @@ class PipelineWorker:
         if channel is MessageChannel.U:
             assert self.parts.head is not None and slot.loss is not None
             with torch.no_grad():
-                part = self.parts.head.u(slot.head_pass, slot.loss.g, slot.loss.k, slot.loss.e)
-            if slot.head_pass.buffer is None:  # T has been
-                slot.head_pass = None
+                part = self.parts.head.u(slot.head_pass, *self._derivatives(slot.loss))
         else:
             part, slot.dx_part = slot.dx_part, None
         assert part is not None

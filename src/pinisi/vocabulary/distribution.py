@@ -9,6 +9,8 @@ teacher's logits take 2·T·h_t·V_r. Logits, not exponentials, are kept from S 
 T tokens, h hidden, V_r rows, e_v = exp(l_v - m), t_v the same of the teacher; sums in the statistics' dtype.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
+from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.products import add_product_, add_transposed_product_
 from pinisi.vocabulary.shards import IGNORE_INDEX
 from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, statistics_dtype
@@ -137,6 +140,23 @@ class DistributionHead:
         self.start, self.barriers, self.entropy, self.recompute = start, barriers, entropy, recompute
         self._buffers, self._scratch = Buffers(), Scratch()
 
+    @classmethod
+    def of(cls, head: HeadShard, *, entropy: bool, teacher: Projection | None) -> DistributionHead:
+        """The same rows and gradient buffers; makes logits again in T if the head has a budget."""
+        return cls(
+            head.weight,
+            head.gradient,
+            head.start,
+            bias=head.bias,
+            bias_gradient=head.bias_gradient,
+            scale=head.curve.scale,
+            softcap=head.curve.softcap,
+            barriers=head.barriers,
+            entropy=entropy,
+            teacher=teacher,
+            recompute=head.budget is not None,
+        )
+
     def weights_changed(self) -> None:
         """As of `HeadShard`; nothing is kept from step to step here."""
 
@@ -147,8 +167,9 @@ class DistributionHead:
         self, x: Tensor, targets: Tensor, *, keep: bool = True, teacher: Tensor | None = None
     ) -> DistributionPass:
         """x [T, h], targets [T]; teacher [T, h_t]: the teacher's hidden states after its final norm, if it has one.
-        keep=False: enough for combine alone."""
-        assert (teacher is None) == (self.teacher is None), "a teacher has hidden states, and only then"
+        keep=False: enough for combine alone; without the teacher's hidden states then, nothing of it is looked at."""
+        assert teacher is None or self.teacher is not None, "hidden states of no teacher"
+        assert teacher is not None or self.teacher is None or not keep, "a teacher's hidden states are needed"
         rows = len(self.student.weight)
         pass_ = DistributionPass(x.detach(), targets, self.start, rows, teacher)
         dtype = statistics_dtype(x.dtype)
@@ -182,7 +203,7 @@ class DistributionHead:
         """One tile's part of the statistics, and of the products."""
         rows = self.student.weight[start:stop]
         z = self._logits(pass_, start, stop)
-        zt = None if self.teacher is None else self._teacher_logits(pass_, start, stop)
+        zt = None if pass_.teacher is None else self._teacher_logits(pass_, start, stop)
         names = ("exps", "moments", "teacher_exps")
         columns = [self._place(name, z) for name in names]
         before = _Running(mine.maximum, mine.total, mine.third)
@@ -252,7 +273,7 @@ class DistributionHead:
             others = _entropy_of_others(gathered, student.lse)
             others = torch.where(pass_.valid, others, 0.0)
             entropy = torch.where(pass_.valid, others - student.lp.exp() * student.lp, 0.0)
-        if self.teacher is not None:
+        if pass_.teacher is not None:
             rows = gathered[:, 3 + self.entropy :]
             teacher = combine_statistics(rows[:, :3], pass_.valid)
             apart = (torch.exp(_finite(rows[:, 0]) - teacher.lse) * rows[:, 3]).sum(0)
@@ -354,7 +375,7 @@ class DistributionHead:
         """[T, C]: dL/dz of a tile but for y's own part and the factor that is left."""
         again = self.recompute
         z = self._logits(pass_, start, stop, again=again)
-        zt = None if self.teacher is None else self._teacher_logits(pass_, start, stop, again=again)
+        zt = None if pass_.teacher is None else self._teacher_logits(pass_, start, stop, again=again)
         out, top = self._place("exps", z), pass_.statistics[0]
         exps, moments, theirs = relative
         for part in blocks(len(z), z.shape[1], z.device):
