@@ -48,7 +48,7 @@ def bits(tensor):
     return tensor.numpy().tobytes()
 
 
-def head_shards(case, shards, barriers, gradient=None):
+def head_shards(case, shards, barriers, gradient=None, budget=None):
     gradient = torch.zeros_like(case.weight, dtype=wide(case.weight.dtype)) if gradient is None else gradient
     db = None if case.bias is None else torch.zeros_like(case.bias, dtype=gradient.dtype)
     heads = []
@@ -64,16 +64,22 @@ def head_shards(case, shards, barriers, gradient=None):
                 scale=case.scale,
                 softcap=case.softcap,
                 barriers=barriers,
+                budget=budget,
             )
         )
     return heads, gradient, db
 
 
 def run_sharded(
-    case: Case, shards: Shards, barriers: int, loss=weighted_cross_entropy, gradient=None
+    case: Case,
+    shards: Shards,
+    barriers: int,
+    loss=weighted_cross_entropy,
+    gradient=None,
+    budget: int | None = None,
 ) -> Result:
     """The head over all shards. Parts of dX are summed in wide precision, as a reduce would at best."""
-    heads, gradient, db = head_shards(case, shards, barriers, gradient)
+    heads, gradient, db = head_shards(case, shards, barriers, gradient, budget)
     logit_sum = reads_logit_sum(loss)
     passes = [head.s(case.x, case.targets, logit_sum=logit_sum) for head in heads]
     gathered = torch.stack([one.statistics for one in passes])

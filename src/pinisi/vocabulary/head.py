@@ -226,7 +226,7 @@ class HeadShard:
         """How the shard's columns are cut, in training as in evaluation. Beside kept logits exponentials are worked on, and
         with 1 barrier slopes."""
         beside = (3 - self.barriers) * with_slopes
-        return tiling(len(x), len(self.weight), x.element_size(), x.device, self.budget, beside)
+        return tiling(x, len(self.weight), self.budget, beside)
 
     def _kept(self, head_pass: HeadPass, start: int, stop: int) -> Tensor:
         assert head_pass.buffer is not None

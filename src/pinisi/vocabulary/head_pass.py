@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK
 from pinisi.vocabulary.kernels import Targets
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import tile_bounds
@@ -39,9 +39,7 @@ class HeadPass:
         self.targets = Targets(targets, start, rows)
         self.tiles: list[Tile] = []
         self.keeps_logits = False  # the loss needs exponentials and slopes: T makes both from z
-        self.buffer: Tensor | None = (
-            None  # flat, in the model's dtype; tiles' `kept` are views of it; None once T has run
-        )
+        self.buffer: Tensor | None = None  # flat; tiles' `kept` are views of it; None once T has run
         self.statistics: Tensor
         self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
         self.product: Tensor | None = None  # A_r [T, h], 1 barrier only
@@ -75,24 +73,31 @@ class Tiling(NamedTuple):
         return self.bounds[0][1] if self.bounds else 0
 
 
-def tiling(
-    tokens: int, rows: int, element: int, device: torch.device, budget: int | None, beside: int
-) -> Tiling:
-    """budget: bytes that kept tiles and those worked on may have together (None: no limit; 0: keep none, work as on a large
-    budget). beside: how many tiles are worked on at a time beside kept ones, where all are kept."""
-    column = max(1, tokens * element)
-    everything = budget is None or column * (rows + beside * min(rows, NARROW)) <= budget
-    if everything and not beside:
-        bounds = tile_bounds(rows, device)
+def tiling(x: Tensor, rows: int, budget: int | None, beside: int) -> Tiling:
+    """budget: bytes that kept tiles and what is worked on may take together (None: no limit; 0: keep none, work as on a large
+    budget), which tiles of 64 columns and small blocks are the least of. beside: how many tiles are worked on at a time
+    beside kept ones, where all are kept."""
+    column = max(1, len(x) * x.element_size())
+    widest = min(WIDE, max(NARROW, rows // 8 // 64 * 64))
+    left = None if budget is None else max(0, budget - _blocks_bytes(x, WIDE))
+    if left is None or column * (rows + beside * min(rows, widest)) <= left:
+        bounds = tile_bounds(rows, x.device, widest if beside else None)
         return Tiling(bounds, len(bounds))
     working = max(1, beside)
-    widest = min(WIDE, max(NARROW, rows // 8 // 64 * 64))
     if budget:
-        widest = min(widest, max(64, budget // (column * working) // 64 * 64))
+        widest = min(widest, max(64, left // (column * working) // 64 * 64))
         if widest > NARROW:  # leave most of a small budget to what is kept
-            widest = min(widest, max(NARROW, budget // (8 * column * working) // 64 * 64))
-    bounds = tile_bounds(rows, device, widest)
-    if budget is None:
-        return Tiling(bounds, len(bounds))
-    left = budget - working * column * (bounds[0][1] if bounds else 0)
+            widest = min(widest, max(NARROW, left // (8 * column * working) // 64 * 64))
+    bounds = tile_bounds(rows, x.device, widest)
+    left -= working * column * (bounds[0][1] if bounds else 0)
     return Tiling(bounds, sum(stop * column <= left for _, stop in bounds))
+
+
+def _blocks_bytes(x: Tensor, widest: int) -> int:
+    """At most, of a wide block and a part of dW that 16-bit work takes on a CPU beside tiles of `widest` columns."""
+    if x.device.type != "cpu" or x.element_size() > 2:
+        return 0
+    tokens, hidden = x.shape
+    block = max(SMALL_BLOCK, min(CPU_BLOCK, tokens * max(widest, hidden) // 16))
+    part = max(NARROW, min(CPU_BLOCK // max(1, hidden), widest // 8)) * hidden
+    return 4 * block + x.element_size() * part
