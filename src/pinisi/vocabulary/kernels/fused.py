@@ -69,7 +69,7 @@ def exponentiate_again_(
     mix: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     tokens, columns = z.shape
-    factor, each = mix or (None, None)
+    factor, each = (None, None) if mix is None else (one.contiguous() for one in mix)
     rows, width, warps = _block(columns, LOOPED)
     if z.numel():
         exponentiate_again_kernel[(cdiv(tokens, rows), cdiv(columns, width))](
@@ -144,7 +144,7 @@ def finish_(
     if product.numel():
         finish_kernel[(cdiv(tokens, rows), cdiv(hidden, width))](
             product, product.stride(0), weight, weight.stride(0), targets.ids, targets.start, targets.rows,
-            factor, target, tokens, hidden, ROWS=rows, WIDTH=width, num_warps=warps,
+            None if factor is None else factor.contiguous(), target, tokens, hidden, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
     rows, width, warps = _block(hidden, WIDEST)
     if x.numel():
         scaled_kernel[(cdiv(tokens, rows), cdiv(hidden, width))](
-            x, x.stride(0), factor, out, tokens, hidden, ROWS=rows, WIDTH=width, num_warps=warps
+            x, x.stride(0), factor.contiguous(), out, tokens, hidden, ROWS=rows, WIDTH=width, num_warps=warps
         )
     return out
 
@@ -178,6 +178,7 @@ def add_target_rows_(
 
 def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scratch: Scratch) -> None:
     tokens, width = columns.shape
+    factor = None if factor is None else factor.contiguous()
     if columns.numel():
         column_sums_kernel[(cdiv(width, 64),)](
             sums, columns, columns.stride(0), factor, tokens, width, ROWS=64, WIDTH=64

@@ -31,7 +31,7 @@ def tanh(x):
     share = 1.0 / (1.0 + decay)
     square = a * a
     series = (((TANH_4 * square + TANH_3) * square + TANH_2) * square + TANH_1) * square + TANH_0
-    result = tl.where(a < 0.625, a + a * (square * series), (1.0 - decay) * share)
+    result = tl.where(a < 0.625, a + a * (square * series), 1.0 - 2.0 * decay * share)
     return tl.where(x < 0, -result, result), 4.0 * decay * share * share
 
 

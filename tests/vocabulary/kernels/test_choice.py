@@ -1,0 +1,68 @@
+"""Which kernels are chosen, and that nobody pays for those that are not."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pinisi.errors import ConfigError
+from pinisi.vocabulary.kernels import kernels_for, reference, use
+
+ON_CPU = torch.zeros(2, dtype=torch.bfloat16)
+
+
+def test_the_reference_is_for_a_cpu():
+    assert kernels_for(ON_CPU) is reference
+
+
+def test_triton_by_choice_and_only_within_it():
+    fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
+    with use("triton"):
+        assert kernels_for(ON_CPU) is fused
+        with use("torch"):
+            assert kernels_for(ON_CPU) is reference
+        assert kernels_for(ON_CPU) is fused
+    assert kernels_for(ON_CPU) is reference
+
+
+def test_the_environment_chooses_for_a_whole_process(monkeypatch):
+    fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
+    monkeypatch.setenv("PINISI_KERNELS", "triton")
+    assert kernels_for(ON_CPU) is fused
+    with use("torch"):
+        assert kernels_for(ON_CPU) is reference
+
+
+def test_a_gpu_gets_tritons_kernels_unless_the_order_of_sums_is_to_be_fixed(monkeypatch):
+    fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
+
+    class OnGpu:
+        device, dtype = torch.device("cuda"), torch.bfloat16
+
+    class InFp64(OnGpu):
+        dtype = torch.float64
+
+    assert kernels_for(OnGpu()) is fused
+    assert kernels_for(InFp64()) is reference
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    assert kernels_for(OnGpu()) is reference
+
+
+def test_what_is_not_there_is_named():
+    with pytest.raises(ConfigError, match='Kernels are torch or triton, got "cuda"'), use("cuda"):
+        pass
+    pytest.importorskip("triton")
+    with use("triton"), pytest.raises(ConfigError, match="fp64, which they do not have"):
+        kernels_for(torch.zeros(2, dtype=torch.float64))
+
+
+def test_a_machine_without_triton_is_told_what_to_install(monkeypatch):
+    monkeypatch.setattr("pinisi.vocabulary.kernels._has_triton", lambda: False)
+    with pytest.raises(ConfigError, match=r'pip install "pinisi\[triton\]"'), use("triton"):
+        pass
+
+
+def test_triton_is_imported_only_when_it_is_used():
+    run = "import sys, pinisi.vocabulary; sys.exit('triton' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", run], timeout=120).returncode == 0
