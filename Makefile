@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+# Only tests on a machine without a GPU need it, to interpret the kernels: 1 GB on disk, half a minute.
+TRITON ?= triton==3.9.0
 # One thread a process: ranks are processes and would take each other's cores.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
@@ -32,10 +34,15 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	@touch $@
 
+$(VENV)/.triton: $(STAMP)
+	@$(BIN)/python -c 'import triton' 2>/dev/null || test "$$(uname -s)" != Linux || \
+	  $(BIN)/python -m pip install --quiet "$(TRITON)"
+	@touch $@
+
 demo: setup
 	$(BIN)/pinisi demo
 
-test: setup
+test: setup $(VENV)/.triton
 	$(BIN)/python -m pytest
 
 bench: setup
