@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from pinisi.data.batches import IGNORE, Microbatch
 from pinisi.engine.comm import Communicator
 from pinisi.models import ModelSpec, RandomWeights, read_spec, reference_inputs, with_extra_heads
+from pinisi.schedule import names
 from tests.distributed.cases import (
     TOLERANCE,
     Case,
@@ -186,6 +188,24 @@ def test_one_step_equals_one_process(pool, barriers):
             Heads(replace(base, label_smoothing=0.2, z_loss=0.05), extra=3, weight=1.5),
         ],
     )
+
+
+def test_every_schedule_with_drawn_settings(pool):
+    draw, cases = random.Random(5), []
+    for schedule in names():
+        case = Case(
+            ranks=draw.choice([2, 4]),
+            schedule=schedule,
+            barriers=draw.choice([0, 1, 2]),
+            tied=draw.choice([True, False]),
+            microbatches=draw.choice([3, 6]),
+            architecture=draw.choice(["qwen2", "llama", "qwen3", "olmo2"]),
+            recompute=draw.choice([True, False]),
+            rows=draw.choice(["even", "uneven", "one"]),
+            seed=len(cases),
+        )
+        cases.append(Heads(case, extra=draw.choice([1, 3]), weight=draw.choice([0.3, 2.0])))
+    check(pool, cases)
 
 
 def test_more_heads_than_a_sequence_has_tokens(pool):
