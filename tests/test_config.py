@@ -251,3 +251,16 @@ def test_every_field_says_what_it_is() -> None:
     for section in dataclasses.fields(RunConfig):
         for item in dataclasses.fields(section.type):  # type: ignore[arg-type]
             assert re.search(rf"^    {item.name}: .+  # \S+", source, re.M), f"{section.name}.{item.name}"
+
+
+@pytest.mark.parametrize(
+    "text, budget", [("keep", None), ("recompute", 0), ("512 MiB", 2**29), ("1.5GiB", 3 * 2**29)]
+)
+def test_memory_of_the_head(path: Path, text: str, budget: int | None) -> None:
+    assert load(path, [f"memory.head={text}"]).memory.head_budget == budget
+
+
+@pytest.mark.parametrize("text", ["all", "512 MB", "0 MiB", "-1 MiB", "MiB"])
+def test_memory_of_the_head_in_other_words_is_refused(path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r'memory\.head.*a size such as "512 MiB"'):
+        load(path, [f"memory.head={text}"])

@@ -1,16 +1,20 @@
 import json
 
 import pytest
+import torch
 
 from pinisi.errors import ConfigError
-from pinisi.vocabulary.bench import main
+from pinisi.vocabulary import peers
+from pinisi.vocabulary.bench import MODELS, PAPER, main
+
+SIZES = ["--tokens", "7", "--hidden", "5", "--rows", "11", "13", "--rounds", "1"]
 
 
-def test_prints_a_table_and_writes_json(tmp_path, capsys):
+def test_prints_tables_and_writes_json(tmp_path, capsys):
     file = tmp_path / "out" / "vocabulary.json"
-    sizes = ["--tokens", "7", "--hidden", "5", "--rows", "11", "13", "--rounds", "1"]
-    assert main([*sizes, "--json", str(file)]) == 0
-    rows = json.loads(file.read_text())["rows"]
+    assert main([*SIZES, "--json", str(file)]) == 0
+    found = json.loads(file.read_text())
+    rows = found["rows"]
     assert [(row["dtype"], row["V_r"], row["barriers"]) for row in rows] == [
         (dtype, rows_, barriers)
         for dtype in ("float32", "bfloat16")
@@ -19,7 +23,52 @@ def test_prints_a_table_and_writes_json(tmp_path, capsys):
     ]
     for row in rows:
         assert row["flops"] / row["matrix_flops"] == pytest.approx(row["rate"])
-    assert len(capsys.readouterr().out.splitlines()) == 1 + len(rows)
+    printed = capsys.readouterr().out
+    for row in found["forms"]:
+        assert row["form"] in printed and row["ms"] <= row["sum_ms"]
+        limit = 1e-5 if row["dtype"] == "float32" else 0.03
+        assert max(row["dx_error"], row["dw_error"], row["loss_error"]) < limit, row
+        assert row["peak_bytes"] > 0
+    ours = {row["form"] for row in found["forms"] if row["ms"] == row["sum_ms"]}
+    assert ours == {f"pinisi, {b}{r}" for b in ("1 barrier", "2 barriers") for r in ("", ", recompute")}
+    assert "torch" in {row["form"] for row in found["forms"]}
+
+
+def test_alone_leaves_the_others_out(tmp_path, capsys):
+    file = tmp_path / "alone.json"
+    assert main([*SIZES, "--alone", "--busy", "--json", str(file)]) == 0
+    assert json.loads(file.read_text())["forms"] == []
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 8
+
+
+def test_chosen_forms_and_what_is_said_of_one_that_is_not_there(capsys):
+    assert main([*SIZES, "--forms", "torch;pinisi, 1 barrier"]) == 0
+    assert "recompute" not in capsys.readouterr().out
+    with pytest.raises(
+        ConfigError, match=r"'Lager' is no form that runs here on cpu: choose of pinisi, 1 bar"
+    ):
+        main([*SIZES, "--forms", "Lager"])
+
+
+def test_shapes_are_the_papers_and_todays():
+    assert len(PAPER) == 24 and {(s.tokens, s.hidden, s.rows) for s in PAPER} >= {
+        (2048, 3072, 32_768),
+        (4096, 5120, 1024),
+        (2048, 4096, 16_384),
+    }
+    assert {s.hidden for s in MODELS} >= {1024, 4096, 5120, 2560, 5376, 8192}
+    assert all(s.tokens == 4096 and 16_000 < s.rows < 33_000 for s in MODELS)
+
+
+def test_errors_are_told():
+    """A gradient that is off by a hundredth is reported as such."""
+    case = peers.random_case(9, 4, 13, torch.float64, torch.device("cpu"), sure=True)
+    wanted = peers.exact(case)
+    assert wanted.lp is not None and float(wanted.lp.exp().max()) > 0.8
+    off = peers.Outcome(wanted.lp * 1.1, wanted.loss, wanted.dx * 1.01, wanted.dw * 0.99)
+    assert peers.errors(off, wanted) == pytest.approx(
+        {"loss": 0, "dx": 0.01, "dw": 0.01, "lp": 0.1}, abs=1e-9
+    )
 
 
 def test_sizes_below_one_are_refused():

@@ -1,134 +1,301 @@
-"""`pinisi bench vocabulary`: S and T of one shard against the matrix rate, measured in turns."""
+"""`pinisi bench vocabulary`: S and T of one shard against the matrix rate, and other ways to the same gradients beside them.
+
+All that is compared is measured in turns, in one run.
+"""
 
 import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from pinisi.errors import ConfigError
+from pinisi.vocabulary import peers
 from pinisi.vocabulary.head import HeadShard
-from pinisi.vocabulary.statistics import statistics_dtype
+from pinisi.vocabulary.peak import peak_bytes
 
 DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "bfloat16", "float16")}
 HEADINGS = ("dtype", "barriers", "T", "h", "V_r", "s_ms", "t_ms", "s_rate", "t_rate", "rate")
+CHECKED = (256, 512, 4099)  # T, h, V_r at most where errors are taken on a CPU
+
+
+class Shape(NamedTuple):
+    """T, h, V_r."""
+
+    tokens: int
+    hidden: int
+    rows: int
+
+
+# arXiv 2411.05288, section 6: p and h of its three models, the vocabularies and sequences of each.
+PAPER = [
+    Shape(tokens, hidden, vocabulary // ranks)
+    for ranks, hidden in ((8, 3072), (16, 4096), (32, 5120))
+    for vocabulary in (2**15, 2**16, 2**17, 2**18)
+    for tokens in (2048, 4096)
+]
+# (V, h) of Qwen3 0.6B, 8B and 32B, Llama 3 8B and 70B, Gemma 3 4B and 27B, from their configurations; 8 ranks.
+MODELS = [
+    Shape(4096, hidden, -(-vocabulary // 8))
+    for vocabulary, hidden in (
+        (151_936, 1024),
+        (151_936, 4096),
+        (151_936, 5120),
+        (128_256, 4096),
+        (128_256, 8192),
+        (262_208, 2560),
+        (262_208, 5376),
+    )
+]
+SHAPES = {"paper": PAPER, "models": MODELS}
 
 
 class Stopwatch:
-    """Seconds by name, with the device idle before and after."""
+    """Seconds by name, with the device idle before and after: the median over rounds. busy: the machine does other work, which
+    only adds; what counts is the fastest round, on a CPU in seconds that its threads worked."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.seconds: dict[str, list[float]] = {}
+    def __init__(self, device: torch.device, busy: bool = False) -> None:
+        self.device, self.busy = device, busy
+        self.times: dict[str, list[float]] = {}
 
     def time(self, name: str, work: Callable[[], Any]) -> Any:
         self._settle()
-        begin = time.perf_counter()
+        begin = self._clock()
         result = work()
         self._settle()
-        self.seconds.setdefault(name, []).append(time.perf_counter() - begin)
+        self.times.setdefault(name, []).append(self._clock() - begin)
         return result
 
-    def median(self, name: str) -> float:
-        return statistics.median(self.seconds[name][1:])  # the first round warms up
+    def seconds(self, name: str) -> float:
+        taken = self.times[name][1:]  # the first round warms up
+        return min(taken) if self.busy else statistics.median(taken)
+
+    def _clock(self) -> float:
+        if self.busy and self.device.type == "cpu":
+            return time.process_time() / torch.get_num_threads()
+        return time.perf_counter()
 
     def _settle(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
-def measure(
-    dtype: torch.dtype, barriers: int, tokens: int, hidden: int, rows: int, rounds: int, device: torch.device
-) -> dict[str, Any]:
-    """Medians over rounds of S, T and the bare matrix products of the same shapes, one after the other.
+def bare_products(watch: Stopwatch, case: peers.Case) -> Callable[[], None]:
+    """What the three products of a head take alone, in the model's dtype, as "logits", "dx" and "dw"."""
+    x, weight = case.x, case.weight
+    logits, dx, dw = x.new_empty(len(x), len(weight)), torch.empty_like(x), torch.empty_like(weight)
 
-    s_rate, t_rate, rate: time of the matrix products alone / time of S, T, both. U is counted as part of S.
-    """
-    torch.manual_seed(0)
-    x = torch.randn(tokens, hidden, device=device).to(dtype)
-    weight = (torch.randn(rows, hidden, device=device) / hidden**0.5).to(dtype)
-    gradient = torch.zeros(rows, hidden, device=device, dtype=statistics_dtype(dtype))
-    targets = torch.randint(2 * rows, (tokens,), device=device)  # half of them another shard's
-    g = torch.rand(tokens, device=device) / tokens
-    head = HeadShard(weight, gradient, 0, barriers=barriers)
-    logits, dx, dw = x.new_empty(tokens, rows), torch.empty_like(x), torch.empty_like(weight)
-    watch = Stopwatch(device)
-
-    def head_s() -> Any:
-        head_pass = head.s(x, targets)
-        head.combine(head_pass, head_pass.statistics.unsqueeze(0))
-        if barriers == 1:
-            head.u(head_pass)
-        return head_pass
-
-    for _ in range(rounds + 1):
+    def run() -> None:
         watch.time("logits", lambda: torch.mm(x, weight.t(), out=logits))
         watch.time("dx", lambda: torch.mm(logits, weight, out=dx))
         watch.time("dw", lambda: torch.mm(logits.t(), x, out=dw))
+
+    return run
+
+
+def measure(
+    dtype: torch.dtype,
+    barriers: int,
+    shape: Shape,
+    rounds: int,
+    device: torch.device,
+    busy: bool = False,
+    budget: int | None = None,
+) -> dict[str, Any]:
+    """S, T and the bare matrix products of the same shapes, one after the other.
+
+    s_rate, t_rate, rate: time of the matrix products alone / time of S, T, both. U is counted as part of S. Half of the
+    tokens have their target on another shard.
+    """
+    case = peers.random_case(*shape, dtype, device)
+    targets, g = case.targets * 2, case.g
+    head = HeadShard(case.weight, case.gradient, 0, barriers=barriers, budget=budget)
+    watch = Stopwatch(device, busy)
+    products = bare_products(watch, case)
+
+    def head_s() -> Any:
+        head_pass = head.s(case.x, targets)
+        head.combine(head_pass, head_pass.statistics.unsqueeze(0))
+        if barriers == 1:
+            head.u(head_pass, g)
+        return head_pass
+
+    for _ in range(rounds + 1):
+        products()
         head_pass = watch.time("s", head_s)
         watch.time("t", partial(head.t, head_pass, g))
-    products = {name: watch.median(name) for name in ("logits", "dx", "dw")}
-    s, t = watch.median("s"), watch.median("t")
-    bare_s = products["logits"] + (products["dx"] if barriers == 1 else 0.0)
-    bare = sum(products.values())
+    s, t = watch.seconds("s"), watch.seconds("t")
+    bare_s = watch.seconds("logits") + (watch.seconds("dx") if barriers == 1 else 0.0)
+    bare = sum(watch.seconds(name) for name in ("logits", "dx", "dw"))
+    flops = 6 * shape.tokens * shape.hidden * shape.rows
     return {
-        "dtype": str(dtype).removeprefix("torch."),
+        **_sizes(dtype, shape),
         "barriers": barriers,
-        "T": tokens,
-        "h": hidden,
-        "V_r": rows,
         "s_ms": s * 1e3,
         "t_ms": t * 1e3,
         "s_rate": bare_s / s,
         "t_rate": (bare - bare_s) / t,
         "rate": bare / (s + t),
-        "flops": 6 * tokens * hidden * rows / (s + t),
-        "matrix_flops": 6 * tokens * hidden * rows / bare,
+        "flops": flops / (s + t),
+        "matrix_flops": flops / bare,
+    }
+
+
+def compare(
+    dtype: torch.dtype,
+    shape: Shape,
+    rounds: int,
+    device: torch.device,
+    busy: bool = False,
+    names: tuple[str, ...] = (),
+) -> list[dict[str, Any]]:
+    """Every form that runs here: time in turns, share of the matrix rate, peak bytes beside x, weight and the gradient that
+    HeadShard adds to, errors against fp64 (on a CPU at a smaller shape). sum_ms: with dW added to that gradient, in fp32, as
+    several microbatches need it; HeadShard always does."""
+    case = peers.random_case(*shape, dtype, device)
+    watch = Stopwatch(device, busy)
+    products = bare_products(watch, case)
+    runs = peers.forms(case, names=names)
+    for _ in range(rounds + 1):
+        products()
+        for name, form in runs.items():
+            outcome = watch.time(name, partial(form, case))
+            if outcome.dw is not case.gradient:
+                watch.time(f"{name}, sum", partial(case.gradient.add_, outcome.dw))
+    small = shape if device.type == "cuda" else Shape(*map(min, shape, CHECKED))
+    checked = peers.random_case(*small, dtype, device, sure=True)
+    wanted = peers.exact(checked)
+    bare = sum(watch.seconds(name) for name in ("logits", "dx", "dw"))
+    found = []
+    for name in runs:
+        checked.gradient.zero_()
+        wrong = peers.errors(_once(name, checked), wanted)
+        seconds = watch.seconds(name)
+        added = watch.seconds(f"{name}, sum") if f"{name}, sum" in watch.times else 0.0
+        found.append(
+            {
+                **_sizes(dtype, shape),
+                "form": name,
+                "ms": seconds * 1e3,
+                "sum_ms": (seconds + added) * 1e3,
+                "rate": bare / seconds,
+                "peak_bytes": peak_bytes(partial(_once, name, case), device),
+                **{f"{what}_error": error for what, error in wrong.items()},
+            }
+        )
+    return found
+
+
+def _once(name: str, case: peers.Case) -> peers.Outcome:
+    """With nothing that was kept from earlier calls."""
+    return peers.forms(case, names=(name,))[name](case)
+
+
+def _sizes(dtype: torch.dtype, shape: Shape) -> dict[str, Any]:
+    return {
+        "dtype": str(dtype).removeprefix("torch."),
+        "T": shape.tokens,
+        "h": shape.hidden,
+        "V_r": shape.rows,
     }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="pinisi bench vocabulary", description=__doc__)
-    parser.add_argument("--tokens", type=int, default=512)
-    parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--rows", type=int, nargs="+", default=[24_576], help="V_r, one or more")
-    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
-    parser.add_argument("--barriers", type=int, nargs="+", choices=(1, 2), default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     if min(options.tokens, options.hidden, options.rounds, options.threads, *options.rows) < 1:
         raise ConfigError("Tokens, hidden, rows, rounds and threads must be 1 or more; give larger numbers.")
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
-        results = _table(options)
+        results = {"torch": torch.__version__, "device": _device_name(options.device), **_tables(options)}
     finally:
         torch.set_num_threads(before)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"torch": torch.__version__, "rows": results}, indent=1) + "\n")
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
 
-def _table(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measures every combination asked for and prints each as it is done."""
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pinisi bench vocabulary", description=__doc__)
+    parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--rows", type=int, nargs="+", default=[24_576], help="V_r, one or more")
+    parser.add_argument(
+        "--shapes",
+        choices=SHAPES,
+        help="instead: the shards of arXiv 2411.05288, or of today's models on 8 ranks (for a GPU)",
+    )
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
+    parser.add_argument("--barriers", type=int, nargs="+", choices=(1, 2), default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--busy",
+        action="store_true",
+        help="the machine does other work: the fastest round counts, not the median, on a CPU its threads' seconds",
+    )
+    parser.add_argument("--alone", action="store_true", help="S and T only, nothing beside them")
+    parser.add_argument(
+        "--forms", type=lambda text: tuple(text.split(";")), default=(), help="only these, by ';'"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    return parser
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu"
+
+
+def _tables(options: argparse.Namespace) -> dict[str, Any]:
+    """Measures what was asked for and prints each row as it is done."""
+    return {"rows": _shard_table(options), "forms": [] if options.alone else _form_table(options)}
+
+
+def _asked(options: argparse.Namespace) -> Iterator[tuple[torch.dtype, Shape]]:
+    shapes = SHAPES.get(options.shapes) or [
+        Shape(options.tokens, options.hidden, rows) for rows in options.rows
+    ]
+    return ((DTYPES[name], shape) for name in options.dtype for shape in shapes)
+
+
+def _shard_table(options: argparse.Namespace) -> list[dict[str, Any]]:
     print("  ".join(f"{heading:>8}" for heading in HEADINGS), "  GFLOP/s  matrix GFLOP/s")
     results = []
-    for name in options.dtype:
-        for rows in options.rows:
-            for barriers in options.barriers:
-                shape = (options.tokens, options.hidden, rows)
-                row = measure(DTYPES[name], barriers, *shape, options.rounds, torch.device(options.device))
-                results.append(row)
-                cells = (row[heading] for heading in HEADINGS)
-                line = "  ".join(f"{c:8.3f}" if isinstance(c, float) else f"{c:>8}" for c in cells)
-                print(line, f"{row['flops'] / 1e9:9.1f}  {row['matrix_flops'] / 1e9:14.1f}", flush=True)
+    for dtype, shape in _asked(options):
+        for barriers in options.barriers:
+            device = torch.device(options.device)
+            row = measure(dtype, barriers, shape, options.rounds, device, options.busy)
+            results.append(row)
+            cells = (row[heading] for heading in HEADINGS)
+            line = "  ".join(f"{c:8.3f}" if isinstance(c, float) else f"{c:>8}" for c in cells)
+            print(line, f"{row['flops'] / 1e9:9.1f}  {row['matrix_flops'] / 1e9:14.1f}", flush=True)
+    return results
+
+
+def _form_table(options: argparse.Namespace) -> list[dict[str, Any]]:
+    results = []
+    for dtype, shape in _asked(options):
+        device = torch.device(options.device)
+        rows = compare(dtype, shape, options.rounds, device, options.busy, options.forms)
+        sizes = ", ".join(f"{key} = {value}" for key, value in _sizes(dtype, shape).items())
+        print(f"\n{sizes}, forward and backward; errors against fp64")
+        print(
+            f"{'form':38}{'ms':>10}{'with sum':>10}{'rate':>8}{'peak MiB':>10}",
+            *(f"{f'{w} error':>12}" for w in ("lp", "loss", "dx", "dw")),
+        )
+        for row in rows:
+            wrong = (row.get(f"{what}_error") for what in ("lp", "loss", "dx", "dw"))
+            print(
+                f"{row['form']:38}{row['ms']:10.2f}{row['sum_ms']:10.2f}{row['rate']:8.3f}{row['peak_bytes'] / 2**20:10.1f}",
+                *(f"{'-' if error is None else f'{error:.1e}':>12}" for error in wrong),
+                flush=True,
+            )
+        results += rows
     return results
