@@ -140,7 +140,11 @@ def compare(
         theirs = [plain_lp(spec, other, b) for b in batches(case)]
     share = case.microbatches // replicas
     half = replace(case, microbatches=share)
-    reference = engine_with(replace(setting, loss="weighted"), spec, communicator, case.seed + 1, half)
+    weighted = replace(setting, loss="weighted")
+    reference = engine_with(weighted, spec, communicator, case.seed + 1, half, frozen=True)
+    held = sum(slot.gradient.untyped_storage().nbytes() for slot in reference.slots)
+    if held > 8 * len(reference.slots):
+        return f"a frozen engine holds {held} bytes of gradients"
     for ours, lp in zip(reference.log_probs(batches(case)), theirs, strict=True):
         if not torch.allclose(ours, lp, rtol=LIMIT, atol=1e-13):
             return f"log_probs is off by {(ours - lp).abs().max():.1e}"

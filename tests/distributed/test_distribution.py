@@ -116,7 +116,9 @@ def compare(setting: Setting, communicator: Communicator) -> str | None:
         replace(b, weights=torch.rand(b.tokens.shape, generator=random, dtype=torch.float64))
         for b in batches(case)
     ]
-    teacher = engine_of(teacher_case(case), config_of_teacher(case), communicator) if setting.share else None
+    teacher = None
+    if setting.share:
+        teacher = engine_of(teacher_case(case), config_of_teacher(case), communicator, frozen=True)
     engine = engine_of(case, config_of(case), communicator, loss=setting.loss, teacher=teacher)
     value, gradients = plain(setting, batch)
     seen = engine.evaluate(batch).loss
@@ -192,7 +194,10 @@ def refused(world, _) -> list[str]:
         with pytest.raises(ConfigError) as error:
             engine_of(wrong, config_of(wrong), world.communicators[2], **more)
         said.append(str(error.value))
-    return said
+    frozen = engine_of(case, config_of(case), world.communicators[2], frozen=True)
+    with pytest.raises(ConfigError) as error:
+        frozen.gradients(batches(case))
+    return [*said, str(error.value)]
 
 
 def test_what_does_not_go_together_is_refused(pool):
@@ -200,7 +205,7 @@ def test_what_does_not_go_together_is_refused(pool):
     assert first == second
     for said, words in zip(
         first,
-        ("a teacher needs", "such a loss a teacher", "0 barriers", "same rows", "label smoothing"),
+        ("a teacher needs", "such a loss a teacher", "0 barriers", "same rows", "label smoothing", "frozen"),
         strict=True,
     ):
         assert words in said

@@ -63,10 +63,13 @@ class OptimizerSettings:
 
 
 class Engine:
-    """See the module's text. `layers` and `shards` default to the even split; `languages` is how many language numbers
-    the batches use; `teacher`, on the same ranks with the same rows, is what a loss that reads `divergence` learns from, and isn't
-    changed; `extra_weight` is of the mean of the extra heads' losses, where the spec has such heads. Raises
-    ScheduleError before anything is built if the schedule can't run."""
+    """See the module's text. Raises ScheduleError before anything is built if the schedule can't run.
+
+    layers, shards: default to the even split. languages: how many language numbers the batches use. extra_weight: of the mean
+    of the extra heads' losses, where the spec has such heads. teacher: an engine on the same ranks with the same rows, from
+    which a loss that reads `divergence` learns. frozen: forward passes only, for a reference or a teacher, without the memory
+    of gradients and optimizer.
+    """
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Engine:
         head_budget: int | None = None,
         loss: Loss = weighted_cross_entropy,
         teacher: Engine | None = None,
+        frozen: bool = False,
         extra_weight: float = 0.3,
         languages: int = 1,
         data_group: dist.ProcessGroup | None = None,
@@ -119,13 +123,15 @@ class Engine:
             recompute=recompute,
             head_budget=head_budget,
             later=self.worker.later if split else None,
+            frozen=frozen,
         )
+        self.frozen = frozen
         self.worker.parts = self.parts
         self.teacher = teacher
         if isinstance(self.parts.head, HeadShard) and self.worker.of_distribution:
             self.parts.head = distribution_head(self.parts.head, self.worker.of_distribution, teacher)
         settings = optimizer or OptimizerSettings()
-        self.optimizer = Optimizer(self.slots, **vars(settings))
+        self.optimizer = Optimizer([] if frozen else self.slots, **vars(settings))
         self.executor = Executor(communicator, self.worker, self.device, status)
         self.program: Program = lower(schedule)
         self._forward_programs: dict[int, Program] = {}
@@ -143,6 +149,8 @@ class Engine:
         `batch`: the step's microbatches, `schedule.microbatches` of them, the same on every rank of the pipeline. `stop`: any
         rank's wish to end, which the result carries to all. Raises DataError if no token of the step has a target.
         """
+        if self.frozen:
+            raise ConfigError("this engine is frozen, so it makes no gradients: build it with frozen=False")
         if len(batch) != self.schedule.microbatches:
             raise DataError(f"the schedule runs {self.schedule.microbatches} microbatches, got {len(batch)}")
         loss_data.check(batch, self.worker.loss)

@@ -34,6 +34,12 @@ def attach_buffer(parameter: nn.Parameter) -> torch.Tensor:
     return buffer
 
 
+def no_buffer(tensor: torch.Tensor) -> torch.Tensor:
+    """In place of the buffer of what isn't trained: its shape, no memory, and nothing can be added to it."""
+    zero = torch.zeros((), dtype=gradient_dtype(tensor.dtype), device=tensor.device)
+    return zero.expand(tensor.shape)
+
+
 class WeightGradients:
     """Collects, during a B, what the matching W needs: per linear layer its input and its output's gradient."""
 

@@ -10,7 +10,13 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from pinisi.engine.gradients import WeightGradients, attach_buffer, defer_weight_gradients
+from pinisi.engine.gradients import (
+    WeightGradients,
+    attach_buffer,
+    defer_weight_gradients,
+    gradient_dtype,
+    no_buffer,
+)
 from pinisi.engine.optimizer import Slot
 from pinisi.engine.worker import Parts
 from pinisi.errors import ConfigError
@@ -49,11 +55,12 @@ def build_parts(
     recompute: bool = False,
     head_budget: int | None = None,
     later: WeightGradients | None = None,
+    frozen: bool = False,
 ) -> tuple[Parts, list[Slot]]:
     """Builds what `rank` holds, reading or drawing only that, and lists its parameters.
 
     layers[stage]: the layers of each stage. `later`: where linear layers leave their weight gradients, if the schedule
-    has passes B and W.
+    has passes B and W. frozen: nothing is trained, and no gradient has memory.
     """
     buffers: dict[nn.Parameter, torch.Tensor] = {}
     slots: list[Slot] = []
@@ -85,13 +92,16 @@ def build_parts(
         for name, parameter in module.named_parameters():
             if parameter in buffers:
                 continue
-            buffers[parameter] = attach_buffer(parameter)
+            if frozen:
+                buffers[parameter] = no_buffer(parameter.requires_grad_(False))
+            else:
+                buffers[parameter] = attach_buffer(parameter)
             copy = tied_apart and name == names.embedding and stage == layout.last_stage
             slots.append(Slot(name, parameter, buffers[parameter], tuple(parameter.shape), counted=not copy))
     embedding = head = None
     if not whole:
         embedding, head, more = _vocabulary(
-            spec, weights, layout, shards.rows(rank), dtype, device, head_budget
+            spec, weights, layout, shards.rows(rank), dtype, device, head_budget, frozen
         )
         slots += more
     return (
@@ -119,6 +129,7 @@ def _vocabulary(
     dtype: torch.dtype,
     device: torch.device,
     head_budget: int | None,
+    frozen: bool,
 ) -> tuple[EmbeddingShard, HeadShard, list[Slot]]:
     """This rank's rows of embedding and head; tied ones are one parameter with one gradient buffer."""
     names = vocabulary_names(spec)
@@ -128,7 +139,7 @@ def _vocabulary(
             continue
         tensor = weights.get(name, rows).to(device=device, dtype=dtype)
         parameter = nn.Parameter(tensor.contiguous())
-        buffer = torch.zeros_like(tensor, dtype=torch.float64 if dtype is torch.float64 else torch.float32)
+        buffer = no_buffer(tensor) if frozen else torch.zeros_like(tensor, dtype=gradient_dtype(dtype))
         shape = (spec.vocabulary, *tensor.shape[1:])
         slots[name] = Slot(name, parameter, buffer, shape, start=rows.start, sharded=True)
     embed, head, bias = slots[names.embedding], slots[names.head], slots.get(names.bias or "")
