@@ -153,7 +153,7 @@ def kernel_rows(device: torch.device, shape: Shape, rounds: int, calls: int) -> 
         "exponentiate, soft-cap": 2 * tile,
         "target_logits": 4 * own * hidden,
         "combine": gathered.nbytes + 3 * vectors,
-        "coefficients": 6 * vectors,
+        "coefficients": 11 * vectors,
         "factor": 4 * vectors,
         "finish": 2 * product.nbytes + 2 * own * hidden,
         "scaled": 2 * x.nbytes,
@@ -171,7 +171,9 @@ def kernel_rows(device: torch.device, shape: Shape, rounds: int, calls: int) -> 
             ),
             f"{name}:target_logits": lambda k=k: k.target_logits(x, weight, None, targets, Curve(), scratch),
             f"{name}:combine": lambda k=k: k.combine(gathered, targets),
-            f"{name}:coefficients": lambda k=k, c=combined: k.coefficients(targets, c, vector, 1.0, vector),
+            f"{name}:coefficients": lambda k=k, c=combined: k.coefficients(
+                targets, c, vector, vector, 1.0, vector
+            ),
             f"{name}:factor": lambda k=k, c=combined: k.factor(vector, c, vector, 1.0),
             f"{name}:finish": lambda k=k: k.finish_(product, weight, targets, vector, vector, scratch),
             f"{name}:scaled": lambda k=k: k.scaled(x, vector, scratch),

@@ -24,11 +24,13 @@ TOKEN_BLOCK = 2**15  # numbers of [T, h] that are worked on at a time beside the
 
 class _Coefficients(NamedTuple):
     """Of one loss, [T] each in the statistics' dtype, 0 at ignored tokens: softmax = g + k, with which p_v enters dL/dl_v at
-    every column but y; target = -g (1 - p_y) + k p_y at y; each = e at every column."""
+    every column but y; target = -g (1 - p_y) + k p_y at y; each = e at every column. factor: what turns exponentials above the
+    shard's maximum into dL/dz."""
 
     softmax: Tensor
     target: Tensor
     each: Tensor | None
+    factor: Tensor
 
 
 class HeadShard:
@@ -159,8 +161,7 @@ class HeadShard:
         assert head_pass.product is not None, "u is called once, after combine, with 1 barrier"
         product, head_pass.product = head_pass.product, None
         of = self._coefficients(head_pass, torch.ones_like(head_pass.statistics[0]) if g is None else g, k, e)
-        factor = self._factor(head_pass, head_pass.statistics[0], of)
-        self._finish_(product, head_pass, factor, of)
+        self._finish_(product, head_pass, of.factor, of)
         if of.each is not None and head_pass.slope_product is not None:
             product.addcmul_(head_pass.slope_product, of.each.unsqueeze(1))
         elif of.each is not None:
@@ -181,7 +182,7 @@ class HeadShard:
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
         alone = len(head_pass.tiles) == 1  # then `left` waits for _finish_
         for tile in head_pass.tiles:
-            columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile.maximum, of), of.each)
+            columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile, of), of.each)
             rows = slice(tile.start, tile.stop)
             if self.barriers == 2:
                 factor = None if alone else left
@@ -252,7 +253,7 @@ class HeadShard:
         assert head_pass.buffer is not None
         self._buffers.give(head_pass.buffer)
         head_pass.tiles.clear()
-        head_pass.buffer = None
+        head_pass.buffer = head_pass.coefficients = None
 
     def _sum_of_rows(self) -> Tensor:
         """[h + 1]: Σ_v W_v and, last, Σ_v bias_v, of this shard in the statistics' dtype; once for the same weights."""
@@ -279,22 +280,28 @@ class HeadShard:
         else:
             torch.addmm(self.bias[start:stop], x, rows, out=out)
 
-    def _factor(self, head_pass: HeadPass, maximum: Tensor, of: _Coefficients) -> Tensor:
-        """What turns exponentials above `maximum` into dL/dz: [T], 0 at ignored tokens."""
+    def _factor(self, head_pass: HeadPass, tile: Tile, of: _Coefficients) -> Tensor:
+        """What turns a tile's exponentials into dL/dz: [T], 0 at ignored tokens."""
         assert head_pass.combined is not None, "combine comes before u and t"
+        if tile is head_pass.tiles[-1]:
+            return of.factor
         kernels = kernels_for(head_pass.x)
-        return kernels.factor(maximum, head_pass.combined, of.softmax, self.curve.scale)
+        return kernels.factor(tile.maximum, head_pass.combined, of.softmax, self.curve.scale)
 
     def _coefficients(
         self, head_pass: HeadPass, g: Tensor, k: Tensor | None, e: Tensor | None
     ) -> _Coefficients:
-        """What the loss' derivatives make of the softmax part, of y's column (0 where y is not mine) and of every column."""
+        """What the loss' derivatives make of the softmax part, of y's column (0 where y is not mine) and of every column. Made
+        once where u and t get the same tensors."""
         assert head_pass.combined is not None, "combine comes before u and t"
-        return _Coefficients(
-            *kernels_for(head_pass.x).coefficients(
-                head_pass.targets, head_pass.combined, head_pass.target_slope, self.curve.scale, g, k, e
-            )
-        )
+        if head_pass.coefficients is not None:
+            found, *same = head_pass.coefficients
+            if all(one is other for one, other in zip(same, (g, k, e), strict=True)):
+                return found
+        of_pass = (head_pass.targets, head_pass.combined, head_pass.statistics[0], head_pass.target_slope)
+        found = _Coefficients(*kernels_for(head_pass.x).coefficients(*of_pass, self.curve.scale, g, k, e))
+        head_pass.coefficients = (found, g, k, e)
+        return found
 
     def _finish_(self, sum_: Tensor, head_pass: HeadPass, factor: Tensor | None, of: _Coefficients) -> None:
         """dX_r's softmax part scaled by `factor`, and y's own part."""

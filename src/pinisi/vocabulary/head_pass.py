@@ -1,7 +1,7 @@
 """What S of one microbatch leaves for U and T, and how much of its [T, V_r] numbers stays in memory until then."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -45,6 +45,7 @@ class HeadPass:
         self.product: Tensor | None = None  # A_r [T, h], 1 barrier only
         self.slope_product: Tensor | None = None  # Σ_v l'(z_v)/scale·W_v [T, h], 1 barrier and slopes only
         self.combined: Combined | None = None
+        self.coefficients: tuple[Any, ...] | None = None  # what HeadShard made of (g, k, e), and these
 
     @property
     def kept_bytes(self) -> int:

@@ -68,7 +68,7 @@ def call_all(columns, hidden, tokens=64):
     fused.exponentiate_again_(z, z, targets, 0, vector, curve, scratch, (vector, vector))
     fused.target_logits(x, weight, weight[:, 0].contiguous(), targets, curve, scratch)
     fused.combine(torch.empty(8, 4, tokens), targets)
-    fused.coefficients(targets, combined, vector, 1.0, vector, vector, vector)
+    fused.coefficients(targets, combined, vector, vector, 1.0, vector, vector, vector)
     fused.factor(vector, combined, vector, 1.0)
     fused.finish_(product, weight, targets, vector, vector, scratch)
     fused.scaled(x, vector, scratch)

@@ -89,14 +89,16 @@ class Kernels(Protocol):
         self,
         targets: Targets,
         combined: Combined,
+        maximum: Tensor,
         slope: Tensor,
         scale: float,
         g: Tensor,
         k: Tensor | None = None,
         e: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """A loss' derivatives (see `LossValue`), 0 at ignored tokens: g + k, which multiplies the softmax at every column but
-        y; slope·(k p_y - g (1 - p_y)), of y's column, with slope = dl/dz there; scale·e, of every column."""
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """A loss' derivatives (see `LossValue`), 0 at ignored tokens: softmax = g + k, which multiplies p_v at every column
+        but y; slope·(k p_y - g (1 - p_y)), of y's column, with slope = dl/dz there; scale·e, of every column; and `factor` of
+        that maximum."""
         ...
 
     def factor(self, maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:

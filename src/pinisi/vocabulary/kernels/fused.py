@@ -105,21 +105,22 @@ def combine(gathered: Tensor, targets: Targets) -> Combined:
 def coefficients(
     targets: Targets,
     combined: Combined,
+    maximum: Tensor,
     slope: Tensor,
     scale: float,
     g: Tensor,
     k: Tensor | None = None,
     e: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     tokens = len(slope)
-    softmax, target, each = torch.empty(3, tokens, dtype=torch.float32, device=slope.device)
+    softmax, target, each, factor = torch.empty(4, tokens, dtype=torch.float32, device=slope.device)
     k, e = (of if of is None else of.contiguous() for of in (k, e))
     if tokens:
         coefficients_kernel[(cdiv(tokens, VECTOR),)](
-            targets.ids, combined.lp, combined.rest, slope, scale, g.contiguous(), k, e, softmax, target, each, tokens,
-            WIDTH=VECTOR,
+            targets.ids, combined.lp, combined.lse, combined.rest, maximum, slope, scale, g.contiguous(), k, e,
+            softmax, target, each, factor, tokens, WIDTH=VECTOR,
         )  # fmt: skip
-    return softmax, target, None if e is None else each
+    return softmax, target, None if e is None else each, factor
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:

@@ -68,12 +68,13 @@ def combine(gathered: Tensor, targets: Targets) -> Combined:
 def coefficients(
     targets: Targets,
     combined: Combined,
+    maximum: Tensor,
     slope: Tensor,
     scale: float,
     g: Tensor,
     k: Tensor | None = None,
     e: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     dtype, valid = combined.lp.dtype, targets.valid
     g = torch.where(valid, g, 0.0).to(dtype)
     softmax, target = g, -g * combined.rest
@@ -81,7 +82,7 @@ def coefficients(
         k = torch.where(valid, k, 0.0).to(dtype)
         softmax, target = g + k, target + k * combined.lp.exp()
     each = None if e is None else torch.where(valid, e, 0.0).to(dtype) * scale
-    return softmax, target * slope, each
+    return softmax, target * slope, each, factor(maximum, combined, softmax, scale)
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:

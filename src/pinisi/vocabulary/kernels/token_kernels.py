@@ -75,9 +75,15 @@ def combine_kernel(gathered, ranks, ids, out, tokens, STATISTICS: tl.constexpr, 
 
 
 @triton.jit
+def factor_of(maximum, lse, softmax, scale):
+    return tl.where(softmax != 0.0, exp_of_negative(maximum - lse) * scale * softmax, 0.0)
+
+
+@triton.jit
 def coefficients_kernel(
-    ids, lp, rest, slope, scale, g, k, e, softmax, target, each, tokens, WIDTH: tl.constexpr
-):
+    ids, lp, lse, rest, maximum, slope, scale, g, k, e, softmax, target, each, factor, tokens,
+    WIDTH: tl.constexpr,
+):  # fmt: skip
     """See `Kernels.coefficients`."""
     token = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
     there = token < tokens
@@ -94,6 +100,9 @@ def coefficients_kernel(
     if e is not None:
         of_each = tl.load(e + token, mask=valid, other=0.0).to(tl.float32)
         tl.store(each + token, of_each * scale, mask=there)
+    top = tl.load(maximum + token, mask=valid, other=0.0)
+    below = tl.load(lse + token, mask=valid, other=0.0)
+    tl.store(factor + token, factor_of(top, below, of_softmax, scale), mask=there)
 
 
 @triton.jit
@@ -101,10 +110,10 @@ def factor_kernel(maximum, lse, softmax, scale, out, tokens, WIDTH: tl.constexpr
     """See `Kernels.factor`."""
     token = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
     there = token < tokens
+    top = tl.load(maximum + token, mask=there, other=0.0)
+    below = tl.load(lse + token, mask=there, other=0.0)
     of_softmax = tl.load(softmax + token, mask=there, other=0.0)
-    below = tl.load(maximum + token, mask=there, other=0.0) - tl.load(lse + token, mask=there, other=0.0)
-    result = exp_of_negative(below) * scale * of_softmax
-    tl.store(out + token, tl.where(of_softmax != 0.0, result, 0.0), mask=there)
+    tl.store(out + token, factor_of(top, below, of_softmax, scale), mask=there)
 
 
 @triton.jit
