@@ -29,7 +29,9 @@ def add_product(
         sum_ = torch.mm(columns, weight, out_dtype=dtype)
         return sum_ if factor is None else sum_.mul_(factor.unsqueeze(1))
     if sum_ is None:
-        sum_ = columns.new_zeros(len(columns), weight.shape[1], dtype=dtype)
+        place = _place("hidden", len(columns), weight.shape[1], columns, scratch)
+        sum_ = torch.mm(columns, weight, out=place).to(dtype)
+        return sum_ if factor is None else sum_.mul_(factor.unsqueeze(1))
     add_product_(sum_, columns, weight, scratch, factor)
     return sum_
 

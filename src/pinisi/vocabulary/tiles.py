@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CPU_COLUMNS = 4096
+CPU_COLUMNS = 8192
 DEVICE_COLUMNS = 32768  # wide tiles: fewer sums of [T, h], and full matrix products
 
 
