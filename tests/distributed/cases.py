@@ -36,6 +36,7 @@ class Case:
     packed: bool = True
     rows: str = "even"
     recompute: bool = False
+    head_budget: int | None = None  # bytes
     split: bool = False
     padding: int | None = None
     steps: int = 1
@@ -185,6 +186,7 @@ def engine_of(case: Case, spec: ModelSpec, communicator: Communicator, **more) -
         shards=shards_of(case),
         dtype=case.dtype,
         recompute=case.recompute,
+        head_budget=case.head_budget,
         optimizer=OptimizerSettings(clip=0.05, epsilon=EPSILON),
         loss=cross_entropy_with(spec.vocabulary, case.label_smoothing, case.z_loss),
         languages=3,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from pinisi.errors import ScheduleError
@@ -182,6 +184,27 @@ def test_recomputation_trades_memory_for_time() -> None:
     less = max(m.parts["activations"] for m in rank_memory(shape, setting, A100, timeline, layers, rows))
     assert less < plain / 3
     assert again.at("backward", 0) == pytest.approx(costs.at("backward", 0) + costs.at("forward", 0))
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_a_heads_budget_trades_memory_for_a_fourth_product_in_t(barriers: int) -> None:
+    shape = gpt_shape(3072, 32, 24, 256_000, 2048)
+    rows, rates, memory = 32_000, {}, {}
+    for budget in (None, 2**40, 48 * 2**20, 0):
+        setting = dataclasses.replace(MEGATRON, head_budget=budget)
+        rates[budget] = Rates(shape, setting, A100).head(rows, barriers)
+        layout = layout_of("1f1b", 8, barriers=barriers)
+        schedule = build("1f1b", 8, 16, barriers=barriers)
+        costs = pass_costs(shape, setting, A100, layout, [4] * 8, [rows] * 8)
+        timeline = simulate(schedule, costs)
+        found = rank_memory(shape, setting, A100, timeline, [4] * 8, [rows] * 8)
+        memory[budget] = max(m.parts["vocabulary"] for m in found)
+    assert rates[2**40] == rates[None] and memory[2**40] == memory[None]
+    assert len({s for s, _ in rates.values()}) == 1
+    kept, some, none = (rates[budget][1] for budget in (None, 48 * 2**20, 0))
+    product = 2 * 2048 * 3072 * rows / (A100.rate("float16") * A100.efficiency.matrix)
+    assert kept < some < none and product < none - kept < 1.7 * product
+    assert memory[0] < memory[48 * 2**20] < memory[None] - 40 * 2**20
 
 
 @pytest.mark.parametrize("name", ["1f1b", "v-half", "interleaved-1f1b"])

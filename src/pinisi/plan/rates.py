@@ -13,6 +13,7 @@ from pinisi.plan.shape import Shape
 from pinisi.plan.work import (
     HEAD_KERNELS,
     LAYER_KERNELS,
+    LOGIT_AGAIN,
     LOGIT_BACKWARD,
     LOGIT_FORWARD,
     Setting,
@@ -69,7 +70,7 @@ class Rates:
         s = share * products + self._traffic(logits * LOGIT_FORWARD + 4 * hidden, HEAD_KERNELS)
         t = (1 - share) * products + self._traffic(logits * LOGIT_BACKWARD + 4 * hidden, HEAD_KERNELS)
         again = made_again(self.shape, self.setting, rows)
-        t += again * (products / 3 + self._traffic(logits * LOGIT_FORWARD, 0))
+        t += again * (products / 3 + self._traffic(logits * LOGIT_AGAIN, 0))
         return s, t
 
     def embedding(self, rows: int, *, dense: bool) -> tuple[float, float]:

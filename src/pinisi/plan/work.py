@@ -16,6 +16,8 @@ BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 # the steps of Megatron-LM's vocab-parallel cross-entropy.
 LOGIT_FORWARD = 38.0
 LOGIT_BACKWARD = 14.0
+# Where T makes a logit again: to fp32 (2 + 4), less the maximum (4 + 4), exponential (4 + 4), to 16 bit (4 + 2).
+LOGIT_AGAIN = 28.0
 # Kept per logit at the most crowded moments of an undivided head, beside what `kept` counts: in forward the logits, their
 # fp32 copy and the exponentials; in backward the fp32 gradient and its 16-bit copy, with the weight's gradient beside.
 LOGITS_FORWARD_PEAK = 8.0
