@@ -13,12 +13,18 @@ from ..simulation import Case, relative, run_plain, run_sharded
 from ..test_head import compare, draw
 from ..test_losses import drawn_terms
 
-pytest.importorskip("triton")
+fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
 
 VOCABULARY, TOKENS, HIDDEN = 507, 123, 252
 SHARDS = Shards((0, 200, 201, 201, 507))  # an empty one and one of a single row among them
 FP32_ROUNDING = torch.finfo(torch.float32).eps  # what is below it says nothing
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+
+
+@pytest.fixture(autouse=True)
+def _larger_programs(monkeypatch):
+    """The interpreter takes a few milliseconds for each."""
+    monkeypatch.setattr(fused, "BLOCK", 2**15)
 
 
 @functools.cache
@@ -75,7 +81,7 @@ def test_bias_scale_soft_cap_smoothing_and_z_loss_together(barriers, dtype):
 
 
 @pytest.mark.parametrize("barriers", [1, 2])
-@pytest.mark.parametrize("seed", [1, 3, 6, 8, 10])
+@pytest.mark.parametrize("seed", [1, 6, 10])
 def test_drawn_cases(seed, barriers):
     case, shards = draw(seed)
     case, terms = case.to(torch.float32), drawn_terms(seed)
@@ -133,8 +139,7 @@ def test_small_weights_keep_their_gradient_in_fp16():
     assert relative(got.dw * 1e6, exact.dw) <= 5e-3
 
 
-@pytest.mark.parametrize("softcap", [None, 5.0])
-@pytest.mark.parametrize("barriers", [1, 2])
+@pytest.mark.parametrize("barriers,softcap", [(1, 5.0), (2, None)])
 def test_what_t_makes_again_is_what_s_made(barriers, softcap):
     """Nothing kept (budget=0) over several tiles, as good as what is kept."""
     case, _, _ = sure_case(0.5, torch.bfloat16)
