@@ -3,13 +3,15 @@
 On a CPU torch makes 16-bit products in 16 bit only; they are made in parts that stay in the cache and join the sum there.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
 from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, blocks
 from pinisi.vocabulary.kernels import kernels_for
 
-DEVICE_ROWS = 8192  # of such a part on a GPU, where only fp16 needs one
+DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to the sum as it is made
 NARROWEST = 256  # rows of such a part at least, or the product itself gets slow
 
 
@@ -65,7 +67,7 @@ def add_transposed_product_(
         largest = factor.abs().amax().clamp(min=torch.finfo(factor.dtype).tiny)
         factor = factor / largest
     scaled = x if factor is None else kernels_for(x).scaled(x, factor, scratch)
-    if columns.device.type == "cuda" and largest is None:
+    if columns.device.type == "cuda" and largest is None and adds_to_wide(columns.dtype, columns.device):
         torch.addmm(sum_, columns.t(), scaled, out_dtype=sum_.dtype, out=sum_)
         return
     if columns.device.type == "cuda":
@@ -80,6 +82,18 @@ def add_transposed_product_(
         product = _place("part", part.stop - part.start, x.shape[1], columns, scratch)
         torch.mm(columns[:, part].t(), scaled, out=product)
         _add_(sum_[part], product, scratch, largest)
+
+
+@cache
+def adds_to_wide(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether this torch adds a product of 16-bit matrices to an fp32 one as it makes it; some versions that have addmm's
+    out_dtype want the sum in 16 bit, too."""
+    narrow, wide = (torch.zeros(16, 16, dtype=of, device=device) for of in (dtype, torch.float32))
+    try:
+        torch.addmm(wide, narrow, narrow, out_dtype=torch.float32, out=wide)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None = None) -> None:

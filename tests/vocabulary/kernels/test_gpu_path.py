@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from pinisi.vocabulary import HeadShard, cross_entropy_with
 from pinisi.vocabulary.kernels import use
+from pinisi.vocabulary.products import adds_to_wide
 
 from ..simulation import Case, relative, run_plain
 
@@ -19,9 +20,17 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
 class Pretended(TorchFunctionMode):
-    """A CPU that calls itself a GPU. `wide_products`: how many were asked for with another dtype than their factors'."""
+    """A CPU that calls itself a GPU.
+
+    adds_to_wide: addmm takes a sum in fp32, as in newer torch. wide_products: how many products were asked for with another
+    dtype than their factors'.
+    """
 
     wide_products = 0
+
+    def __init__(self, adds_to_wide: bool) -> None:
+        super().__init__()
+        self.adds_to_wide = adds_to_wide
 
     def __torch_function__(self, function, types, arguments=(), keywords=None):
         keywords = dict(keywords or {})
@@ -33,6 +42,8 @@ class Pretended(TorchFunctionMode):
         if dtype is not None:
             assert function in (torch.mm, torch.addmm) and dtype == torch.float32
             assert {one.dtype for one in arguments[-2:]} <= {torch.bfloat16, torch.float16}
+            if function is torch.addmm and not self.adds_to_wide:
+                raise RuntimeError("self and mat2 must have the same dtype")
             self.wide_products += 1
             arguments = [one.to(dtype) for one in arguments]
         return function(*arguments, **keywords)
@@ -78,7 +89,8 @@ def run(case, barriers, loss, budget):
 def test_the_gpus_path_is_no_worse_than_plain_pytorch(kernels, dtype, barriers, softcap, budget):
     case, terms = drawn(dtype, softcap), {"label_smoothing": 0.1, "z_loss": 1e-2}
     loss = cross_entropy_with(VOCABULARY, **terms)
-    with Pretended() as gpu:
+    adds_to_wide.cache_clear()
+    with Pretended(adds_to_wide=barriers == 1) as gpu:
         if kernels == "triton":
             lp, dx, dw, db, kept = run(case, barriers, loss, budget)
         else:
