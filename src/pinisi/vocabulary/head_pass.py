@@ -13,6 +13,7 @@ from pinisi.vocabulary.tiles import tile_bounds
 # Columns of a tile that is worked on beside kept ones: an eighth of the shard's, at least and at most. Wider ones cost
 # memory, narrower ones more sums of [T, h].
 NARROW, WIDE = 256, 2048
+DEVICE_NARROW, DEVICE_WIDE = 2048, 8192  # on a GPU, where a narrow product does not fill it
 
 
 @dataclass
@@ -79,7 +80,8 @@ def tiling(x: Tensor, rows: int, budget: int | None, beside: int) -> Tiling:
     budget), which tiles of 64 columns and small blocks are the least of. beside: how many tiles are worked on at a time
     beside kept ones, where all are kept."""
     column = max(1, len(x) * x.element_size())
-    widest = min(WIDE, max(NARROW, rows // 8 // 64 * 64))
+    narrow, wide = (NARROW, WIDE) if x.device.type == "cpu" else (DEVICE_NARROW, DEVICE_WIDE)
+    widest = min(wide, max(narrow, rows // 8 // 64 * 64))
     left = None if budget is None else max(0, budget - _blocks_bytes(x, WIDE))
     if left is None or column * (rows + beside * min(rows, widest)) <= left:
         bounds = tile_bounds(rows, x.device, widest if beside else None)
@@ -87,8 +89,8 @@ def tiling(x: Tensor, rows: int, budget: int | None, beside: int) -> Tiling:
     working = max(1, beside)
     if budget:
         widest = min(widest, max(64, left // (column * working) // 64 * 64))
-        if widest > NARROW:  # leave most of a small budget to what is kept
-            widest = min(widest, max(NARROW, left // (8 * column * working) // 64 * 64))
+        if widest > narrow:  # leave most of a small budget to what is kept
+            widest = min(widest, max(narrow, left // (8 * column * working) // 64 * 64))
     bounds = tile_bounds(rows, x.device, widest)
     left -= working * column * (bounds[0][1] if bounds else 0)
     return Tiling(bounds, sum(stop * column <= left for _, stop in bounds))

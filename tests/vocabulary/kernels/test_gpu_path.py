@@ -15,7 +15,7 @@ from ..simulation import Case, relative, run_plain
 
 pytest.importorskip("triton")
 
-VOCABULARY, TOKENS, HIDDEN = 1009, 41, 36
+VOCABULARY, TOKENS, HIDDEN = 2503, 41, 36
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
