@@ -54,7 +54,7 @@ def target_logits(
         return own.to(dtype) - torch.inf, own.to(dtype)
     z = torch.zeros(own.shape, dtype=dtype, device=own.device)
     for at, row in _at_targets(targets, x.shape[1]):
-        dot = scratch.copy(x[at], dtype).mul_(weight[row]).sum(1)
+        dot = scratch.copy(x.index_select(0, at), dtype).mul_(weight.index_select(0, row)).sum(1)
         z[at] = dot if bias is None else dot.add_(bias[row])
     l, slope = curve.logits_(z)
     slope = curve.scale * (torch.ones_like(l) if slope is None else slope)
@@ -103,7 +103,7 @@ def finish_(
     if not len(weight):
         return
     for at, row in _at_targets(targets, product.shape[1]):
-        rows = scratch.copy(weight[row], product.dtype)
+        rows = scratch.copy(weight.index_select(0, row), product.dtype)
         product.index_add_(0, at, rows.mul_(target[at].unsqueeze(1)))
 
 
@@ -127,7 +127,7 @@ def add_target_rows_(
     if not len(gradient):
         return
     for at, row in _at_targets(targets, x.shape[1]):
-        rows = scratch.copy(x[at], target.dtype)
+        rows = scratch.copy(x.index_select(0, at), target.dtype)
         gradient.index_add_(0, row, rows.mul_(target[at].unsqueeze(1)))
         if bias_gradient is not None:
             bias_gradient.index_add_(0, row, target[at])
