@@ -10,6 +10,7 @@ from pinisi.vocabulary.tiles import Curve
 
 from ..simulation import bits, relative
 
+pytest.importorskip("triton", minversion="3.9")  # older interpreters fail with numpy 2.4
 fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
 
 TOKENS, COLUMNS, HIDDEN = 29, 131, 61
