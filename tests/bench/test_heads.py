@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from subprocess import run
+from pathlib import Path
 
 import pytest
 
+from pinisi.bench import heads
 from pinisi.bench.heads import MOVED, SPLIT, Model, against_balance, cases_of
 from pinisi.plan import redistributed_layers
 from pinisi.schedule import simulate
@@ -34,14 +34,18 @@ def test_all_have_the_same_work_and_no_rank_more_than_it_must(ranks: int, extra:
     assert moved.busiest(layout) == pytest.approx(max(work))
 
 
-def test_steps_are_held_against_perfect_balance() -> None:
+def simulated(ranks: int, microbatches: list[int], extra: list[int]) -> list[dict]:
+    """What `measure` would give if every step took what it is simulated to take."""
     rows = []
-    for label, schedule, costs, factor in cases_of(4, [4, 9], 0.2, [1, 3])(MESSAGES):
-        taken = simulate(schedule, costs).makespan
-        row = {"schedule": label, "ranks": 4, "microbatches": schedule.microbatches, "messages": MESSAGES}
-        rows.append({**row, "measured_seconds": taken, "factor": factor})
-    found = against_balance(rows, 0.2, [1, 3])
-    assert len(found) == len(rows) == 8
+    for label, schedule, costs, factor in cases_of(ranks, microbatches, 0.2, extra)(MESSAGES):
+        row = {"schedule": label, "ranks": ranks, "microbatches": schedule.microbatches, "messages": MESSAGES}
+        rows.append({**row, "measured_seconds": simulate(schedule, costs).makespan, "factor": factor})
+    return rows
+
+
+def test_steps_are_held_against_perfect_balance() -> None:
+    found = against_balance(simulated(4, [4, 9], [1, 3]), 0.2, [1, 3])
+    assert len(found) == 8
     for row in found:
         assert row["balanced_seconds"] > 0.2 * row["microbatches"]
         if row["schedule"].startswith(SPLIT):
@@ -51,26 +55,20 @@ def test_steps_are_held_against_perfect_balance() -> None:
             assert row["growth"] == pytest.approx(row["busiest"], abs=0.01) and row["growth"] < 0.65
 
 
-def test_real_processes(tmp_path) -> None:
-    """Two ranks, one short step: the file has a row for each way."""
-    out = tmp_path / "rows.json"
-    options = [
-        "--ranks",
-        "2",
-        "--microbatches",
-        "2,4",
-        "--extra-heads",
-        "1",
-        "--interval",
-        "0.02",
-        "--steps",
-        "1",
-        "--json",
-    ]
-    done = run(
-        [sys.executable, "-m", "pinisi", "bench", "heads", *options, str(out)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_command_starts_ranks_and_writes_what_they_measured(tmp_path, monkeypatch, capsys) -> None:
+    started = []
+
+    def launch(arguments: list[str], ranks: int, folder: Path, *, threads: int) -> int:
+        started.append((arguments[:2], ranks, threads))
+        Path(arguments[-1]).write_text(json.dumps({"rows": simulated(ranks, [3, 5], [2])}))
+        return 0
+
+    monkeypatch.setattr(heads, "launch", launch)
+    out = tmp_path / "bench" / "rows.json"
+    options = ["--ranks", "3", "--microbatches", "3,5", "--extra-heads", "2", "--json", str(out)]
+    assert heads.main(options) == 0 and started == [(["bench", "heads"], 3, 1)]
     rows = json.loads(out.read_text())["rows"]
-    assert [row["schedule"] for row in rows] == [f"{SPLIT}, D = 1"] * 2 + [f"{MOVED}, D = 1"] * 2
-    assert all(row["measured_seconds"] > 0.02 * row["microbatches"] for row in rows)
+    assert [row["schedule"] for row in rows] == [f"{SPLIT}, D = 2"] * 2 + [f"{MOVED}, D = 2"] * 2
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    monkeypatch.setattr(heads, "launch", lambda *_, **__: 75)
+    assert heads.main(options) == 75
