@@ -247,6 +247,11 @@ def byte_count(text: str) -> int:
     return int(float(found[1]) * 2 ** {"KiB": 10, "MiB": 20, "GiB": 30}[found[2]])
 
 
+def head_text(budget: int | None) -> str:
+    """memory.head of a budget in bytes, rounded up to whole KiB."""
+    return "keep" if budget is None else f"{-(-budget // 2**10)} KiB" if budget else "recompute"
+
+
 def at_least(section: Any, **least: float) -> Iterator[Fault]:
     """A fault for each named field that is set and below (or not comparable with) its least value."""
     for key, value in least.items():

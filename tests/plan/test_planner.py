@@ -341,3 +341,27 @@ def test_no_split_of_layers_is_much_better(
     rows = [row for row in make_plan(asked).rows if row.candidate.barriers == barriers and row.timeline]
     found = min(row.timeline.makespan for row in rows if row.timeline)
     assert found <= best * 1.03
+
+
+def test_what_the_head_keeps_is_planned_and_written(tmp_path, config_json, capsys) -> None:
+    out = tmp_path / "run.toml"
+    arguments = [
+        "plan",
+        str(config_json),
+        "--ranks",
+        "3",
+        "--replicas",
+        "1",
+        "--sequence",
+        "256",
+        "--explain",
+        "1",
+    ]
+    arguments += ["--schedules", "1f1b", "--write", str(out)]
+    for text, budget in (("keep", None), ("recompute", 0), ("96 KiB", 96 * 2**10), ("1.5 MiB", 3 * 2**19)):
+        assert cli([*arguments, "--head-memory", text]) == 0
+        assert load(out).memory.head_budget == budget
+    assert cli(["plan", str(out), "--ranks", "3", "--explain", "1", "--write", str(out)]) == 0
+    assert load(out).memory.head == "1536 KiB"
+    assert cli([*arguments, "--head-memory", "1 GB"]) != 0
+    assert "--head-memory '1 GB': needed keep, recompute, or a size" in capsys.readouterr().err

@@ -68,11 +68,18 @@ def setting_of(source: Source, options: argparse.Namespace) -> Setting:
         microbatch=options.microbatch or (run.data.microbatch if run else 1),
         dtype=options.dtype or (run.model.dtype if run else "bfloat16"),
         recompute=(options.recompute or (run.memory.recompute if run else "none")) == "full",
-        head_budget=run.memory.head_budget if run else None,
+        head_budget=_head_budget(options.head_memory or (run.memory.head if run else "keep")),
     )
     if min(setting.sequence, setting.microbatch) < 1:
         raise ConfigError("--sequence and --microbatch must be at least 1")
     return setting
+
+
+def _head_budget(text: str) -> int | None:
+    memory = configuration.Memory(head=text)
+    for fault in memory.validate():
+        raise ConfigError(f"--head-memory {text!r}: needed {fault.needed}")
+    return memory.head_budget
 
 
 def _replicas(
@@ -183,6 +190,11 @@ def _add_step(group: argparse._ArgumentGroup) -> None:
         "--recompute",
         choices=("none", "full"),
         help="full: everywhere; none: only where a way does not fit without (default: the TOML's, or none)",
+    )
+    group.add_argument(
+        "--head-memory",
+        metavar="SIZE",
+        help="what S keeps for T: keep, recompute, or the most bytes of a microbatch, as '512 MiB' (default: the TOML's, or keep)",
     )
     group.add_argument(
         "--schedules",

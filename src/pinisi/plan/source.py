@@ -82,7 +82,7 @@ def run_config(source: Source, setting: Setting, c: Candidate, shards: str, tabl
         rows="even" if c.rows_split == "even" else list(c.rows),
         table=table,
     )
-    head = source.run.memory.head if source.run else "keep"
+    head = configuration.head_text(setting.head_budget)
     memory = configuration.Memory(recompute="full" if c.recompute else "none", head=head)
     if source.run is not None:
         data = dataclasses.replace(source.run.data, sequence=setting.sequence, microbatch=setting.microbatch)
