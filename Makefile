@@ -14,6 +14,8 @@ TRITON ?= triton==3.9.0
 # One thread a process: ranks are processes and would take each other's cores.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
+# Of make test; each starts four gloo processes for the tests that need some.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint
@@ -43,7 +45,7 @@ demo: setup
 	$(BIN)/pinisi demo
 
 test: setup $(VENV)/.triton
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: setup
 	PINISI_EXACTNESS=full $(BIN)/python -m pytest tests/distributed tests/schedule
