@@ -45,10 +45,10 @@ demo: setup
 	$(BIN)/pinisi demo
 
 test: setup $(VENV)/.triton
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 bench: setup
-	PINISI_EXACTNESS=full $(BIN)/python -m pytest tests/distributed tests/schedule
+	PINISI_EXACTNESS=full $(BIN)/python -m pytest tests/distributed tests/schedule tests/engine
 	mkdir -p runs/bench
 	$(BIN)/pinisi bench pipeline --json runs/bench/pipeline.json
 	$(BIN)/pinisi bench emulated --json runs/bench/emulated.json

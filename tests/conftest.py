@@ -8,6 +8,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several workers: tests that start runs share one project and are half of the time, so they go first and stay
+    together; of the others those of a file do."""
+    items.sort(key=lambda item: "/engine/" not in item.nodeid)
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("engine" if "/engine/" in file else file))
+
+
 @pytest.fixture(scope="session")
 def _pools():
     pools: list = []

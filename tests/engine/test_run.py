@@ -44,7 +44,9 @@ def test_loss_terms_are_trained_and_the_loss_stays_comparable(project, whole):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["loss"] == pytest.approx(losses(whole)[1], rel=1e-6)  # the same start, the same batch
     assert all(line["total_loss"] > line["loss"] + 0.5 for line in lines)  # lse² is near log(503)² = 39
-    for line in lines:  # bytes of both ranks: X, four rows of statistics and U in fp32, of tokens with a target
+    for (
+        line
+    ) in lines:  # bytes of both ranks: X, four rows of statistics and U in fp32, of tokens with a target
         sent, targets = line["bytes"], line["tokens"]
         assert sent["C0"] == sent["U"] == 2 * targets * 32 * 4 and sent["C1"] == 2 * targets * 4 * 4
     plain = [
