@@ -158,6 +158,7 @@ def test_errors_in_the_file_name_file_and_line(tmp_path: Path) -> None:
         ("schedule.rows=evn", 'needs one of "even", "balanced" or a list of integers'),
         ("schedule.rows=[1, 2]", "schedule.rows is [1, 2]; it needs 3 counts"),
         ("schedule.layers=[1, 2]", "schedule.layers is [1, 2]; it needs counts"),
+        ("schedule.layers=[]", "schedule.layers is []; it needs counts"),
         ("optimizer.betas=[0.9]", "optimizer.betas is [0.9]; it needs a list of 2 numbers"),
         ("optimizer.betas=[0.9, 1]", "it needs two numbers from 0 to below 1"),
         ("optimizer.learning_rate=true", "optimizer.learning_rate is boolean true; it needs number"),

@@ -103,7 +103,7 @@ class Pipeline:
             yield Fault("name", f"one of {', '.join(names())}")
         if self.chunks is not None and self.chunks < 1:
             yield Fault("chunks", "a whole number of at least 1")
-        if self.layers is not None and (min(self.layers, default=0) < 0 or len(self.layers) % self.ranks):
+        if self.layers is not None and (min(self.layers, default=-1) < 0 or len(self.layers) % self.ranks):
             yield Fault("layers", f"counts of at least 0, as many as there are stages on {self.ranks} ranks")
         if isinstance(self.rows, list) and (min(self.rows, default=0) < 0 or len(self.rows) != self.ranks):
             yield Fault("rows", f"{self.ranks} counts of at least 0, one per rank")

@@ -31,3 +31,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
     with pytest.raises(CheckpointError, match=r"step 7 was not saved.*checkpoints/\.step-00000007"):
         save(tmp_path / "checkpoints", 7)
+
+
+def test_a_frozen_engines_optimizer_is_refused(tmp_path):
+    save(tmp_path, 1)
+    none = Optimizer([], betas=(0.9, 0.95), epsilon=1e-8, weight_decay=0.1, clip=1.0)
+    with pytest.raises(CheckpointError, match="a frozen engine takes no checkpoint"):
+        checkpoint.restore(checkpoint.Reader(checkpoint.latest(tmp_path)), none)

@@ -46,7 +46,7 @@ def test_dpo(seed, barriers, dtype):
             value = value - F.logsigmoid(beta * (chosen - rejected)) / total
         return value
 
-    loss = partial(dpo, sequences=sequences, reference=reference, pairs=pairs, total=total, beta=beta)
+    loss = partial(dpo, sequences=sequences, reference=reference, pairs=pairs, total_pairs=total, beta=beta)
     limit = {torch.float32: 1e-4}.get(dtype, LIMIT[dtype])  # reference sums of 1e3 are known to 1e-4 in fp32
     compare(case.to(dtype), shards, barriers, loss, plain, limit)
 
@@ -83,6 +83,8 @@ def test_tokens_that_do_not_count_cannot_spoil_the_rest():
     lp = torch.tensor([-1.0, -torch.inf, -2.0])
     weights, old = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([-1.0, -torch.inf, -2.0])
     ratio = clipped_ratio(lp, lp, weights, old=old, advantages=torch.ones(3))
-    pair = dpo(lp, lp, weights, sequences=torch.tensor([0, 0, 1]), reference=torch.zeros(2), pairs=1, total=1)
+    pair = dpo(
+        lp, lp, weights, sequences=torch.tensor([0, 0, 1]), reference=torch.zeros(2), pairs=1, total_pairs=1
+    )
     for found in (ratio, pair):
         assert found.value.isfinite() and found.g[1] == 0 and found.g[0] > 0

@@ -277,13 +277,13 @@ def _schedules(options: argparse.Namespace) -> list[str]:
 
 def _launched(ranks: int, arguments: Sequence[str]) -> list[dict] | int:
     """Rows measured by so many processes, or the exit status of those that failed."""
-    folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))
-    try:
-        more = ["--as-rank", "--json", str(folder / "rows.json")]
-        code = launch(["bench", "emulated", *arguments, *more], ranks, folder, threads=1)
-        return code or json.loads((folder / "rows.json").read_text())["rows"]
-    finally:
-        shutil.rmtree(folder)
+    folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))  # stays if a rank fails: its log is there
+    more = ["--as-rank", "--json", str(folder / "rows.json")]
+    if code := launch(["bench", "emulated", *arguments, *more], ranks, folder, threads=1):
+        return code
+    rows = json.loads((folder / "rows.json").read_text())["rows"]
+    shutil.rmtree(folder)
+    return rows
 
 
 def _ratios(rows: Sequence[dict]) -> None:

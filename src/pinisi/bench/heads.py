@@ -152,15 +152,12 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     if options.as_rank and joined():
         return rank_main(lambda: _as_rank(options))
-    folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))
-    try:
-        more = ["--as-rank", str(folder / "rows.json")]
-        code = launch(["bench", "heads", *arguments, *more], options.ranks, folder, threads=1)
-        if code:
-            return code
-        measured = json.loads((folder / "rows.json").read_text())["rows"]
-    finally:
-        shutil.rmtree(folder)
+    folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))  # stays if a rank fails: its log is there
+    more = ["--as-rank", str(folder / "rows.json")]
+    if code := launch(["bench", "heads", *arguments, *more], options.ranks, folder, threads=1):
+        return code
+    measured = json.loads((folder / "rows.json").read_text())["rows"]
+    shutil.rmtree(folder)
     rows = against_balance(measured, options.interval, options.extra_heads)
     print(format_rows(rows))
     if options.json:

@@ -10,6 +10,7 @@ import queue
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -41,7 +42,8 @@ class Chain(Protocol):
 
 
 def chain_on(device: torch.device) -> Chain:
-    return _Streamed(device) if device.type == "cuda" else _Threaded()
+    """On a CPU the same one for all engines of a process: its thread has nothing to do between steps."""
+    return _Streamed(device) if device.type == "cuda" else _threaded()
 
 
 class _Awaited(Link):
@@ -79,6 +81,11 @@ class _Threaded:
         link = _Awaited(work, then)
         self._todo.put(link)
         return link
+
+
+@cache
+def _threaded() -> _Threaded:
+    return _Threaded()
 
 
 def _run(todo: queue.SimpleQueue[_Awaited], threads: int) -> None:

@@ -233,7 +233,12 @@ class Reader:
 
 
 def restore(reader: Reader, optimizer: Optimizer) -> None:
-    """Puts a checkpoint's weights and moments into the slots of this rank."""
+    """Puts a checkpoint's weights and moments into the slots of this rank. Raises CheckpointError for a frozen engine's
+    optimizer, which has none."""
+    if not optimizer.slots:
+        raise CheckpointError(
+            f"{reader.folder}: a frozen engine takes no checkpoint; build it with the checkpoint's weights (`checkpoint.weights`)"
+        )
     state = []
     kinds = KINDS if reader.index["updates"] else KINDS[:1]
     for slot in optimizer.slots:

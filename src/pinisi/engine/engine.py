@@ -201,6 +201,7 @@ class Engine:
 
         In fp32, of an fp64 model fp64. Replicas answer for their own batches.
         """
+        loss_data.check_weights(batch)
         self.worker.begin(batch, [1.0], training=False, want="log_probs")
         self._forward(batch)
         found = self.worker.log_probs()
@@ -220,7 +221,12 @@ class Engine:
 
     def hidden_states(self, batch: Sequence[Microbatch]) -> list[torch.Tensor]:
         """X [K, h], the last stage's output after the final norm, of the K tokens that have a target, for each microbatch, on
-        every rank; with 1 or 2 barriers. Forward passes without the head's work."""
+        every rank. Forward passes without the head's work. Raises ConfigError with 0 barriers, where the last rank alone has X."""
+        if not self.layout.barriers:
+            raise ConfigError(
+                "hidden states stay on the last rank with 0 barriers: build the engine with 1 or 2"
+            )
+        loss_data.check_weights(batch)
         self.worker.begin(batch, [1.0], training=False, want="hidden")
         self._forward(batch)
         found = self.worker.hidden_states()

@@ -18,12 +18,8 @@ from pinisi.vocabulary import Loss, data_names
 
 def check(batch: Sequence[Microbatch], loss: Loss) -> None:
     """Raises DataError, on every rank alike, if the batch lacks what the loss reads or holds it in a wrong shape."""
+    check_weights(batch)
     for i, microbatch in enumerate(batch):
-        if microbatch.weights is not None:
-            _check_shape(i, "weights", microbatch.weights, microbatch, vectors=False)
-            kept = microbatch.weights[microbatch.targets != IGNORE]
-            if not bool(torch.isfinite(kept).all()):
-                raise DataError(f"microbatch {i}: a target's weight is not finite; give finite weights")
         for name in data_names(loss):
             if name not in microbatch.loss_data:
                 found = ", ".join(sorted(microbatch.loss_data)) or "nothing"
@@ -32,6 +28,17 @@ def check(batch: Sequence[Microbatch], loss: Loss) -> None:
                     f"add loss_data[{name!r}] to every microbatch, or use another loss"
                 )
             _check_shape(i, f"loss_data[{name!r}]", microbatch.loss_data[name], microbatch, vectors=True)
+
+
+def check_weights(batch: Sequence[Microbatch]) -> None:
+    """Raises DataError for weights of a wrong shape or such as aren't finite."""
+    for i, microbatch in enumerate(batch):
+        if microbatch.weights is None:
+            continue
+        _check_shape(i, "weights", microbatch.weights, microbatch, vectors=False)
+        kept = microbatch.weights[microbatch.targets != IGNORE]
+        if not bool(torch.isfinite(kept).all()):
+            raise DataError(f"microbatch {i}: a target's weight is not finite; give finite weights")
 
 
 def _check_shape(i: int, name: str, tensor: torch.Tensor, microbatch: Microbatch, *, vectors: bool) -> None:

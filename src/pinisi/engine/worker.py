@@ -17,6 +17,7 @@ from pinisi.data.batches import Microbatch
 from pinisi.engine.gradients import WeightGradients
 from pinisi.engine.heads import by_head, head_targets
 from pinisi.engine.loss_data import flat_data, token_weights
+from pinisi.errors import ConfigError
 from pinisi.models import Stage
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
@@ -336,11 +337,26 @@ class PipelineWorker:
             slot.lp = seen.lp
         if self.want != "loss":
             return LossValue(torch.zeros_like(seen.lp).sum(), torch.zeros_like(seen.lp))
-        more = () if seen.logit_sum is None else (seen.logit_sum,)
-        of = {name: getattr(seen, name) for name in self.of_distribution}
-        slot.loss = self.loss(seen.lp, seen.lse, slot.weights, *more, **slot.data, **of)
+        slot.loss = self.answer(seen, slot.weights, slot.data)
         self.totals.add(slot.loss.value, seen.lp, slot.targets, slot.languages)
         return slot.loss
+
+    def answer(self, seen: LogProbs, weights: torch.Tensor, data: dict[str, Any]) -> LossValue:
+        """The loss and its derivatives. Raises ConfigError for a derivative by what the loss doesn't read: the head hasn't made
+        what it would multiply."""
+        more = () if seen.logit_sum is None else (seen.logit_sum,)
+        of_distribution = {name: getattr(seen, name) for name in self.of_distribution}
+        value = self.loss(seen.lp, seen.lse, weights, *more, **data, **of_distribution)
+        for name, of, read in (
+            ("e", "the logits' sum", self.logit_sum),
+            ("n", "entropy", "entropy" in self.of_distribution),
+            ("d", "divergence", "divergence" in self.of_distribution),
+        ):
+            if getattr(value, name) is not None and not read:
+                raise ConfigError(
+                    f"the loss {self.loss} gives a derivative {name} by {of} but doesn't say that it reads that: see `Loss`"
+                )
+        return value
 
     def _head_t(self, _: int, i: int) -> None:
         slot = self.slots[i]

@@ -174,8 +174,9 @@ class DistributionHead:
         pass_ = DistributionPass(x.detach(), targets, self.start, rows, teacher)
         dtype = statistics_dtype(x.dtype)
         if keep:
-            kept = 0 if self.recompute else rows * (1 + (teacher is not None))
-            pass_.buffer = self._buffers.take(len(x) * kept, x)[: len(x) * kept]
+            both = teacher is not None and teacher.dtype == x.dtype
+            kept = 0 if self.recompute else rows * (1 + both)
+            pass_.buffer = self._buffers.take(len(x) * kept, x)
             if self.barriers == 1:
                 pass_.product = x.new_zeros(x.shape, dtype=dtype)
                 pass_.moment_product = torch.zeros_like(pass_.product) if self.entropy else None
@@ -403,9 +404,9 @@ class DistributionHead:
         self, pass_: DistributionPass, start: int, stop: int, *, again: bool = True
     ) -> Tensor:
         assert self.teacher is not None and pass_.teacher is not None
-        place = self._kept(pass_, 1, start, stop)
-        if place is None or place.dtype != pass_.teacher.dtype:
-            x = pass_.teacher
+        x = pass_.teacher
+        place = self._kept(pass_, 1, start, stop) if x.dtype == pass_.x.dtype else None
+        if place is None:
             place = self._scratch.take("teacher", len(x), stop - start, x.dtype, x.device)
         elif not again:
             return place

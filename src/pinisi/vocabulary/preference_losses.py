@@ -20,7 +20,7 @@ def dpo(
     *,
     sequences: Tensor,
     reference: Tensor,
-    total: float,
+    total_pairs: float,
     pairs: int | None = None,
     beta: float = 0.1,
 ) -> LossValue:
@@ -28,8 +28,8 @@ def dpo(
 
     sequences [T]: pair i's chosen sequence is number 2i, its rejected one 2i + 1; -1 for tokens of no sequence. Tokens of
     weight 0 (prompts, padding) don't count, and other weights only say that a token counts. reference [2 · pairs]: the
-    reference model's sum of lp over the same tokens, by sequence. total: the number of pairs of the whole step, over
-    microbatches and data ranks. pairs: how many are here; as many as `reference` has, if None.
+    reference model's sum of lp over the same tokens, by sequence. total_pairs: of the whole step, over microbatches and data
+    ranks. pairs: how many are here; as many as `reference` has, if None. An engine takes `PreferenceLoss`.
     """
     pairs = len(reference) // 2 if pairs is None else pairs
     numbers = torch.arange(2 * pairs, device=lp.device)
@@ -37,10 +37,10 @@ def dpo(
     # Sums of masked columns, not index_add: a GPU adds in any order, and ranks must agree to the bit.
     gain = torch.where(counted, lp.unsqueeze(1), 0.0).sum(0) - reference.to(lp.dtype)
     margin = beta * (gain[0::2] - gain[1::2])
-    slope = torch.sigmoid(-margin) * (beta / total)  # -d value / d margin · beta, by pair
+    slope = torch.sigmoid(-margin) * (beta / total_pairs)  # -d value / d margin · beta, by pair
     by_sequence = torch.stack((slope, -slope), 1).flatten()
     g = torch.where(counted, by_sequence, 0.0).sum(1)
-    return LossValue(softplus(-margin).sum() / total, g)
+    return LossValue(softplus(-margin).sum() / total_pairs, g)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class PreferenceLoss:
     def __call__(
         self, lp: Tensor, lse: Tensor, weights: Tensor, *, sequences: Tensor, reference: Tensor, total: float
     ) -> LossValue:
-        return dpo(lp, lse, weights, sequences=sequences, reference=reference, total=total, beta=self.beta)
+        return dpo(
+            lp, lse, weights, sequences=sequences, reference=reference, total_pairs=total, beta=self.beta
+        )
 
 
 def clipped_ratio(

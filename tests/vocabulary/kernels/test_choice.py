@@ -1,5 +1,6 @@
 """Which kernels are chosen, and that nobody pays for those that are not."""
 
+import os
 import subprocess
 import sys
 
@@ -55,6 +56,43 @@ def test_what_is_not_there_is_named():
     pytest.importorskip("triton")
     with use("triton"), pytest.raises(ConfigError, match="fp64, which they do not have"):
         kernels_for(torch.zeros(2, dtype=torch.float64))
+
+
+def test_a_cpu_has_no_triton_kernels_but_interpreted_ones():
+    """In processes of their own, since this one interprets them."""
+    pytest.importorskip("triton")
+    run = (
+        "import torch; from pinisi.vocabulary import HeadShard\n"
+        "head = HeadShard(torch.randn(5, 4), torch.zeros(5, 4), 0)\n"
+        "try: print(len(head.s(torch.randn(3, 4), torch.arange(3)).tiles))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+
+    def printed(**more):
+        environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | more
+        command = [sys.executable, "-c", run]
+        return subprocess.run(
+            command, env=environment, timeout=120, capture_output=True, text=True, check=True
+        ).stdout
+
+    refused = printed(PINISI_KERNELS="triton")
+    assert refused.startswith("ConfigError") and refused.count("PINISI_KERNELS") == 2
+    assert "TRITON_INTERPRET=1" in refused and 'choose "torch"' in refused
+    assert printed(PINISI_KERNELS="torch") == printed() == "1\n"
+
+
+@pytest.mark.parametrize(
+    "value,known", [("1", True), ("True", True), ("on", True), ("0", False), (None, False)]
+)
+def test_the_interpreter_is_known_by_its_variable(monkeypatch, value, known):
+    fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
+    monkeypatch.delenv("TRITON_INTERPRET") if value is None else monkeypatch.setenv("TRITON_INTERPRET", value)
+    with use("triton"):
+        if known:
+            assert kernels_for(ON_CPU) is fused
+        else:
+            with pytest.raises(ConfigError, match="on a CPU"):
+                kernels_for(ON_CPU)
 
 
 def test_a_machine_without_triton_is_told_what_to_install(monkeypatch):

@@ -22,7 +22,7 @@ from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import Curve
 
-__all__ = ["IMPLEMENTATIONS", "Kernels", "Targets", "kernels_for", "use"]
+__all__ = ["IMPLEMENTATIONS", "Kernels", "Targets", "interpreted", "kernels_for", "use"]
 
 IMPLEMENTATIONS = {"torch": "reference", "triton": "fused"}
 VARIABLE = "PINISI_KERNELS"  # names one of them for a whole process
@@ -169,7 +169,17 @@ def kernels_for(tensor: Tensor) -> Kernels:
             f'The Triton kernels were chosen ("{name}"), but the model is in fp64, which they do not have: use '
             'float32 or 16 bit, or choose "torch".'
         )
+    if name == "triton" and tensor.device.type == "cpu" and not interpreted():
+        raise ConfigError(
+            f'The kernels "triton" were chosen ({VARIABLE} may name them), but the model is on a CPU, for which Triton '
+            f'has none: choose "torch", leave {VARIABLE} unset, or set TRITON_INTERPRET=1 to try them out slowly.'
+        )
     return _implementation(name)
+
+
+def interpreted() -> bool:
+    """Whether Triton runs its kernels on a CPU, one program after the other: what it reads from the environment."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on")
 
 
 def _check(name: str) -> None:

@@ -1,13 +1,13 @@
 """Functions of fp32 blocks for the Triton kernels, as exact as torch's own: Triton's core has no tanh, log1p or rounding to
 bf16 that holds everywhere, and what CUDA's library has can't be interpreted on a CPU."""
 
-import os
-
 import triton
 import triton.language as tl
 
+from pinisi.vocabulary.kernels import interpreted
+
 # The interpreter's conversion from fp32 to bf16 truncates or loses a carry, so there the bits are rounded by hand.
-INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on"))
+INTERPRETED = tl.constexpr(interpreted())
 
 LOG2_E: tl.constexpr = tl.constexpr(1.4426950408889634)
 LOG2_E_LOW: tl.constexpr = tl.constexpr(1.925963033500117e-08)  # log2(e) - fp32(log2(e))
@@ -48,9 +48,15 @@ def curve(z, scale, cap):
 
 
 @triton.jit
+def greater(a, b):
+    """The greater of both, NaN where one is: `tl.maximum` alone leaves NaN out."""
+    return tl.maximum(a, b)
+
+
+@triton.jit
 def exp_of_negative(x):
-    """exp(x) for x <= 0 to an ulp or two, where x·log2(e), rounded, would be off by as many as |x|."""
-    x = tl.maximum(x, -200.0)  # 0 from here on; no infinity below
+    """exp(x) for x <= 0 to an ulp or two, where x·log2(e), rounded, would be off by as many as |x|; NaN of NaN."""
+    x = greater(x, -200.0)  # 0 from here on; no infinity below
     power = x * LOG2_E
     low = tl.fma(x, LOG2_E, -power) + x * LOG2_E_LOW
     return tl.exp2(power) * (1.0 + low * LN_2)

@@ -8,6 +8,7 @@ from pinisi.vocabulary.kernels.numeric import (
     LOWEST,
     curve,
     exp_of_negative,
+    greater,
     log1p_of_share,
     narrowed,
 )
@@ -41,7 +42,10 @@ def target_logits_kernel(
 
 @triton.jit
 def combine_kernel(gathered, ranks, ids, out, tokens, STATISTICS: tl.constexpr, WIDTH: tl.constexpr):
-    """See `Kernels.combine`: gathered [p, STATISTICS, T] to out [STATISTICS, T] = lp, lse, 1 - p_y (, Σ_v l_v)."""
+    """See `Kernels.combine`: gathered [p, STATISTICS, T] to out [STATISTICS, T] = lp, lse, 1 - p_y (, Σ_v l_v).
+
+    What is NaN in a token's statistics is NaN in its results.
+    """
     token = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
     there = token < tokens
     valid = tl.load(ids + token, mask=there, other=IGNORED) != IGNORED
@@ -49,24 +53,25 @@ def combine_kernel(gathered, ranks, ids, out, tokens, STATISTICS: tl.constexpr, 
     own = tl.full([WIDTH], float("-inf"), tl.float32)
     for rank in range(ranks):
         of_rank = gathered + rank * STATISTICS * tokens + token
-        top = tl.maximum(top, tl.load(of_rank, mask=there, other=LOWEST))
-        own = tl.maximum(own, tl.load(of_rank + 2 * tokens, mask=there, other=float("-inf")))
+        top = greater(top, tl.load(of_rank, mask=there, other=LOWEST))
+        own = greater(own, tl.load(of_rank + 2 * tokens, mask=there, other=float("-inf")))
     sum_ = tl.zeros([WIDTH], tl.float32)
     logit_sum = tl.zeros([WIDTH], tl.float32)
     for rank in range(ranks):
         of_rank = gathered + rank * STATISTICS * tokens + token
-        highest = tl.maximum(tl.load(of_rank, mask=there, other=LOWEST), LOWEST)
+        highest = greater(tl.load(of_rank, mask=there, other=LOWEST), LOWEST)
         part = tl.load(of_rank + tokens, mask=there, other=0.0)
         sum_ += part * exp_of_negative(highest - top)
         if STATISTICS == 4:
             logit_sum += tl.load(of_rank + 3 * tokens, mask=there, other=0.0)
-    others = tl.where(sum_ > 0, top + tl.log(tl.where(sum_ > 0, sum_, 1.0)), float("-inf"))
+    none = sum_ == 0  # y is the only column; NaN is not none
+    others = tl.where(none, float("-inf"), top + tl.log(tl.where(none, 1.0, sum_)))
     margin = others - tl.where(valid, own, 0.0)
     share = exp_of_negative(-tl.abs(margin))  # of the smaller of p_y and 1 - p_y to the larger
     more = log1p_of_share(share)
     rest = tl.where(margin > 0, 1.0, share) / (1.0 + share)
-    lp = -(tl.maximum(margin, 0.0) + more)
-    lse = tl.maximum(others, own) + more
+    lp = -(greater(margin, 0.0) + more)
+    lse = greater(others, own) + more
     tl.store(out + token, tl.where(valid, lp, 0.0), mask=there)
     tl.store(out + tokens + token, tl.where(valid, lse, others), mask=there)
     tl.store(out + 2 * tokens + token, tl.where(valid, rest, 0.0), mask=there)
