@@ -50,7 +50,7 @@ def curve(z, scale, cap):
 @triton.jit
 def greater(a, b):
     """The greater of both, NaN where one is: `tl.maximum` alone leaves NaN out."""
-    return tl.maximum(a, b)
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
