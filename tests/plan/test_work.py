@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -9,8 +12,23 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
 from pinisi.models import RandomWeights, build_stage, make_context, parameter_shapes, read_spec
-from pinisi.plan import Setting, gpt_shape, head_layers, kept, model_flops, shape_of
+from pinisi.plan import (
+    PRESETS,
+    Setting,
+    gpt_shape,
+    head_layers,
+    kept,
+    made_again,
+    model_flops,
+    pass_costs,
+    rank_memory,
+    shape_of,
+)
 from pinisi.plan.presets import preset, preset_names
+from pinisi.plan.rates import Rates
+from pinisi.plan.work import head_columns
+from pinisi.schedule import build, layout_of, simulate
+from pinisi.vocabulary.head_pass import tiling
 from tests.models.tiny import NAMES, tiny_config
 
 
@@ -103,6 +121,48 @@ def test_recomputation_keeps_the_layers_input(name: str) -> None:
     counted = saved_bytes(name, torch.bfloat16, 2, 61, 1, packed=True, recompute=True)
     spec = read_spec(config(name))
     assert kept(shape_of(spec), Setting(61, 2, recompute=True))["inputs"] == counted
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_heads_budget_is_cut_as_the_head_cuts_it(device: str, dtype: str) -> None:
+    where = "cpu" if device == "cpu" else "meta"  # to the head all but a CPU is a GPU
+    several = set()
+    for tokens, hidden, rows in itertools.product(
+        (1, 61, 2048, 8192), (52, 4096), (0, 1, 63, 300, 2049, 5003, 19_000, 32_000, 151_936)
+    ):
+        shape = gpt_shape(hidden, 2, 4, 1009, 64)
+        x = torch.empty(tokens, hidden, dtype=getattr(torch, dtype), device=where)
+        everything = x.element_size() * tokens * rows
+        budgets = [None, 0, 1, 2**20, 3 * 2**22, 5 * 2**28, everything - 1, everything, everything + 2**21]
+        for budget in [*budgets, *(int(share * everything) for share in (0.01, 0.1, 0.4, 0.9))]:
+            setting = Setting(tokens, 1, dtype, head_budget=budget if budget is None else max(0, budget))
+            cut = tiling(x, rows, setting.head_budget, 0)
+            working = 0 if cut.kept == len(cut.bounds) else cut.widest
+            asked = (tokens, hidden, rows, budget)
+            assert head_columns(shape, setting, rows, device) == (cut.kept_columns, working), asked
+            share = 1 - cut.kept_columns / max(1, rows) if rows else 0.0
+            assert made_again(shape, setting, rows, device) == share, asked
+            several.add(0 < share < 1)
+    assert several == {False, True}
+
+
+def test_a_plan_cuts_as_its_hardware_does() -> None:
+    shape, rows = gpt_shape(512, 4, 8, 64_000, 256), 16_000
+    setting = Setting(256, 2, "float32", head_budget=2**23)
+    gpu, cpu = PRESETS["H100"], dataclasses.replace(PRESETS["H100"], name="CPU, measured")
+    assert [one.device for one in (gpu, cpu)] == ["cuda", "cpu"]
+    assert {preset.device for preset in PRESETS.values()} == {"cuda"}
+    t = {one.device: Rates(shape, setting, one).head(rows, 1)[1] for one in (gpu, cpu)}
+    again = {device: made_again(shape, setting, rows, device) for device in t}
+    assert again["cuda"] > again["cpu"] and t["cuda"] > t["cpu"]
+    layout, schedule = layout_of("1f1b", 1, barriers=1), build("1f1b", 1, 1, barriers=1)
+    for one in (gpu, cpu):
+        timeline = simulate(schedule, pass_costs(shape, setting, one, layout, [4], [rows]))
+        (found,) = rank_memory(shape, setting, one, timeline, [4], [rows])
+        kept_columns, working = head_columns(shape, setting, rows, one.device)
+        # kept columns, the tile that is worked on with 6 bytes of a number at the most, X and A
+        assert found.parts["vocabulary"] == 512 * (4 * kept_columns + 6 * working + 512 * (4 + 4))
 
 
 def test_a_gpt_keeps_what_is_published() -> None:

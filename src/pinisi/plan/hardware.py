@@ -40,8 +40,9 @@ class Efficiency:
 
 @dataclass(frozen=True)
 class Hardware:
-    """One device of a cluster. Rates per second: flops by dtype (dense), bytes of memory, bytes per direction of links.
+    """One device of a cluster, a GPU unless its name begins with CPU.
 
+    Rates per second: flops by dtype (dense), bytes of memory, bytes per direction of links.
     measured: seconds of one model's passes on it, which then stand for those counted from the rates.
     """
 
@@ -63,6 +64,11 @@ class Hardware:
         if dtype not in self.flops:
             raise ConfigError(f"{self.name} has no rate for {dtype}: it has {', '.join(sorted(self.flops))}")
         return self.flops[dtype]
+
+    @property
+    def device(self) -> str:
+        """What kind it is: "cpu" where the name begins with that, as a measured CPU's does, else "cuda"."""
+        return "cpu" if self.name.lower().startswith("cpu") else "cuda"
 
     @property
     def usable(self) -> float:

@@ -76,7 +76,7 @@ def rank_memory(
     held = parameters_of(shape, layout, layers, rows)
     found = []
     for rank, spans in enumerate(timeline.spans):
-        events = _Events(shape, setting, layout, stages, rows[rank])
+        events = _Events(shape, setting, layout, stages, rows[rank], hardware.device)
         for span in spans:
             events.add(span.pass_.kind, span.pass_.part, span.pass_.microbatch, span.start, span.end)
         always = {
@@ -112,8 +112,15 @@ class _Events:
     """Collects what passes of one rank take and give back."""
 
     def __init__(
-        self, shape: Shape, setting: Setting, layout: Layout, stages: Sequence[float], rows: int
+        self,
+        shape: Shape,
+        setting: Setting,
+        layout: Layout,
+        stages: Sequence[float],
+        rows: int,
+        device: str,
     ) -> None:
+        self._columns = head_columns(shape, setting, rows, device)  # kept, worked on
         self.shape, self.setting, self.layout, self.stages, self.rows = shape, setting, layout, stages, rows
         # (seconds, turn, part, bytes): at one time what is given back (0) comes before what is taken (1, 2)
         self._list: list[tuple[float, int, str, float]] = []
@@ -143,7 +150,7 @@ class _Events:
             self._during(start, end, "vocabulary", self._shard_work())
         elif kind is Kind.T:
             self._during(start, end, "vocabulary", self._shard_work())
-            columns, _ = head_columns(self.shape, self.setting, self.rows)
+            columns, _ = self._columns
             buffers = e * n * columns + n * h * (e + (4 if self.layout.barriers == 1 else 0))
             self._during(self._head.get(microbatch, start), end, "vocabulary", buffers)
         elif kind is Kind.G and self.setting.dense:
@@ -159,7 +166,7 @@ class _Events:
 
     def _shard_work(self) -> float:
         """What S and T hold while they run, beside what is kept between them."""
-        kept_columns, working = head_columns(self.shape, self.setting, self.rows)
+        kept_columns, working = self._columns
         n, e = self.setting.tokens * self.shape.outputs, self.setting.element
         wide = kept_columns if kept_columns == self.rows else working
         return e * n * working + (SHARD_PEAK - e) * n * wide

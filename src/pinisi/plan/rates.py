@@ -69,7 +69,7 @@ class Rates:
         share = S_SHARE[barriers]
         s = share * products + self._traffic(logits * LOGIT_FORWARD + 4 * hidden, HEAD_KERNELS)
         t = (1 - share) * products + self._traffic(logits * LOGIT_BACKWARD + 4 * hidden, HEAD_KERNELS)
-        again = made_again(self.shape, self.setting, rows)
+        again = made_again(self.shape, self.setting, rows, self.hardware.device)
         t += again * (products / 3 + self._traffic(logits * LOGIT_AGAIN, 0))
         return s, t
 
@@ -120,7 +120,7 @@ class MeasuredRates(Rates):
         s, t = self.measured.passes(barriers)
         n = self.shape.outputs  # as many times the tokens that were measured
         products = 1 if barriers == 1 else 2  # of a measured T: one more for what S did not keep
-        again = 1 + made_again(self.shape, self.setting, rows) / products
+        again = 1 + made_again(self.shape, self.setting, rows, self.hardware.device) / products
         return n * (s[0] + rows * s[1]), n * (t[0] + rows * t[1] * again)
 
     def embedding(self, rows: int, *, dense: bool) -> tuple[float, float]:

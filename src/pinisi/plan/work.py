@@ -27,6 +27,10 @@ SHARD_PEAK = 6.0
 # Kernels of a layer's forward, and of S or T.
 LAYER_KERNELS = 16
 HEAD_KERNELS = 24
+# How `vocabulary.head_pass`, which plans don't import, cuts a shard: columns of a tile that is worked on beside kept ones, at
+# least and at most, by device; and the numbers of a block that 16-bit work on a CPU takes beside them, likewise.
+TILE_COLUMNS = {"cpu": (256, 2048), "cuda": (2048, 8192)}
+CPU_BLOCKS = 2**16, 2**18
 
 
 @dataclass(frozen=True)
@@ -94,24 +98,40 @@ def head_products(shape: Shape, tokens: int, rows: int | None = None) -> float:
     return 2.0 * tokens * shape.outputs * shape.hidden * (shape.vocabulary if rows is None else rows)
 
 
-def head_columns(shape: Shape, setting: Setting, rows: int) -> tuple[float, float]:
-    """Of a shard's columns, those that are kept from S to T and those that are worked on beside them, as `HeadShard` cuts them:
-    a budget holds both, and T makes the rest again."""
+def head_columns(shape: Shape, setting: Setting, rows: int, device: str = "cuda") -> tuple[int, int]:
+    """Of a shard's columns, those that are kept from S to T and those that are worked on beside them, as `HeadShard` cuts them
+    on that device, "cpu" or "cuda": a budget holds both, and T makes the rest again."""
     if setting.head_budget is None:
-        return float(rows), 0.0
+        return rows, 0
     column = setting.tokens * shape.outputs * setting.element
-    fitting = setting.head_budget / column
-    if fitting >= rows:
-        return float(rows), 0.0
-    working = min(2048.0, max(256.0, rows / 8))
+    left = max(0, setting.head_budget - _blocks_bytes(shape, setting, device))
+    if column * rows <= left:
+        return rows, 0
+    narrow, wide = TILE_COLUMNS[device]
+    widest = min(wide, max(narrow, rows // 8 // 64 * 64))
     if setting.head_budget:
-        working = min(working, fitting if fitting < 256 else max(256.0, fitting / 8))
-    return max(0.0, fitting - working), min(working, float(rows))
+        widest = min(widest, max(64, left // column // 64 * 64))
+        if widest > narrow:  # most of a small budget is for what is kept
+            widest = min(widest, max(narrow, left // (8 * column) // 64 * 64))
+    tiles = -(-rows // widest)
+    width = min(rows, -(-rows // (64 * tiles)) * 64)
+    return max(0, left - column * width) // column // width * width, width
 
 
-def made_again(shape: Shape, setting: Setting, rows: int) -> float:
+def _blocks_bytes(shape: Shape, setting: Setting, device: str) -> int:
+    """Of a budget, what 16-bit work on a CPU takes for blocks and a part of dW."""
+    if device != "cpu" or setting.element > 2:
+        return 0
+    least, most = CPU_BLOCKS
+    narrow, wide = TILE_COLUMNS[device]
+    tokens, hidden = setting.tokens * shape.outputs, shape.hidden
+    block = max(least, min(most, tokens * max(wide, hidden) // 16))
+    return 4 * block + setting.element * max(narrow, min(most // hidden, wide // 8)) * hidden
+
+
+def made_again(shape: Shape, setting: Setting, rows: int, device: str = "cuda") -> float:
     """The share of a shard's logits that T makes again: 0 to 1."""
-    return 1 - head_columns(shape, setting, rows)[0] / rows if rows else 0.0
+    return 1 - head_columns(shape, setting, rows, device)[0] / rows if rows else 0.0
 
 
 def model_flops(shape: Shape, setting: Setting) -> float:
