@@ -14,7 +14,7 @@ TRITON ?= triton==3.9.0
 # One thread a process: ranks are processes and would take each other's cores.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
-# Of make test; each starts four gloo processes for the tests that need some.
+# Of make test; one of them runs all tests that start processes.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help

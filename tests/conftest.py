@@ -9,12 +9,16 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several workers: tests that start runs share one project and are half of the time, so they go first and stay
-    together; of the others those of a file do."""
-    items.sort(key=lambda item: "/engine/" not in item.nodeid)
+    """For several workers: tests that start processes of their own take one another's cores, so one worker runs them all,
+    and first, for they take the longest; of the others those of a file stay together."""
+
+    def processes(item: pytest.Item) -> bool:
+        return item.nodeid.startswith(("tests/engine/", "tests/distributed/"))
+
+    items.sort(key=processes, reverse=True)
     for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("engine" if "/engine/" in file else file))
+        group = "processes" if processes(item) else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
