@@ -45,7 +45,7 @@ demo: setup
 	$(BIN)/pinisi demo
 
 test: setup $(VENV)/.triton
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 bench: setup
 	PINISI_EXACTNESS=full $(BIN)/python -m pytest tests/distributed tests/schedule tests/engine

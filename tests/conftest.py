@@ -8,18 +8,26 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def _starts_processes(nodeid: str) -> bool:
+    return nodeid.startswith(("tests/engine/", "tests/distributed/"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several workers: tests that start processes of their own take one another's cores, so one worker runs them all,
-    and first, for they take the longest; of the others those of a file stay together."""
+    """What takes longest goes first."""
+    items.sort(key=lambda item: _starts_processes(item.nodeid), reverse=True)
 
-    def processes(item: pytest.Item) -> bool:
-        return item.nodeid.startswith(("tests/engine/", "tests/distributed/"))
 
-    items.sort(key=processes, reverse=True)
-    for item in items:
-        group = "processes" if processes(item) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """For several workers: tests that start processes of their own take one another's cores, so one worker runs them all; of the
+    others those of a file stay together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByCores(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "processes" if _starts_processes(nodeid) else nodeid.partition("::")[0]
+
+    return ByCores(config, log)
 
 
 @pytest.fixture(scope="session")
