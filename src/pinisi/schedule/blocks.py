@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pinisi.schedule.table import Kind, Layout, Pass, Schedule
+import numpy as np
+
+from pinisi.schedule.graph import graph_of, passes_of
+from pinisi.schedule.table import Kind, Layout, Schedule
 
 # At equal times: what frees memory or what others wait for goes first, F last.
 _FIRST = {
@@ -27,12 +30,18 @@ class BuildingBlock:
 
     def unroll(self, name: str, microbatches: int) -> Schedule:
         """Repeat the block and squeeze it: only each rank's order is kept, so every hole closes."""
-        timed: list[list[tuple[float, int, int, Pass]]] = [[] for _ in range(self.layout.ranks)]
-        for (kind, part), offset in self.offsets.items():
-            passes = timed[self.layout.rank_of(Pass(kind, part, 0))]
-            for i in range(microbatches):
-                # Rounded, so that offsets summed in another order still meet at the same time.
-                time = round((offset + i * self.interval) / self.interval, 9)
-                passes.append((time, _FIRST[kind], i, Pass(kind, part, i)))
-        order = tuple(tuple(p for *_, p in sorted(passes)) for passes in timed)
-        return Schedule(name, self.layout, microbatches, order)
+        graph, m = graph_of(self.layout), microbatches
+        i = np.arange(m)
+        times: list[list[np.ndarray]] = [[] for _ in range(self.layout.ranks)]
+        numbers: list[list[np.ndarray]] = [[] for _ in range(self.layout.ranks)]
+        for key, offset in self.offsets.items():
+            t = graph.number[key]
+            # Rounded, so that offsets summed in another order still meet at the same time.
+            times[graph.rank[t]].append(np.round((offset + i * self.interval) / self.interval, 9))
+            numbers[graph.rank[t]].append(t * m + i)
+        first = np.array([_FIRST[kind] for kind, _ in graph.types])
+        order = []
+        for time, number in zip(map(np.concatenate, times), map(np.concatenate, numbers), strict=True):
+            sorting = np.lexsort((number % m, first[number // m], time))
+            order.append(passes_of(graph, m, number[sorting].tolist()))
+        return Schedule(name, self.layout, microbatches, tuple(order))

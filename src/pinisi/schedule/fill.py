@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 
 from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import Costs
+from pinisi.schedule.graph import passes_of
 from pinisi.schedule.replay import Replay, replay
 from pinisi.schedule.table import Kind, Pass, Schedule
 
@@ -89,8 +90,7 @@ class _Filler(Replay):
         ]
 
     def order(self) -> tuple[tuple[Pass, ...], ...]:
-        types, m = self.graph.types, self.microbatches
-        return tuple(tuple(Pass(*types[p // m], p % m) for p in row) for row in self.chosen)
+        return tuple(passes_of(self.graph, self.microbatches, row) for row in self.chosen)
 
     @collector_paused()
     def execute(self) -> None:

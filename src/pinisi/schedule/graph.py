@@ -7,6 +7,7 @@ type * microbatches + microbatch. To replay, fill and lower a table of 300,000 p
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -79,6 +80,17 @@ class Graph:
 @lru_cache(maxsize=64)
 def graph_of(layout: Layout) -> Graph:
     return Graph(layout)
+
+
+def passes_of(graph: Graph, microbatches: int, numbers: Iterable[int]) -> tuple[Pass, ...]:
+    """The passes that have these numbers."""
+    new, types = (
+        tuple.__new__,
+        graph.types,
+    )  # takes half the time of Pass(...), and there are hundreds of thousands
+    return tuple(
+        [new(Pass, (*types[p // microbatches], p % microbatches)) for p in numbers]  # a list is made faster
+    )
 
 
 def _numbered(schedule: Schedule) -> list[list[int]]:

@@ -19,8 +19,9 @@ Where things go, and why:
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
+
+import numpy as np
 
 from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import NOMINAL, Costs
@@ -34,7 +35,13 @@ from pinisi.schedule.table import Kind, Schedule
 _LONG = frozenset((Kind.F, Kind.B, Kind.W, Kind.BW))
 _ABSENT = -1
 _C0, _C1, _SECOND = range(len(GROUPS))
-Slots = defaultdict[int, list[int]]  # numbers of messages; slot k comes before pass k
+_IN_SLOT = (
+    RECEIVE,
+    SEND,
+    LAUNCH,
+    WAIT,
+    RUN,
+)  # what comes first in a slot; slot k comes before pass k, with it
 
 
 def lower(schedule: Schedule, costs: Costs | None = None) -> Program:
@@ -51,10 +58,10 @@ def _lowered(schedule: Schedule, costs: Costs) -> Program:
     clock = replay(schedule, costs.positive(schedule.layout))
     encoding = encoding_of(schedule.layout, schedule.microbatches)
     ranks = [_Rank(encoding, row) for row in clock.rows]
-    step = [_ABSENT] * len(clock.started)  # by number
-    for row in clock.rows:
-        for at, p in enumerate(row):
-            step[p] = at
+    flat = np.full(len(clock.started), _ABSENT)
+    for rank in ranks:
+        flat[rank.row] = np.arange(len(rank.row))
+    step = flat.reshape(-1, schedule.microbatches)
     _point_to_point(encoding, ranks, step)
     collectives: tuple[Message, ...] = ()
     if schedule.layout.barriers:
@@ -71,147 +78,132 @@ _recent = Recent(_own)
 
 
 class _Rank:
-    """What a rank does between its passes, by slot. ahead[step]: the slot a long pass ahead of that step."""
+    """What a rank does, by slot. row: numbers of its passes; ahead[step]: the slot a long pass ahead of that step."""
 
     def __init__(self, encoding: Encoding, row: list[int]) -> None:
-        self.encoding, self.row = encoding, row
-        self.receives: Slots = defaultdict(list)
-        self.sends: Slots = defaultdict(list)
-        self.launches: Slots = defaultdict(list)
-        self.waits: Slots = defaultdict(list)
-        m, self.ahead, latest = encoding.microbatches, [], 0
-        long = [kind in _LONG for kind, _ in encoding.graph.types]
-        for step, p in enumerate(row):
-            self.ahead.append(latest)
-            if long[p // m]:
-                latest = step
+        self.row = np.array(row, dtype=np.int64)
+        long = np.array([kind in _LONG for kind, _ in encoding.graph.types])
+        steps = np.arange(len(row))
+        latest = np.maximum.accumulate(np.where(long[self.row // encoding.microbatches], steps, 0))
+        self.ahead = np.concatenate(([0], latest[:-1]))[: len(row)]
+        self._keys: list[np.ndarray] = []
+        self._codes: list[np.ndarray] = []
+        self.add(RUN, steps, self.row)
+
+    def add(self, op: int, slots: np.ndarray, numbers: np.ndarray) -> None:
+        """Instructions of one kind; those of one slot are given in their order."""
+        self._keys.append(slots * len(_IN_SLOT) + _IN_SLOT.index(op))
+        self._codes.append(numbers << SHIFT | op)
 
     def flat(self) -> list[int]:
-        receives, sends, launches, waits = self.receives, self.sends, self.launches, self.waits
-        result: list[int] = []
-        for at in range(len(self.row) + 1):
-            if at in receives:
-                result += [message << SHIFT | RECEIVE for message in receives[at]]
-            if at in sends:
-                result += [message << SHIFT | SEND for message in sends[at]]
-            if at in launches:
-                result += [message << SHIFT | LAUNCH for message in launches[at]]
-            if at in waits:
-                result += [message << SHIFT | WAIT for message in waits[at]]
-            if at < len(self.row):
-                result.append(self.row[at] << SHIFT | RUN)
-        return result
+        order = np.argsort(np.concatenate(self._keys), kind="stable")
+        return np.concatenate(self._codes)[order].tolist()
 
 
-def _point_to_point(encoding: Encoding, ranks: list[_Rank], step: list[int]) -> None:
-    """Add every send, receive and wait between two ranks."""
-    m, receiver = encoding.microbatches, encoding.graph.rank
-    sent = [[(feed.target * m, receiver[feed.target], t * m) for feed, t in row] for row in encoding.sent]
-    posts: dict[tuple[MessageChannel, int, int], list[tuple[int, int]]] = defaultdict(list)
-    channel = [(message.channel, message.source, message.target) for message in encoding.messages]
-    for rank in ranks:
-        for at, p in enumerate(rank.row):
-            t, i = divmod(p, m)
-            for target, to, first in sent[t]:
-                taken = step[target + i]
-                if taken == _ABSENT:  # of B and BW the table holds one
-                    continue
-                rank.sends[at + 1].append(first + i)
-                ranks[to].waits[taken].append(first + i)
-                posts[channel[first // m - encoding.first_message]].append(
-                    (ranks[to].ahead[taken], first + i)
-                )
-    for (_, _, to), posted in posts.items():
-        _receive(ranks[to], posted)
+def _point_to_point(encoding: Encoding, ranks: list[_Rank], step: np.ndarray) -> None:
+    """Add every send, receive and wait between two ranks. step: [type, microbatch]."""
+    m, rank_of = encoding.microbatches, encoding.graph.rank
+    posts: dict[tuple[MessageChannel, int, int], list[np.ndarray]] = defaultdict(list)
+    for t, sent in enumerate(encoding.sent):
+        for feed, message in sent:
+            # Of B and BW the table holds one.
+            there = np.flatnonzero((step[t] != _ABSENT) & (step[feed.target] != _ABSENT))
+            made, taken, numbers = step[t][there], step[feed.target][there], message * m + there
+            sender, receiver = ranks[rank_of[t]], ranks[rank_of[feed.target]]
+            sender.add(SEND, made + 1, numbers)
+            receiver.add(WAIT, taken, numbers)
+            channel, _, source, target, _ = encoding.messages[message - encoding.first_message]
+            posts[channel, source, target].append(np.stack((made, receiver.ahead[taken], numbers)))
+    for (_, _, to), each in posts.items():
+        _receive(ranks[to], np.concatenate(each, axis=1))
 
 
-def _receive(rank: _Rank, posts: list[tuple[int, int]]) -> None:
-    """Post one channel's receives in the order of its sends, none later than one that is sent after it."""
-    bound = len(rank.row) + 1
-    placed = []
-    for slot, message in reversed(posts):
-        bound = min(bound, slot)
-        placed.append((bound, message))
-    for slot, message in reversed(placed):
-        rank.receives[slot].append(message)
+def _receive(rank: _Rank, posts: np.ndarray) -> None:
+    """Post one channel's receives in the order of its sends, none later than one that is sent after it.
+
+    posts: [3, messages], the step that makes a message, the slot at which it is wanted, its number.
+    """
+    _, slots, numbers = posts[:, np.argsort(posts[0], kind="stable")]
+    rank.add(RECEIVE, _bounded(slots), numbers)
+
+
+def _bounded(slots: np.ndarray) -> np.ndarray:
+    """None later than one behind it."""
+    return np.minimum.accumulate(slots[::-1])[::-1]
 
 
 class _Collectives:
-    """Places the launches and waits of C0, C1, U and C2."""
+    """Places the launches and waits of C0, C1, U and C2. All arrays by microbatch, or [ranks, microbatches]."""
 
-    def __init__(self, encoding: Encoding, ranks: list[_Rank], step: list[int], clock: Replay) -> None:
+    def __init__(self, encoding: Encoding, ranks: list[_Rank], step: np.ndarray, clock: Replay) -> None:
         self.layout, self.microbatches, self.ranks = encoding.graph.layout, encoding.microbatches, ranks
-        self._number, self._step, self._clock = encoding.graph.number, step, clock
-        self._starts = [[clock.started[p] for p in row] for row in clock.rows]
-        self._ends = [[0.0, *(clock.ended[p] for p in row)] for row in clock.rows]  # by slot
-        last = self.layout.last_stage
-        self._s = [self._first(Kind.S, rank) for rank in range(self.layout.ranks)]
-        self._t = [self._first(Kind.T, rank) for rank in range(self.layout.ranks)]
-        self._f, self._b = self._first(Kind.F, last), (self._first(Kind.B, last), self._first(Kind.BW, last))
-        # Numbers of C0, C1, and U or C2, by microbatch; the clock has them by its own, which are the same.
+        self._number, self._step = encoding.graph.number, step
+        self._started = np.array(clock.started)
+        ended = np.array(clock.ended)
+        self._starts = [self._started[rank.row] for rank in ranks]
+        self._ends = [np.concatenate(([0.0], ended[rank.row])) for rank in ranks]  # by slot
+        self._s, self._t = self._shards(Kind.S), self._shards(Kind.T)
+        # Numbers of C0, C1, and U or C2; the clock has them by its own, which are the same.
         self._groups = [(encoding.first_message + k) * self.microbatches for k in (_C0, _C1, _SECOND)]
 
-    def _first(self, kind: Kind, part: int) -> int:
-        return self._number[kind, part] * self.microbatches
+    def _shards(self, kind: Kind) -> slice:
+        """The rows of `step` that hold a kind of pass on all ranks."""
+        first = self._number[kind, 0]
+        return slice(first, first + self.layout.ranks)
 
     def place(self) -> list[int]:
         """Returns the global order."""
-        at: dict[int, list[int]] = {}  # the slot from which each rank can launch it
-        keys: list[tuple[float, int, int, int]] = []
-        for i in range(self.microbatches):
-            slots = (self._broadcast(i), [self._step[s + i] + 1 for s in self._s], self._second(i))
-            for depth, (group, slot) in enumerate(zip(self._groups, slots, strict=True)):
-                if slot is None:
-                    continue  # evaluation has neither T nor B
-                at[group + i] = slot
-                launching = (self.layout.last_rank,) if depth == _C0 else range(self.layout.ranks)
-                keys.append((max(self._ends[rank][slot[rank]] for rank in launching), i, depth, group + i))
-        order = [number for *_, number in sorted(keys)]
-        for rank in range(self.layout.ranks):
-            self._launch(rank, order, [at[number][rank] for number in order])
-            self._await(rank)
-        return order
-
-    def _broadcast(self, i: int) -> list[int]:
-        """C0: behind the last F; the other ranks only receive: a long pass ahead of S, no later than the first S."""
-        started = self._clock.started
-        first = min(started[s + i] for s in self._s)
+        everything, last = range(self.layout.ranks), self.layout.last_rank
         slots = [
-            min(rank.ahead[self._step[s + i]], bisect_left(starts, first))
-            for s, rank, starts in zip(self._s, self.ranks, self._starts, strict=True)
-        ]
-        slots[self.layout.last_rank] = self._step[self._f + i] + 1
+            self._broadcast(),
+            self._step[self._s] + 1,
+            self._second(),
+        ]  # from which each rank can launch it
+        present = [True, True, self._step[self._t][0] != _ABSENT]  # evaluation has neither T nor B
+        columns = []
+        for depth, (at, there) in enumerate(zip(slots, present, strict=True)):
+            launching = (last,) if depth == _C0 else everything
+            times = np.max([self._ends[rank][at[rank]] for rank in launching], axis=0)
+            i = np.flatnonzero(np.broadcast_to(there, self.microbatches))
+            columns.append(np.stack((times[i], i, np.full(len(i), depth))))
+        time, i, depth = np.concatenate(columns, axis=1)
+        chosen = np.lexsort((depth, i, time))
+        i, depth = i[chosen].astype(int), depth[chosen].astype(int)
+        order = np.array(self._groups)[depth] + i
+        for rank in everything:
+            self._launch(rank, order, depth == _C0, np.stack([at[rank] for at in slots])[depth, i])
+            self._await(rank)
+        return order.tolist()
+
+    def _broadcast(self) -> np.ndarray:
+        """C0: behind the last F; the other ranks only receive: a long pass ahead of S, no later than the first S."""
+        s, m = self._step[self._s], self.microbatches
+        first = self._started.reshape(-1, m)[self._s].min(axis=0)
+        slots = np.stack(
+            [
+                np.minimum(rank.ahead[mine], np.searchsorted(starts, first))
+                for mine, rank, starts in zip(s, self.ranks, self._starts, strict=True)
+            ]
+        )
+        slots[self.layout.last_rank] = self._step[self._number[Kind.F, self.layout.last_stage]] + 1
         return slots
 
-    def _second(self, i: int) -> list[int] | None:
+    def _second(self) -> np.ndarray:
         """C2 behind T; U behind C1, so behind S."""
-        if self._step[self._t[0] + i] == _ABSENT:
-            return None
-        before = self._t if self.layout.barriers == 2 else self._s
-        return [self._step[p + i] + 1 for p in before]
+        return self._step[self._t if self.layout.barriers == 2 else self._s] + 1
 
-    def _launch(self, rank: int, order: list[int], slots: list[int]) -> None:
+    def _launch(self, rank: int, order: np.ndarray, c0: np.ndarray, slots: np.ndarray) -> None:
         """Launches in the global order, none before the rank has what it carries."""
-        bound = len(self.ranks[rank].row)
-        receives = rank != self.layout.last_rank  # C0: it must not hold up what comes behind
-        c0, m = self._groups[_C0], self.microbatches
-        for at in reversed(range(len(order))):
-            if receives and c0 <= order[at] < c0 + m:
-                slots[at] = min(slots[at], bound)
-            bound = min(bound, slots[at])
-        now, launches = 0, self.ranks[rank].launches
-        for message, slot in zip(order, slots, strict=True):
-            now = max(now, slot)
-            launches[now].append(message)
+        if rank != self.layout.last_rank:  # it only receives C0, which must not hold up what comes behind
+            slots = np.where(c0, _bounded(slots), slots)
+        self.ranks[rank].add(LAUNCH, np.maximum.accumulate(slots), order)
 
     def _await(self, rank: int) -> None:
         """Wait for a collective just before its consumer."""
-        waits, m = self.ranks[rank].waits, self.microbatches
-        awaited = {self._s[rank]: _C0, self._t[rank]: _C1}
+        awaited = [(Kind.S, rank, _C0), (Kind.T, rank, _C1)]
         if rank == self.layout.last_rank:
-            awaited |= dict.fromkeys(self._b, _SECOND)
-        groups = {first // m: self._groups[depth] for first, depth in awaited.items()}
-        for at, p in enumerate(self.ranks[rank].row):
-            t, i = divmod(p, m)
-            if t in groups:
-                waits[at].append(groups[t] + i)
+            awaited += [(kind, self.layout.last_stage, _SECOND) for kind in (Kind.B, Kind.BW)]
+        for kind, part, depth in awaited:
+            step = self._step[self._number[kind, part]]
+            i = np.flatnonzero(step != _ABSENT)
+            self.ranks[rank].add(WAIT, step[i], self._groups[depth] + i)

@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.extend import LARGE, of_any_length
 from pinisi.schedule.fill import filled
+from pinisi.schedule.graph import graph_of, passes_of
 from pinisi.schedule.replay import replay
 from pinisi.schedule.simulate import simulate
-from pinisi.schedule.table import Kind, Layout, Pass, Schedule
+from pinisi.schedule.table import Kind, Layout, Schedule
 
 _UNIT = Costs(1.0, 1.0, 1.0)
 # At one time: what others wait for goes first, what nobody waits for last.
@@ -60,33 +63,30 @@ def woven(schedule: Schedule, barriers: int) -> Schedule:
     run = replay(schedule, _UNIT)
     interval = max(_UNIT.work(layout))
     late = barriers * interval
-    timed: list[list[tuple[float, int, int, Pass]]] = []
-    for row, numbers in zip(schedule.order, run.rows, strict=True):
-        begun = [run.started[p] for p in numbers]
-        # Kind by kind, since runs that are in order already are sorted in no time.
-        forward = [
-            (time, _FIRST[p.kind], p.microbatch, p)
-            for p, time in zip(row, begun, strict=True)
-            if p.kind is Kind.F
-        ]
-        backward = [
-            (time + late, _FIRST[p.kind], p.microbatch, p)
-            for p, time in zip(row, begun, strict=True)
-            if p.kind is not Kind.F
-        ]
-        timed.append(forward + backward)
-    m, first, last = schedule.microbatches, Pass(Kind.F, 0, 0), Pass(Kind.F, layout.last_stage, 0)
-    ended = [run.number(Pass(kind, 0, 0)) for kind in (Kind.B, Kind.BW)]  # of either the table has one
-    for kind in (Kind.E, Kind.S, Kind.T, Kind.G):
-        for i in range(m):
-            match kind:
-                case Kind.E:
-                    time = run.started[run.number(first) + i] - interval / 2
-                case Kind.S | Kind.T:
-                    time = run.ended[run.number(last) + i] + (kind is Kind.T) * interval
-                case _:
-                    time = max(run.ended[p + i] for p in ended) + late + interval / 2
-            for rank, entries in enumerate(timed):
-                entries.append((time, _FIRST[kind], i, Pass(kind, rank, i)))
-    order = tuple(tuple(p for *_, p in sorted(row)) for row in timed)
-    return replace(schedule, layout=Layout(layout.stages, barriers), order=order)
+    graph, m = graph_of(Layout(layout.stages, barriers)), schedule.microbatches
+    started, ended = (
+        np.array(times).reshape(-1, m) for times in (run.started, run.ended)
+    )  # [type, microbatch]
+    first, last = run.graph.number[Kind.F, 0], run.graph.number[Kind.F, layout.last_stage]
+    finished = np.maximum(
+        *(ended[run.graph.number[kind, 0]] for kind in (Kind.B, Kind.BW))
+    )  # the table has either
+    shards = {
+        Kind.E: started[first] - interval / 2,
+        Kind.S: ended[last],
+        Kind.T: ended[last] + interval,
+        Kind.G: finished + late + interval / 2,
+    }
+    order_of = np.array([_FIRST[kind] for kind, _ in graph.types])
+    delay = np.array([0.0 if kind is Kind.F else late for kind, _ in graph.types])
+    moved = np.array([graph.number[key] for key in run.graph.types])
+    order = []
+    for rank, row in enumerate(run.rows):
+        old, i = np.divmod(np.array(row), m)
+        types = moved[old]
+        times = [started[old, i] + delay[types], *shards.values()]
+        numbers = [types * m + i, *(graph.number[kind, rank] * m + np.arange(m) for kind in shards)]
+        time, number = np.concatenate(times), np.concatenate(numbers)
+        number = number[np.lexsort((number % m, order_of[number // m], time))]
+        order.append(passes_of(graph, m, number.tolist()))
+    return replace(schedule, layout=graph.layout, order=tuple(order))
