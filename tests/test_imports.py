@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Packages outside the standard library that a folder may import; folders that aren't named may import any.
 OUTSIDE: dict[str, set[str]] = {
-    "schedule": set(),
+    "schedule": {"numpy"},
     "report": set(),
     "vocabulary": {"torch", "triton"},
     "models": {"torch", "transformers", "safetensors", "huggingface_hub"},
@@ -89,7 +89,7 @@ def test_nothing_below_imports_the_command_line() -> None:
     ("module", "source"),
     [
         ("pinisi.schedule.table", "import torch"),
-        ("pinisi.schedule.table", "import numpy as np"),
+        ("pinisi.report.page", "import numpy as np"),
         ("pinisi.schedule.table", "def f():\n    from torch import nn"),
         ("pinisi.schedule.table", "from pinisi.engine.comm import Communicator"),
         ("pinisi.schedule.table", "from ..vocabulary import Shards"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import replace
 from itertools import combinations, product
@@ -13,6 +12,7 @@ import torch
 from pinisi.schedule import names
 from tests.distributed.cases import Case
 from tests.distributed.cases import check_cases as check
+from tests.effort import FULL, only_full
 
 VALUES = {
     "ranks": [1, 2, 3, 4],
@@ -57,7 +57,6 @@ def all_pairs(values: dict[str, list], seed: int = 0) -> list[Case]:
 
 
 PAIRS = all_pairs(VALUES)
-FULL = os.environ.get("PINISI_EXACTNESS") == "full"
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -73,12 +72,13 @@ def test_the_pairs_are_complete():
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_every_schedule_with_every_number_of_barriers(pool, ranks):
-    """Tied and untied, with fewer microbatches than ranks and with more; by turns for 3 and 4 ranks, both in make bench."""
+    """Tied and untied, with fewer microbatches than ranks and with more; by turns, and by turns for 3 or 4 ranks: all in make
+    bench."""
     settings = [
         (schedule, barriers, tied)
         for at, schedule in enumerate(names())
         for barriers, tied in product((0, 1, 2), (True, False))
-        if FULL or ranks == 2 or (at + barriers + ranks) % 2 == tied
+        if FULL or ((at + barriers) % 2 == tied and ranks in (2, 3 + (at + barriers // 2) % 2))
     ]
     cases = [
         Case(
@@ -112,7 +112,7 @@ def full_product() -> list[Case]:
     return cases
 
 
-@pytest.mark.skipif(not FULL, reason="an hour: make bench runs it")
+@only_full  # an hour
 def test_one_step_equals_one_process_for_the_full_product(pool):
     cases = full_product()
     for at in range(0, len(cases), 100):

@@ -25,5 +25,5 @@ def project(tmp_path_factory) -> Path:
 def whole(project) -> Path:
     """An uninterrupted run."""
     done = pinisi("train", str(project / "config.toml"))
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
     return project / "run"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
+
+from pinisi.cli import main
 
 CONFIG = """
 [run]
@@ -37,10 +41,27 @@ keep = 9
 """
 
 
-def pinisi(*arguments: str, **more) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "pinisi", *arguments], capture_output=True, text=True, timeout=120, **more
-    )
+class Done(NamedTuple):
+    returncode: int
+    stderr: str
+
+
+def pinisi(*arguments: str) -> Done:
+    """The command in this process, which spares an import; the ranks of `train` are processes of their own, as always."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = main(arguments)
+    return Done(code, said.getvalue())
+
+
+TRAIN = (sys.executable, "-m", "pinisi", "train")
+
+
+def continued(run: Path, other: Path, *, step: int) -> None:
+    """Let `run` go on from another run's checkpoint."""
+    name = f"step-{step:08d}"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / name).symlink_to(other / "checkpoints" / name)
 
 
 def losses(run: Path) -> dict[int, float]:

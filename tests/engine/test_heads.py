@@ -19,7 +19,7 @@ from pinisi.engine.start import check
 from pinisi.engine.trainer import first_weights, spec_of
 from pinisi.errors import CheckpointError, ConfigError
 from pinisi.models import build_stage
-from tests.engine.runs import losses, pinisi
+from tests.engine.runs import continued, losses, pinisi
 
 
 def batch(tokens: list, targets: list, documents: list) -> Microbatch:
@@ -56,7 +56,7 @@ HEADS = ("loss.extra_heads=2", "loss.extra_weight=0.7", "schedule.rows=balanced"
 
 def train(project: Path, run: Path, *more: str) -> None:
     done = pinisi("train", str(project / "config.toml"), *HEADS, f"run.folder={run}", *more)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,7 @@ def test_the_loss_is_the_own_heads_and_the_others_stand_beside(headed, whole) ->
 
 def test_resumed_at_other_ranks_and_barriers(project, headed) -> None:
     run = project / "headed-again"
-    (run / "checkpoints").mkdir(parents=True)
-    (run / "checkpoints" / "step-00000002").symlink_to(headed / "checkpoints" / "step-00000002")
+    continued(run, headed, step=2)
     train(project, run, "schedule.ranks=1", "schedule.barriers=0", "data.evaluation=none")
     found, wanted = lines(run), lines(headed)
     assert sorted(found) == [3, 4, 5, 6]

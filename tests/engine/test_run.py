@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -14,7 +13,8 @@ import torch
 
 from pinisi.engine import checkpoint
 from pinisi.errors import CheckpointError
-from tests.engine.runs import child, losses, pinisi
+from tests.effort import only_full
+from tests.engine.runs import TRAIN, child, continued, losses, pinisi
 
 
 def test_a_run_leaves_what_the_report_reads(whole):
@@ -40,7 +40,7 @@ def test_loss_terms_are_trained_and_the_loss_stays_comparable(project, whole):
     terms = ("loss.label_smoothing=0.2", "loss.z_loss=0.05")
     rest = (f"run.folder={run}", "run.steps=2", "data.evaluation=none")
     done = pinisi("train", str(project / "config.toml"), *terms, *rest)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["loss"] == pytest.approx(losses(whole)[1], rel=1e-6)  # the same start, the same batch
     assert all(line["total_loss"] > line["loss"] + 0.5 for line in lines)  # lse² is near log(503)² = 39
@@ -57,12 +57,11 @@ def test_loss_terms_are_trained_and_the_loss_stays_comparable(project, whole):
     assert all(line["total_loss"] == pytest.approx(line["loss"], rel=1e-6) for line in plain)
 
 
-@pytest.mark.parametrize("ranks, barriers", [(3, 2), (1, 0)])
+@pytest.mark.parametrize("ranks, barriers", [(3, 2), pytest.param(1, 0, marks=only_full)])
 def test_a_checkpoint_loads_at_other_ranks_and_barriers(project, whole, ranks, barriers):
     """Steps 3 to 6 again from step 2's checkpoint: the same losses to rounding, the sampler included."""
     run = project / f"again-{ranks}"
-    (run / "checkpoints").mkdir(parents=True)
-    (run / "checkpoints" / "step-00000002").symlink_to(whole / "checkpoints" / "step-00000002")
+    continued(run, whole, step=2)
     done = pinisi(
         "train",
         str(project / "config.toml"),
@@ -70,7 +69,7 @@ def test_a_checkpoint_loads_at_other_ranks_and_barriers(project, whole, ranks, b
         f"schedule.ranks={ranks}",
         f"schedule.barriers={barriers}",
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
     found, wanted = losses(run), losses(whole)
     assert sorted(found) == [3, 4, 5, 6]
     for step in found:
@@ -79,16 +78,8 @@ def test_a_checkpoint_loads_at_other_ranks_and_barriers(project, whole, ranks, b
 
 def test_a_killed_rank_is_named_and_the_resumed_losses_are_bit_equal(project, whole):
     run = project / "killed"
-    command = [
-        sys.executable,
-        "-m",
-        "pinisi",
-        "train",
-        str(project / "config.toml"),
-        f"run.folder={run}",
-        "run.steps=400",
-    ]
-    command.append("optimizer.schedule=constant")
+    command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]
+    command += ["run.steps=400", "optimizer.schedule=constant"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 90
     while not (run / "checkpoints" / "step-00000004").exists() and time.monotonic() < end:
@@ -98,7 +89,7 @@ def test_a_killed_rank_is_named_and_the_resumed_losses_are_bit_equal(project, wh
     _, errors = process.communicate(timeout=60)
     assert time.monotonic() - killed < 30
     assert process.returncode == 1 and "rank 1 was killed by SIGKILL" in errors, errors
-    more = ["run.steps=30", "optimizer.schedule=constant"]
+    more = ["run.steps=30", "optimizer.schedule=constant", "data.evaluation=none"]
     last = checkpoint.latest(run / "checkpoints")
     assert last is not None and checkpoint.Reader(last).step < 28
     done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more)

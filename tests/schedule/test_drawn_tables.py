@@ -8,6 +8,7 @@ import pytest
 
 from pinisi.schedule import Costs, Kind, Layout, Pass, Schedule, lower, simulate, verify
 from pinisi.schedule.verify import verify_program
+from tests.effort import FULL
 from tests.schedule.strict import Strict, accepts, letters, shape_of, table_runs, waits_for
 
 
@@ -94,7 +95,7 @@ def changed(schedule: Schedule, draw: random.Random):
 @pytest.mark.parametrize("barriers", [0, 1, 2])
 def test_passes_swapped_or_moved_are_judged_as_they_run(barriers):
     verdicts = []
-    for seed in range(1000, 1008):
+    for seed in range(1000, 1008 if FULL else 1003):
         for where, mutant in changed(drawn(seed, barriers), random.Random(seed)):
             runs = table_runs(mutant)
             assert accepts(verify, mutant) == runs, f"seed {seed}, {where}"
@@ -102,4 +103,4 @@ def test_passes_swapped_or_moved_are_judged_as_they_run(barriers):
                 assert Strict(lower(mutant)).verdict() == "ran", f"seed {seed}, {where}"
             verdicts.append(runs)
     print(f"{barriers} barriers, drawn: {sum(verdicts)} of {len(verdicts)} accepted")
-    assert 200 < sum(verdicts) < len(verdicts) - 100
+    assert 20 < sum(verdicts) < len(verdicts) - 20

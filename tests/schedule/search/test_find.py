@@ -1,6 +1,5 @@
 """Search: over 200 drawn settings never worse than what is built, inside its limits, above its bound, and near the optimum."""
 
-import os
 import random
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ import pytest
 from pinisi.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Schedule, build, layout_of, names, simulate, verify
 from pinisi.schedule.search import Found, search
+from tests.effort import FULL
 from tests.schedule.search.exact import Exact, least_makespan
 
 A100 = Costs(11.3, 11.2, 11.2, head_s=5.6, head_t=2.8, embedding_forward=0.4, embedding_gradient=0.8)
@@ -122,10 +122,7 @@ def exact(step: Step, built: Schedule) -> Exact:
 
 
 # 200 settings in all, which take a minute: `make bench` runs them, `make test` the first of each kind.
-FULL = os.environ.get("PINISI_EXACTNESS") == "full"
-
-
-@pytest.mark.parametrize("first", range(0, 120 if FULL else 40, 20))
+@pytest.mark.parametrize("first", range(0, 120 if FULL else 20, 20))
 def test_close_to_the_exact_optimum(first):
     """A tenth of the usual effort first, all of it where that was not enough."""
     above = []
