@@ -1,5 +1,6 @@
 """Token shards: every document comes back whole, bounds and counts are right, and errors name the place."""
 
+import hashlib
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from pinisi.data import Shards, decode_span, load_tokenizer, tokenize
+from pinisi.data.tokenize import fingerprint
 from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_corpus, write_tokenizer
@@ -32,7 +34,8 @@ def test_every_document_round_trips(shards_folder, tokenizer_folder):
             assert document[-1] == tokenizer.eos_token_id == index["end_of_document"]
             assert tokenizer.eos_token_id not in document[:-1]
             assert tokenizer.decode(document[:-1], clean_up_tokenization_spaces=False) == text
-            assert names[number] == [f"{language}/{number}", f"https://example.org/{language}/{number}"]
+            url = f"https://example.org/{language}/{number}"
+            assert names[number] == [f"{language}/{number}", url, "", {}]
 
 
 def test_counts(shards_folder, tokenizer_folder):
@@ -79,6 +82,8 @@ def test_every_token_leads_to_its_document(shards_folder):
                 f"https://example.org/{language}/{number}",
                 bounds[number],
                 bounds[number + 1],
+                "",
+                {},
             )
         for outside in (-1, bounds[-1]):
             with pytest.raises(DataError, match=str(outside)):
@@ -140,6 +145,27 @@ def test_blank_documents_are_dropped_and_counted(tmp_path, tokenizer_folder):
     index = tokenize(corpus, tokenizer_folder, tmp_path / "s", report=quiet)
     assert index["languages"]["id"]["documents"] == 2
     assert index["languages"]["id"]["dropped"] == {"empty text": 1}
+
+
+def test_checkpoints_of_an_older_form_of_the_files_go_on(corpus, tokenizer_folder):
+    """The fingerprint is of the tokens, not of the files around them."""
+    index = json.loads((tokenizer_folder / "tokenizer_config.json").read_text())
+    assert index["eos_token"] == "<|end|>"
+    total = hashlib.sha256(b"[1, 0, null]")
+    paths = [tokenizer_folder / "tokenizer.json", tokenizer_folder / "tokenizer_config.json"]
+    for path in [*paths, *(corpus / f"{language}.jsonl" for language in sorted(TEXTS))]:
+        total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    files = {language: corpus / f"{language}.jsonl" for language in sorted(TEXTS)}
+    assert fingerprint(files, tokenizer_folder, 0, None) == total.hexdigest()
+
+
+def test_shards_of_another_format_say_so_and_are_made_anew(tmp_path, corpus, tokenizer_folder):
+    out = tmp_path / "s"
+    good = tokenize(corpus, tokenizer_folder, out, report=quiet)
+    (out / "index.json").write_text(json.dumps({**good, "format": 1}))
+    with pytest.raises(DataError, match=r"format 1, this version reads 2; tokenize again"):
+        Shards(out)
+    assert tokenize(corpus, tokenizer_folder, out, report=quiet) == good == Shards(out).index
 
 
 def test_a_token_beyond_the_models_rows_names_token_and_document(tmp_path, corpus, tokenizer_folder):

@@ -9,6 +9,7 @@ from pinisi.data.shards import Shards, Span, decode_span
 from pinisi.data.tokenize import tokenize
 from pinisi.data.tokenizer import check_vocabulary, end_of_document_id, load_tokenizer, vocabulary_size
 from pinisi.data.tokenizer_source import fetch_tokenizer
+from pinisi.data.trace import Trace, trace
 
 __all__ = [
     "IGNORE",
@@ -18,6 +19,7 @@ __all__ = [
     "Sampler",
     "Shards",
     "Span",
+    "Trace",
     "check_vocabulary",
     "corpus_files",
     "decode_span",
@@ -30,6 +32,7 @@ __all__ = [
     "mixture",
     "read_documents",
     "tokenize",
+    "trace",
     "vocabulary_size",
     "write_documents",
 ]

@@ -1,15 +1,17 @@
-"""Documents and the JSON-lines files that hold them: one document a line, one file a language."""
+"""Documents and the JSON-lines files that hold them: one document a line, one file a language, packed or not."""
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pinisi.data.lines import PACKED, read_lines
 from pinisi.errors import DataError
 
 SUFFIX = ".jsonl"
+SUFFIXES = (SUFFIX, *(SUFFIX + packed for packed in PACKED))
 
 
 @dataclass
@@ -27,30 +29,49 @@ class Document:
 def corpus_files(folder: str | Path) -> dict[str, Path]:
     """{language: its file} of a corpus folder, in alphabetical order of language.
 
-    Raises DataError if the folder is missing or has no `<language>.jsonl`.
+    Raises DataError if the folder is missing, has no `<language>.jsonl` (or .jsonl.gz, .jsonl.zst), or has
+    two files of one language.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"no corpus folder {folder}: give the folder that holds <language>.jsonl files")
-    files = {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob("*" + SUFFIX))}
+    found = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES)]
+    files: dict[str, Path] = {}
+    for path in sorted(found, key=lambda path: (language_of(path), path.name)):
+        language = language_of(path)
+        if language in files:
+            raise DataError(
+                f"{folder} holds {files[language].name} and {path.name}, both of language '{language}'; "
+                "keep one of them, or join them"
+            )
+        files[language] = path
     if not files:
         raise DataError(
-            f"{folder} holds no <language>.jsonl file: put one JSON object with 'text' on each line"
+            f"{folder} holds no <language>.jsonl file (.jsonl.gz, .jsonl.zst): "
+            "put one JSON object with 'text' on each line"
         )
     return files
 
 
-def read_documents(path: str | Path, language: str | None = None) -> Iterator[Document]:
-    """The documents of one file, one at a time. An `id` that is missing becomes `<file>:<line>`.
+def language_of(path: Path) -> str:
+    """What a file's name says: the part before .jsonl, .jsonl.gz, .jsonl.zst."""
+    suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
+    return path.name.removesuffix(suffix)
 
-    Raises DataError that names file and line: not UTF-8, not JSON, not an object, no text.
+
+def read_documents(
+    path: str | Path, language: str | None = None, *, progress: Callable[[int], None] | None = None
+) -> Iterator[Document]:
+    """The documents of one file (.jsonl, .jsonl.gz, .jsonl.zst), one at a time.
+
+    An `id` that is missing becomes `<file>:<line>`. progress: is told the bytes of the file read so far.
+    Raises DataError that names file and line: not UTF-8, not JSON, not an object, no text, cut off.
     """
     path = Path(path)
-    language = language or path.name.removesuffix(SUFFIX)
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, 1):
-            if raw.strip():
-                yield _parse(raw, f"{path}:{number}", f"{path.name}:{number}", language)
+    language = language or language_of(path)
+    for number, raw in enumerate(read_lines(path, progress), 1):
+        if raw.strip():
+            yield _parse(raw, f"{path}:{number}", f"{path.name}:{number}", language)
 
 
 def _parse(raw: bytes, place: str, name: str, language: str) -> Document:

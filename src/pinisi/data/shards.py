@@ -2,13 +2,14 @@
 
 <language>.tokens       uint32, little-endian: all documents after one another, each with its end token
 <language>.documents    int64, little-endian [n + 1]: document i is tokens[bounds[i] : bounds[i + 1]]
-<language>.names        JSON lines: [id, url] of each document
+<language>.names        JSON lines: [id, url, source, metadata] of each document
+<language>.name_bounds  int64, little-endian [n + 1]: document i is bytes [bounds[i] : bounds[i + 1]] of .names
+tokenizer.json          the tokenizer, so that tokens can be read again
 index.json              counts per language and the fingerprint of all that made the shards
 """
 
 import json
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,13 @@ import numpy as np
 from pinisi.errors import DataError
 
 INDEX = "index.json"
+TOKENIZER = "tokenizer.json"
 TOKEN_DTYPE = np.dtype("<u4")
 BOUND_DTYPE = np.dtype("<i8")
-FORMAT = 1  # raise it when the files' meaning changes: it is part of the fingerprint
+FORMAT = (
+    2  # raise it when files come, go or change their form; 2 added source, metadata, name_bounds, tokenizer
+)
+CONTENT = 1  # raise it when the same text would give other tokens: it is part of the fingerprint
 
 
 class Shard(NamedTuple):
@@ -37,6 +42,8 @@ class Span(NamedTuple):
     url: str
     start: int  # the document's first token in the shard
     stop: int  # one past its last
+    source: str
+    metadata: dict[str, Any]
 
 
 class Shards:
@@ -64,7 +71,7 @@ class Shards:
         return self.index["end_of_document"]
 
     def counts(self, language: str) -> dict[str, Any]:
-        """documents, tokens, characters, bytes, predicted_bytes, dropped."""
+        """documents, tokens, characters, bytes, predicted_bytes, dropped, altered (see tokenize)."""
         if language not in self.index["languages"]:
             raise DataError(f"{self.folder} has no language '{language}'; it has {', '.join(self.languages)}")
         return self.index["languages"][language]
@@ -76,6 +83,19 @@ class Shards:
             bounds = self._map(f"{language}.documents", BOUND_DTYPE, counts["documents"] + 1)
             self._open[language] = Shard(tokens, np.asarray(bounds))
         return self._open[language]
+
+    def name(self, language: str, document: int) -> tuple[str, str, str, dict[str, Any]]:
+        """(id, url, source, metadata) of a language's document by number; reads no other's."""
+        bounds = self._map(f"{language}.name_bounds", BOUND_DTYPE, self.counts(language)["documents"] + 1)
+        first, stop = int(bounds[document]), int(bounds[document + 1])
+        path = self.folder / f"{language}.names"
+        try:
+            with path.open("rb") as names:
+                names.seek(first)
+                id, url, source, metadata = json.loads(names.read(stop - first))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} does not agree with its bounds ({error}); tokenize again") from None
+        return id, url, source, metadata
 
     def _map(self, name: str, dtype: np.dtype, length: int) -> np.ndarray:
         path = self.folder / name
@@ -104,7 +124,7 @@ def read_index(folder: str | Path) -> dict[str, Any]:
 
 
 def decode_span(shards: Shards | str | Path, language: str, position: int) -> Span:
-    """The document, with id and URL, that token `position` of a language's shard belongs to."""
+    """The document, with id, URL, source and metadata, that token `position` of a language's shard belongs to."""
     shards = shards if isinstance(shards, Shards) else Shards(shards)
     bounds = shards.shard(language).bounds
     if not 0 <= position < bounds[-1]:
@@ -112,6 +132,5 @@ def decode_span(shards: Shards | str | Path, language: str, position: int) -> Sp
             f"{language} has tokens 0 to {bounds[-1] - 1} in {shards.folder}, position {position} is none"
         )
     number = int(np.searchsorted(bounds, position, side="right")) - 1
-    with (shards.folder / f"{language}.names").open(encoding="utf-8") as names:
-        id, url = json.loads(next(islice(names, number, None)))
-    return Span(number, id, url, int(bounds[number]), int(bounds[number + 1]))
+    id, url, source, metadata = shards.name(language, number)
+    return Span(number, id, url, int(bounds[number]), int(bounds[number + 1]), source, metadata)
