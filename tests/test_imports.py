@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "data": set(),
     "report": {"schedule"},
+    "curate": {"data", "config", "report"},
     "plan": {"schedule", "models", "config", "report"},
     "engine": {"plan", "schedule", "vocabulary", "models", "data", "config", "typed_toml"},
 }

@@ -95,6 +95,24 @@ def _parser(*, planning: bool = False) -> argparse.ArgumentParser:
     corpus.add_argument("--small", action="store_true", help="less text per language")
     corpus.set_defaults(run=_corpus)
 
+    langpack = commands.add_parser(
+        "langpack", help="make a language pack of clean text: what curate has to know of a language"
+    )
+    langpack.add_argument("language", metavar="LANG", help="its code, such as jv")
+    langpack.add_argument(
+        "--from", dest="source", required=True, metavar="TEXT", help="a .txt or .jsonl file, or a folder of them"
+    )
+    langpack.add_argument("--out", required=True, help="the folder of packs to write FOLDER/LANG into")
+    langpack.add_argument("--name", help="the language's name in English")
+    langpack.set_defaults(run=_langpack)
+
+    curate = commands.add_parser(
+        "curate", help="clean documents of raw text: repair, rules, language, duplicates; resumes"
+    )
+    curate.add_argument("config", metavar="CONFIG", help="a TOML file")
+    curate.add_argument("overrides", nargs="*", metavar="key=value", help="such as run.workers=8")
+    curate.set_defaults(run=_curate)
+
     tokenize = commands.add_parser("tokenize", help="turn text (one <language>.jsonl each) into token shards")
     tokenize.add_argument("text", metavar="TEXT", help="the folder of text")
     tokenize.add_argument("--tokenizer", required=True, help="a folder with a Hugging Face tokenizer")
@@ -117,6 +135,20 @@ def _parser(*, planning: bool = False) -> argparse.ArgumentParser:
     demo.add_argument("--steps", type=int, default=None, help="training steps")
     demo.set_defaults(run=_demo)
     return parser
+
+
+def _langpack(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.curate.langpack import langpack
+
+    langpack(options.language, options.source, options.out, name=options.name)
+    return 0
+
+
+def _curate(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.curate.run import curate
+
+    curate(options.config, options.overrides)
+    return 0
 
 
 def _train(options: argparse.Namespace, arguments: list[str]) -> int:

@@ -153,6 +153,10 @@ def convert(value: Any, wanted: Any, source: Source, key: str) -> Any:
         if not isinstance(value, dict):
             raise ill_typed(value, wanted, source, key)
         return from_table(value, wanted, source, key + ".")  # type: ignore[arg-type, return-value]
+    if get_origin(wanted) is list and dataclasses.is_dataclass(of := get_args(wanted)[0]):
+        if not isinstance(value, list):
+            raise ill_typed(value, wanted, source, key)
+        return [convert(item, of, source, f"{key}[{number}]") for number, item in enumerate(value)]
     ok, result = try_convert(value, wanted)
     if not ok:
         raise ill_typed(value, wanted, source, key)

@@ -1,0 +1,1 @@
+"""From raw text to clean documents: sources, repair, rules, duplicates, by language packs."""

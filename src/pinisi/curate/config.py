@@ -1,0 +1,153 @@
+"""What `pinisi curate CONFIG` reads: one TOML file into these dataclasses."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pinisi.config import at_least, byte_count
+from pinisi.typed_toml import Fault
+
+RULES = (
+    "words",
+    "character_repetition",
+    "word_repetition",
+    "special",
+    "stop_words",
+    "flagged",
+    "language",
+    "bits",
+)
+MAKE_UP = "auto"  # as a source's language: documents get the one that is identified
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the work is done, and how."""
+
+    folder: str
+    workers: int = 2
+    seed: int = 0
+    budget: str = "2 GiB"  # of memory that a worker may take for the text that it compares
+    on_error: Literal["skip", "stop"] = "skip"  # input that can't be read
+    executor: Literal["processes", "local", "slurm", "ray"] = "processes"  # the last three are datatrove's
+    slurm: dict = field(
+        default_factory=dict
+    )  # arguments of datatrove's SlurmPipelineExecutor: partition, time, ...
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, workers=1, seed=0)
+        if not byte_count(self.budget):
+            yield Fault("budget", "a size such as 2 GiB or 500 MiB")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files of one kind: text (a document a file), JSON lines, Parquet, WARC; .gz and .zst of the first two."""
+
+    path: str  # a file, a folder or a pattern such as crawl/*.jsonl.zst
+    language: str = ""  # "" takes the record's own, or else the file's name; "auto" identifies it
+    name: str = ""  # stands in each document's `source` where the record has none
+    format: Literal["", "text", "jsonl", "parquet", "warc"] = ""  # "" goes by the file's name
+    text_key: str = "text"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What is mended before anything is judged."""
+
+    markup: bool = True  # tags, scripts, entities
+    longest: int = 2_000_000  # characters; longer documents are dropped
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, longest=1)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """preset: limits to begin with. limits: by language ("all" for every one), then by rule; they win over the preset's.
+    flagged: a file of words for each language, one a line. off: rules that are left out."""
+
+    preset: Literal["fitted", "sailcraft"] = "fitted"
+    limits: dict[str, dict[str, float]] = field(default_factory=dict)
+    flagged: dict[str, str] = field(default_factory=dict)
+    off: list[str] = field(default_factory=list)
+
+    def validate(self) -> Iterator[Fault]:
+        for language, limits in self.limits.items():
+            for rule in limits:
+                if rule not in RULES:
+                    yield Fault(f"limits.{language}", f"one of {', '.join(RULES)} instead of '{rule}'")
+        for rule in self.off:
+            if rule not in RULES:
+                yield Fault("off", f"some of {', '.join(RULES)} instead of '{rule}'")
+
+
+@dataclass(frozen=True)
+class Near:
+    """MinHash-LSH; arXiv 2502.12982 has 256 permutations."""
+
+    on: bool = True
+    similarity: float = 0.7
+    permutations: int = 256
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, permutations=16)
+        if not 0 < self.similarity <= 1:
+            yield Fault("similarity", "more than 0, at most 1")
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Passages that occur before; arXiv 2502.12982 has 100 bytes."""
+
+    on: bool = True
+    bytes: int = 100
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, bytes=40)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines seen more often than `most` in a language (Sailor2: in a bucket of 10M documents) are taken out."""
+
+    on: bool = True
+    most: int = 5
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, most=1)
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A rule that removes more than this share of a language's documents stops the run, once it has seen so many."""
+
+    share: float = 0.5
+    documents: int = 50
+    ignore: list[str] = field(default_factory=list)  # "lo" or "lo.words": the alarm has been looked into
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, documents=1)
+        if not 0 < self.share <= 1:
+            yield Fault("share", "more than 0, at most 1")
+
+
+@dataclass(frozen=True)
+class CurateConfig:
+    """A whole curation. languages: those that are kept; none named means all for which there is a pack."""
+
+    run: Run
+    sources: list[Source]
+    languages: list[str] = field(default_factory=list)
+    packs: list[str] = field(default_factory=list)  # folders with packs of one's own
+    repair: Repair = field(default_factory=Repair)
+    rules: Rules = field(default_factory=Rules)
+    near: Near = field(default_factory=Near)
+    urls: bool = True  # of documents with one URL the longest stays
+    exact: Exact = field(default_factory=Exact)
+    lines: Lines = field(default_factory=Lines)
+    alarm: Alarm = field(default_factory=Alarm)
+
+    def validate(self) -> Iterator[Fault]:
+        if not self.sources:
+            yield Fault("sources", "at least one [[sources]] table with a path")

@@ -1,0 +1,94 @@
+"""What a task has seen, as sums that add up in any order: for the report and the alarm."""
+
+import hashlib
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pinisi.data.documents import Document
+
+SAMPLES = 5  # documents shown of each language and rule
+SHOWN = 300  # characters of each
+
+Table = dict[str, Any]
+
+
+class Counts:
+    """By language: documents and characters in and kept, drops by stage and rule, mends, lengths, languages found, samples."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self.languages: dict[str, Table] = defaultdict(_empty)
+        self.errors: Counter[str] = Counter()
+
+    def taken(self, document: Document, mended: Iterable[str]) -> None:
+        of = self.languages[document.language]
+        of["documents"] += 1
+        of["characters"] += len(document.text)
+        of["mended"].update(mended)
+
+    def found(self, language: str, identified: str) -> None:
+        self.languages[language]["identified"][identified] += 1
+
+    def dropped(self, document: Document, stage: str, rule: str, value: Any) -> None:
+        of = self.languages[document.language]
+        of["drops"][f"{stage}/{rule}"] += 1
+        of["dropped_characters"][f"{stage}/{rule}"] += len(document.text)
+        self._sample(of, f"{stage}/{rule}", document, value)
+
+    def removed(self, document: Document, what: str, characters: int, sample: str) -> None:
+        """Characters taken out of a document that stays."""
+        of = self.languages[document.language]
+        of["removed"][what] += characters
+        of["touched"][what] += 1
+        self._sample(of, what, document, characters, sample)
+
+    def kept(self, document: Document) -> None:
+        of = self.languages[document.language]
+        of["kept"] += 1
+        of["kept_characters"] += len(document.text)
+        of["lengths"][str(int(math.log2(max(1, len(document.text)))))] += 1
+        self._sample(of, "kept", document, None)
+
+    def _sample(self, of: Table, key: str, document: Document, value: Any, text: str | None = None) -> None:
+        rank = hashlib.blake2b(
+            f"{self._seed} {key} {document.id}".encode("utf-8", "replace"), digest_size=8
+        ).hexdigest()
+        shown = (document.text if text is None else text)[:SHOWN]
+        value = round(value, 4) if isinstance(value, float) else value
+        samples = of["samples"].setdefault(key, [])
+        samples.append([rank, document.id, document.url, value, shown])
+        if len(samples) > 2 * SAMPLES:
+            of["samples"][key] = sorted(samples)[:SAMPLES]
+
+    def add(self, other: Mapping[str, Any]) -> None:
+        """Add a table that `table` has made."""
+        self.errors.update(other["errors"])
+        for language, theirs in other["languages"].items():
+            ours = self.languages[language]
+            for key, value in theirs.items():
+                if key == "samples":
+                    for rule, samples in value.items():
+                        ours[key][rule] = sorted([*ours[key].get(rule, []), *map(list, samples)])[:SAMPLES]
+                elif isinstance(value, dict):
+                    ours[key].update(value)
+                else:
+                    ours[key] += value
+
+    def table(self) -> Table:
+        """Plain values in a fixed order, whatever the order in which things were counted."""
+        for of in self.languages.values():
+            of["samples"] = {key: sorted(of["samples"][key])[:SAMPLES] for key in sorted(of["samples"])}
+        return json.loads(
+            json.dumps(
+                {"languages": self.languages, "errors": self.errors}, sort_keys=True, ensure_ascii=False
+            )
+        )
+
+
+def _empty() -> Table:
+    counters = ("drops", "dropped_characters", "removed", "touched", "mended", "lengths", "identified")
+    numbers = ("documents", "characters", "kept", "kept_characters")
+    return {**{key: 0 for key in numbers}, **{key: Counter() for key in counters}, "samples": {}}

@@ -1,0 +1,136 @@
+"""Where tasks run: in processes of our own, or by datatrove on this machine, a Slurm cluster or a Ray one.
+
+A task is done when its folder is there, whoever made it; so any of these goes on where another stopped. All of them need
+the run's folder and the input at the same path on every machine.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from pinisi.curate.config import CurateConfig
+from pinisi.curate.tasks import Task, work
+from pinisi.errors import ConfigError, DataError
+
+Done = Callable[[Task], None]  # told of each task once it is done
+POLL = 5.0  # seconds between two looks at what a cluster has finished
+
+
+def execute(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
+    """Do all tasks that are not done. Raises the first error of a task; the others are ended."""
+    left = [task for task in tasks if not task.folder.exists()]
+    for task in tasks:
+        if task.folder.exists():
+            done(task)
+    if not left:
+        return
+    _EXECUTORS[config.run.executor](config, left, logs, done)
+    missing = [task for task in left if not task.folder.exists()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(left)} tasks failed, the first is {missing[0].folder}; see {logs} and run again"
+        )
+
+
+def _processes(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
+    if config.run.workers == 1 or len(tasks) == 1:
+        for task in tasks:
+            work(config, task)
+            done(task)
+        return
+    pool = ProcessPoolExecutor(min(config.run.workers, len(tasks)), multiprocessing.get_context("spawn"))
+    try:
+        waiting = {pool.submit(work, config, task): task for task in tasks}
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                task = waiting.pop(future)
+                future.result()
+                done(task)
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker was killed (the kernel does so when memory runs out): lower run.workers or run.budget and run again"
+        ) from None
+    finally:
+        for process in list((pool._processes or {}).values()):  # not to wait for what nobody wants any more
+            if any(not future.done() for future in waiting):
+                process.kill()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _step(config: CurateConfig, tasks: Sequence[Task]) -> Any:
+    """The tasks as a step of datatrove, whose rank r of n does tasks r, r + n, ..."""
+    from datatrove.pipeline.base import PipelineStep
+
+    class Curate(PipelineStep):
+        name = "pinisi curate"
+        type = tasks[0].stage
+
+        def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Any:
+            for task in tasks[rank::world_size]:
+                with self.track_time():
+                    work(config, task)
+            return data
+
+    return Curate()
+
+
+def _local(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
+    from datatrove.executor import LocalPipelineExecutor
+
+    LocalPipelineExecutor(
+        [_step(config, tasks)],
+        tasks=len(tasks),
+        workers=config.run.workers,
+        logging_dir=str(logs),
+        skip_completed=False,
+    ).run()
+    for task in tasks:
+        if task.folder.exists():
+            done(task)
+
+
+def _slurm(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
+    """Submits an array of jobs and waits for their folders."""
+    from datatrove.executor import SlurmPipelineExecutor
+
+    given = dict(config.run.slurm)
+    if not {"partition", "time"} <= given.keys():
+        raise ConfigError(
+            "run.executor = 'slurm' needs run.slurm = {partition = '...', time = '10:00:00', ...}"
+        )
+    SlurmPipelineExecutor(
+        [_step(config, tasks)],
+        tasks=len(tasks),
+        workers=config.run.workers,
+        logging_dir=str(logs),
+        skip_completed=False,
+        **given,
+    ).run()
+    waiting = list(tasks)
+    while waiting:
+        time.sleep(POLL)
+        for task in [task for task in waiting if task.folder.exists()]:
+            waiting.remove(task)
+            done(task)
+
+
+def _ray(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
+    from datatrove.executor import RayPipelineExecutor
+
+    RayPipelineExecutor(
+        [_step(config, tasks)],
+        tasks=len(tasks),
+        workers=config.run.workers,
+        logging_dir=str(logs),
+        skip_completed=False,
+    ).run()
+    for task in tasks:
+        if task.folder.exists():
+            done(task)
+
+
+_EXECUTORS = {"processes": _processes, "local": _local, "slurm": _slurm, "ray": _ray}

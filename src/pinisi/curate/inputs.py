@@ -1,0 +1,295 @@
+"""Raw input, cut into parts that can be read apart, and the documents of a part.
+
+The cut depends on the files alone, so that the same input gives the same parts for any number of workers.
+"""
+
+import glob
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pinisi.curate.config import MAKE_UP, Source
+from pinisi.data.documents import Document
+from pinisi.errors import ConfigError, DataError
+
+PART = 32 * 2**20  # bytes of a file of lines that is read by one task
+LINE = 64 * 2**20  # a longer line is not held in memory
+FORMATS = {
+    ".txt": "text",
+    ".jsonl": "jsonl",
+    ".json": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".warc": "warc",
+}
+PACKED = (".gz", ".zst")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Bytes first to stop of a file of lines, or (stop None) the whole of any file."""
+
+    path: str
+    source: int  # index of the [[sources]] table
+    format: str
+    first: int = 0
+    stop: int | None = None
+
+
+class Unreadable(DataError):
+    """What can't be read: one line or record, after which reading goes on, or the rest of a file."""
+
+
+Trouble = Callable[[Unreadable], None]
+
+
+def parts_of(sources: list[Source]) -> list[Part]:
+    """All parts in a fixed order. Raises ConfigError that names the source where there is no file or an unknown one."""
+    return [part for number, source in enumerate(sources) for part in _parts(number, source)]
+
+
+def _parts(number: int, source: Source) -> Iterator[Part]:
+    path = Path(source.path)
+    if path.is_dir():
+        names = [str(each) for each in path.rglob("*") if each.is_file() and _format(each.name)]
+    else:
+        names = glob.glob(source.path, recursive=True)
+    if not names:
+        raise ConfigError(
+            f"sources[{number}].path = '{source.path}': no such file; give a file, a folder or a pattern of "
+            f"{', '.join(FORMATS)} files, packed as .gz or .zst or not"
+        )
+    for name in sorted(names):
+        kind = source.format or _format(name)
+        if not kind:
+            raise ConfigError(
+                f"sources[{number}].path: {name} is of no known kind; say which with format = 'text' or another"
+            )
+        size = Path(name).stat().st_size
+        if kind != "jsonl" or name.endswith(PACKED) or size <= PART:
+            yield Part(name, number, kind)
+            continue
+        for first in range(0, size, PART):
+            yield Part(name, number, kind, first, min(first + PART, size))
+
+
+def _format(name: str) -> str:
+    for ending in PACKED:
+        name = name.removesuffix(ending)
+    return FORMATS.get(Path(name).suffix, "")
+
+
+def fingerprint(parts: list[Part]) -> str:
+    """Changes when a file does: by name, size and time of change."""
+    digest = hashlib.sha256()
+    for part in parts:
+        status = Path(part.path).stat()
+        digest.update(
+            json.dumps(
+                [part.path, part.format, part.first, part.stop, status.st_size, status.st_mtime_ns]
+            ).encode()
+        )
+    return digest.hexdigest()
+
+
+def documents_of(part: Part, source: Source, trouble: Trouble) -> Iterator[Document]:
+    """The documents of a part, each with id, URL, source and metadata. What can't be read is told to `trouble`."""
+    name = Path(part.path).name
+    for place, record in _READERS[part.format](part, source, trouble):
+        text = record.get(source.text_key)
+        if not isinstance(text, str):
+            what = "no text" if text is None else f"a {type(text).__name__} as text"
+            trouble(Unreadable(f"{part.path}{place}: {what} under '{source.text_key}'"))
+            continue
+        metadata = record.get("metadata")
+        metadata = dict(metadata) if isinstance(metadata, dict) else {}
+        known = {"id", "url", "language", "source", "metadata", source.text_key}
+        metadata |= {key: value for key, value in record.items() if key not in known}
+        metadata["input"] = f"{name}{place}"
+        yield Document(
+            id=str(record.get("id") or f"{name}{place}"),
+            text=text,
+            language=_language(record, source, name),
+            url=str(record.get("url") or ""),
+            source=str(record.get("source") or source.name or Path(part.path).stem),
+            metadata=metadata,
+        )
+
+
+def _language(record: dict[str, Any], source: Source, name: str) -> str:
+    return source.language or str(record.get("language") or name.split(".")[0])
+
+
+@contextmanager
+def opened(path: str) -> Iterator[IO[bytes]]:
+    """A file's bytes, unpacked. Raises DataError where zstandard is missing."""
+    with open(path, "rb") as raw:
+        if path.endswith(".gz"):
+            with gzip.open(raw) as unpacked:
+                yield unpacked  # type: ignore[misc]
+        elif path.endswith(".zst"):
+            yield io.BufferedReader(_Unpacked(raw), 2**20)
+        else:
+            yield raw
+
+
+class _Unpacked(io.RawIOBase):
+    """A zstd file's bytes, frame after frame; EOFError where it is cut off, which the library's own reader takes for its end."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        import zstandard
+
+        self._new = zstandard.ZstdDecompressor().decompressobj
+        self._packed, self._frame, self._rest = packed, None, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            data = self._packed.read(2**17)
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("it ends in the middle of a zstd frame")
+                return 0
+            while data:
+                self._frame = self._frame or self._new()
+                self._rest += self._frame.decompress(data)
+                data = self._frame.unused_data if self._frame.eof else b""
+                if self._frame.eof:
+                    self._frame = None
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+def _lines(part: Part, trouble: Trouble) -> Iterator[tuple[str, bytes]]:
+    """(":line" or "@byte", line) of a part: those that begin in it."""
+    with opened(part.path) as file:
+        at, number = 0, 0
+        if part.first:  # the line that the part before reaches into belongs to that one
+            file.seek(part.first - 1)
+            at = part.first - 1 + _skip(file)
+        try:
+            while part.stop is None or at < part.stop:
+                line = file.readline(LINE)
+                if not line:
+                    return
+                number += 1
+                place = f":{number}" if part.stop is None else f"@{at}"
+                at += len(line)
+                if len(line) == LINE and not line.endswith(b"\n"):
+                    at += _skip(file)
+                    trouble(Unreadable(f"{part.path}{place}: a line of more than {LINE // 2**20} MiB"))
+                elif line.strip():
+                    yield place, line
+        except (EOFError, OSError, gzip.BadGzipFile) as error:
+            trouble(
+                Unreadable(
+                    f"{part.path}: cut off or damaged behind line {number} ({error}); the lines before it are used"
+                )
+            )
+        except Exception as error:  # zstandard's own error type, known only where it is installed
+            if type(error).__module__.split(".")[0] != "zstandard":
+                raise
+            trouble(
+                Unreadable(
+                    f"{part.path}: damaged behind line {number} ({error}); the lines before it are used"
+                )
+            )
+
+
+def _skip(file: IO[bytes]) -> int:
+    """Bytes up to the end of the line."""
+    count = 0
+    while piece := file.readline(2**20):
+        count += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return count
+
+
+def _jsonl(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, dict[str, Any]]]:
+    for place, line in _lines(part, trouble):
+        try:
+            record = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            trouble(Unreadable(f"{part.path}{place}: byte {error.start} of the line is not UTF-8"))
+            continue
+        except ValueError as error:
+            trouble(Unreadable(f"{part.path}{place}: not JSON ({error})"))
+            continue
+        if isinstance(record, dict):
+            yield place, record
+        else:
+            trouble(Unreadable(f"{part.path}{place}: a JSON {type(record).__name__} instead of an object"))
+
+
+def _text(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with opened(part.path) as file:
+            text = file.read(LINE + 1)
+    except (EOFError, OSError) as error:
+        trouble(Unreadable(f"{part.path}: can't be read ({error})"))
+        return
+    if len(text) > LINE:
+        trouble(Unreadable(f"{part.path}: more than {LINE // 2**20} MiB in one document; make it JSON lines"))
+        return
+    try:
+        yield "", {source.text_key: text.decode("utf-8"), "id": str(part.path)}
+    except UnicodeDecodeError as error:
+        trouble(Unreadable(f"{part.path}: byte {error.start} is not UTF-8"))
+
+
+def _parquet(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, dict[str, Any]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(part.path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield f":{number}", record
+    except (pyarrow.ArrowException, OSError) as error:
+        trouble(Unreadable(f"{part.path}: damaged behind row {number} ({str(error).splitlines()[0]})"))
+
+
+def _warc(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Responses (HTML, unpacked by their own charset) and conversions (.wet: text)."""
+    from warcio.archiveiterator import ArchiveIterator
+    from warcio.exceptions import ArchiveLoadFailed
+
+    number = 0
+    try:
+        with open(part.path, "rb") as file:
+            for record in ArchiveIterator(file):
+                number += 1
+                if record.rec_type not in ("response", "conversion"):
+                    continue
+                content, headers = record.content_stream().read(LINE), record.http_headers
+                kind = headers.get_header("Content-Type", "") if headers else "text/plain"
+                if not kind.startswith("text/"):
+                    continue
+                charset = kind.partition("charset=")[2].split(";")[0].strip().strip('"') or "utf-8"
+                try:
+                    text = content.decode(charset)
+                except (UnicodeDecodeError, LookupError) as error:
+                    trouble(Unreadable(f"{part.path}:{number}: {error}"))
+                    continue
+                of = record.rec_headers
+                found = {"id": of.get_header("WARC-Record-ID"), "url": of.get_header("WARC-Target-URI")}
+                yield f":{number}", {**found, source.text_key: text, "date": of.get_header("WARC-Date")}
+    except (ArchiveLoadFailed, EOFError, OSError) as error:
+        trouble(Unreadable(f"{part.path}: damaged behind record {number} ({error})"))
+
+
+_READERS = {"jsonl": _jsonl, "text": _text, "parquet": _parquet, "warc": _warc}
+__all__ = ["MAKE_UP", "Part", "Unreadable", "documents_of", "fingerprint", "opened", "parts_of"]

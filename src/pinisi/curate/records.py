@@ -1,0 +1,82 @@
+"""Files of JSON lines under zstd: what tasks hand to one another. The same records give the same bytes."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from pinisi.data.documents import Document
+
+LEVEL = 3
+EXCERPT = 400  # characters of a dropped text that are kept
+
+
+class Writers:
+    """One file per name in a folder, opened when it is first written to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._open, self._stack = folder, {}, ExitStack()  # type: ignore[var-annotated]
+
+    def __enter__(self) -> "Writers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def write(self, name: str, record: dict[str, Any]) -> None:
+        if name not in self._open:
+            self._open[name] = self._stack.enter_context(packed(self._folder / f"{name}.jsonl.zst"))
+        self._open[name].write(
+            json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        )
+
+
+def packed(path: Path) -> IO[bytes]:
+    """A new zstd file to write to."""
+    import zstandard
+
+    return zstandard.open(path, "wb", cctx=zstandard.ZstdCompressor(level=LEVEL))  # type: ignore[return-value]
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file; none if there is no file."""
+    import zstandard
+
+    if path.exists():
+        with zstandard.open(path, "rb", dctx=zstandard.ZstdDecompressor()) as lines:
+            for line in lines:
+                yield json.loads(line)
+
+
+def read_documents(path: Path) -> Iterator[Document]:
+    return (Document(**record) for record in read(path))
+
+
+def joined(paths: Iterable[Path], out: Path) -> None:
+    """Files one behind the other: frames of zstd, so their bytes are simply put together."""
+    partial = out.with_name(f".{out.name}.partial")
+    with partial.open("wb") as whole:
+        for path in paths:
+            if path.exists():
+                with path.open("rb") as part:
+                    while piece := part.read(2**22):
+                        whole.write(piece)
+    partial.replace(out)
+
+
+def drop(document: Document, stage: str, rule: str, value: Any, limit: Any = None) -> dict[str, Any]:
+    """What is kept of a document that is not: enough to find it, to see it and to know why."""
+    return {
+        "id": document.id,
+        "url": document.url,
+        "language": document.language,
+        "source": document.source,
+        "stage": stage,
+        "rule": rule,
+        "value": round(value, 6) if isinstance(value, float) else value,
+        "limit": round(limit, 6) if isinstance(limit, float) else limit,
+        "characters": len(document.text),
+        "text": document.text[:EXCERPT],
+        "input": document.metadata.get("input", ""),
+    }

@@ -1,0 +1,210 @@
+"""`pinisi curate`: the stages one after the other, resumed where they stopped, watched by the alarm.
+
+    read     a task for each part of the input: mend, identify, judge; signatures of what is kept
+    near     a task for each language: near duplicates and documents with one URL
+    finish   a task for each stretch of a language that fits into memory: repeated passages, frequent lines, rules again
+
+Then the stretches are put together: FOLDER/documents/<language>.jsonl.zst, FOLDER/dropped/<language>.jsonl.zst.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pinisi.config import load
+from pinisi.curate import records
+from pinisi.curate.config import CurateConfig
+from pinisi.curate.counts import Counts
+from pinisi.curate.executors import execute
+from pinisi.curate.inputs import Part, fingerprint, parts_of
+from pinisi.curate.tasks import DROPS, ERRORS, FINISH, NEAR, READ, STATS, Bench, Task, buckets
+from pinisi.errors import DataError
+from pinisi.report.curation import write_curation_report
+
+FORMAT = 1  # raise it when the same configuration gives other documents
+EVERY = 5.0  # seconds between two lines of progress
+Report = Callable[[str], None]
+
+
+def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = print) -> dict[str, Any]:
+    """Curate what a TOML file describes; returns what report.json holds.
+
+    Raises ConfigError and DataError with what to do; the same command then goes on where it stopped.
+    """
+    config = load(path, overrides, into=CurateConfig)
+    parts = parts_of(config.sources)
+    bench = Bench(config)  # packs and lists that can't be read are errors before any work
+    work = _work_folder(config, parts, report)
+    start = time.monotonic()
+    run = _Run(config, work, report)
+    read = [Task(READ, (part, work / READ / f"{number:05d}")) for number, part in enumerate(parts)]
+    counts = run.stage(read)
+    folders = [task.folder for task in read]
+    languages = sorted(language for language in counts.languages if _has(folders, language))
+    near = [Task(NEAR, (folders, language, work / NEAR / language)) for language in languages]
+    run.stage(near)
+    finish = {
+        language: [
+            Task(FINISH, (folders, language, task.folder, bucket, work / FINISH / f"{language}-{number:05d}"))
+            for number, bucket in enumerate(buckets(bench, folders, language, task.folder))
+        ]
+        for language, task in zip(languages, near, strict=True)
+    }
+    run.stage([task for tasks in finish.values() for task in tasks])
+    return _gather(config, run, folders, near, finish, time.monotonic() - start)
+
+
+def _has(folders: Sequence[Path], language: str) -> bool:
+    return any((folder / f"{language}.npz").exists() for folder in folders)
+
+
+def _work_folder(config: CurateConfig, parts: list[Part], report: Report) -> Path:
+    """FOLDER/work, empty if what is there was made of another configuration or input."""
+    work = Path(config.run.folder) / "work"
+    told = dataclasses.asdict(config)
+    for key in ("workers", "executor", "slurm", "on_error"):  # they change how, not what
+        told["run"].pop(key)
+    told["alarm"] = {}
+    digest = hashlib.sha256(json.dumps([FORMAT, told], sort_keys=True).encode()).hexdigest()
+    made_from = {"configuration": digest, "input": fingerprint(parts), "packs": _packs_of(config)}
+    mark = work / "made-from.json"
+    if mark.exists():
+        was = json.loads(mark.read_text("utf-8"))
+        changed = [name for name, value in made_from.items() if was.get(name) != value]
+        if not changed:
+            return work
+        report(f"{' and '.join(changed)} changed since the last run in {config.run.folder}: it is done anew")
+        shutil.rmtree(work)
+    elif work.exists():
+        raise DataError(f"{work} exists and is no curation's; choose another run.folder")
+    try:
+        work.mkdir(parents=True)
+        mark.write_text(json.dumps(made_from), "utf-8")
+    except OSError as error:
+        raise DataError(f"run.folder: cannot write {work}: {error.strerror or error}") from error
+    return work
+
+
+def _packs_of(config: CurateConfig) -> str:
+    digest = hashlib.sha256()
+    for folder in config.packs:
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+class _Run:
+    """Stages, their progress, and the counts so far."""
+
+    def __init__(self, config: CurateConfig, work: Path, report: Report) -> None:
+        self.config, self.work, self.report = config, work, report
+        self.counts = Counts(config.run.seed)
+        self.seconds: dict[str, float] = {}
+
+    def stage(self, tasks: Sequence[Task]) -> Counts:
+        """Do the tasks; returns what all stages together have counted. Raises DataError for an alarm."""
+        if not tasks:
+            return self.counts
+        name, start, shown = tasks[0].stage, time.monotonic(), time.monotonic()
+        resumed = sum(task.folder.exists() for task in tasks)
+        finished: list[Task] = []
+
+        def done(task: Task) -> None:
+            nonlocal shown
+            finished.append(task)
+            now = time.monotonic()
+            new = len(finished) - resumed
+            if new > 0 and now - shown > EVERY and len(finished) < len(tasks):
+                shown = now
+                left = (now - start) / new * (len(tasks) - len(finished))
+                self.report(f"{name}: {len(finished)} of {len(tasks)} tasks, ETA {_clock(left)}")
+
+        execute(self.config, tasks, self.work / "logs" / name, done)
+        self.seconds[name] = time.monotonic() - start
+        for task in tasks:  # in the order of the tasks, not in that in which they ended
+            self.counts.add(json.loads((task.folder / STATS).read_text("utf-8")))
+        again = f", {resumed} done before" if resumed else ""
+        self.report(f"{name}: {len(tasks)} tasks in {_clock(self.seconds[name])}{again}; {self._kept(name)}")
+        self._alarm()
+        return self.counts
+
+    def _kept(self, stage: str) -> str:
+        total = sum(of["documents"] for of in self.counts.languages.values())
+        gone = sum(sum(of["drops"].values()) for of in self.counts.languages.values())
+        return f"{total - gone:,} of {total:,} documents so far"
+
+    def _alarm(self) -> None:
+        """Raises DataError if a rule removes more of a language than it may."""
+        alarm = self.config.alarm
+        for language, of in self.counts.languages.items():
+            if of["documents"] < alarm.documents or language in alarm.ignore:
+                continue
+            for rule, number in of["drops"].items():
+                name, share = rule.partition("/")[2], number / of["documents"]
+                if share > alarm.share and f"{language}.{name}" not in alarm.ignore:
+                    ids = ", ".join(sample[1] for sample in of["samples"].get(rule, [])[:3])
+                    raise DataError(
+                        f"alarm: '{name}' removes {share:.0%} of {of['documents']:,} documents in {language} (more than "
+                        f"alarm.share = {alarm.share:g}), such as {ids}: look at them in {self.work}/*/*/{DROPS}.jsonl.zst, then "
+                        f"change rules.limits.{language} or the source's language, or set alarm.ignore = ['{language}.{name}']"
+                    )
+
+
+def _clock(seconds: float) -> str:
+    return (
+        f"{seconds:.1f} s"
+        if seconds < 60
+        else f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+    )
+
+
+def _gather(
+    config: CurateConfig,
+    run: _Run,
+    read: Sequence[Path],
+    near: Sequence[Task],
+    finish: dict[str, list[Task]],
+    seconds: float,
+) -> dict[str, Any]:
+    out, table = Path(config.run.folder), run.counts.table()
+    compared = {task.arguments[1]: task.folder for task in near}
+    try:
+        for name in ("documents", "dropped"):
+            (out / name).mkdir(exist_ok=True)
+        for language, tasks in finish.items():
+            folders = [task.folder for task in tasks]
+            records.joined(
+                (folder / "documents.jsonl.zst" for folder in folders),
+                out / "documents" / f"{language}.jsonl.zst",
+            )
+        stages = [*read, *compared.values(), *(task.folder for tasks in finish.values() for task in tasks)]
+        records.joined(
+            (folder / f"{DROPS}.jsonl.zst" for folder in stages), out / "dropped" / "all.jsonl.zst"
+        )
+        records.joined(
+            (folder / f"{ERRORS}.jsonl.zst" for folder in read), out / "dropped" / "unreadable.jsonl.zst"
+        )
+        _remove_others(out / "documents", finish)
+        (out / "report.json").write_text(json.dumps(table, ensure_ascii=False, indent=1), "utf-8")
+        page = write_curation_report(table, out / "report.html", title=out.name)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {out}: {error.strerror or error}; free some space and run again"
+        ) from error
+    kept = sum(of["kept"] for of in table["languages"].values())
+    run.report(f"{kept:,} documents in {len(finish)} languages, {_clock(seconds)}: {out / 'documents'}")
+    run.report(f"report: {page}")
+    return table
+
+
+def _remove_others(folder: Path, languages: dict[str, Any]) -> None:
+    """Files of languages that an earlier run with another configuration left."""
+    for path in folder.glob("*.jsonl.zst"):
+        if path.name.removesuffix(".jsonl.zst") not in languages:
+            path.unlink()

@@ -1,0 +1,156 @@
+"""Parts of the input: each document once wherever the cuts fall; what can't be read is named, and the rest is read."""
+
+import gzip
+import json
+import random
+
+import pytest
+import zstandard
+
+from pinisi.curate import inputs
+from pinisi.curate.config import Source
+from pinisi.curate.inputs import documents_of, fingerprint, parts_of
+from pinisi.errors import ConfigError
+
+
+def read(parts, sources):
+    troubles: list[str] = []
+    found = [
+        d
+        for part in parts
+        for d in documents_of(part, sources[part.source], lambda e: troubles.append(str(e)))
+    ]
+    return found, troubles
+
+
+def lines(count, draw, **more):
+    return [
+        json.dumps({"id": str(n), "text": "ក" * draw.randrange(1, 90), **more}, ensure_ascii=False)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_each_line_is_read_once_wherever_the_parts_begin(tmp_path, monkeypatch, seed):
+    draw = random.Random(seed)
+    monkeypatch.setattr(inputs, "PART", draw.randrange(1, 400))
+    path = tmp_path / "km.jsonl"
+    path.write_text("\n".join(lines(40, draw)) + ("\n" if seed % 2 else ""), "utf-8")
+    parts = parts_of(sources := [Source(str(path))])
+    found, troubles = read(parts, sources)
+    assert [document.id for document in found] == [str(n) for n in range(40)] and not troubles
+    assert len(parts) == -(-path.stat().st_size // inputs.PART)
+
+
+def test_a_line_too_long_for_memory_is_skipped_wherever_it_lies(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "LINE", 300)
+    long = json.dumps({"text": "x" * 5000})
+    path = tmp_path / "en.jsonl"
+    path.write_text("\n".join(['{"text": "a"}', long, '{"text": "b"}', long]), "utf-8")
+    for size in (10**9, 1, 700, 5000):
+        monkeypatch.setattr(inputs, "PART", size)
+        found, troubles = read(parts_of(sources := [Source(str(path))]), sources)
+        assert [document.text for document in found] == ["a", "b"]
+        assert len(troubles) == 2 and all("a line of more than" in trouble for trouble in troubles)
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+def test_what_is_torn_is_named_and_the_rest_is_read(tmp_path, ending):
+    good = lines(50, random.Random(1), url="https://example.org")
+    bad = [b"\xff\xfe", b"{", b"[1]", b'{"id": "7"}', b'{"text": 3}']
+    data = b"\n".join([*(line.encode() for line in good[:25]), *bad, *(line.encode() for line in good[25:])])
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}[ending]
+    path = tmp_path / f"km.jsonl{ending}"
+    path.write_bytes(pack(data))
+    sources = [Source(str(tmp_path))]
+    found, troubles = read(parts_of(sources), sources)
+    assert [document.id for document in found] == [str(n) for n in range(50)]
+    assert [trouble.split(f"{path}:")[1].split(":")[0] for trouble in troubles] == [
+        "26",
+        "27",
+        "28",
+        "29",
+        "30",
+    ]
+    assert all(
+        words in trouble
+        for words, trouble in zip(("UTF-8", "JSON", "list", "no text", "int"), troubles, strict=True)
+    )
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_packed_file_that_is_cut_off_gives_its_lines_and_an_error(tmp_path, ending, share):
+    draw = random.Random(2)
+    data = "\n".join(
+        json.dumps({"text": "".join(draw.choices("abcdefgh", k=90))}) for _ in range(4000)
+    ).encode()
+    half = len(data) // 2  # two frames, as parts that were put together have
+    pack = gzip.compress if ending == ".gz" else zstandard.ZstdCompressor().compress
+    packed = pack(data[:half]) + pack(data[half:])
+    path = tmp_path / f"en.jsonl{ending}"
+    path.write_bytes(packed)
+    sources = [Source(str(path))]
+    assert len(read(parts_of(sources), sources)[0]) == 4000
+    path.write_bytes(packed[: int(len(packed) * share)])
+    found, troubles = read(parts_of(sources), sources)
+    assert abs(len(found) - 4000 * share) < 1500
+    assert str(path) in troubles[-1] and ("cut off" in troubles[-1] or "not JSON" in troubles[0])
+    assert any("cut off or damaged" in trouble for trouble in troubles)
+
+
+def test_parquet_warc_and_text(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+    from warcio.statusandheaders import StatusAndHeaders
+    from warcio.warcwriter import WARCWriter
+
+    table = pyarrow.table(
+        {"id": ["a", "b"], "text": ["satu", None], "url": ["https://a", "https://b"], "score": [1, 2]}
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "id.parquet")
+    with (tmp_path / "th.warc.gz").open("wb") as out:
+        writer = WARCWriter(out, gzip=True)
+        for kind, content in (
+            ("text/html; charset=tis-620", "<p>สวัสดี</p>".encode("tis-620")),
+            ("image/png", b"\x89PNG"),
+        ):
+            import io
+
+            headers = StatusAndHeaders("200 OK", [("Content-Type", kind)], protocol="HTTP/1.0")
+            record = writer.create_warc_record(
+                "https://c", "response", payload=io.BytesIO(content), http_headers=headers
+            )
+            writer.write_record(record)
+    (tmp_path / "vi.txt").write_text("Xin chào", "utf-8")
+    sources = [Source(str(tmp_path), name="sample")]
+    found, troubles = read(parts_of(sources), sources)
+    by_language = {document.language: document for document in found}
+    assert {language: document.text for language, document in by_language.items()} == {
+        "id": "satu",
+        "th": "<p>สวัสดี</p>",
+        "vi": "Xin chào",
+    }
+    assert by_language["id"].url == "https://a" and by_language["id"].metadata["score"] == 1
+    assert by_language["th"].url == "https://c" and by_language["vi"].source == "sample"
+    assert len(troubles) == 1 and "id.parquet:2: no text" in troubles[0]
+    (tmp_path / "id.parquet").write_bytes((tmp_path / "id.parquet").read_bytes()[:-9])
+    assert any("id.parquet: damaged" in trouble for trouble in read(parts_of(sources), sources)[1])
+
+
+def test_sources_without_files_and_files_of_no_known_kind(tmp_path):
+    with pytest.raises(ConfigError, match=r"sources\[0\]\.path = '.*nothing.*': no such file"):
+        parts_of([Source(str(tmp_path / "nothing*"))])
+    (tmp_path / "x.bin").write_text("hello")
+    with pytest.raises(ConfigError, match=r"x\.bin is of no known kind"):
+        parts_of([Source(str(tmp_path / "x.bin"))])
+    assert parts_of([Source(str(tmp_path / "x.bin"), format="text")])[0].format == "text"
+
+
+def test_the_fingerprint_changes_with_a_file(tmp_path):
+    path = tmp_path / "en.jsonl"
+    path.write_text('{"text": "a"}\n')
+    before = fingerprint(parts_of([Source(str(path))]))
+    assert fingerprint(parts_of([Source(str(path))])) == before
+    path.write_text('{"text": "ab"}\n')
+    assert fingerprint(parts_of([Source(str(path))])) != before

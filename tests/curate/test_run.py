@@ -1,0 +1,309 @@
+"""Whole curations of made-up languages with packs of their own: what is planted is found, nothing else is lost, and the result
+is the same however the work was cut, interrupted and spread."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pinisi.curate import records
+from pinisi.curate.fit import with_limits
+from pinisi.curate.run import curate
+from pinisi.data.documents import Document, write_documents
+from pinisi.errors import ConfigError, DataError
+from tests.curate.texts import Language
+
+CODES = ("xa", "xb", "xk")
+DOCUMENTS = 60
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("packs")
+    for code in CODES:
+        with_limits(code, Language(code, seed=1).documents(120)).save(folder / code)
+    return folder
+
+
+def planted() -> list[Document]:
+    """Clean documents of three languages and junk; an id says what it is."""
+    draw, found = random.Random(7), []
+    for code in CODES:
+        of = Language(code)
+        clean = of.documents(DOCUMENTS, "clean")
+        found += clean
+        for n, source in enumerate(clean[:8]):
+            lines = source.text.split("\n")
+            found.append(Document(f"near/{code}/{n}", "\n".join([*lines[:-1], lines[-1][:-3]]), code))
+        found.append(Document(f"url/{code}/0", of.text(2), code, clean[10].url + "#part"))
+        passage = of.text(3)
+        for n in range(2):
+            found.append(Document(f"passage/{code}/{n}", f"{of.text(3)}\n{passage}\n{of.text(3)}", code))
+        for n in range(8):
+            found.append(Document(f"line/{code}/{n}", f"{of.text()}\n| © menu |", code))
+        found.append(Document(f"refrain/{code}/0", (of.sentence() + " ") * 40, code))
+        found.append(Document(f"short/{code}/0", of.words[0], code))
+        found.append(Document(f"numbers/{code}/0", "12 345 | 6,789 » " * 60, code))
+        found.append(
+            Document(f"html/{code}/0", f"<div><p>{of.text()}</p><script>x<y</script></div>\x00", code)
+        )
+        other = CODES[(CODES.index(code) + 1) % 3]
+        found.append(Document(f"foreign/{code}/0", Language(other, seed=5).text(), code))
+    draw.shuffle(found)
+    return found
+
+
+def raw(folder: Path, documents: list[Document], files: int = 3) -> Path:
+    for n in range(files):
+        write_documents(folder / f"part-{n}.jsonl", documents[n::files])
+    return folder
+
+
+def config(folder: Path, source: Path, packs: Path, more: str = "") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "curate.toml"
+    path.write_text(
+        f'languages = ["xa", "xb", "xk"]\npacks = ["{packs}"]\n[run]\nfolder = "{folder}/out"\nworkers = 1\n{more}\n'
+        f'[[sources]]\npath = "{source}"\n'
+    )
+    return path
+
+
+def run(path: Path, *overrides: str) -> Path:
+    curate(path, overrides, report=lambda line: None)
+    return path.parent / "out"
+
+
+def kept(out: Path) -> dict[str, Document]:
+    files = sorted((out / "documents").iterdir())
+    return {document.id: document for path in files for document in records.read_documents(path)}
+
+
+def dropped(out: Path) -> dict[str, dict]:
+    return {record["id"]: record for record in records.read(out / "dropped" / "all.jsonl.zst")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, packs) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    return run(config(folder, raw(folder / "raw", planted()), packs))
+
+
+def test_every_document_is_kept_or_has_a_rule(whole):
+    stays, gone = kept(whole), dropped(whole)
+    assert not stays.keys() & gone.keys()
+    assert stays.keys() | gone.keys() == {document.id for document in planted()}
+    for record in gone.values():
+        assert record["rule"] and record["stage"] in ("read", "near", "finish") and "value" in record
+
+
+def test_what_is_planted_is_found_and_nothing_else(whole):
+    stays, gone = kept(whole), dropped(whole)
+    assert (
+        sum(id.startswith("clean/") for id in gone) <= 8 * 3 + 3
+    )  # a near duplicate may stay in its original's place
+    for code in CODES:
+        assert gone[f"short/{code}/0"]["rule"] == "words"
+        assert gone[f"refrain/{code}/0"]["rule"].endswith("repetition")
+        assert f"numbers/{code}/0" in gone and f"foreign/{code}/0" in gone
+        for n in range(8):
+            pair = {f"near/{code}/{n}", f"clean/{code}/{n}"}
+            assert len(pair & stays.keys()) == 1, pair
+            (lost,) = pair - stays.keys()
+            assert (
+                gone[lost]["rule"] == "near duplicate"
+                and gone[lost]["of"] in pair
+                and gone[lost]["value"] > 0.7
+            )
+        assert (
+            gone[f"url/{code}/0"]["rule"] == "same URL" and gone[f"url/{code}/0"]["of"] == f"clean/{code}/10"
+        )
+        assert "<" not in stays[f"html/{code}/0"].text and "\x00" not in stays[f"html/{code}/0"].text
+        assert stays[f"html/{code}/0"].metadata["lineage"][0].startswith("mended: markup")
+        for n in range(8):
+            assert "menu" not in stays[f"line/{code}/{n}"].text
+
+
+def test_a_passage_stays_where_it_came_first_and_documents_stay_one(whole):
+    stays = kept(whole)
+    before = {document.id: document for document in planted()}
+    for code in CODES:
+        pair = [f"passage/{code}/{n}" for n in range(2)]
+        cut = [id for id in pair if "lineage" in stays[id].metadata]
+        assert len(cut) == 1
+        (other,) = set(pair) - set(cut)
+        assert stays[other].text == before[other].text
+        assert len(stays[cut[0]].text) < len(before[cut[0]].text) - 100
+
+
+def test_ids_urls_sources_and_places_are_never_lost(whole):
+    before = {document.id: document for document in planted()}
+    for id, document in kept(whole).items():
+        assert (document.url, document.language) == (before[id].url, before[id].language)
+        assert document.source and document.metadata["input"].startswith("part-")
+    for id, record in dropped(whole).items():
+        assert record["url"] == before[id].url and record["input"].startswith("part-")
+
+
+def test_clean_text_is_not_touched(whole):
+    before = {document.id: document for document in planted()}
+    for id, document in kept(whole).items():
+        if id.startswith("clean/"):
+            assert document.text == before[id].text, id
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    names = ("documents", "dropped", "report.json", "report.html")
+    files = [
+        path
+        for name in names
+        for path in ([out / name] if (out / name).is_file() else sorted((out / name).iterdir()))
+    ]
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+
+def test_two_workers_make_the_same_bytes(whole, packs, tmp_path):
+    shutil.copytree(whole.parent / "raw", tmp_path / "raw", copy_function=shutil.copy2)
+    out = run(config(tmp_path, tmp_path / "raw", packs), "run.workers=2")
+    assert contents(out) == contents(whole)
+
+
+def test_datatroves_executor_makes_the_same_bytes(whole, packs, tmp_path):
+    pytest.importorskip("datatrove")
+    out = run(config(tmp_path, whole.parent / "raw", packs), "run.workers=2", "run.executor=local")
+    assert contents(out) == contents(whole)
+
+
+def test_the_order_of_the_input_does_not_matter(whole, packs, tmp_path):
+    documents = planted()
+    random.Random(1).shuffle(documents)
+    out = run(config(tmp_path, raw(tmp_path / "raw", documents, files=2), packs))
+    here, there = kept(out), kept(whole)
+    assert {id: document.text for id, document in here.items()} == {
+        id: document.text for id, document in there.items()
+    }
+    of = {id: record.get("of") for id, record in dropped(whole).items()}
+    assert {id: record.get("of") for id, record in dropped(out).items()} == of
+
+
+@pytest.mark.parametrize("at", [0, 2, 5])
+def test_killed_anywhere_and_run_again(whole, packs, tmp_path, at):
+    """Killed once so many tasks are done; what is half written then is done again."""
+    path = config(tmp_path, whole.parent / "raw", packs)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pinisi", "curate", str(path)], stdout=subprocess.DEVNULL
+    )
+    work, end = tmp_path / "out" / "work", time.monotonic() + 60
+    while (
+        len(list(work.glob("*/[!.]*/stats.json"))) < at and process.poll() is None and time.monotonic() < end
+    ):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert contents(run(path)) == contents(whole)
+
+
+def test_another_configuration_starts_anew(packs, tmp_path):
+    source = raw(tmp_path / "raw", Language("xa").documents(12), files=1)
+    path, said = config(tmp_path, source, packs), []
+    curate(path, report=said.append)
+    curate(path, report=said.append)
+    assert any("1 done before" in line for line in said) and not any("anew" in line for line in said)
+    curate(path, ["near.similarity=0.9"], report=said.append)
+    assert any("configuration changed" in line for line in said)
+
+
+def test_the_alarm_stops_the_run_and_names_the_rule(packs, tmp_path):
+    wrong = [
+        Document(f"x{n}", document.text, "xb") for n, document in enumerate(Language("xa").documents(80))
+    ]
+    path = config(tmp_path, raw(tmp_path / "raw", wrong), packs)
+    with pytest.raises(
+        DataError, match=r"alarm: '\w+' removes 100% of 80 documents in xb .*alarm\.ignore = \['xb\.\w+'\]"
+    ):
+        run(path)
+    assert not (tmp_path / "out" / "documents").exists()
+    run(path, 'alarm.ignore=["xb"]')
+
+
+def test_trouble_is_kept_apart_or_stops_the_run(packs, tmp_path):
+    source = raw(tmp_path / "raw", Language("xa").documents(12), files=1)
+    (source / "part-9.jsonl").write_bytes(b'\xff\n{"text": 5}\n')
+    path = config(tmp_path, source, packs)
+    with pytest.raises(DataError, match=r"part-9\.jsonl:1: byte 0 of the line is not UTF-8"):
+        run(path, "run.on_error=stop")
+    out = run(path)
+    assert len(list(records.read(out / "dropped" / "unreadable.jsonl.zst"))) == 2
+    assert len(kept(out)) == 12
+
+
+def test_a_language_without_pack_and_an_empty_one(packs, tmp_path):
+    source = raw(tmp_path / "raw", Language("xa").documents(12), files=1)
+    path = config(tmp_path, source, packs)
+    with pytest.raises(DataError, match=r"'xz' has no pack; make one with `pinisi langpack xz"):
+        write_documents(source / "part-5.jsonl", [Document("z", "some text", "xz")])
+        run(path)
+    write_documents(source / "part-5.jsonl", [Document("z", "", "xb")])
+    assert len(kept(run(path))) == 12 and dropped(tmp_path / "out")["z"]["rule"] == "empty"
+
+
+def test_a_full_disk_is_one_error_and_leaves_nothing_torn(packs, tmp_path, monkeypatch):
+    source = raw(tmp_path / "raw", Language("xa").documents(30), files=2)
+    path, write, left = config(tmp_path, source, packs), records.Writers.write, [40]
+
+    def fails(self, name, record):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, name, record)
+
+    monkeypatch.setattr(records.Writers, "write", fails)
+    with pytest.raises(DataError, match="No space left on device"):
+        run(path)
+    assert not list((tmp_path / "out" / "work").glob("**/.*partial*"))
+    monkeypatch.undo()
+    assert len(kept(run(path))) == 30
+
+
+def test_documents_of_no_declared_language_get_the_identified_one(packs, tmp_path):
+    documents = [d for code in CODES for d in Language(code).documents(15)]
+    source = raw(tmp_path / "raw", [Document(d.id, d.text, "", d.url) for d in documents])
+    path = config(tmp_path, source, packs)
+    path.write_text(path.read_text() + 'language = "auto"\n')
+    found = kept(run(path))
+    assert all(document.language == id.split("/")[1] for id, document in found.items())
+    assert len(found) >= 0.95 * len(documents)
+
+
+def test_bad_settings_are_named(packs, tmp_path):
+    path = config(tmp_path, tmp_path / "none*", packs)
+    with pytest.raises(ConfigError, match="no such file"):
+        run(path)
+    for override, words in (
+        ("run.budget=lots", "2 GiB"),
+        ("near.similarity=2", "at most 1"),
+        ("run.worker=2", "workers"),
+        ('rules.off=["word"]', "words"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            run(path, override)
+
+
+def test_the_report_is_one_file_of_valid_markup(whole):
+    from xml.etree import ElementTree
+
+    page = (whole / "report.html").read_text("utf-8")
+    ElementTree.fromstring(page.split("\n", 1)[1])
+    assert "http" not in page.replace("https://example.org", "").replace("http://www.w3.org", "")
+    table = json.loads((whole / "report.json").read_text("utf-8"))
+    for code in CODES:
+        of = table["languages"][code]
+        assert of["kept"] + sum(of["drops"].values()) == of["documents"]
