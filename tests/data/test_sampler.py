@@ -10,7 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinisi.data import IGNORE, Microbatch, Sampler, Shards, mixture, tokenize
+from pinisi.data import (
+    IGNORE,
+    Microbatch,
+    Sampler,
+    Shards,
+    eval_batches,
+    load_tokenizer,
+    mixture,
+    tokenize,
+)
 from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_corpus
@@ -176,3 +185,37 @@ def test_restore_refuses_another_data_set(shards_folder, tokenizer_folder, tmp_p
     for change in ({"seed": 1}, {"sequence": 9}):
         with pytest.raises(DataError, match=next(iter(change))):
             Sampler(shards_folder, **{"sequence": 8, "batch": 1, "seed": 0, **change}).restore(here.state())
+
+
+@pytest.mark.parametrize("sequence", [7, 31, 89])
+def test_an_end_token_inside_a_document_ends_nothing(corpus, tokenizer_folder, tmp_path, sequence):
+    """Bounds come from the index: here the end token is one that texts are full of."""
+    text = load_tokenizer(tokenizer_folder)("a b", add_special_tokens=False)["input_ids"]
+    space = text[1] if len(text) == 3 else text[0]
+    tokenize(corpus, tokenizer_folder, tmp_path / "s", end_of_document=space, report=lambda line: None)
+    shards = Shards(tmp_path / "s")
+    tokens, bounds = shards.shard("id")
+    assert (tokens == space).sum() > len(bounds) - 1  # some stand inside documents
+    size = len(tokens)
+    sampler = Sampler(shards, sequence=sequence, batch=2, seed=4, weights={"id": 1})
+    order, _ = sampler._streams["id"]._epoch(0)
+    places = [
+        (document, place, place == bounds[document + 1] - 1)
+        for document in order.tolist()
+        for place in range(bounds[document], bounds[document + 1])
+    ]
+    batches = sampler.step(size // (2 * sequence))
+    rows = [(m, row) for m in batches for row in range(2)]
+    assert len(rows) * sequence > size // 2
+    for number, (microbatch, row) in enumerate(rows):
+        here = places[number * sequence : (number + 1) * sequence]
+        assert microbatch.tokens[row].tolist() == [tokens[place] for _, place, _ in here]
+        assert microbatch.targets[row].tolist() == [
+            IGNORE if last else tokens[place + 1] for _, place, last in here
+        ]
+        mine = microbatch.documents[row].tolist()
+        assert [a == b for a, b in itertools.pairwise(mine)] == [
+            a == b for (a, _, _), (b, _, _) in itertools.pairwise(here)
+        ]
+    held_out = eval_batches(shards, sequence=sequence, batch=1, language="id")
+    assert sum(m.target_count for m in held_out) == size - (len(bounds) - 1)

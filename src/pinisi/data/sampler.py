@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from pinisi.data.balance import assign
 from pinisi.data.batches import Microbatch, Row, collate
 from pinisi.data.shards import Shards
 from pinisi.errors import DataError
+
+Place = tuple[str, int]  # a row's language and the token of its stream that it starts at
 
 
 class Sampler:
@@ -24,6 +27,9 @@ class Sampler:
     weights: share of sequences per language, in any unit; languages not named are left out. None: by size,
         tokens ** (1 / temperature), so temperature 1 is proportional and a higher one evens out.
     data_rank, data_ranks: global microbatch j * data_ranks + data_rank of a step is ours.
+    balance: within a step, share its rows out to microbatches and data ranks so that attention inside
+        documents costs them the same (see balance.py). A step has the same rows either way, and the state
+        is the same; which microbatch a row is in then depends on how many a step has.
     Raises DataError for a weight of a language that is not there, negative or all zero.
     """
 
@@ -38,6 +44,7 @@ class Sampler:
         temperature: float = 1.0,
         data_rank: int = 0,
         data_ranks: int = 1,
+        balance: bool = False,
     ):
         _positive(sequence=sequence, batch=batch, temperature=temperature, data_ranks=data_ranks)
         if not 0 <= data_rank < data_ranks:
@@ -45,6 +52,7 @@ class Sampler:
         self.shards = shards if isinstance(shards, Shards) else Shards(shards)
         self.sequence, self.batch, self.seed = sequence, batch, seed
         self.data_rank, self.data_ranks = data_rank, data_ranks
+        self.balance = balance
         self.weights = mixture(self.shards, weights, temperature)
         self._streams = {language: _Stream(self.shards, language, seed) for language in self.weights}
         self._cumulative = np.cumsum(list(self.weights.values()))
@@ -63,16 +71,25 @@ class Sampler:
 
     def step(self, microbatches: int) -> list[Microbatch]:
         """This data rank's next `microbatches` microbatches; moves the state on for all data ranks."""
-        return [self._microbatch() for _ in range(microbatches)]
+        rows = [[self._draw() for _ in range(self.batch)] for _ in range(microbatches * self.data_ranks)]
+        ours = self._balanced(rows, microbatches) if self.balance else rows[self.data_rank :: self.data_ranks]
+        return [self._microbatch(places) for places in ours]
 
-    def _microbatch(self) -> Microbatch:
-        """Draws one microbatch for every data rank and makes ours."""
-        drawn = [[self._draw() for _ in range(self.batch)] for _ in range(self.data_ranks)]
-        places = drawn[self.data_rank]
+    def _balanced(self, rows: list[list[Place]], microbatches: int) -> list[list[Place]]:
+        """Our microbatches of a step's rows; every data rank works out the same, from bounds alone."""
+        places = [place for microbatch in rows for place in microbatch]
+        costs = [
+            int((self._streams[language].lengths(start, self.sequence) ** 2).sum())
+            for language, start in places
+        ]
+        ours = assign(costs, microbatches, self.batch, self.data_ranks)[self.data_rank]
+        return [[places[row] for row in microbatch] for microbatch in ours]
+
+    def _microbatch(self, places: list[Place]) -> Microbatch:
         rows = [self._streams[language].row(start, self.sequence) for language, start in places]
         return collate(rows, [self.languages.index(language) for language, _ in places])
 
-    def _draw(self) -> tuple[str, int]:
+    def _draw(self) -> Place:
         """The language of the next sequence of all and where in that language's stream it starts."""
         number = _uniform(self.seed, self._sequences) * self._cumulative[-1]
         choice = int(np.searchsorted(self._cumulative, number, side="right"))
@@ -160,6 +177,19 @@ class _Stream:
             first, last = self.bounds[order[place] : order[place] + 2]
             row.add(self.tokens[first:last], inside - int(starts[place]))
         return row
+
+    def lengths(self, start: int, sequence: int) -> np.ndarray:
+        """Tokens of each piece of a document in that sequence; int64, reads no token."""
+        found = []
+        while sequence:
+            epoch, inside = divmod(start, self.size)
+            _, starts = self._epoch(epoch)
+            stop = min(inside + sequence, self.size)
+            first, last = np.searchsorted(starts, [inside, stop], side="right")
+            cuts = starts[first:last]  # documents that start behind `inside`
+            found.append(np.diff(cuts[cuts < stop], prepend=inside, append=stop))
+            start, sequence = start + stop - inside, sequence - (stop - inside)
+        return np.concatenate(found)
 
 
 def _philox_key(*numbers: int) -> np.ndarray:
