@@ -20,7 +20,10 @@ from pinisi.errors import DataError
 
 SHIPPED = Path(__file__).parent / "shipped"
 # A character that a pack has not seen costs at most this many nats, however much text made the pack.
-UNKNOWN = -12.0
+UNKNOWN = -10.0
+# A word may be a name or come from elsewhere: no pack gives it less than this many nats below the pack that
+# likes it best, so that no single word decides.
+FOREIGN = 9.0
 # Neighbouring n-grams of a text tell the same thing again, and its topic is not the pack's: likelihoods are
 # flattened to that of so many independent characters. Fitted on held-out lines and documents of the sample
 # corpus: the best temperature fell as 10 / length from 30 to 500 characters (benchmarks/language_id.py).
@@ -89,7 +92,8 @@ class Packs:
             letters += here * self._letter_weight
             for number in np.flatnonzero(here[:-1] > LITTLE * here.sum()).tolist():
                 line = stream(codes, np.where((of == number) | (of == len(groups) + 1), kinds, 0))
-                scores[number] += groups[number].table.log_likelihood(line)
+                logs, counts = groups[number].table.runs(line)
+                scores[number] += counts @ np.logaddexp(logs, logs.max(1, keepdims=True) - FOREIGN)
                 lengths[number] += len(line)
         if letters.sum() == 0 or letters.argmax() == len(groups):
             return []

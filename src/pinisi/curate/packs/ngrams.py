@@ -18,11 +18,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pinisi.curate.packs.stream import BOUNDARY, keys, run_hashes, windows
+from pinisi.curate.packs.stream import BOUNDARY, distinct_runs, keys, run_hashes, windows
 
 LETTERS = 150_000  # about as many letters and marks as Unicode has: an unknown one is one of them
 UNIT = 1024  # weights are kept in whole 1/1024 nat
 BUDGET = 40_000  # n-grams and runs kept in a pack: 6 bytes each
+# A run seen c times counts as c to this power in the n-grams of characters, so that a few words of the training
+# text's topic do not rule the spelling (Kneser and Ney 1995 count each once; held-out text of other sources
+# preferred any power below 1 to 1, hardly one of them to another).
+DAMPING = 0.7
 FEWEST = 1e-9
 
 
@@ -60,24 +64,28 @@ class _Runs:
 
     hashes: np.ndarray
     counts: np.ndarray
-    first: np.ndarray  # number of the run in the stream that shows it first
-    kept: np.ndarray
+    kept: np.ndarray  # as a whole
 
 
 def train(line: np.ndarray, budget: int = BUDGET) -> NGrams:
     """The model of a stream (see stream.py) with at most `budget` n-grams and runs besides single characters.
     The same stream gives the same bytes."""
-    orders = _count(line)
-    runs = _count_runs(line)
+    line, counts = distinct_runs(line)
+    runs = _Runs(run_hashes(line)[1], counts, np.zeros(len(counts), bool))
+    orders = _count(line, counts**DAMPING)
     _prune(orders, runs, _gains(runs, _run_logs(line, orders, "full")), budget)
     _back_off(orders)
-    return _stored(orders, runs, _run_logs(line, orders, "model")[runs.first])
+    return _stored(orders, runs, _run_logs(line, orders, "model"))
 
 
-def _count(line: np.ndarray) -> list[_Order]:
+def _count(line: np.ndarray, run_counts: np.ndarray) -> list[_Order]:
+    """The n-grams of a stream of different runs, each of which counts as often as run_counts says."""
     orders: list[_Order] = []
+    lengths = np.diff(np.flatnonzero(line == BOUNDARY))
+    often = np.concatenate([[0.0], np.repeat(run_counts, lengths)])
     for places, hashes in windows(line):
-        distinct, row, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        distinct, row = np.unique(hashes, return_inverse=True)
+        counts = np.bincount(row, often[places])
         rows = np.full(len(line), -1, np.int32)
         rows[places] = row
         size = len(distinct)
@@ -96,20 +104,14 @@ def _count(line: np.ndarray) -> list[_Order]:
 
 
 def _interpolated(counts: np.ndarray, context: np.ndarray, lower: np.ndarray | float) -> np.ndarray:
-    discount = _discount(counts)
-    total, followers = np.bincount(context, counts), np.bincount(context)
-    return (counts - discount + discount * followers[context] * lower) / total[context]
+    taken = np.minimum(counts, _discount(counts))
+    total, rest = np.bincount(context, counts), np.bincount(context, taken)
+    return (counts - taken + rest[context] * lower) / total[context]
 
 
 def _discount(counts: np.ndarray) -> float:
-    once, twice = int((counts == 1).sum()), int((counts == 2).sum())
+    once, twice = int((counts < 1.5).sum()), int(((counts >= 1.5) & (counts < 2.5)).sum())
     return min(max(once / max(once + 2 * twice, 1), 0.1), 0.95)
-
-
-def _count_runs(line: np.ndarray) -> _Runs:
-    _, hashes = run_hashes(line)
-    distinct, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-    return _Runs(distinct, counts, first, np.zeros(len(distinct), bool))
 
 
 def _run_logs(line: np.ndarray, orders: list[_Order], probability: str) -> np.ndarray:
@@ -125,7 +127,7 @@ def _run_logs(line: np.ndarray, orders: list[_Order], probability: str) -> np.nd
 def _gains(runs: _Runs, logs: np.ndarray) -> np.ndarray:
     """Nats that each run saves in training when it is kept as a whole; 0 for runs seen once."""
     share = runs.counts / (runs.counts.sum() + len(runs.counts))
-    gains = runs.counts * (np.log(share) - logs[runs.first])
+    gains = runs.counts * (np.log(share) - logs)
     return np.where(runs.counts > 1, np.maximum(gains, 0), 0)
 
 

@@ -88,6 +88,17 @@ def run_hashes(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return bounds[1:], np.add.reduceat(values, bounds[:-1]) * WORD_SALT + WORD_SALT
 
 
+def distinct_runs(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(the stream with each different run once, where it first stands; how often each stands in `line`)."""
+    ends, hashes = run_hashes(line)
+    begins = np.flatnonzero(line == BOUNDARY)[:-1]
+    _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+    new = np.zeros(len(ends), bool)
+    new[first] = True
+    once = np.concatenate([line[:1], line[1:][np.repeat(new, ends - begins)]])
+    return once, counts[np.argsort(first)]
+
+
 def _powers(count: int) -> np.ndarray:
     powers = np.full(count, BASE, np.uint64)
     powers[0] = 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pinisi.curate.packs.ngrams import UNIT, NGrams
-from pinisi.curate.packs.stream import keys, run_hashes, windows
+from pinisi.curate.packs.stream import distinct_runs, keys, run_hashes, windows
 
 EMPTY = np.uint64(0)
 LOW, HIGH = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -25,27 +25,37 @@ class Table:
             rows = np.searchsorted(self._index.keys, model.keys)
             self._weights[rows, column] = model.weights / np.float32(UNIT)
             self._known[rows, column] = True
-        self._unknown = np.array([model.unknown if unknown is None else unknown for model in models])
-        self._other_run = np.array([model.other_run for model in models])
+        self._unknown = np.array(
+            [model.unknown if unknown is None else unknown for model in models], np.float32
+        )
+        self._other_run = np.array([model.other_run for model in models], np.float32)
 
     def log_likelihood(self, line: np.ndarray) -> np.ndarray:
         """Natural logarithm of the stream's probability under each model, float64 [models]."""
-        total = np.zeros(self.width)
-        if len(line) < 2:
-            return total
-        for n, (_, hashes) in enumerate(windows(line), 1):
-            total += self._sum(hashes, self._unknown if n == 1 else None)
-        return total + self._sum(run_hashes(line)[1], self._other_run)
+        logs, counts = self.runs(line)
+        return counts @ logs.astype(np.float64)
 
-    def _sum(self, hashes: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
-        """Weights of all n-grams. missing: the weight of one that a model lacks; None for 0."""
-        rows = self._index.rows(keys(hashes))
-        if missing is None:
-            rows = rows[rows < len(self._index.keys)]
-        total = self._weights[rows].sum(0, dtype=np.float64)
-        if missing is not None:
-            total += missing * (len(rows) - self._known[rows].sum(0))
-        return total
+    def runs(self, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(log-probability of each different run of the stream under each model, float32 [runs, models];
+        how often the run stands there)."""
+        if len(line) < 2:
+            return np.zeros((0, self.width), np.float32), np.zeros(0, np.int64)
+        line, counts = distinct_runs(line)
+        ends, run_keys = run_hashes(line)
+        found = [*windows(line), (ends, run_keys)]
+        rows = self._index.rows(keys(np.concatenate([hashes for _, hashes in found])))
+        of = np.split(rows, np.cumsum([len(places) for places, _ in found])[:-1])
+        logs = np.empty((len(line), self.width), np.float32)
+        logs[found[0][0]] = self._or(of[0], self._unknown)
+        for (places, _), rows in zip(found[1:-1], of[1:-1], strict=True):
+            there = np.flatnonzero(rows < len(self._index.keys))
+            logs[places[there]] += self._weights.take(rows[there], 0)
+        begins = np.concatenate([[1], ends[:-1] + 1])
+        return np.add.reduceat(logs, begins, axis=0) + self._or(of[-1], self._other_run), counts
+
+    def _or(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        """Weights, `missing` where a model has none."""
+        return np.where(self._known.take(rows, 0), self._weights.take(rows, 0), missing)
 
 
 class _Index:
