@@ -25,9 +25,10 @@ UNKNOWN = -10.0
 # likes it best, so that no single word decides.
 FOREIGN = 9.0
 # Neighbouring n-grams of a text tell the same thing again, and its topic is not the pack's: likelihoods are
-# flattened to that of so many independent characters. Fitted on held-out lines and documents of the sample
-# corpus: the best temperature fell as 10 / length from 30 to 500 characters (benchmarks/language_id.py).
-CHARACTERS, SHORTEST = 10.0, 20
+# flattened to that of fewer, independent characters: a 15th of the text's, but at least 10 and at most 25 of
+# them (a quarter of a very short text's). Fitted on held-out lines and documents of the sample corpus, also of
+# sources that the packs had not seen.
+INDEPENDENT, LEAST, MOST, SHORTEST = 1 / 15, 10.0, 25.0, 40
 # Share of the scripts in a text to the power of this is their share of the probability: 70 % Thai is Thai.
 DOMINANCE = 3
 WEIGHT = {"CJK": 3.0}  # a letter that stands for about so many of others
@@ -90,7 +91,8 @@ class Packs:
             of = np.where(kinds == LETTER, self._group_of[characters.scripts()[1][codes]], -1)
             here = np.bincount(of[of >= 0], minlength=len(groups) + 2)[:-1]
             letters += here * self._letter_weight
-            for number in np.flatnonzero(here[:-1] > LITTLE * here.sum()).tolist():
+            enough = min(LITTLE * here.sum(), here.max() - 1)
+            for number in np.flatnonzero(here[:-1] > enough).tolist():
                 line = stream(codes, np.where((of == number) | (of == len(groups) + 1), kinds, 0))
                 logs, counts = groups[number].table.runs(line)
                 scores[number] += counts @ np.logaddexp(logs, logs.max(1, keepdims=True) - FOREIGN)
@@ -100,7 +102,8 @@ class Packs:
         shares = (letters[:-1] / letters.sum()) ** DOMINANCE * (lengths > 0)
         found: list[tuple[str, float]] = []
         for group, score, length, share in zip(groups, scores, lengths, shares / shares.sum(), strict=True):
-            odds = np.exp((score - score.max()) * CHARACTERS / max(length, SHORTEST))
+            independent = min(max(length * INDEPENDENT, LEAST), MOST)
+            odds = np.exp((score - score.max()) * independent / max(length, SHORTEST))
             found += zip(group.packs, (share * odds / odds.sum()).tolist(), strict=True)
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 

@@ -19,17 +19,18 @@ def langpack(
     *,
     name: str | None = None,
     licence: str | None = None,
+    build: Callable[..., Pack] = build_pack,
     report: Callable[[str], None] = print,
 ) -> Pack:
     """Makes the pack of `language` from `source` - a .txt file (documents parted by empty lines), a .jsonl file
     with "text" on each line, or a folder of them - and saves it in the folder `out`. licence: the text's, which
-    the pack keeps.
+    the pack keeps. build: what makes the pack, called as `build_pack` is (curate.fit.with_limits adds limits).
 
     Raises DataError: nothing there, not UTF-8 (with file and line), or fewer than 1,000 characters.
     """
     files = _files(Path(source))
     counts: dict[str, int] = {}
-    documents = list(_documents(files, language, counts))
+    documents = list(_documents(files, Path(source), language, counts))
     total = sum(counts.values())
     if total == 0:
         raise DataError(f"{source} holds no text: give a .txt or .jsonl file with text in '{language}'")
@@ -43,7 +44,7 @@ def langpack(
         for file, count in counts.items()
         if count
     ]
-    pack = build_pack(language, documents, name=name, sources=sources)
+    pack = build(language, documents, name=name, sources=sources)
     pack.save(out)
     report(
         f"{pack.language}: {pack.sizes['characters']:,} characters in {pack.sizes['documents']:,} documents, "
@@ -71,13 +72,14 @@ def _files(source: Path) -> list[Path]:
     return files
 
 
-def _documents(files: list[Path], language: str, counts: dict[str, int]) -> Iterator[Document]:
+def _documents(files: list[Path], root: Path, language: str, counts: dict[str, int]) -> Iterator[Document]:
     for file in files:
         found = read_documents(file, language) if file.suffix == ".jsonl" else _paragraphs(file, language)
-        counts.setdefault(file.name, 0)
+        place = file.relative_to(root).as_posix() if root.is_dir() else file.name
+        counts.setdefault(place, 0)
         for document in found:
             if document.text.strip():
-                counts[file.name] += len(document.text)
+                counts[place] += len(document.text)
                 yield document
 
 
