@@ -41,7 +41,8 @@ def test_utf_8_read_as_another_encoding(language, wrong):
 def test_markup_and_entities(language):
     lines = CLEAN[language].split("\n")
     inside = "".join(f'<p class="a"><b>{html.escape(line)}</b></p>' for line in lines)
-    page = f"<!-- x --><html><head><title>t</title><style>p{{}}</style></head><body>{inside}<script>if (a<b) {{}}</script></body></html>"
+    head = "<!-- x --><html><head><title>t</title><style>p{}</style></head>"
+    page = f"{head}<body>{inside}<script>if (a<b) {{}}</script></body></html>"
     mended, done = repaired(page)
     assert mended == "\n".join(lines) or mended == "\n\n".join(lines)
     assert "markup" in done

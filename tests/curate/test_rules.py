@@ -43,11 +43,19 @@ def repeated_words(words, width):
     return sum(count for count in counts.values() if count > 1) / total if total else 0.0
 
 
+def variety(words, width):
+    """Of stretches of so many words; what is left behind the last joins no other if it is half of one or less."""
+    stretches = [words[at : at + width] for at in range(0, len(words), width)]
+    if len(stretches) > 1 and len(stretches[-1]) <= width // 2:
+        stretches.pop()
+    return sum(len(set(part)) / len(part) for part in stretches) / len(stretches) if words else 1.0
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_measures_are_those_of_plain_python(seed):
     draw = random.Random(seed)
     words = ["the", "of", "kata", "ภาษา", "កម្ពុជា", "x1", "—", "3.14", "\U0001f600", "e\u0301"]
-    text = " ".join(draw.choices(words[: draw.randrange(1, 11)], k=draw.randrange(0, 120)))
+    text = " ".join(draw.choices(words[: draw.randrange(1, 11)], k=draw.randrange(0, 520)))
     for language, segmentation, width, grams in (
         ("en", "spaces", 10, 5),
         ("th", "characters", 10, 10),
@@ -66,6 +74,7 @@ def test_measures_are_those_of_plain_python(seed):
             sum(w in ("the", "of") for w in own) / len(own) if own else 0.0
         )
         assert found["flagged"] == pytest.approx(sum(w == "kata" for w in own) / len(own) if own else 0.0)
+        assert found["variety"] == pytest.approx(variety(own, 200 if segmentation == "spaces" else 400))
         assert found["language"] == 0.75
 
 

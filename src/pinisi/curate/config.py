@@ -5,18 +5,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pinisi.config import at_least, byte_count
+from pinisi.curate.rules import ORDER as RULES
 from pinisi.typed_toml import Fault
 
-RULES = (
-    "words",
-    "character_repetition",
-    "word_repetition",
-    "special",
-    "stop_words",
-    "flagged",
-    "language",
-    "bits",
-)
 MAKE_UP = "auto"  # as a source's language: documents get the one that is identified
 
 

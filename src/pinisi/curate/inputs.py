@@ -146,7 +146,8 @@ class _Unpacked(io.RawIOBase):
         import zstandard
 
         self._new = zstandard.ZstdDecompressor().decompressobj
-        self._packed, self._frame, self._rest = packed, None, b""
+        self._packed, self._rest = packed, b""
+        self._frame: Any = None  # zstandard has no public name for its type
 
     def readable(self) -> bool:
         return True

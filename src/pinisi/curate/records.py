@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+from pinisi.curate.inputs import opened
 from pinisi.data.documents import Document
 
 LEVEL = 3
@@ -41,10 +42,8 @@ def packed(path: Path) -> IO[bytes]:
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file; none if there is no file."""
-    import zstandard
-
     if path.exists():
-        with zstandard.open(path, "rb", dctx=zstandard.ZstdDecompressor()) as lines:
+        with opened(str(path)) as lines:
             for line in lines:
                 yield json.loads(line)
 

@@ -2,12 +2,12 @@
 
 The eight of Sailor2's cleaning (arXiv 2502.12982, section 3; its code goes back to BigScience's, arXiv 2303.03915): number of
 words, repetition of characters and of words, special characters, stop words, flagged words, language, and a language
-model's surprise. For a script without spaces a word is a letter with its marks.
+model's surprise. Ours is `variety`: a list of search words has few of them. For a script without spaces a word is a letter with its marks.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,10 @@ import numpy as np
 
 LETTER, MARK, OTHER = 1, 2, 0
 WORD_GRAM, CHARACTER_GRAM = 5, 10
+STRETCH = {"spaces": 200, "characters": 400}
+# A fitted limit of the number of words lies between these: a label is no document, and a short one may be a good one.
+FEWEST_WORDS = {"spaces": (3.0, 10.0), "characters": (10.0, 30.0)}
+EXCERPT = 6000  # characters of a text by which models judge it
 DENSE_GRAM = 3  # characters, for Chinese, whose 10-grams hardly ever repeat
 
 # Limits of Sailor2's cleaning code (SailCraft), as far as its rules are the same; its perplexities are of another model.
@@ -57,11 +61,12 @@ SAILCRAFT: dict[str, dict[str, float]] = {
         language=0.85,
     ),
 }
-AT_LEAST = frozenset(("words", "stop_words", "language"))  # the other rules have a most
+AT_LEAST = frozenset(("words", "variety", "stop_words", "language"))  # the other rules have a most
 ORDER = (
     "words",
     "character_repetition",
     "word_repetition",
+    "variety",
     "special",
     "stop_words",
     "flagged",
@@ -73,10 +78,14 @@ ORDER = (
 class Pack(Protocol):
     """What the rules need of a language pack."""
 
-    language: str
-    segmentation: str
-    stop_words: frozenset[str]
-    limits: Mapping[str, float]
+    @property
+    def language(self) -> str: ...
+    @property
+    def segmentation(self) -> str: ...
+    @property
+    def stop_words(self) -> frozenset[str]: ...
+    @property
+    def limits(self) -> Mapping[str, float]: ...
 
     def words(self, text: str) -> list[str]: ...
     def bits_per_character(self, text: str) -> float: ...
@@ -99,6 +108,15 @@ class Text:
         self.words = pack.words(text)
 
 
+def excerpt(text: str) -> str:
+    """What models read of a long text: its beginning, middle and end."""
+    if len(text) <= EXCERPT:
+        return text
+    piece = EXCERPT // 3
+    middle = len(text) // 2 - piece // 2
+    return "\n".join((text[:piece], text[middle : middle + piece], text[-piece:]))
+
+
 def verdict(text: Text, limits: Mapping[str, float]) -> Verdict | None:
     """The first rule that the text breaks, in the order of Sailor2; None if it is kept."""
     for name in ORDER:
@@ -116,25 +134,27 @@ def measures(text: Text) -> dict[str, float]:
     return {name: MEASURES[name](text) for name in ORDER}
 
 
-def fitted(texts: Iterable[Text]) -> dict[str, float]:
-    """Limits that clean texts keep: beyond their 0.5th or 99.5th percentile by the distance from it to the quartile on that
-    side, since a few hundred documents show no more of a tail. `language` is no matter of one language's texts: see `limits_of`.
+def fitted(texts: Sequence[Text]) -> dict[str, float]:
+    """Limits that clean texts keep: beyond their 0.5th or 99.5th percentile by a part of the distance from it to the quartile on
+    that side; the fewer texts there are, the less they show of the tail, and the larger that part is. `language` is no matter of
+    one language's texts: see `limits_of`.
     """
     values = [measures(text) for text in texts]
     if not values:
         return {}
-    found = {}
+    found, part = {}, max(0.25, 6 / len(values) ** 0.5)
     for name in ORDER:
         if name in ("language", "flagged"):
             continue
         column = np.array([value[name] for value in values])
         if name in AT_LEAST:
             tail, near = np.quantile(column, (0.005, 0.25))
-            found[name] = max(0.0, float(tail - 0.5 * (near - tail)))
+            found[name] = max(0.0, float(tail - part * (near - tail)))
         else:
             near, tail = np.quantile(column, (0.75, 0.995))
-            found[name] = float(tail + 0.5 * (tail - near))
-    found["words"] = min(found["words"], 10.0)
+            found[name] = float(tail + part * (tail - near))
+    low, high = FEWEST_WORDS[texts[0].pack.segmentation]
+    found["words"] = min(max(found["words"], low), high)
     for name in ("character_repetition", "word_repetition", "special"):
         found[name] = min(found[name], 0.95)
     return found
@@ -188,6 +208,14 @@ def _word_repetition(text: Text) -> float:
     return sum(count for count in counts.values() if count > 1) / total if total else 0.0
 
 
+def _variety(text: Text) -> float:
+    """Distinct words / words, the mean over stretches of one length, since longer texts have fewer new words."""
+    width = STRETCH[text.pack.segmentation]
+    starts = range(0, max(1, len(text.words) - width // 2), width)
+    shares = [len(set(part)) / len(part) for part in (text.words[at : at + width] for at in starts) if part]
+    return sum(shares) / len(shares) if shares else 1.0
+
+
 def _special(text: Text) -> float:
     """Share of characters that are no letters and no marks; white space between words does not count."""
     kinds = _kinds()[np.minimum(text.codes, 0x10FFFF)]
@@ -211,11 +239,12 @@ MEASURES: dict[str, Callable[[Text], float]] = {
     "words": _words,
     "character_repetition": _character_repetition,
     "word_repetition": _word_repetition,
+    "variety": _variety,
     "special": _special,
     "stop_words": _stop_words,
     "flagged": _flagged,
     "language": lambda text: text.language,
-    "bits": lambda text: text.pack.bits_per_character(text.text),
+    "bits": lambda text: text.pack.bits_per_character(excerpt(text.text)),
 }
 
 
@@ -226,7 +255,7 @@ def _kinds() -> np.ndarray:
 
     kinds = np.zeros(0x110000, dtype=np.uint8)
     for code in range(0x110000):
-        if 0x40000 <= code < 0xE0000 or 0xE1000 <= code:
+        if 0x40000 <= code < 0xE0000 or code >= 0xE1000:
             continue
         first = unicodedata.category(chr(code))[0]
         kinds[code] = LETTER if first == "L" else MARK if first == "M" else OTHER

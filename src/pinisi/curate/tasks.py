@@ -6,7 +6,7 @@ nothing but the configuration and its input.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from pinisi.curate.duplicates import exact, lines, near, urls
 from pinisi.curate.inputs import Part, Unreadable, documents_of
 from pinisi.curate.packs import Packs
 from pinisi.curate.repair import repaired
-from pinisi.curate.rules import Text, limits_of, verdict
+from pinisi.curate.rules import Text, excerpt, limits_of, verdict
 from pinisi.data.documents import Document
 from pinisi.data.folders import new_folder
 from pinisi.errors import DataError
@@ -54,7 +54,7 @@ class Bench:
         """The first rule that a document breaks, or None."""
         language = document.language
         if probabilities is None:
-            probabilities = dict(self.packs.identify(document.text))
+            probabilities = dict(self.packs.identify(excerpt(document.text)))
         text = Text(
             document.text, self.packs[language], probabilities.get(language, 0.0), self.flagged(language)
         )
@@ -98,7 +98,7 @@ def work(config: CurateConfig, task: Task) -> None:
     if (key := repr(config)) not in _benches:
         _benches.clear()
         _benches[key] = Bench(config)
-    {READ: read_part, NEAR: compare, FINISH: finish_bucket}[task.stage](_benches[key], *task.arguments)
+    _STAGES[task.stage](_benches[key], *task.arguments)
 
 
 def read_part(bench: Bench, part: Part, out: Path) -> None:
@@ -139,7 +139,7 @@ def _read_document(bench: Bench, document: Document, counts: Counts) -> tuple[Do
     if mended:
         lineage = [*document.metadata.get("lineage", []), "mended: " + ", ".join(mended)]
         document = replace(document, text=text, metadata={**document.metadata, "lineage": lineage})
-    found = bench.packs.identify(text)
+    found = bench.packs.identify(excerpt(text))
     probabilities, best = dict(found), found[0][0] if found else "none"
     declared = document.language
     if declared == MAKE_UP:
@@ -282,7 +282,7 @@ def finish_bucket(
     bench: Bench, parts: Sequence[Path], language: str, compared: Path, bucket: tuple[int, int], out: Path
 ) -> None:
     """Cut what is repeated, take out frequent lines, judge again what has changed."""
-    config, counts = bench.config, Counts(bench.config.run.seed)
+    counts = Counts(bench.config.run.seed)
     keep = np.load(compared / "keep.npy")
     documents = [
         document
@@ -342,3 +342,6 @@ def _without_frequent_lines(
             said.append(f"cut: {len(gone)} frequent lines, {size} characters")
         result.append(text)
     return result
+
+
+_STAGES: dict[str, Callable[..., None]] = {READ: read_part, NEAR: compare, FINISH: finish_bucket}
