@@ -11,8 +11,8 @@ import unicodedata
 import numpy as np
 
 OTHER, LETTER, DIGIT, IGNORED = range(4)
-ASSIGNED = 0x33480  # no letter or mark is assigned beyond, but for the variation selectors
-SELECTORS = range(0xE0100, 0xE01F0)
+ASSIGNED = 0x33480  # no letter or mark is assigned beyond, but for
+SELECTORS = range(0xE0000, 0xE01F0)  # tags and variation selectors
 COMMON = ""  # the script of marks and letters that go with any script
 # first words of names that say nothing about a script
 ANY_SCRIPT = {
