@@ -21,7 +21,7 @@ MOST = 20_000_000  # characters that are read: more change nothing that a pack c
 # are names and loans more often than not.
 OWN, OWN_LATIN = 0.1, 0.4
 STOP_SHARE, STOP_DOCUMENTS, STOP_WORDS = 0.001, 0.1, 100
-SLICE = 2_000  # characters of a document that count as one when documents with a word are counted
+SLICE = 300  # words of a document that count as one when documents with a word are counted
 
 
 def build_pack(
@@ -99,10 +99,10 @@ def _stop_shares(pack: Pack, texts: list[str]) -> tuple[dict[str, float], int]:
     spread: Counter[str] = Counter()
     slices = 0
     for text in texts:
-        for start in range(0, len(text), SLICE):
-            words = pack.words(text[start : start + SLICE])
-            counts.update(words)
-            spread.update(set(words))
+        words = pack.words(text)
+        counts.update(words)
+        for start in range(0, len(words), SLICE):
+            spread.update(set(words[start : start + SLICE]))
             slices += 1
     total = counts.total()
     shares = {
