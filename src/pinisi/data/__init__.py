@@ -3,6 +3,7 @@
 from pinisi.data.batches import IGNORE, Microbatch, eval_batches
 from pinisi.data.corpus import fetch, fetch_corpus
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
+from pinisi.data.fertility import fertility
 from pinisi.data.languages import LANGUAGES
 from pinisi.data.sampler import Sampler, mixture
 from pinisi.data.shards import Shards, Span, decode_span
@@ -25,6 +26,7 @@ __all__ = [
     "decode_span",
     "end_of_document_id",
     "eval_batches",
+    "fertility",
     "fetch",
     "fetch_corpus",
     "fetch_tokenizer",
