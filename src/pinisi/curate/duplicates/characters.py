@@ -77,13 +77,12 @@ def clusters_begin(kinds: np.ndarray) -> np.ndarray:
 
 def borders(text: str) -> np.ndarray:
     """[len(text) + 1] bool: where text may be cut. Not within a cluster, nor within a word of a script with spaces."""
-    if not text:
-        return np.ones(1, bool)
-    kinds = classes()[codes(text)]
     safe = np.ones(len(text) + 1, bool)
-    safe[:-1] = clusters_begin(kinds)
-    word = ((kinds & (LETTER | MARK)) != 0) & ((kinds & SOLID) == 0)
-    safe[1:-1] &= ~(word[1:] & word[:-1])
+    for start in range(0, len(text), BLOCK):
+        before = max(0, start - 1)
+        kinds = classes()[codes(text[before : start + BLOCK])]
+        word = ((kinds & (LETTER | MARK)) != 0) & ((kinds & SOLID) == 0)
+        safe[before + 1 : before + len(kinds)] = clusters_begin(kinds)[1:] & ~(word[1:] & word[:-1])
     return safe
 
 

@@ -1,0 +1,337 @@
+"""Repeated passages: every stretch of `least` bytes or more that has occurred before, in any text or earlier in its own.
+
+Stretches of `least` bytes that occurred before, put together, are all that a suffix array finds (Lee et al.: "Deduplicating
+training data makes language models better", arXiv 2107.06499), so equal windows of `least` bytes are all that must be found,
+and hashes find them in linear time. A suffix array takes 5 to 9 bytes a byte of text, all in memory at once; here the memory
+is a setting:
+
+1. Winnowing (Schleimer, Wilkerson, Aiken, SIGMOD 2003): of the hashes of a window's k-grams, k = least / 2, the smallest is
+   its fingerprint. Equal windows have theirs at the same offset. A run is the windows in a row that have theirs at one
+   position: one run for about k / 2 bytes.
+2. Runs are hashed whole and sorted: within a repeated passage they are equal as wholes, and so are all their windows.
+3. At its ends they are not. So of runs that are equal the first goes on, and if another, different run has its fingerprint
+   then the windows of both are hashed and sorted one by one.
+4. Each run or window found goes with the one before it that has its hash, and the bytes of both are compared, so that no
+   collision cuts a text.
+
+What doesn't fit the budget in steps 2 and 3 is done in parts, by fingerprint.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from pinisi.curate.duplicates.characters import BASE, INVERSE, borders, mix, powers
+from pinisi.errors import DataError
+
+CHUNK = 1 << 16  # bytes hashed at once: their numbers stay in the second-level cache
+BYTES_PER_RUN = 100  # working memory of a run while they are sorted
+BYTES_PER_WINDOW = 60  # working memory of a window while they are sorted
+LEAST = 16  # bytes; shorter stretches repeat everywhere
+
+Spans = list[tuple[int, int]]
+
+
+def repeated(
+    texts: Sequence[str],
+    keys: np.ndarray,
+    *,
+    least: int = 100,
+    budget_bytes: int = 1 << 30,
+    folder: str | Path | None = None,
+) -> list[Spans]:
+    """For each text the spans of characters, in order, that repeat an earlier stretch of `least` UTF-8 bytes or more.
+
+    Earlier: in a text of a smaller key (keys [N] uint64; of equal keys, so of equal texts, the first given), or nearer the
+    start of its own. So the first occurrence stays and the order of the texts decides nothing. A stretch lies in one text. It
+    is shrunk until it begins and ends where text may be cut (`characters.borders`: never in a character, a cluster or a word of
+    a script with spaces), and left alone if fewer than `least` bytes remain.
+
+    Working memory beside `texts` and the answer: about `budget_bytes`, and 16 MiB however little that is. UTF-8 of more than a
+    quarter of it is kept in a temporary file in `folder` (default: the system's place for these) and read from there.
+    """
+    if least < LEAST:
+        raise DataError(f"Stretches of {least} bytes repeat in any text: look for {LEAST} bytes or more.")
+    if len(keys) != len(texts):
+        raise DataError(f"{len(texts)} texts need as many keys, not {len(keys)}.")
+    order = np.argsort(np.asarray(keys, np.uint64), kind="stable")
+    spans: list[Spans] = [[] for _ in texts]
+    with tempfile.TemporaryFile(dir=folder) as file:
+        stream = _stream(texts, order, budget_bytes // 4, file)
+        stretches = _verified(stream, least, _matches(stream, least, budget_bytes // 2))
+        place = np.searchsorted(stream.starts, stretches[:, 0], "right") - 1
+        for number in np.unique(place):
+            start, end = stream.starts[number : number + 2]
+            own = stretches[slice(*np.searchsorted(place, [number, number + 1]))] - start
+            spans[order[number]] = _shrunk(texts[order[number]], stream.data[start:end], own, least)
+    return spans
+
+
+class _Stream(NamedTuple):
+    """All texts as UTF-8, one behind the other in canonical order."""
+
+    data: np.ndarray  # uint8, in memory or in a file
+    starts: np.ndarray  # [N + 1]
+
+
+def _stream(texts: Sequence[str], order: np.ndarray, most: int, file: IO[bytes]) -> _Stream:
+    starts = np.zeros(len(order) + 1, np.int64)
+    for place, number in enumerate(order):
+        starts[place + 1] = starts[place] + file.write(texts[number].encode("utf-8", "surrogatepass"))
+    file.flush()
+    size = int(starts[-1])
+    if 0 < size <= most:
+        file.seek(0)
+        return _Stream(np.frombuffer(file.read(), np.uint8), starts)
+    return _Stream(
+        np.memmap(file, np.uint8, mode="r", shape=(size,)) if size else np.zeros(0, np.uint8), starts
+    )
+
+
+def _chunks(stream: _Stream, least: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(its place in the stream, its bytes, which of its windows lie in one text); chunks overlap by a window."""
+    size = _chunk_size(least)
+    for start in range(0, len(stream.data) - least + 1, size - least + 1):
+        part = np.asarray(stream.data[start : start + size])
+        whole = np.ones(len(part) - least + 1, bool)
+        inner = slice(*np.searchsorted(stream.starts, [start + 1, start + len(part)]))
+        for border in np.unique(stream.starts[inner]) - start:
+            whole[max(0, border - least + 1) : border] = False
+        yield start, part, whole
+
+
+def _chunk_size(least: int) -> int:
+    return max(CHUNK, 8 * least)
+
+
+def _prefix_hashes(part: np.ndarray) -> np.ndarray:
+    prefix = np.zeros(len(part) + 1, np.uint64)
+    np.cumsum((part + np.uint64(1)) * powers(BASE, len(part)), out=prefix[1:])
+    return prefix
+
+
+def _window_hashes(prefix: np.ndarray, width: int) -> np.ndarray:
+    """The hash of each `width` bytes, before mixing."""
+    return (prefix[width:] - prefix[:-width]) * powers(INVERSE, len(prefix) - width)
+
+
+def _sliding_minimum(values: np.ndarray, width: int) -> np.ndarray:
+    """The smallest of each `width` consecutive values, by doubling."""
+    smallest, reach = values, 1
+    while 2 * reach <= width:
+        smallest, reach = np.minimum(smallest[:-reach], smallest[reach:]), 2 * reach
+    rest = width - reach
+    return np.minimum(smallest[: len(smallest) - rest], smallest[rest:]) if rest else smallest
+
+
+class _Runs(NamedTuple):
+    """Windows at consecutive bytes of one text that have their fingerprint at one position."""
+
+    start: np.ndarray  # the first window of each
+    length: np.ndarray
+    fingerprint: np.ndarray  # uint64
+    content: np.ndarray  # uint64 hash of all their bytes and of the length
+
+    def of(self, which: np.ndarray) -> _Runs:
+        return _Runs(*(column[which] for column in self))
+
+
+def _runs(part: np.ndarray, whole: np.ndarray, least: int) -> _Runs:
+    """The runs of a chunk, their starts counted from its own."""
+    prefix = _prefix_hashes(part)
+    grams = mix(_window_hashes(prefix, least // 2))
+    place_bits = np.uint64(
+        _chunk_size(least).bit_length()
+    )  # the low bits say where: of equal hashes, the first
+    placed = (grams >> place_bits << place_bits) | np.arange(len(grams), dtype=np.uint64)
+    smallest = _sliding_minimum(placed, least - least // 2 + 1)
+    change = np.ones(len(smallest), bool)
+    change[1:] = (smallest[1:] != smallest[:-1]) | (whole[1:] != whole[:-1])
+    start = np.flatnonzero(change)
+    length = np.diff(np.append(start, len(smallest)))
+    start, length = start[whole[start]], length[whole[start]]
+    bytes_of = (prefix[start + length + least - 1] - prefix[start]) * powers(INVERSE, len(part))[start]
+    return _Runs(start, length, smallest[start] >> place_bits, mix(bytes_of + length.astype(np.uint64)))
+
+
+class _Matches(NamedTuple):
+    """Consecutive windows, [start, stop) in the stream, each equal by hash to that at `back` bytes before it."""
+
+    start: np.ndarray
+    stop: np.ndarray
+    back: np.ndarray
+
+
+def _matches(stream: _Stream, least: int, budget: int) -> _Matches:
+    """All repeated windows, in order of their start; the sorts take up to `budget` bytes."""
+    found: list[_Matches] = []
+    parts = 1 + 4 * len(stream.data) // least * BYTES_PER_RUN // budget
+    for part in range(parts):
+        unclear = _match_runs(stream, least, part, parts, found)
+        portions = 1 + int(unclear.length.sum()) * BYTES_PER_WINDOW // budget
+        for portion in range(portions):
+            mine = unclear.fingerprint // np.uint64(parts) % np.uint64(portions) == portion
+            _match_windows(stream, least, unclear.of(mine), found)
+    if not found:
+        return _Matches(*(np.zeros(0, np.int64),) * 3)
+    start, stop, back = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    order = np.argsort(start, kind="stable")
+    return _consecutive(start[order], stop[order], back[order])
+
+
+def _match_runs(stream: _Stream, least: int, part: int, parts: int, found: list[_Matches]) -> _Runs:
+    """Adds the runs that equal an earlier one to `found`, those of one part of the fingerprints; returns the first of equal ones
+    where a different run has the same fingerprint, in order."""
+    kept = [_Runs(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.uint64, np.uint64)))]
+    for start, data, whole in _chunks(stream, least):
+        runs = _runs(data, whole, least)
+        runs = runs.of(runs.fingerprint % np.uint64(parts) == part) if parts > 1 else runs
+        runs = runs._replace(start=runs.start + start)
+        kept.append(runs.of(_without_earlier(runs, found)))  # what repeats within the chunk goes no further
+    runs = _Runs(*(np.concatenate(columns) for columns in zip(*kept, strict=True)))
+    kept.clear()
+    runs = runs.of(_without_earlier(runs, found))
+    order = np.argsort(runs.fingerprint, kind="stable")
+    begins = _begins(runs.fingerprint[order])
+    several = ~begins
+    several[:-1] |= ~begins[1:]
+    return runs.of(np.sort(order[several]))
+
+
+def _without_earlier(runs: _Runs, found: list[_Matches]) -> np.ndarray:
+    """Which runs equal no earlier one; the others are added to `found`. The runs stand in order."""
+    back = _back(runs.content, runs.start)
+    later = back > 0
+    if later.any():
+        start = runs.start[later]
+        found.append(_consecutive(start, start + runs.length[later], back[later]))
+    return ~later
+
+
+def _match_windows(stream: _Stream, least: int, runs: _Runs, found: list[_Matches]) -> None:
+    """Adds the windows of these runs, in order, that equal an earlier one of them to `found`."""
+    hashes, places = [], []
+    for start, data, whole in _chunks(stream, least):
+        first, last = np.searchsorted(runs.start, [start, start + len(whole)])
+        if first == last:
+            continue
+        length = runs.length[first:last]
+        window = np.repeat(runs.start[first:last] - np.cumsum(length) + length, length) + np.arange(
+            length.sum()
+        )
+        hashes.append(_window_hashes(_prefix_hashes(data), least)[window - start])
+        places.append(window)
+    if hashes:
+        place = np.concatenate(places)
+        back = _back(np.concatenate(hashes), place)
+        later = back > 0
+        found.append(_consecutive(place[later], place[later] + 1, back[later]))
+
+
+def _back(hashes: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Of places in ascending order: how far the nearest earlier one with the same hash is; 0 where there is none."""
+    order = np.argsort(hashes, kind="stable")
+    same = ~_begins(hashes[order])
+    back = np.zeros(len(places), np.int64)
+    back[order[same]] = places[order[same]] - places[order[np.flatnonzero(same) - 1]]
+    return back
+
+
+def _begins(ordered: np.ndarray) -> np.ndarray:
+    begins = np.ones(len(ordered), bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    return begins
+
+
+def _consecutive(start: np.ndarray, stop: np.ndarray, back: np.ndarray) -> _Matches:
+    """Runs in order of their start: those that continue the one before them are joined to it."""
+    begins = np.ones(len(start), bool)
+    begins[1:] = (start[1:] != stop[:-1]) | (back[1:] != back[:-1])
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:] - 1, len(start) - 1)[: len(first)]
+    return _Matches(start[first], stop[last], back[first])
+
+
+def _verified(stream: _Stream, least: int, matches: _Matches) -> np.ndarray:
+    """[K, 2]: the bytes of all matches that are truly equal, as stretches that don't touch or lie in different texts."""
+    data, good = stream.data, []
+    for start, stop, back in zip(*(column.tolist() for column in matches), strict=True):
+        end = stop + least - 1
+        if np.array_equal(data[start:end], data[start - back : end - back]):
+            good.append((start, end))
+            continue
+        for window in range(start, stop):  # two windows of one hash, a chance of about n^2 / 2^64
+            if np.array_equal(data[window : window + least], data[window - back : window - back + least]):
+                good.append((window, window + least))
+    stretches = np.array(good, np.int64).reshape(-1, 2)
+    text = np.searchsorted(stream.starts, stretches[:, 0], "right")
+    reach = np.maximum.accumulate(stretches[:, 1])
+    begins = np.ones(len(stretches), bool)
+    begins[1:] = (stretches[1:, 0] > reach[:-1]) | (text[1:] != text[:-1])
+    first = np.flatnonzero(begins)
+    return np.stack(
+        [stretches[first, 0], reach[np.append(first[1:] - 1, len(reach) - 1)[: len(first)]]], axis=1
+    )
+
+
+def _shrunk(text: str, data: np.ndarray, stretches: np.ndarray, least: int) -> Spans:
+    """Stretches of a text's bytes as spans of its characters, moved inwards to where it may be cut."""
+    safe, spans, byte, character = borders(text), [], 0, 0
+    for start, end in stretches.tolist():
+        first = character + _begun(data[byte:start])
+        last = first + _begun(data[start:end])
+        byte, character = end, last
+        last -= end < len(data) and int(data[end]) & 0xC0 == 0x80  # in the middle of a character
+        inner = first + np.flatnonzero(safe[first : last + 1])
+        if len(inner) and len(text[inner[0] : inner[-1]].encode("utf-8", "surrogatepass")) >= least:
+            spans.append((int(inner[0]), int(inner[-1])))
+    return spans
+
+
+def _begun(data: np.ndarray) -> int:
+    """How many characters begin in these bytes of UTF-8."""
+    return int(np.count_nonzero((data & 0xC0) != 0x80))
+
+
+def cut(text: str, spans: Spans) -> str:
+    """The text without these spans (in order), still one text: around each, the larger of the white spaces beside it stays.
+
+    Where there is none, a line break or space at an edge of what was cut is put back, or a space between two letters of a script
+    with spaces. White space that a cut leaves at the text's ends goes too.
+    """
+    gaps: list[tuple[int, int, list[str]]] = []  # a span with the white space around it; that white space
+    for start, end in spans:
+        left, right = start, end
+        while left > 0 and text[left - 1].isspace():
+            left -= 1
+        while right < len(text) and text[right].isspace():
+            right += 1
+        white = [text[left:start], text[end:right], _edge(text[start:end])]
+        if gaps and left <= gaps[-1][1]:  # nothing but white space between two cuts
+            left, _, before = gaps.pop()
+            white = before + white
+        gaps.append((left, right, white))
+    kept, at = [], 0
+    for left, right, white in gaps:
+        kept.append(text[at:left])
+        if left > 0 and right < len(text):
+            widest = max(white, key=lambda space: (space.count("\n"), len(space)))
+            kept.append(widest or ("" if borders(text[left - 1] + text[right])[1] else " "))
+        at = right
+    return "".join(kept) + text[at:]
+
+
+def _edge(removed: str) -> str:
+    """A line break if what was cut begins or ends with one, else a space if it does with any white space."""
+    body = removed.strip()
+    edges = (
+        removed[: len(removed) - len(removed.lstrip())] + removed[len(removed.rstrip()) :]
+        if body
+        else removed
+    )
+    return "\n" if "\n" in edges else " " if edges else ""
