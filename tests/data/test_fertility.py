@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from pinisi.data import Document, fertility, load_tokenizer, write_documents
+from pinisi.data import Document, fertility, load_tokenizer, tokenize, write_documents
 from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_corpus, write_tokenizer
@@ -176,6 +176,13 @@ def test_marks_do_not_make_words(tmp_path, folders):
     texts = {"en": ["x"], "vi": [unicodedata.normalize("NFD", TEXTS["vi"][0])]}
     found = fertility(write_corpus(tmp_path / "c", texts), {"large": folders["large"]}, report=quiet)
     assert found["languages"]["vi"]["words"] == len(TEXTS["vi"][0].split())
+
+
+def test_a_special_token_that_is_spelled_out_costs_what_it_costs_in_shards(tmp_path, folders):
+    corpus = write_corpus(tmp_path / "c", {"en": ["a<|end|>b", "<|end|>"]})
+    found = fertility(corpus, {"large": folders["large"]}, report=quiet)
+    made = tokenize(corpus, folders["large"], tmp_path / "s", report=quiet)["languages"]["en"]
+    assert found["languages"]["en"]["tokenizers"]["large"]["tokens"] == made["tokens"] - made["documents"] > 8
 
 
 def test_errors(tmp_path, corpus):
