@@ -122,6 +122,7 @@ BAD = {
     "no text": (b'{"id": "7", "body": "a"}\n', ["lo.jsonl:1", "'text'"]),
     "text is a number": (b'{"text": 7}\n', ["lo.jsonl:1", "int"]),
     "not an object": (b'["a"]\n', ["lo.jsonl:1", "list"]),
+    "half a pair": (b'{"text": "a"}\n{"text": "ab\\ud83d"}\n', ["lo.jsonl:2", "character 2", "\\ud83d"]),
     "empty": (b"", ["lo.jsonl", "no document"]),
     "only blank texts": (b'{"text": " "}\n{"text": ""}\n', ["lo.jsonl", "no document"]),
 }
@@ -166,6 +167,15 @@ def test_shards_of_another_format_say_so_and_are_made_anew(tmp_path, corpus, tok
     with pytest.raises(DataError, match=r"format 1, this version reads 2; tokenize again"):
         Shards(out)
     assert tokenize(corpus, tokenizer_folder, out, report=quiet) == good == Shards(out).index
+
+
+def test_half_a_surrogate_pair_in_a_name_comes_back(tmp_path, tokenizer_folder):
+    (tmp_path / "c").mkdir()
+    line = b'{"text": "\xe0\xba\x81", "id": "a", "url": "x\\ud83d", "metadata": {"\xc3\xa9": "\\udc00"}}\n'
+    (tmp_path / "c" / "lo.jsonl").write_bytes(line)
+    tokenize(tmp_path / "c", tokenizer_folder, tmp_path / "s", report=quiet)
+    span = decode_span(tmp_path / "s", "lo", 0)
+    assert (span.url, span.metadata) == ("x\ud83d", {"é": "\udc00"})
 
 
 def test_a_token_beyond_the_models_rows_names_token_and_document(tmp_path, corpus, tokenizer_folder):

@@ -91,6 +91,13 @@ def _parse(raw: bytes, place: str, name: str, language: str) -> Document:
     if not isinstance(text, str):
         found = "no key 'text'" if "text" not in record else f"'text' is a {type(text).__name__}"
         raise DataError(f"{place}: {found}; each document needs its text as a string under 'text'")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: character {error.start} of the text is half a surrogate pair "
+            f"(\\u{ord(text[error.start]):04x}), no character; remove it first"
+        ) from None
     return Document(
         id=str(record.get("id") or name),
         text=text,

@@ -212,7 +212,10 @@ class _Writer:
 def _name(document: Document) -> bytes:
     """A line of .names."""
     fields = [document.id, document.url, document.source, document.metadata]
-    return (json.dumps(fields, ensure_ascii=False) + "\n").encode("utf-8")
+    try:
+        return (json.dumps(fields, ensure_ascii=False) + "\n").encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair in a URL or in metadata
+        return (json.dumps(fields) + "\n").encode("ascii")
 
 
 def _with_text(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
