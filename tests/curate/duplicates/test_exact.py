@@ -186,6 +186,15 @@ def test_nothing_crosses_a_text():
     assert repeated(texts, np.arange(5, dtype=np.uint64), least=60) == [[]] * 5
 
 
+def test_nothing_crosses_a_text_wherever_a_chunk_begins(monkeypatch):
+    monkeypatch.setattr(exact, "CHUNK", 150)
+    rng = np.random.default_rng(61)
+    for length in range(100, 165):
+        one, other = ("".join(rng.choice(list("abcdefgh. "), size)) for size in (length, 300))
+        across = [f"{length}" + one[-near:] + other[: 16 - near] + "!" for near in range(1, 16)]
+        assert repeated([one, other, *across], np.arange(17, dtype=np.uint64), least=16) == [[]] * 17
+
+
 def test_equal_hashes_of_different_bytes_cut_nothing(monkeypatch):
     rng = np.random.default_rng(47)
     texts = ["".join(rng.choice(list("abc d"), 300)) for _ in range(9)] * 2

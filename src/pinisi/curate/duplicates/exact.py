@@ -135,7 +135,7 @@ class _Runs(NamedTuple):
     start: np.ndarray  # the first window of each
     length: np.ndarray
     fingerprint: np.ndarray  # uint64
-    content: np.ndarray  # uint64 hash of all their bytes and of the length
+    content: np.ndarray  # uint64 hash of all their bytes
 
     def of(self, which: np.ndarray) -> _Runs:
         return _Runs(*(column[which] for column in self))
@@ -156,7 +156,7 @@ def _runs(part: np.ndarray, whole: np.ndarray, least: int) -> _Runs:
     length = np.diff(np.append(start, len(smallest)))
     start, length = start[whole[start]], length[whole[start]]
     bytes_of = (prefix[start + length + least - 1] - prefix[start]) * powers(INVERSE, len(part))[start]
-    return _Runs(start, length, smallest[start] >> place_bits, mix(bytes_of + length.astype(np.uint64)))
+    return _Runs(start, length, smallest[start] >> place_bits, bytes_of)
 
 
 class _Matches(NamedTuple):
@@ -270,7 +270,7 @@ def _verified(stream: _Stream, least: int, matches: _Matches) -> np.ndarray:
                 good.append((window, window + least))
     stretches = np.array(good, np.int64).reshape(-1, 2)
     text = np.searchsorted(stream.starts, stretches[:, 0], "right")
-    reach = np.maximum.accumulate(stretches[:, 1])
+    reach = stretches[:, 1]  # ascending as the starts are: each window is in one match
     begins = np.ones(len(stretches), bool)
     begins[1:] = (stretches[1:, 0] > reach[:-1]) | (text[1:] != text[:-1])
     first = np.flatnonzero(begins)
