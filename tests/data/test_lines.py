@@ -103,6 +103,19 @@ def test_a_packed_corpus_gives_the_same_tokens(tmp_path, shards_folder, tokenize
     assert Shards(tmp_path / "s").index["languages"] == Shards(shards_folder).index["languages"]
 
 
+def test_progress_counts_what_lies_on_disk(tmp_path, tokenizer_folder, monkeypatch):
+    """Packed files are read to 100 %, not to the size of what is in them."""
+    monkeypatch.setattr(sys.modules["pinisi.data.tokenize"], "PROGRESS_SECONDS", 0.0)
+    said: list[str] = []
+    corpus = packed_corpus(tmp_path / "c")
+    tokenize(corpus, tokenizer_folder, tmp_path / "s", report=said.append)
+    size, done = sum(path.stat().st_size for path in corpus.iterdir()), 0
+    assert len(said) == len(TEXTS)
+    for line, path in zip(said, corpus_files(corpus).values(), strict=True):
+        done += path.stat().st_size
+        assert f": {done / size:.0%} of " in line
+
+
 def test_an_id_is_made_of_file_and_line(tmp_path):
     path = tmp_path / "lo.jsonl.gz"
     path.write_bytes(pack('\n{"text": "ກ", "metadata": {"input": "a:3"}}\n'.encode(), ".gz"))

@@ -126,6 +126,13 @@ def test_part_of_a_character_says_so(shards_folder):
     assert all("\ufffd" not in each.before + each.text + each.after for each in found)
 
 
+def test_what_prints_nothing_is_shown(tmp_path, tokenizer_folder):
+    write_documents(tmp_path / "c" / "km.jsonl", [Document("d", "a\u200bb", "km")])
+    tokenize(tmp_path / "c", tokenizer_folder, tmp_path / "s", report=quiet)
+    found = trace(tmp_path / "s", "km", 1)
+    assert found.text == "\u200b" and str(found).endswith("a⟦\\u200b⟧b")
+
+
 def test_names_are_read_in_place(tmp_path, tokenizer_folder):
     """A name is found by its bounds: with all other names destroyed it is still there."""
     tokenize(write_corpus(tmp_path / "c"), tokenizer_folder, tmp_path / "s", report=quiet)

@@ -13,6 +13,7 @@ lengths, block-sparse ones); one that computes whole rows spends s² whatever th
 """
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -51,12 +52,12 @@ def even_groups(costs: Sequence[int], groups: int) -> list[list[int]]:
     """
     size = len(costs) // groups
     found: list[list[int]] = [[] for _ in range(groups)]
-    sums = [0] * groups
+    with_room = [(0, number) for number in range(groups)]  # a heap of (sum, group)
     for item in sorted(range(len(costs)), key=lambda item: (-costs[item], item)):
-        open_groups = (number for number in range(groups) if len(found[number]) < size)
-        cheapest = min(open_groups, key=lambda number: (sums[number], number))
+        total, cheapest = heappop(with_room)
         found[cheapest].append(item)
-        sums[cheapest] += costs[item]
+        if len(found[cheapest]) < size:
+            heappush(with_room, (total + costs[item], cheapest))
     return _exchanged(np.asarray(costs, dtype=np.int64), np.asarray(found, dtype=np.int64))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -163,7 +164,7 @@ class _Writer:
         counts: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
         altered = Altered()
-        bounds, name_bounds = [0], [0]
+        bounds, name_bounds = array("q", [0]), array("q", [0])
         documents = read_documents(path, language, progress=self.progress.at)
         with (
             (self.folder / f"{language}.tokens").open("wb") as tokens,

@@ -58,7 +58,7 @@ class Trace:
                 f"{self.position} of {self.language}: token {first} of {span.stop - span.start} "
                 f"in document {span.document}",
             ),
-            ("text", _one_line(self.before + MARKS[0] + self.text + MARKS[1] + self.after)),
+            ("text", _one_line(self.before) + MARKS[0] + _seen(self.text) + MARKS[1] + _one_line(self.after)),
         ]
         width = max(len(key) for key, value in rows if value)
         return "\n".join(f"{key:<{width}}  {value}" for key, value in rows if value)
@@ -146,3 +146,8 @@ def _tokenizer(folder: Path) -> Any:
 
 def _one_line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+
+
+def _seen(text: str) -> str:
+    """With what prints nothing (a zero-width space) as its number."""
+    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in _one_line(text))
