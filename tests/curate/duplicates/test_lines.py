@@ -90,7 +90,7 @@ def test_gaps_where_lines_went():
         ("One.\n\nMENU\n\nTwo.", "One.\n\nTwo."),
         ("One.\nmenu\n\n\nnotice\nTwo.", "One.\n\n\nTwo."),
         ("One.\n\n menu ", "One."),
-        ("\nOne.\nmenu", "\nOne."),
+        ("\nOne.\nmenu\n\n", "\nOne."),
         ("menu", ""),
         ("menus\n\nTwo.", "menus\n\nTwo."),
     ]:

@@ -86,7 +86,8 @@ def without(text: str, frequent: np.ndarray) -> tuple[str, list[str]]:
             blank[-1].append(line)
         else:
             if kept or len(blank) == 1:
-                kept += max(blank, key=lambda lines: len(lines))
+                widest: list[str] = max(blank, key=len)
+                kept += widest
             kept.append(line)
             blank = [[]]
     kept += blank[0] if len(blank) == 1 else []

@@ -32,15 +32,19 @@ def canonical_url(url: str) -> str:
     parameters and session numbers, a trailing or double slash, an index page's name; `.` and `..` are followed, parameters sorted,
     percent signs used where they are needed. What is no address (no host, an impossible port) comes back as it is, stripped.
     """
+    return _address(url) or url.strip()
+
+
+def _address(url: str) -> str | None:
     stripped = url.strip()
     try:
         parts = urlsplit(stripped if "://" in stripped else "//" + stripped.removeprefix("//"))
         port = str(parts.port) if parts.port is not None else ""
     except ValueError:
-        return stripped
+        return None
     host = (parts.hostname or "").rstrip(".")
     if not host or ("://" not in stripped and "." not in host) or " " in host:
-        return stripped
+        return None
     scheme = parts.scheme.lower() or "http"
     place = _host(host) + (f":{port}" if port and port != PORTS.get(scheme) else "")
     scheme = "https" if scheme == "http" else scheme
@@ -94,9 +98,9 @@ def _spelled(text: str) -> str:
 
 
 def url_hash(url: str) -> int:
-    """The 64-bit hash of the canonical address; NO_URL for an empty one."""
-    canonical = canonical_url(url)
-    return text_key(canonical) if canonical else NO_URL
+    """The 64-bit hash of the canonical address; NO_URL for what is none, such as the name of a file that held many documents."""
+    address = _address(url)
+    return text_key(address) if address else NO_URL
 
 
 def keep_longest(
