@@ -8,7 +8,7 @@ import pytest
 
 from pinisi.curate.packs import Pack, Packs, build_pack
 from pinisi.curate.packs import identify as module
-from pinisi.curate.packs.characters import code_points
+from pinisi.curate.packs.characters import classes, code_points
 from pinisi.curate.packs.stream import stream
 from pinisi.curate.packs.table import Table
 from pinisi.errors import DataError
@@ -62,6 +62,14 @@ def test_a_few_foreign_letters_change_little(every):
     found = dict(every.identify(text + " kata nama добрый"))
     assert found["tt"] > 0.9
     assert dict(every.identify(text + " " + documents("aa", 1, seed=3)[0] * 9))["aa"] > 0.8
+
+
+def test_shares_of_scripts_decide_between_them(every):
+    latin, thai = documents("aa", 1, seed=3)[0], documents("tt", 1, seed=3)[0]
+    letters = [sum(kind == 1 for kind in classes()[code_points(text)]) for text in (latin, thai)]
+    found = dict(every.identify(latin + thai))
+    expected = letters[1] ** 3 / (letters[0] ** 3 + letters[1] ** 3)
+    assert 0.1 < expected < 0.9 and found["tt"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_order_of_packs_is_irrelevant(packs):
@@ -151,6 +159,9 @@ def test_a_users_pack_wins_over_a_shipped_one(packs, tmp_path, monkeypatch):
         loaded = Packs.load(folders=[folder])
         assert (loaded["bb"].name, loaded["aa"].name) == ("mine", "aa")
     assert Packs.load(["aa"], [tmp_path / "mine"]).languages == ["aa"]
+    packs["cc"].save(tmp_path / "more" / "cc")
+    both = Packs.load(folders=[tmp_path / "mine", tmp_path / "more"])
+    assert (both.languages, both["bb"].name) == (["aa", "bb", "cc"], "mine")
 
 
 def test_what_cannot_be_loaded_is_named(packs, tmp_path):

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinisi.curate.packs import ngrams
 from pinisi.curate.packs.characters import code_points
 from pinisi.curate.packs.ngrams import DAMPING, LETTERS, UNIT, train
 from pinisi.curate.packs.stream import (
@@ -47,7 +46,8 @@ class Slow:
         self.totals: list[dict[str, float]] = [defaultdict(float) for _ in range(ORDERS + 1)]
         self.taken: list[dict[str, float]] = [defaultdict(float) for _ in range(ORDERS + 1)]
         for n in range(1, ORDERS + 1):
-            discount = ngrams._discount(np.array(list(self.counts[n].values())))
+            near = Counter(round(count) for count in self.counts[n].values())
+            discount = min(max(near[1] / max(near[1] + 2 * near[2], 1), 0.1), 0.95)
             for gram, count in self.counts[n].items():
                 self.totals[n][gram[:-1]] += count
                 self.taken[n][gram[:-1]] += min(count, discount)

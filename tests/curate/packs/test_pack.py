@@ -132,6 +132,14 @@ def test_arrays_that_are_no_packs_are_refused(pack, tmp_path):
             Pack.load(tmp_path / str(number))
 
 
+def test_arrays_of_another_pack_are_refused(pack, tmp_path):
+    pack.save(tmp_path / "bb")
+    build_pack("aa", documents("aa")).save(tmp_path / "aa")
+    (tmp_path / "bb" / "ngrams.npz").write_bytes((tmp_path / "aa" / "ngrams.npz").read_bytes())
+    with pytest.raises(DataError, match=r"bb/ngrams\.npz is not the file that pack\.json beside it"):
+        Pack.load(tmp_path / "bb")
+
+
 def test_a_pack_that_cannot_be_written_says_so(pack, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write the pack"):

@@ -73,7 +73,7 @@ class _Index:
         miss = np.flatnonzero((slots >> HIGH) != wanted)
         slots[miss] = self._slots[1][wanted[miss] & self._mask]
         rows = (slots & LOW).astype(np.int64) - 1
-        still = miss[((slots[miss] >> HIGH) != wanted[miss]) | (slots[miss] == EMPTY)]
+        still = miss[(slots[miss] >> HIGH) != wanted[miss]]
         rows[still] = len(self.keys)
         rows[rows < 0] = len(self.keys)  # key 0 seen in an empty slot
         return rows
