@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "data": set(),
     "report": {"schedule"},
-    "curate": {"data", "config", "report"},
+    "curate": {"data", "config", "typed_toml", "report"},
     "plan": {"schedule", "models", "config", "report"},
     "engine": {"plan", "schedule", "vocabulary", "models", "data", "config", "typed_toml"},
 }

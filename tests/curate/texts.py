@@ -78,7 +78,7 @@ class Language:
         text = self.space.join(chosen)
         return text.capitalize() + ("។" if self.code == "xk" else ".")
 
-    def text(self, lines: int = 4) -> str:
+    def text(self, lines: int = 10) -> str:
         return "\n".join(
             " ".join(self.sentence() for _ in range(self.draw.randrange(2, 5))) for _ in range(lines)
         )

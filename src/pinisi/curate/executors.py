@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.tasks import Task, work
@@ -20,45 +20,61 @@ Done = Callable[[Task], None]  # told of each task once it is done
 POLL = 5.0  # seconds between two looks at what a cluster has finished
 
 
-def execute(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
-    """Do all tasks that are not done. Raises the first error of a task; the others are ended."""
-    left = [task for task in tasks if not task.folder.exists()]
-    for task in tasks:
-        if task.folder.exists():
-            done(task)
-    if not left:
-        return
-    _EXECUTORS[config.run.executor](config, left, logs, done)
-    missing = [task for task in left if not task.folder.exists()]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(left)} tasks failed, the first is {missing[0].folder}; see {logs} and run again"
-        )
+class Executor:
+    """Does tasks as the configuration says. Own processes are started once for all stages; to be closed."""
 
+    def __init__(self, config: CurateConfig) -> None:
+        self._config = config
+        self._pool: ProcessPoolExecutor | None = None
 
-def _processes(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
-    if config.run.workers == 1 or len(tasks) == 1:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is None:
+            return
+        for process in list((self._pool._processes or {}).values()):
+            process.kill()  # idle, or at work that nobody wants any more; what it was writing is not there
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, tasks: Sequence[Task], logs: Path, done: Done) -> None:
+        """Do all tasks that are not done. Raises the first error of a task."""
+        left = [task for task in tasks if not task.folder.exists()]
         for task in tasks:
-            work(config, task)
-            done(task)
-        return
-    pool = ProcessPoolExecutor(min(config.run.workers, len(tasks)), multiprocessing.get_context("spawn"))
-    try:
-        waiting = {pool.submit(work, config, task): task for task in tasks}
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                task = waiting.pop(future)
-                future.result()
+            if task.folder.exists():
                 done(task)
-    except BrokenProcessPool:
-        raise DataError(
-            "a worker was killed (the kernel does so when memory runs out): lower run.workers or run.budget and run again"
-        ) from None
-    finally:
-        for process in list((pool._processes or {}).values()):  # not to wait for what nobody wants any more
-            if any(not future.done() for future in waiting):
-                process.kill()
-        pool.shutdown(wait=True, cancel_futures=True)
+        if not left:
+            return
+        if self._config.run.executor == "processes":
+            self._processes(left, done)
+        else:
+            _DATATROVE[self._config.run.executor](self._config, left, logs, done)
+        missing = [task for task in left if not task.folder.exists()]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(left)} tasks failed, the first is {missing[0].folder}; see {logs} and run again"
+            )
+
+    def _processes(self, tasks: Sequence[Task], done: Done) -> None:
+        if self._config.run.workers == 1:
+            for task in tasks:
+                work(self._config, task)
+                done(task)
+            return
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._config.run.workers, spawn)
+        waiting = {self._pool.submit(work, self._config, task): task for task in tasks}
+        try:
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    task = waiting.pop(future)
+                    future.result()
+                    done(task)
+        except BrokenProcessPool:
+            raise DataError(
+                "a worker was killed (the kernel does so when memory runs out): lower run.workers or run.budget and run again"
+            ) from None
 
 
 def _step(config: CurateConfig, tasks: Sequence[Task]) -> Any:
@@ -133,4 +149,4 @@ def _ray(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) ->
             done(task)
 
 
-_EXECUTORS = {"processes": _processes, "local": _local, "slurm": _slurm, "ray": _ray}
+_DATATROVE = {"local": _local, "slurm": _slurm, "ray": _ray}

@@ -18,7 +18,7 @@ WORD_GRAM, CHARACTER_GRAM = 5, 10
 STRETCH = {"spaces": 200, "characters": 400}
 # A fitted limit of the number of words lies between these: a label is no document, and a short one may be a good one.
 FEWEST_WORDS = {"spaces": (3.0, 10.0), "characters": (10.0, 30.0)}
-EXCERPT = 6000  # characters of a text by which models judge it
+EXCERPT = 3000  # characters of a text by which models judge it
 DENSE_GRAM = 3  # characters, for Chinese, whose 10-grams hardly ever repeat
 
 # Limits of Sailor2's cleaning code (SailCraft), as far as its rules are the same; its perplexities are of another model.

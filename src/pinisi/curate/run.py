@@ -20,7 +20,7 @@ from pinisi.config import load
 from pinisi.curate import records
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import Counts
-from pinisi.curate.executors import execute
+from pinisi.curate.executors import Executor
 from pinisi.curate.inputs import Part, fingerprint, parts_of
 from pinisi.curate.tasks import DROPS, ERRORS, FINISH, NEAR, READ, STATS, Bench, Task, buckets
 from pinisi.errors import DataError
@@ -39,9 +39,14 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     config = load(path, overrides, into=CurateConfig)
     parts = parts_of(config.sources)
     bench = Bench(config)  # packs and lists that can't be read are errors before any work
-    work = _work_folder(config, parts, report)
+    work = _work_folder(bench, parts, report)
     start = time.monotonic()
-    run = _Run(config, work, report)
+    with Executor(config) as executor:
+        return _stages(_Run(config, work, executor, report), bench, parts, start)
+
+
+def _stages(run: "_Run", bench: Bench, parts: Sequence[Part], start: float) -> dict[str, Any]:
+    work = run.work
     read = [Task(READ, (part, work / READ / f"{number:05d}")) for number, part in enumerate(parts)]
     counts = run.stage(read)
     folders = [task.folder for task in read]
@@ -56,22 +61,23 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
         for language, task in zip(languages, near, strict=True)
     }
     run.stage([task for tasks in finish.values() for task in tasks])
-    return _gather(config, run, folders, near, finish, time.monotonic() - start)
+    return _gather(run.config, run, folders, near, finish, time.monotonic() - start)
 
 
 def _has(folders: Sequence[Path], language: str) -> bool:
     return any((folder / f"{language}.npz").exists() for folder in folders)
 
 
-def _work_folder(config: CurateConfig, parts: list[Part], report: Report) -> Path:
+def _work_folder(bench: Bench, parts: list[Part], report: Report) -> Path:
     """FOLDER/work, empty if what is there was made of another configuration or input."""
+    config = bench.config
     work = Path(config.run.folder) / "work"
     told = dataclasses.asdict(config)
     for key in ("workers", "executor", "slurm", "on_error"):  # they change how, not what
         told["run"].pop(key)
     told["alarm"] = {}
     digest = hashlib.sha256(json.dumps([FORMAT, told], sort_keys=True).encode()).hexdigest()
-    made_from = {"configuration": digest, "input": fingerprint(parts), "packs": _packs_of(config)}
+    made_from = {"configuration": digest, "input": fingerprint(parts), "packs": _packs_of(bench)}
     mark = work / "made-from.json"
     if mark.exists():
         was = json.loads(mark.read_text("utf-8"))
@@ -90,20 +96,16 @@ def _work_folder(config: CurateConfig, parts: list[Part], report: Report) -> Pat
     return work
 
 
-def _packs_of(config: CurateConfig) -> str:
-    digest = hashlib.sha256()
-    for folder in config.packs:
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file():
-                digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+def _packs_of(bench: Bench) -> str:
+    packs = [[pack.language, pack.version, sorted(pack.limits.items())] for pack in bench.packs]
+    return hashlib.sha256(json.dumps(packs).encode()).hexdigest()
 
 
 class _Run:
     """Stages, their progress, and the counts so far."""
 
-    def __init__(self, config: CurateConfig, work: Path, report: Report) -> None:
-        self.config, self.work, self.report = config, work, report
+    def __init__(self, config: CurateConfig, work: Path, executor: Executor, report: Report) -> None:
+        self.config, self.work, self.executor, self.report = config, work, executor, report
         self.counts = Counts(config.run.seed)
         self.seconds: dict[str, float] = {}
 
@@ -125,7 +127,7 @@ class _Run:
                 left = (now - start) / new * (len(tasks) - len(finished))
                 self.report(f"{name}: {len(finished)} of {len(tasks)} tasks, ETA {_clock(left)}")
 
-        execute(self.config, tasks, self.work / "logs" / name, done)
+        self.executor.run(tasks, self.work / "logs" / name, done)
         self.seconds[name] = time.monotonic() - start
         for task in tasks:  # in the order of the tasks, not in that in which they ended
             self.counts.add(json.loads((task.folder / STATS).read_text("utf-8")))

@@ -4,7 +4,6 @@ A task's folder appears when all of it is written, so a task that has its folder
 nothing but the configuration and its input.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from pinisi.curate import records
 from pinisi.curate.config import MAKE_UP, CurateConfig
 from pinisi.curate.counts import Counts
 from pinisi.curate.duplicates import exact, lines, near, urls
+from pinisi.curate.duplicates.characters import text_key
 from pinisi.curate.inputs import Part, Unreadable, documents_of
 from pinisi.curate.packs import Packs
 from pinisi.curate.repair import repaired
@@ -160,18 +160,13 @@ def _read_document(bench: Bench, document: Document, counts: Counts) -> tuple[Do
 
 def _row(bench: Bench, document: Document) -> tuple:
     config, pack = bench.config, bench.packs[document.language]
-    data = document.text.encode("utf-8", "surrogatepass")
     if config.near.on:
         grams = near.shingles(document.text, spaces=pack.segmentation == "spaces")
         signature = near.signature(grams, permutations=config.near.permutations, seed=config.run.seed)
     else:
         signature = np.zeros(0, dtype=np.uint32)
-    url = _hash(urls.canonical_url(document.url).encode("utf-8", "replace")) if document.url else 0
-    return _hash(data), url, len(document.text), len(data), signature
-
-
-def _hash(data: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
+    size = len(document.text.encode("utf-8", "surrogatepass"))
+    return text_key(document.text), urls.url_hash(document.url), len(document.text), size, signature
 
 
 def _save(path: Path, rows: Sequence[tuple]) -> None:
@@ -313,7 +308,7 @@ def _without_repeats(
     config, notes = bench.config, [[] for _ in texts]  # type: ignore[var-annotated]
     if not config.exact.on or not texts:
         return texts, notes
-    keys = np.array([_hash(text.encode("utf-8", "surrogatepass")) for text in texts], dtype=np.uint64)
+    keys = np.array([text_key(text) for text in texts], dtype=np.uint64)
     found = exact.repeated(texts, keys, least=config.exact.bytes, budget_bytes=byte_count(config.run.budget))
     result = []
     for document, text, spans, said in zip(documents, texts, found, notes, strict=True):
@@ -331,7 +326,7 @@ def _without_frequent_lines(
 ) -> list[str]:
     if not bench.config.lines.on or not texts:
         return texts
-    seen = lines.count(lines.line_hashes(text) for text in texts)
+    seen = lines.merge(lines.count(lines.line_hashes(text)) for text in texts)
     frequent = lines.frequent(seen, more_than=bench.config.lines.most)
     result = []
     for document, text, said in zip(documents, texts, notes, strict=True):

@@ -1,16 +1,33 @@
-"""Text files to packed microbatches: sources, tokenizer, token shards, sampler."""
+"""Text files to packed microbatches: sources, tokenizer, token shards, sampler.
 
-from pinisi.data.batches import IGNORE, Microbatch, eval_batches
+Batches and the sampler are imported when they are first used: they are made of torch tensors, and what only reads text shall not
+wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pinisi.data.corpus import fetch, fetch_corpus
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
 from pinisi.data.fertility import fertility
 from pinisi.data.languages import LANGUAGES
-from pinisi.data.sampler import Sampler, mixture
 from pinisi.data.shards import Shards, Span, decode_span
 from pinisi.data.tokenize import tokenize
 from pinisi.data.tokenizer import check_vocabulary, end_of_document_id, load_tokenizer, vocabulary_size
 from pinisi.data.tokenizer_source import fetch_tokenizer
 from pinisi.data.trace import Trace, trace
+
+if TYPE_CHECKING:
+    from pinisi.data.batches import IGNORE, Microbatch, eval_batches
+    from pinisi.data.sampler import Sampler, mixture
+
+_LATE = {
+    "IGNORE": "batches",
+    "Microbatch": "batches",
+    "eval_batches": "batches",
+    "Sampler": "sampler",
+    "mixture": "sampler",
+}
 
 __all__ = [
     "IGNORE",
@@ -38,3 +55,9 @@ __all__ = [
     "vocabulary_size",
     "write_documents",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
