@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pinisi.curate.packs import Pack, Packs, build_pack
 from pinisi.curate.packs import identify as module
@@ -128,6 +130,20 @@ def test_long_documents_are_read_in_pieces(every):
     text = documents("bb", 1, seed=3)[0] + "\n"
     assert best(every, text * (300_000 // len(text))) == "bb"
     assert best(every, "กา" * 100_000) == "tt"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.text(
+        st.one_of(st.sampled_from("kat ngi\u0301กา្ក12.\n"), st.characters(exclude_categories=())), max_size=50
+    )
+)
+def test_any_text_has_sane_probabilities_and_bits(every, text):
+    found = every.identify(text)
+    assert not found or sum(share for _, share in found) == pytest.approx(1)
+    assert all(0 <= share <= 1 for _, share in found)
+    for pack in every:
+        assert 0 <= pack.bits_per_character(text) < 100
 
 
 def test_scripts_that_one_pack_mixes_are_compared_together(packs):
