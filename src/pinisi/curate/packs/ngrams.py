@@ -1,11 +1,12 @@
 """A character n-gram model of runs of letters: interpolated, pruned to a size, normalised.
 
 The model: p(c | h) for a character c (or the boundary that ends a run) after the up to 4 before it in its
-run, by interpolated absolute discounting (Ney, Essen and Kneser 1994; Chen and Goodman 1998, section 2.4):
-p_n(c|h) = max(C(hc) - D, 0)/C(h) + D T(h)/C(h) p_{n-1}(c|h'), T(h) = how many characters follow h. Below
-the unigrams stands a uniform distribution over Unicode's letters. Kept n-grams have their p_n, others
+run, by interpolated absolute discounting (Ney, Essen and Kneser 1994; Chen and Goodman 1998, section 2.6):
+p_n(c|h) = max(C(hc) - D, 0)/C(h) + taken(h)/C(h) p_{n-1}(c|h'), taken(h) = the sum of min(C(hc), D), h' = h
+without its first, D from how many n-grams were seen once and twice. Below the unigrams stands a uniform distribution over Unicode's letters. Kept n-grams have their p_n, others
 back(h) p_{n-1}(c|h'), where back(h) makes the sum over c one whatever was pruned (Katz 1987). A whole run w
-has P(w) = C(w)/(N + T) [w kept] + rest P_char(w), which sums to one as well.
+has P(w) = C(w)/(N + T) [w kept] + rest P_char(w), of N runs and T different ones (Witten and Bell 1991),
+which sums to one as well.
 
 What is stored is linear: each log-probability is a sum over the n-grams of a run of
     weight(g) = log(p(g) / (back(h) p(g'))) [g's own correction] + log back(g) [g as the next one's context]
@@ -27,7 +28,7 @@ BUDGET = 40_000  # n-grams and runs kept in a pack: 6 bytes each
 # text's topic do not rule the spelling (Kneser and Ney 1995 count each once; held-out text of other sources
 # preferred any power below 1 to 1, hardly one of them to another).
 DAMPING = 0.7
-FEWEST = 1e-9
+NOTHING = 1e-9  # instead of a 0 that rounding made of what is left for other characters
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +152,7 @@ def _back_off(orders: list[_Order]) -> None:
         size, context = len(below.counts), order.context[order.kept]
         left = 1 - np.bincount(context, order.full[order.kept], size)
         left_below = 1 - np.bincount(context, lower[order.kept], size)
-        below.back = np.log(np.maximum(left, FEWEST) / np.maximum(left_below, FEWEST))
+        below.back = np.log(np.maximum(left, NOTHING) / np.maximum(left_below, NOTHING))
         order.model = np.where(order.kept, order.full, np.exp(below.back)[order.context] * lower)
 
 
