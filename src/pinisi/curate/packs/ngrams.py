@@ -2,11 +2,12 @@
 
 The model: p(c | h) for a character c (or the boundary that ends a run) after the up to 4 before it in its
 run, by interpolated absolute discounting (Ney, Essen and Kneser 1994; Chen and Goodman 1998, section 2.6):
-p_n(c|h) = max(C(hc) - D, 0)/C(h) + taken(h)/C(h) p_{n-1}(c|h'), taken(h) = the sum of min(C(hc), D), h' = h
-without its first, D from how many n-grams were seen once and twice. Below the unigrams stands a uniform distribution over Unicode's letters. Kept n-grams have their p_n, others
-back(h) p_{n-1}(c|h'), where back(h) makes the sum over c one whatever was pruned (Katz 1987). A whole run w
-has P(w) = C(w)/(N + T) [w kept] + rest P_char(w), of N runs and T different ones (Witten and Bell 1991),
-which sums to one as well.
+    p_n(c|h) = max(C(hc) - D, 0)/C(h) + taken(h)/C(h) p_{n-1}(c|h'),  taken(h) = the sum of min(C(hc), D),
+h' = h without its first, D from how many n-grams were seen once and twice. Below the unigrams stands a uniform
+distribution over Unicode's letters. Kept n-grams have their p_n, others back(h) p_{n-1}(c|h'), where back(h)
+makes the sum over c one whatever was pruned (Katz 1987). A whole run w has
+    P(w) = C(w)/(N + T) [w kept] + rest P_char(w),
+of N runs and T different ones (Witten and Bell 1991), which sums to one as well.
 
 What is stored is linear: each log-probability is a sum over the n-grams of a run of
     weight(g) = log(p(g) / (back(h) p(g'))) [g's own correction] + log back(g) [g as the next one's context]
