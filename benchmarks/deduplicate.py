@@ -1,0 +1,419 @@
+"""Deduplication: what is found, and how fast: python benchmarks/deduplicate.py TEXT_FOLDER [--json FILE]
+
+TEXT_FOLDER holds <language>.jsonl (`pinisi corpus fetch`).
+
+- near: real paragraphs recombined into documents, a variant of each second one with characters edited or paragraphs dropped and
+  shuffled at drawn rates. Pairs found are compared with those of Jaccard >= .7, computed exactly from the shingles' sets.
+- exact: passages of 100 to 800 bytes copied between such documents. What is cut is compared with the places where they were
+  planted, and with a set of all windows of 100 bytes.
+- speed: documents of pieces of real text of about 45 bytes, so that nothing repeats but what is planted (a tenth near duplicates, a
+  tenth with a copied passage), 10 and 50 MB, each in a process of its own; beside datatrove's MinHash blocks, where installed, on
+  the languages with spaces. These get words from str.split, which is faster than the tokenizers they come with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from importlib.util import find_spec
+from math import sqrt
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+from pinisi.curate.duplicates.characters import borders, text_key
+from pinisi.curate.duplicates.exact import cut, repeated
+from pinisi.curate.duplicates.lines import count, frequent, line_hashes, without
+from pinisi.curate.duplicates.near import bands_for, clusters, keep, shingles, signature
+
+NO_SPACES = ("km", "lo", "my", "th", "zh")
+THRESHOLD = 0.7
+LEAST = 100
+DOCUMENTS = 260  # a draw, before variants
+ROUNDS = 6  # draws a language
+PASSAGES = 150
+
+
+def paragraphs(folder: Path, language: str) -> list[str]:
+    """Distinct paragraphs of 60 bytes or more."""
+    texts = (json.loads(line)["text"] for line in (folder / f"{language}.jsonl").open(encoding="utf-8"))
+    return list(dict.fromkeys(p for text in texts for p in text.split("\n") if 60 <= len(p.encode()) <= 3000))
+
+
+def languages(folder: Path) -> list[str]:
+    return sorted(path.name.removesuffix(".jsonl") for path in folder.glob("*.jsonl"))
+
+
+def documents(pool: list[str], rng: np.random.Generator) -> list[str]:
+    """Documents of 4 to 9 paragraphs, each paragraph used once."""
+    order, made, at = rng.permutation(len(pool)), [], 0
+    while at < len(order) - 4 and len(made) < DOCUMENTS:
+        size = int(rng.integers(4, 10))
+        made.append("\n".join(pool[i] for i in order[at : at + size]))
+        at += size
+    return made
+
+
+def variant(text: str, rng: np.random.Generator) -> str:
+    """Characters replaced at a rate of .0005 to .02, or paragraphs dropped and shuffled and one added."""
+    if rng.random() < 0.5:
+        rate = 10 ** rng.uniform(np.log10(0.0005), np.log10(0.02))
+        letters = list(text)
+        for place in np.flatnonzero(rng.random(len(text)) < rate):
+            letters[place] = letters[int(rng.integers(len(letters)))]
+        return "".join(letters)
+    kept = [line for line in text.split("\n") if rng.random() > rng.uniform(0, 0.3)]
+    rng.shuffle(kept)
+    return "\n".join(kept)
+
+
+def exact_jaccard(sets: list[np.ndarray]) -> np.ndarray:
+    """[N, N] from the sets; only shingles of two documents or more enter the product."""
+    _, where, times = np.unique(np.concatenate(sets), return_inverse=True, return_counts=True)
+    document = np.repeat(np.arange(len(sets)), [len(s) for s in sets])
+    column = np.cumsum(times > 1) - 1
+    shared = times[where] > 1
+    member = np.zeros((len(sets), int(column[-1]) + 1), np.float32)
+    member[document[shared], column[where[shared]]] = 1
+    both = member @ member.T
+    sizes = np.array([len(s) for s in sets])
+    return both / np.maximum(1, sizes[:, None] + sizes[None] - both)
+
+
+def connected(alike: np.ndarray) -> np.ndarray:
+    label = np.arange(len(alike))
+    while True:
+        smallest = np.where(alike, label[None], len(label)).min(axis=1)
+        if (smallest == label).all():
+            return label
+        label = smallest
+
+
+def share(part: int, whole: int) -> dict:
+    """part / whole with its 95 % interval (Wilson 1927)."""
+    if not whole:
+        return {"share": None, "of": 0}
+    p, z = part / whole, 1.96
+    middle, scale = p + z * z / (2 * whole), 1 + z * z / whole
+    half = z * sqrt(p * (1 - p) / whole + z * z / (4 * whole * whole))
+    return {
+        "share": round(p, 4),
+        "of": whole,
+        "interval": [round((middle - half) / scale, 4), round((middle + half) / scale, 4)],
+    }
+
+
+def near_round(pool: list[str], language: str, seed: int) -> Counter[str]:
+    """Counts of pairs of one draw: found, true (connected by Jaccard >= .7), sure (Jaccard >= .75), planted, and found of these."""
+    rng = np.random.default_rng(seed)
+    texts = documents(pool, rng)
+    originals = len(texts)
+    source = [i for i in range(originals) if rng.random() < 0.5]
+    texts += [variant(texts[i], rng) for i in source]
+    sets = [shingles(text, spaces=language not in NO_SPACES) for text in texts]
+    keys = np.array([text_key(text) for text in texts], np.uint64)
+    cluster = clusters(np.stack([signature(s) for s in sets]), keys, threshold=THRESHOLD)
+    jaccard = exact_jaccard(sets)
+    upper = np.triu_indices(len(texts), 1)
+
+    def pairs(label: np.ndarray) -> np.ndarray:
+        return (label[:, None] == label[None])[upper]
+
+    def truth(least: float) -> np.ndarray:
+        return pairs(connected((jaccard >= least) | np.eye(len(texts), dtype=bool)))
+
+    found, true, sure = pairs(cluster), truth(THRESHOLD), (jaccard >= THRESHOLD + 0.05)[upper]
+    planted = pairs(np.array([*range(originals), *source]))
+    sums = {
+        "documents": len(texts),
+        "found": found.sum(),
+        "true": true.sum(),
+        "sure": sure.sum(),
+        "found_true": (found & true).sum(),
+        "found_nearly": (found & truth(THRESHOLD - 0.05)).sum(),
+        "found_sure": (found & sure).sum(),
+        "found_planted": (found & (planted | true)).sum(),
+    }
+    return Counter({name: int(value) for name, value in sums.items()})
+
+
+def near_quality(pool: list[str], language: str) -> dict:
+    total: Counter[str] = Counter()
+    for seed in range(ROUNDS):
+        total += near_round(pool, language, seed)
+    return {
+        "documents": total["documents"],
+        "precision": share(total["found_true"], total["found"]),
+        "precision_to_0.65": share(total["found_nearly"], total["found"]),
+        "precision_planted_or_true": share(total["found_planted"], total["found"]),
+        "recall": share(total["found_true"], total["true"]),
+        "recall_from_0.75": share(total["found_sure"], total["sure"]),
+    }
+
+
+def marked_by_windows(texts: list[str], keys: np.ndarray) -> dict[int, np.ndarray]:
+    """Which bytes stand in a window of LEAST bytes that occurred before, from a plain set."""
+    seen: set[bytes] = set()
+    marks = {}
+    for number in np.argsort(keys).tolist():
+        data = texts[number].encode()
+        marks[number] = np.zeros(len(data), bool)
+        for at in range(len(data) - LEAST + 1):
+            window = data[at : at + LEAST]
+            if window in seen:
+                marks[number][at : at + LEAST] = True
+            seen.add(window)
+    return marks
+
+
+def exact_quality(pool: list[str]) -> dict:
+    """Each passage is copied from one document into another, so that one of the two loses it: whichever key is greater."""
+    rng = np.random.default_rng(2)
+    texts = documents(pool, rng)[:120]
+    planted = []
+    for _ in range(min(PASSAGES, len(texts) // 2)):
+        source, target = rng.choice(len(texts), 2, replace=False).tolist()
+        safe = np.flatnonzero(borders(texts[source]))
+        first = int(rng.choice(safe))
+        size = int(rng.integers(LEAST + 20, 800))
+        inner = [int(i) for i in safe if i > first and len(texts[source][first:i].encode()) <= size]
+        if inner and len(texts[source][first : inner[-1]].encode()) >= LEAST + 20:
+            passage = texts[source][first : inner[-1]]
+            place = int(rng.choice(np.flatnonzero(borders(texts[target]))))
+            texts[target] = texts[target][:place] + "\n" + passage + "\n" + texts[target][place:]
+            planted.append(passage)
+    keys = np.array([text_key(text) for text in texts], np.uint64)
+    spans = repeated(texts, keys, least=LEAST)
+    marks = marked_by_windows(texts, keys)
+    cut_bytes = right = 0
+    for number, found in enumerate(spans):
+        for start, end in found:
+            before, size = len(texts[number][:start].encode()), len(texts[number][start:end].encode())
+            cut_bytes += size
+            right += int(marks[number][before : before + size].sum())
+    after = "\n\n".join(cut(text, own) for text, own in zip(texts, spans, strict=True))
+    before_all = "\n\n".join(texts)
+    whole = [
+        passage for passage in planted if before_all.count(passage) > 1
+    ]  # no later one was planted within it
+    gone = sum(after.count(passage) <= 1 for passage in whole)
+    wanted = sum(int(mark.sum()) for mark in marks.values())
+    return {
+        "documents": len(texts),
+        "bytes": len(before_all.encode()),
+        "precision_in_bytes": share(right, cut_bytes),
+        "recall_in_bytes": share(right, wanted),
+        "planted_passages_cut": share(gone, len(whole)),
+    }
+
+
+def pieces(folder: Path, chosen: list[str]) -> dict[str, list[str]]:
+    """Real text in pieces of about 45 bytes."""
+    made: dict[str, list[str]] = {}
+    for language in chosen:
+        own = made.setdefault(language, [])
+        for paragraph in paragraphs(folder, language):
+            at = 0
+            for place in np.flatnonzero(borders(paragraph)).tolist():
+                if len(paragraph[at:place].encode()) >= 42:
+                    own.append(paragraph[at:place].strip())
+                    at = place
+        own[:] = list(dict.fromkeys(own))
+    return made
+
+
+def recombined(folder: Path, megabytes: float, chosen: list[str]) -> list[tuple[str, str]]:
+    """(language, text) of documents of 8 to 80 pieces, in the languages' own proportions."""
+    rng = np.random.default_rng(3)
+    of = pieces(folder, chosen)
+    weights = np.array([sum(len(p.encode()) for p in own) for own in of.values()], float)
+    made: list[tuple[str, str]] = []
+    size = 0
+    while size < megabytes * 1e6:
+        language = str(rng.choice(list(of), p=weights / weights.sum()))
+        joint = "" if language in NO_SPACES else " "
+        kind = rng.random()
+        if kind < 0.1 and made:
+            language, text = made[int(rng.integers(len(made)))]
+            text = variant(text, rng)
+        else:
+            chosen_pieces = rng.integers(0, len(of[language]), int(rng.integers(8, 80)))
+            lines = np.array_split(chosen_pieces, max(1, len(chosen_pieces) // 8))
+            text = "\n".join(joint.join(of[language][i] for i in line) for line in lines)
+            if kind > 0.9 and made:
+                other = made[int(rng.integers(len(made)))][1]
+                text += "\n" + other[: max(150, len(other) // 3)]
+        made.append((language, text))
+        size += len(text.encode())
+    return made
+
+
+def peak() -> float:
+    """MB this process has held at most; getrusage also counts what its parent held when it started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return (
+            next(int(row.split()[1]) for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+            / 1e3
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def ours(folder: Path, megabytes: float, chosen: list[str], near_only: bool) -> dict:
+    texts = recombined(folder, megabytes, chosen)
+    size = sum(len(text.encode()) for _, text in texts) / 1e6
+    keys = np.array([text_key(text) for _, text in texts], np.uint64)
+    lengths = np.array([len(text) for _, text in texts])
+    shingles("warm up", spaces=True)
+    before, taken = peak(), {}
+
+    def timed(name: str, work: Callable[[], object]) -> object:
+        start = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - start
+        taken[name] = {
+            "seconds": round(seconds, 3),
+            "mb_per_second": round(size / seconds, 2),
+            "documents_per_second": round(len(texts) / seconds),
+            "peak_mb_so_far": round(peak()),
+        }
+        return result
+
+    def signed() -> np.ndarray:
+        return np.stack([signature(shingles(text, spaces=lang not in NO_SPACES)) for lang, text in texts])
+
+    signatures = timed("shingles and signatures", signed)
+    found = timed("clusters", lambda: clusters(signatures, keys, threshold=THRESHOLD))
+    stays = keep(found, lengths, keys)
+    report = {"megabytes": round(size, 1), "documents": len(texts), "dropped": int((~stays).sum())}
+    if not near_only:
+        plain = [text for _, text in texts]
+        spans = timed("repeated passages", lambda: repeated(plain, keys, least=LEAST))
+        report["share_of_characters_cut"] = round(
+            sum(b - a for own in spans for a, b in own) / int(lengths.sum()), 4
+        )
+        often = timed(
+            "lines counted", lambda: frequent(count(np.concatenate([line_hashes(t) for t in plain])))
+        )
+        timed("lines removed", lambda: [without(text, often) for text in plain])
+    return {**report, "stages": taken, "peak_mb_before": round(before), "peak_mb": round(peak())}
+
+
+class Split:
+    """Words for datatrove: what it comes with needs spaCy and is slower."""
+
+    def word_tokenize(self, text: str) -> list[str]:
+        return text.split()
+
+
+def datatrove(folder: Path, megabytes: float, chosen: list[str]) -> dict:
+    from datatrove.data import Document
+    from datatrove.pipeline import dedup
+    from datatrove.pipeline.dedup.minhash import MinhashConfig
+    from datatrove.utils.hashing import HashConfig
+    from xxhash import xxh32_intdigest
+
+    texts = recombined(folder, megabytes, chosen)
+    size = sum(len(text.encode()) for _, text in texts) / 1e6
+    data = [Document(text=text, id=str(number)) for number, (_, text) in enumerate(texts)]
+    bands, rows = bands_for(THRESHOLD, 256)
+    config = MinhashConfig(
+        n_grams=5, num_buckets=bands, hashes_per_bucket=rows, hash_config=HashConfig(precision=32)
+    )
+    before, taken = peak(), {}
+    with tempfile.TemporaryDirectory() as scratch:
+        with patch.object(dedup.minhash, "load_word_tokenizer", lambda language: Split()):
+            sign = dedup.MinhashDedupSignature(f"{scratch}/sign", config=config)
+        sign._hash_func = lambda words: xxh32_intdigest(words.encode())  # xxhash 4 takes bytes only
+        steps: dict[str, Callable[[], object]] = {
+            "shingles and signatures": lambda: sign.run(iter(data), 0, 1)
+        }
+        bucket = dedup.MinhashDedupBuckets(f"{scratch}/sign", f"{scratch}/buckets", config=config)
+        steps["buckets"] = lambda: [bucket.run(None, rank, bands) for rank in range(bands)]
+        cluster = dedup.MinhashDedupCluster(f"{scratch}/buckets", f"{scratch}/remove", config=config)
+        steps["clusters"] = lambda: cluster.run(None, 0, 1)
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            seconds = time.perf_counter() - start
+            taken[name] = {
+                "seconds": round(seconds, 3),
+                "mb_per_second": round(size / seconds, 2),
+                "documents_per_second": round(len(texts) / seconds),
+            }
+        kept = list(dedup.MinhashDedupFilter(f"{scratch}/remove").run(iter(data), 0, 1))
+    return {
+        "megabytes": round(size, 1),
+        "documents": len(texts),
+        "dropped": len(texts) - len(kept),
+        "stages": taken,
+        "peak_mb_before": round(before),
+        "peak_mb": round(peak()),
+    }
+
+
+def in_a_process(folder: Path, part: str, megabytes: float) -> dict:
+    command = [sys.executable, __file__, str(folder), "--part", part, "--megabytes", str(megabytes)]
+    return json.loads(
+        subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+    )
+
+
+def quality(folder: Path) -> dict:
+    rows = {}
+    for language in languages(folder):
+        pool = paragraphs(folder, language)
+        rows[language] = {"near": near_quality(pool, language), "exact": exact_quality(pool)}
+        near, exact = rows[language]["near"], rows[language]["exact"]
+        print(
+            f"{language:4} near: precision {near['precision']['share']}, to .65 {near['precision_to_0.65']['share']}, planted "
+            f"{near['precision_planted_or_true']['share']}, recall {near['recall']['share']} of "
+            f"{near['recall']['of']}, from .75 {near['recall_from_0.75']['share']}; exact: precision "
+            f"{exact['precision_in_bytes']['share']} recall {exact['recall_in_bytes']['share']} of "
+            f"{exact['recall_in_bytes']['of']} bytes, passages {exact['planted_passages_cut']['share']} of "
+            f"{exact['planted_passages_cut']['of']}",
+            flush=True,
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--sizes", type=float, nargs="+", default=[10, 50])
+    parser.add_argument("--part", choices=["ours", "ours with spaces", "datatrove"])
+    parser.add_argument("--megabytes", type=float)
+    given = parser.parse_args()
+    chosen = languages(given.folder)
+    spaced = [language for language in chosen if language not in NO_SPACES]
+    if given.part == "datatrove":
+        print(json.dumps(datatrove(given.folder, given.megabytes, spaced)))
+    elif given.part:
+        with_spaces = given.part == "ours with spaces"
+        print(json.dumps(ours(given.folder, given.megabytes, spaced if with_spaces else chosen, with_spaces)))
+    else:
+        report = {"threshold": THRESHOLD, "least_bytes": LEAST, "quality": quality(given.folder), "speed": {}}
+        parts = ["ours", "ours with spaces", *(["datatrove"] if find_spec("datatrove") else [])]
+        for part in parts:
+            for megabytes in given.sizes:
+                if part == "ours" or megabytes == min(given.sizes):
+                    row = in_a_process(given.folder, part, megabytes)
+                    report["speed"].setdefault(part, []).append(row)
+                    print(part, json.dumps(row), flush=True)
+        if given.json:
+            given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
