@@ -1,8 +1,9 @@
 """What the rules measure on a text, their limits, and the verdict.
 
 The eight of Sailor2's cleaning (arXiv 2502.12982, section 3; its code goes back to BigScience's, arXiv 2303.03915): number of
-words, repetition of characters and of words, special characters, stop words, flagged words, language, and a language
-model's surprise. Ours is `variety`: a list of search words has few of them. For a script without spaces a word is a letter with its marks.
+words, repetition of characters and of words, special characters, stop words, flagged words, language, and a language model's
+surprise. Ours is `variety`: a list of search words has few of them. For a script without spaces a word is a letter with its
+marks.
 """
 
 import math
@@ -15,6 +16,15 @@ import numpy as np
 
 LETTER, MARK, OTHER = 1, 2, 0
 WORD_GRAM, CHARACTER_GRAM = 5, 10
+# What a fitted limit allows at least beyond the tail, where clean texts hardly differ.
+SLACK = {
+    "character_repetition": 0.05,
+    "word_repetition": 0.05,
+    "variety": 0.03,
+    "special": 0.02,
+    "stop_words": 0.05,
+    "bits": 0.3,
+}
 STRETCH = {"spaces": 200, "characters": 400}
 # A fitted limit of the number of words lies between these: a label is no document, and a short one may be a good one.
 FEWEST_WORDS = {"spaces": (3.0, 10.0), "characters": (10.0, 30.0)}
@@ -149,10 +159,10 @@ def fitted(texts: Sequence[Text]) -> dict[str, float]:
         column = np.array([value[name] for value in values])
         if name in AT_LEAST:
             tail, near = np.quantile(column, (0.005, 0.25))
-            found[name] = max(0.0, float(tail - part * (near - tail)))
+            found[name] = max(0.0, float(tail - max(part * (near - tail), SLACK.get(name, 0.0))))
         else:
             near, tail = np.quantile(column, (0.75, 0.995))
-            found[name] = float(tail + part * (tail - near))
+            found[name] = float(tail + max(part * (tail - near), SLACK.get(name, 0.0)))
     low, high = FEWEST_WORDS[texts[0].pack.segmentation]
     found["words"] = min(max(found["words"], low), high)
     for name in ("character_repetition", "word_repetition", "special"):

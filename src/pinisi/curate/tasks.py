@@ -166,7 +166,13 @@ def _row(bench: Bench, document: Document) -> tuple:
     else:
         signature = np.zeros(0, dtype=np.uint32)
     size = len(document.text.encode("utf-8", "surrogatepass"))
-    return text_key(document.text), urls.url_hash(document.url), len(document.text), size, signature
+    # Only the web has one page behind one address; a package's file or a database's is cut into many documents.
+    url = (
+        urls.url_hash(document.url)
+        if document.url.lower().startswith(("http://", "https://"))
+        else urls.NO_URL
+    )
+    return text_key(document.text), url, len(document.text), size, signature
 
 
 def _save(path: Path, rows: Sequence[tuple]) -> None:
