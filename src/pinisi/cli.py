@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pinisi import __version__
 from pinisi.errors import PinisiError
@@ -87,37 +88,7 @@ def _parser(*, planning: bool = False) -> argparse.ArgumentParser:
     trace.add_argument("--out", help="the file; RUN/trace.json if left out")
     trace.set_defaults(run=_trace)
 
-    corpus = commands.add_parser(
-        "corpus", help="fetch the sample corpus: real text in fifteen languages, and a tokenizer"
-    )
-    corpus.add_argument("action", choices=["fetch"])
-    corpus.add_argument("folder", help="where to put it: FOLDER/text and FOLDER/tokenizer")
-    corpus.add_argument("--small", action="store_true", help="less text per language")
-    corpus.set_defaults(run=_corpus)
-
-    langpack = commands.add_parser(
-        "langpack", help="make a language pack of clean text: what curate has to know of a language"
-    )
-    langpack.add_argument("language", metavar="LANG", help="its code, such as jv")
-    langpack.add_argument(
-        "--from", dest="source", required=True, metavar="TEXT", help="a .txt or .jsonl file, or a folder of them"
-    )
-    langpack.add_argument("--out", required=True, help="the folder of packs to write FOLDER/LANG into")
-    langpack.add_argument("--name", help="the language's name in English")
-    langpack.set_defaults(run=_langpack)
-
-    curate = commands.add_parser(
-        "curate", help="clean documents of raw text: repair, rules, language, duplicates; resumes"
-    )
-    curate.add_argument("config", metavar="CONFIG", help="a TOML file")
-    curate.add_argument("overrides", nargs="*", metavar="key=value", help="such as run.workers=8")
-    curate.set_defaults(run=_curate)
-
-    tokenize = commands.add_parser("tokenize", help="turn text (one <language>.jsonl each) into token shards")
-    tokenize.add_argument("text", metavar="TEXT", help="the folder of text")
-    tokenize.add_argument("--tokenizer", required=True, help="a folder with a Hugging Face tokenizer")
-    tokenize.add_argument("--out", required=True, help="the folder of shards to write")
-    tokenize.set_defaults(run=_tokenize)
+    _text_commands(commands)
 
     bench = commands.add_parser("bench", help="measure: " + ", ".join(BENCHES))
     bench.add_argument(
@@ -138,9 +109,17 @@ def _parser(*, planning: bool = False) -> argparse.ArgumentParser:
 
 
 def _langpack(options: argparse.Namespace, _: list[str]) -> int:
-    from pinisi.curate.langpack import langpack
+    from pinisi.curate.fit import with_limits
+    from pinisi.curate.packs import langpack
 
-    langpack(options.language, options.source, options.out, name=options.name)
+    langpack(
+        options.language,
+        options.source,
+        options.out,
+        name=options.name,
+        licence=options.licence,
+        build=with_limits,
+    )
     return 0
 
 
@@ -149,6 +128,73 @@ def _curate(options: argparse.Namespace, _: list[str]) -> int:
 
     curate(options.config, options.overrides)
     return 0
+
+
+def _text_commands(commands: Any) -> None:
+    """Raw text to token shards."""
+    corpus = commands.add_parser(
+        "corpus", help="fetch the sample corpus: real text in fifteen languages, and a tokenizer"
+    )
+    corpus.add_argument("action", choices=["fetch"])
+    corpus.add_argument("folder", help="where to put it: FOLDER/text and FOLDER/tokenizer")
+    corpus.add_argument("--small", action="store_true", help="less text per language")
+    corpus.set_defaults(run=_corpus)
+
+    langpack = commands.add_parser(
+        "langpack", help="make a language pack of clean text: what curate has to know of a language"
+    )
+    langpack.add_argument("language", metavar="LANG", help="its code, such as jv")
+    langpack.add_argument(
+        "--from",
+        dest="source",
+        required=True,
+        metavar="TEXT",
+        help="a .txt or .jsonl file, or a folder of them",
+    )
+    langpack.add_argument("--out", required=True, help="the pack's folder")
+    langpack.add_argument("--name", help="the language's name in English")
+    langpack.add_argument("--licence", help="the text's; the pack keeps it")
+    langpack.set_defaults(run=_langpack)
+
+    curate = commands.add_parser(
+        "curate", help="clean documents of raw text: repair, rules, language, duplicates; resumes"
+    )
+    curate.add_argument("config", metavar="CONFIG", help="a TOML file")
+    curate.add_argument("overrides", nargs="*", metavar="key=value", help="such as run.workers=8")
+    curate.set_defaults(run=_curate)
+
+    tokenize = commands.add_parser(
+        "tokenize", help="turn text (one <language>.jsonl each, .gz and .zst too) into token shards"
+    )
+    tokenize.add_argument("text", metavar="TEXT", help="the folder of text")
+    tokenize.add_argument("--tokenizer", required=True, help="a folder with a Hugging Face tokenizer")
+    tokenize.add_argument("--out", required=True, help="the folder of shards to write")
+    tokenize.add_argument(
+        "--strict", action="store_true", help="a document that does not decode back to its text is an error"
+    )
+    tokenize.set_defaults(run=_tokenize)
+
+    inspect = commands.add_parser("inspect", help="show the document that a token of a shard belongs to")
+    inspect.add_argument("shards", metavar="SHARDS", help="the folder of token shards")
+    inspect.add_argument("language", metavar="LANGUAGE")
+    inspect.add_argument(
+        "position", metavar="POSITION", type=int, help="of the token in its language, from 0"
+    )
+    inspect.add_argument("--json", action="store_true", help="for programs")
+    inspect.set_defaults(run=_inspect)
+
+    fertility = commands.add_parser(
+        "fertility", help="tokens per word, character and byte by language, and the cost against English"
+    )
+    fertility.add_argument("text", metavar="TEXT", help="the folder of text")
+    fertility.add_argument(
+        "--tokenizer", action="append", required=True, metavar="[NAME=]FOLDER", help="one or several"
+    )
+    fertility.add_argument("--parallel", help="a folder of translations with equal ids; TEXT if left out")
+    fertility.add_argument("--limit", type=int, help="characters of each language that are read")
+    fertility.add_argument("--out", default="fertility.html", help="the page")
+    fertility.add_argument("--json", help="the same for programs")
+    fertility.set_defaults(run=_fertility)
 
 
 def _train(options: argparse.Namespace, arguments: list[str]) -> int:
@@ -223,7 +269,30 @@ def _corpus(options: argparse.Namespace, _: list[str]) -> int:
 def _tokenize(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.data import tokenize
 
-    tokenize(options.text, options.tokenizer, options.out)
+    tokenize(options.text, options.tokenizer, options.out, strict=options.strict)
+    return 0
+
+
+def _inspect(options: argparse.Namespace, _: list[str]) -> int:
+    import json
+
+    from pinisi.data import trace
+
+    found = trace(options.shards, options.language, options.position)
+    print(json.dumps(found.to_dict(), ensure_ascii=False) if options.json else found)
+    return 0
+
+
+def _fertility(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.data import fertility
+    from pinisi.report.fertility import write_fertility, write_fertility_json
+
+    named = [text.partition("=") for text in options.tokenizer]
+    tokenizers = {name if folder else Path(name).name: folder or name for name, _, folder in named}
+    result = fertility(options.text, tokenizers, parallel=options.parallel, limit=options.limit)
+    if options.json:
+        write_fertility_json(result, options.json)
+    print(f"report: {write_fertility(result, options.out)}")
     return 0
 
 

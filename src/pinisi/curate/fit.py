@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pinisi.curate.packs import Pack, build_pack
+from pinisi.curate.packs.build import LEAST
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import Text, fitted
 from pinisi.data.documents import Document
@@ -20,7 +21,7 @@ def with_limits(language: str, documents: Sequence[Document], **more: Any) -> Pa
     halves = mended[::2], mended[1::2]
     texts: list[Text] = []
     for own, other in (halves, halves[::-1]):
-        if len(other) >= FEWEST:
+        if len(other) >= FEWEST and sum(len(document.text) for document in other) >= LEAST:
             pack = build_pack(language, other)
             step = max(1, -(-2 * len(own) // MOST))
             texts += [Text(document.text, pack, 1.0) for document in own[::step]]

@@ -91,6 +91,7 @@ class _Run:
             shards,
             sequence=data.sequence,
             batch=data.microbatch,
+            balance=data.balance,
             seed=self.config.run.seed,
             weights=mixture,
             temperature=temperature,
