@@ -6,9 +6,10 @@ TEXT_FOLDER holds <language>.jsonl (`pinisi corpus fetch`).
   shuffled at drawn rates. Pairs found are compared with those of Jaccard >= .7, computed exactly from the shingles' sets.
 - exact: passages of 100 to 800 bytes copied between such documents. What is cut is compared with the places where they were
   planted, and with a set of all windows of 100 bytes.
-- speed: documents of pieces of real text of about 45 bytes, so that nothing repeats but what is planted (a tenth near duplicates, a
-  tenth with a copied passage), 10 and 50 MB, each in a process of its own; beside datatrove's MinHash blocks, where installed, on
-  the languages with spaces. These get words from str.split, which is faster than the tokenizers they come with.
+- speed: documents of pieces of real text of about 45 bytes, so that nothing repeats but what is planted (a tenth near
+  duplicates, a tenth with a copied passage), 10, 50 and 200 MB, each in a process of its own; beside datatrove's MinHash
+  blocks, where installed, on the languages with spaces. These get words from str.split, which is faster than the tokenizers
+  they come with. Up to 50 MB repeated passages are also looked for in a budget less than most of the texts.
 """
 
 from __future__ import annotations
@@ -25,21 +26,24 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from math import sqrt
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
 from pinisi.curate.duplicates.characters import borders, text_key
 from pinisi.curate.duplicates.exact import cut, repeated
-from pinisi.curate.duplicates.lines import count, frequent, line_hashes, without
+from pinisi.curate.duplicates.lines import count, frequent, line_hashes, merge, without
 from pinisi.curate.duplicates.near import bands_for, clusters, keep, shingles, signature
 
 NO_SPACES = ("km", "lo", "my", "th", "zh")
 THRESHOLD = 0.7
+STRICT = 0.71  # half a standard error more, for precision
 LEAST = 100
 DOCUMENTS = 260  # a draw, before variants
 ROUNDS = 6  # draws a language
 PASSAGES = 150
+SMALL = 48 << 20  # bytes: a budget less than most of the texts
 
 
 def paragraphs(folder: Path, language: str) -> list[str]:
@@ -120,7 +124,8 @@ def near_round(pool: list[str], language: str, seed: int) -> Counter[str]:
     texts += [variant(texts[i], rng) for i in source]
     sets = [shingles(text, spaces=language not in NO_SPACES) for text in texts]
     keys = np.array([text_key(text) for text in texts], np.uint64)
-    cluster = clusters(np.stack([signature(s) for s in sets]), keys, threshold=THRESHOLD)
+    signatures = np.stack([signature(s) for s in sets])
+    cluster = clusters(signatures, keys, threshold=THRESHOLD)
     jaccard = exact_jaccard(sets)
     upper = np.triu_indices(len(texts), 1)
 
@@ -132,9 +137,12 @@ def near_round(pool: list[str], language: str, seed: int) -> Counter[str]:
 
     found, true, sure = pairs(cluster), truth(THRESHOLD), (jaccard >= THRESHOLD + 0.05)[upper]
     planted = pairs(np.array([*range(originals), *source]))
+    strict = pairs(clusters(signatures, keys, threshold=STRICT))
     sums = {
         "documents": len(texts),
         "found": found.sum(),
+        "strict": strict.sum(),
+        "strict_true": (strict & true).sum(),
         "true": true.sum(),
         "sure": sure.sum(),
         "found_true": (found & true).sum(),
@@ -155,6 +163,8 @@ def near_quality(pool: list[str], language: str) -> dict:
         "precision_to_0.65": share(total["found_nearly"], total["found"]),
         "precision_planted_or_true": share(total["found_planted"], total["found"]),
         "recall": share(total["found_true"], total["true"]),
+        f"precision_at_{STRICT}": share(total["strict_true"], total["strict"]),
+        f"recall_at_{STRICT}": share(total["strict_true"], total["true"]),
         "recall_from_0.75": share(total["found_sure"], total["sure"]),
     }
 
@@ -267,44 +277,70 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def ours(folder: Path, megabytes: float, chosen: list[str], near_only: bool) -> dict:
-    texts = recombined(folder, megabytes, chosen)
-    size = sum(len(text.encode()) for _, text in texts) / 1e6
-    keys = np.array([text_key(text) for _, text in texts], np.uint64)
-    lengths = np.array([len(text) for _, text in texts])
-    shingles("warm up", spaces=True)
-    before, taken = peak(), {}
+class Stages:
+    """What each stage took; seconds of the processor tell more than the clock's on a machine that others use too."""
 
-    def timed(name: str, work: Callable[[], object]) -> object:
-        start = time.perf_counter()
+    def __init__(self, size: float, documents: int):
+        self.size, self.documents = size, documents
+        self.rows: dict[str, dict] = {}
+        self.before = peak()
+
+    def run(self, name: str, work: Callable[[], Any]) -> Any:
+        clock, processor = time.perf_counter(), time.process_time()
         result = work()
-        seconds = time.perf_counter() - start
-        taken[name] = {
+        seconds, busy = time.perf_counter() - clock, time.process_time() - processor
+        self.rows[name] = {
             "seconds": round(seconds, 3),
-            "mb_per_second": round(size / seconds, 2),
-            "documents_per_second": round(len(texts) / seconds),
+            "processor_seconds": round(busy, 3),
+            "mb_per_second": round(self.size / busy, 2),
+            "documents_per_second": round(self.documents / busy),
             "peak_mb_so_far": round(peak()),
         }
         return result
 
-    def signed() -> np.ndarray:
-        return np.stack([signature(shingles(text, spaces=lang not in NO_SPACES)) for lang, text in texts])
+    def report(self, dropped: int) -> dict:
+        return {
+            "megabytes": round(self.size, 1),
+            "documents": self.documents,
+            "dropped": dropped,
+            "stages": self.rows,
+            "peak_mb_before": round(self.before),
+            "peak_mb": round(peak()),
+        }
 
-    signatures = timed("shingles and signatures", signed)
-    found = timed("clusters", lambda: clusters(signatures, keys, threshold=THRESHOLD))
-    stays = keep(found, lengths, keys)
-    report = {"megabytes": round(size, 1), "documents": len(texts), "dropped": int((~stays).sum())}
+
+def ours(folder: Path, megabytes: float, chosen: list[str], near_only: bool) -> dict:
+    texts = recombined(folder, megabytes, chosen)
+    plain = [text for _, text in texts]
+    keys = np.array([text_key(text) for text in plain], np.uint64)
+    lengths = np.array([len(text) for text in plain])
+    shingles("warm up", spaces=True)
+    stages = Stages(sum(len(text.encode()) for text in plain) / 1e6, len(texts))
+
+    def signed() -> np.ndarray:
+        table = np.empty((len(texts), 256), np.uint32)
+        for row, (language, text) in zip(table, texts, strict=True):
+            row[:] = signature(shingles(text, spaces=language not in NO_SPACES))
+        return table
+
+    more: dict[str, Any] = {}
     if not near_only:
-        plain = [text for _, text in texts]
-        spans = timed("repeated passages", lambda: repeated(plain, keys, least=LEAST))
-        report["share_of_characters_cut"] = round(
+        small = None
+        if megabytes <= 50:
+            name = f"repeated passages in {SMALL >> 20} MiB"
+            small = stages.run(name, lambda: repeated(plain, keys, least=LEAST, budget_bytes=SMALL))
+        spans = stages.run("repeated passages", lambda: repeated(plain, keys, least=LEAST))
+        more["share_of_characters_cut"] = round(
             sum(b - a for own in spans for a, b in own) / int(lengths.sum()), 4
         )
-        often = timed(
-            "lines counted", lambda: frequent(count(np.concatenate([line_hashes(t) for t in plain])))
-        )
-        timed("lines removed", lambda: [without(text, often) for text in plain])
-    return {**report, "stages": taken, "peak_mb_before": round(before), "peak_mb": round(peak())}
+        more |= {} if small is None else {"same_in_small_budget": spans == small}
+        del spans, small
+        counts = stages.run("lines counted", lambda: merge(count(line_hashes(text)) for text in plain))
+        often = frequent(counts)
+        stages.run("lines removed", lambda: [without(text, often) for text in plain])
+    signatures = stages.run("shingles and signatures", signed)
+    found = stages.run("clusters", lambda: clusters(signatures, keys, threshold=THRESHOLD))
+    return {**stages.report(int((~keep(found, lengths, keys)).sum())), **more}
 
 
 class Split:
@@ -322,42 +358,23 @@ def datatrove(folder: Path, megabytes: float, chosen: list[str]) -> dict:
     from xxhash import xxh32_intdigest
 
     texts = recombined(folder, megabytes, chosen)
-    size = sum(len(text.encode()) for _, text in texts) / 1e6
     data = [Document(text=text, id=str(number)) for number, (_, text) in enumerate(texts)]
+    stages = Stages(sum(len(text.encode()) for _, text in texts) / 1e6, len(texts))
     bands, rows = bands_for(THRESHOLD, 256)
     config = MinhashConfig(
         n_grams=5, num_buckets=bands, hashes_per_bucket=rows, hash_config=HashConfig(precision=32)
     )
-    before, taken = peak(), {}
     with tempfile.TemporaryDirectory() as scratch:
         with patch.object(dedup.minhash, "load_word_tokenizer", lambda language: Split()):
             sign = dedup.MinhashDedupSignature(f"{scratch}/sign", config=config)
         sign._hash_func = lambda words: xxh32_intdigest(words.encode())  # xxhash 4 takes bytes only
-        steps: dict[str, Callable[[], object]] = {
-            "shingles and signatures": lambda: sign.run(iter(data), 0, 1)
-        }
+        stages.run("shingles and signatures", lambda: sign.run(iter(data), 0, 1))
         bucket = dedup.MinhashDedupBuckets(f"{scratch}/sign", f"{scratch}/buckets", config=config)
-        steps["buckets"] = lambda: [bucket.run(None, rank, bands) for rank in range(bands)]
+        stages.run("buckets", lambda: [bucket.run(None, rank, bands) for rank in range(bands)])
         cluster = dedup.MinhashDedupCluster(f"{scratch}/buckets", f"{scratch}/remove", config=config)
-        steps["clusters"] = lambda: cluster.run(None, 0, 1)
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            seconds = time.perf_counter() - start
-            taken[name] = {
-                "seconds": round(seconds, 3),
-                "mb_per_second": round(size / seconds, 2),
-                "documents_per_second": round(len(texts) / seconds),
-            }
-        kept = list(dedup.MinhashDedupFilter(f"{scratch}/remove").run(iter(data), 0, 1))
-    return {
-        "megabytes": round(size, 1),
-        "documents": len(texts),
-        "dropped": len(texts) - len(kept),
-        "stages": taken,
-        "peak_mb_before": round(before),
-        "peak_mb": round(peak()),
-    }
+        stages.run("clusters", lambda: cluster.run(None, 0, 1))
+        kept = sum(1 for _ in dedup.MinhashDedupFilter(f"{scratch}/remove").run(iter(data), 0, 1))
+    return stages.report(len(texts) - kept)
 
 
 def in_a_process(folder: Path, part: str, megabytes: float) -> dict:
@@ -375,7 +392,8 @@ def quality(folder: Path) -> dict:
         near, exact = rows[language]["near"], rows[language]["exact"]
         print(
             f"{language:4} near: precision {near['precision']['share']}, to .65 {near['precision_to_0.65']['share']}, planted "
-            f"{near['precision_planted_or_true']['share']}, recall {near['recall']['share']} of "
+            f"{near['precision_planted_or_true']['share']}, at {STRICT} {near[f'precision_at_{STRICT}']['share']} and "
+            f"{near[f'recall_at_{STRICT}']['share']}; recall {near['recall']['share']} of "
             f"{near['recall']['of']}, from .75 {near['recall_from_0.75']['share']}; exact: precision "
             f"{exact['precision_in_bytes']['share']} recall {exact['recall_in_bytes']['share']} of "
             f"{exact['recall_in_bytes']['of']} bytes, passages {exact['planted_passages_cut']['share']} of "
@@ -391,7 +409,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--sizes", type=float, nargs="+", default=[10, 50])
+    parser.add_argument("--sizes", type=float, nargs="+", default=[10, 50, 200])
     parser.add_argument("--part", choices=["ours", "ours with spaces", "datatrove"])
     parser.add_argument("--megabytes", type=float)
     given = parser.parse_args()
