@@ -199,7 +199,7 @@ def judged(planted: Sequence[tuple[Document, str, str]], out: Path, packs: Packs
         for path in sorted((out / "documents").glob("*.jsonl.zst"))
         for document in records.read_documents(path)
     }
-    text_of = {document.id: (wanted or document.text) for document, kind, wanted in planted}
+    text_of = {document.id: wanted if kind in MENDED else document.text for document, kind, wanted in planted}
     result: dict[str, Any] = {}
     for language in sorted({document.language for document, _, _ in planted}):
         of = [(document, kind, wanted) for document, kind, wanted in planted if document.language == language]
@@ -263,7 +263,6 @@ def _duplicates(
         for record in dropped.values()
         if record["language"] == language and record["rule"] == "near duplicate"
     ]
-    text_of = text_of | {document.id: document.text for document, kind, _ in of if kind == "near"}
     right = 0
     for record in went:
         a, b = grams(record["id"]), grams(record["of"])

@@ -33,13 +33,14 @@ def lines(count, draw, **more):
 @pytest.mark.parametrize("seed", range(12))
 def test_each_line_is_read_once_wherever_the_parts_begin(tmp_path, monkeypatch, seed):
     draw = random.Random(seed)
-    monkeypatch.setattr(inputs, "PART", draw.randrange(1, 400))
+    most = draw.randrange(1, 400)
+    monkeypatch.setattr(inputs, "part_size", lambda total: most)
     path = tmp_path / "km.jsonl"
     path.write_text("\n".join(lines(40, draw)) + ("\n" if seed % 2 else ""), "utf-8")
     parts = parts_of(sources := [Source(str(path))])
     found, troubles = read(parts, sources)
     assert [document.id for document in found] == [str(n) for n in range(40)] and not troubles
-    assert len(parts) == -(-path.stat().st_size // inputs.PART)
+    assert len(parts) == -(-path.stat().st_size // most)
 
 
 def test_a_line_too_long_for_memory_is_skipped_wherever_it_lies(tmp_path, monkeypatch):
@@ -48,7 +49,7 @@ def test_a_line_too_long_for_memory_is_skipped_wherever_it_lies(tmp_path, monkey
     path = tmp_path / "en.jsonl"
     path.write_text("\n".join(['{"text": "a"}', long, '{"text": "b"}', long]), "utf-8")
     for size in (10**9, 1, 700, 5000):
-        monkeypatch.setattr(inputs, "PART", size)
+        monkeypatch.setattr(inputs, "part_size", lambda total, size=size: size)
         found, troubles = read(parts_of(sources := [Source(str(path))]), sources)
         assert [document.text for document in found] == ["a", "b"]
         assert len(troubles) == 2 and all("a line of more than" in trouble for trouble in troubles)

@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +18,8 @@ from pinisi.curate.config import MAKE_UP, Source
 from pinisi.data.documents import Document
 from pinisi.errors import ConfigError, DataError
 
-PART = 32 * 2**20  # bytes of a file of lines that is read by one task
+PARTS = 64  # that all input is cut into, about, so that many workers end together; of so many bytes each:
+SMALLEST, LARGEST = 2**20, 64 * 2**20
 LINE = 64 * 2**20  # a longer line is not held in memory
 FORMATS = {
     ".txt": "text",
@@ -51,10 +52,17 @@ Trouble = Callable[[Unreadable], None]
 
 def parts_of(sources: list[Source]) -> list[Part]:
     """All parts in a fixed order. Raises ConfigError that names the source where there is no file or an unknown one."""
-    return [part for number, source in enumerate(sources) for part in _parts(number, source)]
+    found = [each for number, source in enumerate(sources) for each in _files(number, source)]
+    most = part_size(sum(Path(whole.path).stat().st_size for whole in found))
+    return [part for whole in found for part in _cut(whole, most)]
 
 
-def _parts(number: int, source: Source) -> Iterator[Part]:
+def part_size(total: int) -> int:
+    """Bytes of a file of lines that one task reads."""
+    return max(SMALLEST, min(LARGEST, total // PARTS))
+
+
+def _files(number: int, source: Source) -> Iterator[Part]:
     path = Path(source.path)
     if path.is_dir():
         names = [str(each) for each in path.rglob("*") if each.is_file() and _format(each.name)]
@@ -71,12 +79,16 @@ def _parts(number: int, source: Source) -> Iterator[Part]:
             raise ConfigError(
                 f"sources[{number}].path: {name} is of no known kind; say which with format = 'text' or another"
             )
-        size = Path(name).stat().st_size
-        if kind != "jsonl" or name.endswith(PACKED) or size <= PART:
-            yield Part(name, number, kind)
-            continue
-        for first in range(0, size, PART):
-            yield Part(name, number, kind, first, min(first + PART, size))
+        yield Part(name, number, kind)
+
+
+def _cut(whole: Part, most: int) -> Iterator[Part]:
+    size = Path(whole.path).stat().st_size
+    if whole.format != "jsonl" or whole.path.endswith(PACKED) or size <= most:
+        yield whole
+        return
+    for first in range(0, size, most):
+        yield replace(whole, first=first, stop=min(first + most, size))
 
 
 def _format(name: str) -> str:

@@ -1,1 +1,31 @@
-"""What occurs twice: near duplicates, repeated passages, frequent lines, the same URL. Arrays and strings only, no files."""
+"""What occurs twice: near duplicates, repeated passages, frequent lines, the same URL. Arrays and strings, no processes.
+
+Reading order: `characters` (code points, borders, hashes), `near`, `exact`, `lines`, `urls`.
+"""
+
+from pinisi.curate.duplicates.characters import borders, text_key
+from pinisi.curate.duplicates.exact import cut, repeated
+from pinisi.curate.duplicates.lines import Counts, count, frequent, line_hashes, merge, without
+from pinisi.curate.duplicates.near import bands_for, clusters, keep, shingles, signature
+from pinisi.curate.duplicates.urls import canonical_url, keep_longest, url_hash
+
+__all__ = [
+    "Counts",
+    "bands_for",
+    "borders",
+    "canonical_url",
+    "clusters",
+    "count",
+    "cut",
+    "frequent",
+    "keep",
+    "keep_longest",
+    "line_hashes",
+    "merge",
+    "repeated",
+    "shingles",
+    "signature",
+    "text_key",
+    "url_hash",
+    "without",
+]
