@@ -141,20 +141,31 @@ def test_order_budget_and_place_of_the_bytes_change_nothing(monkeypatch, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_budget_is_kept_in_parts(monkeypatch):
-    """No sort sees more runs and windows than the budget has room for."""
+def sorted_at_once(monkeypatch, texts: list[str], budget: int) -> tuple[int, list]:
+    """The most runs or windows that one sort sees, and the spans."""
     sizes: list[int] = []
-    back = exact._back
-    monkeypatch.setattr(
-        exact, "_back", lambda hashes, places: sizes.append(len(hashes)) or back(hashes, places)
-    )
+    with monkeypatch.context() as patched:
+        back = exact._back
+        patched.setattr(
+            exact, "_back", lambda hashes, places: sizes.append(len(hashes)) or back(hashes, places)
+        )
+        spans = repeated(texts, keys_of(texts), least=40, budget_bytes=budget)
+    return max(sizes), spans
+
+
+def test_a_budget_is_kept_in_parts(monkeypatch):
+    monkeypatch.setattr(exact, "CHUNK", 4000)
     rng = np.random.default_rng(43)
-    texts = drawn_texts(rng, 300, 300)
-    repeated(texts, keys_of(texts), least=40, budget_bytes=1 << 30)
-    whole = max(sizes)
-    sizes.clear()
-    repeated(texts, keys_of(texts), least=40, budget_bytes=100_000)
-    assert max(sizes) < whole / 4
+    mixed = drawn_texts(rng, 300, 300)
+    # one phrase, too short to go, in a thousand different surroundings: all windows around it must be looked at
+    phrase = "cookies make this site work better "
+    around = ["".join(rng.choice(list("abcdefgh "), 90)) for _ in range(1000)]
+    common = [text[:45] + phrase + text[45:] for text in around]
+    for texts in (mixed, common):
+        most, expected = sorted_at_once(monkeypatch, texts, 1 << 30)
+        least, found = sorted_at_once(monkeypatch, texts, 200_000)
+        assert found == expected
+        assert least < most / 4 and least < 1.3 * 200_000 / 2 / exact.BYTES_PER_WINDOW
 
 
 def test_periodic_text_keeps_one_period():

@@ -14,7 +14,7 @@ is a setting:
 4. Each run or window found goes with the one before it that has its hash, and the bytes of both are compared, so that no
    collision cuts a text.
 
-What doesn't fit the budget in steps 2 and 3 is done in parts, by fingerprint.
+What doesn't fit the budget is done in parts, step 2 by fingerprint, step 3 by hash.
 """
 
 from __future__ import annotations
@@ -175,8 +175,7 @@ def _matches(stream: _Stream, least: int, budget: int) -> _Matches:
         unclear = _match_runs(stream, least, part, parts, found)
         portions = 1 + int(unclear.length.sum()) * BYTES_PER_WINDOW // budget
         for portion in range(portions):
-            mine = unclear.fingerprint // np.uint64(parts) % np.uint64(portions) == portion
-            _match_windows(stream, least, unclear.of(mine), found)
+            _match_windows(stream, least, unclear, portion, portions, found)
     if not found:
         return _Matches(*(np.zeros(0, np.int64),) * 3)
     start, stop, back = (np.concatenate(columns) for columns in zip(*found, strict=True))
@@ -213,8 +212,10 @@ def _without_earlier(runs: _Runs, found: list[_Matches]) -> np.ndarray:
     return ~later
 
 
-def _match_windows(stream: _Stream, least: int, runs: _Runs, found: list[_Matches]) -> None:
-    """Adds the windows of these runs, in order, that equal an earlier one of them to `found`."""
+def _match_windows(
+    stream: _Stream, least: int, runs: _Runs, portion: int, portions: int, found: list[_Matches]
+) -> None:
+    """Adds the windows of these runs, in order, that equal an earlier one of them to `found`: one portion of their hashes."""
     hashes, places = [], []
     for start, data, whole in _chunks(stream, least):
         first, last = np.searchsorted(runs.start, [start, start + len(whole)])
@@ -224,8 +225,10 @@ def _match_windows(stream: _Stream, least: int, runs: _Runs, found: list[_Matche
         window = np.repeat(runs.start[first:last] - np.cumsum(length) + length, length) + np.arange(
             length.sum()
         )
-        hashes.append(_window_hashes(_prefix_hashes(data), least)[window - start])
-        places.append(window)
+        hashed = mix(_window_hashes(_prefix_hashes(data), least)[window - start])
+        mine = hashed % np.uint64(portions) == portion
+        hashes.append(hashed[mine])
+        places.append(window[mine])
     if hashes:
         place = np.concatenate(places)
         back = _back(np.concatenate(hashes), place)
