@@ -1,6 +1,6 @@
 """`pinisi demo`: everything once, on real text in fifteen languages, in a few minutes on two cores.
 
-Text and tokenizer, token shards, training on two ranks with the vocabulary split over both (stopped and resumed once),
+Text and tokenizer, curation, token shards, training on two ranks with the vocabulary split over both (stopped and resumed once),
 evaluation per language, export, a line of generated text, and the same step run five ways side by side.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pinisi.bench import pipeline
 from pinisi.config import RunConfig, load
+from pinisi.curate.run import curate
 from pinisi.data import Shards, tokenize
 from pinisi.data.corpus import fetch
 from pinisi.engine.export import export
@@ -68,6 +69,15 @@ microbatches = 4
 [report]
 log_every = 10
 """
+CURATION = """\
+# Written by `pinisi demo`; examples/curate.toml says more.
+[run]
+folder = "{run}"
+workers = 2
+
+[[sources]]
+path = "{text}/*.jsonl"
+"""
 ROWS = 151936  # Qwen2's vocabulary, with the rows that its tokenizer leaves unused
 STEPS = 100
 
@@ -76,11 +86,15 @@ def demo(folder: Path, steps: int | None = None) -> int:
     """Works in `folder`; what an earlier call has fetched and tokenized is used again. Returns the exit code."""
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    _say("1/6 text in fifteen languages and a tokenizer")
+    _say("1/7 text in fifteen languages and a tokenizer")
     fetch(folder / "corpus", small=True)
     tokenizer = folder / "corpus" / "tokenizer"
-    _say("2/6 token shards")
-    tokenize(folder / "corpus" / "text", tokenizer, folder / "shards", rows=ROWS)
+    _say("2/7 curated: mended, judged by rules and language, deduplicated")
+    curation = folder / "curate.toml"
+    curation.write_text(CURATION.format(run=folder / "curated", text=folder / "corpus" / "text"))
+    curate(curation)
+    _say("3/7 token shards")
+    tokenize(folder / "curated" / "documents", tokenizer, folder / "shards", rows=ROWS)
     tokenize(folder / "corpus" / "text" / "eval", tokenizer, folder / "shards-eval", rows=ROWS)
     run = _new_run(folder)
     file = folder / "demo.toml"
@@ -97,17 +111,17 @@ def demo(folder: Path, steps: int | None = None) -> int:
     config = load(file)
     languages = len(Shards(folder / "shards").languages)
     _say(
-        f"3/6 training on {config.schedule.ranks} ranks, {languages} languages, V = {ROWS}; stopped half-way on purpose"
+        f"4/7 training on {config.schedule.ranks} ranks, {languages} languages, V = {ROWS}; stopped half-way on purpose"
     )
     _train(file, config, stop=True)
     _say("the same command again resumes")
     _train(file, config, stop=False)
     _show_languages(run)
-    _say("4/6 Hugging Face folder out, and transformers in")
+    _say("5/7 Hugging Face folder out, and transformers in")
     _generate(export(run, folder / "model"))
-    _say("5/6 one step, five ways (a smaller body, the same vocabulary)")
+    _say("6/7 one step, five ways (a smaller body, the same vocabulary)")
     _compare(run)
-    _say("6/6 report")
+    _say("7/7 report")
     print(f"{write_report(run)}\ndone in {(time.monotonic() - began) / 60:.1f} minutes")
     return 0
 

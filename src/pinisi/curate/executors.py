@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from pinisi.curate.config import CurateConfig
+from pinisi.curate.extras import library
 from pinisi.curate.tasks import Task, work
 from pinisi.errors import ConfigError, DataError
 
-Done = Callable[[Task], None]  # told of each task once it is done
+Done = Callable[[Task], None]  # told of each task once it is done; datatrove tells of its own progress
 POLL = 5.0  # seconds between two looks at what a cluster has finished
 
 
@@ -79,9 +80,8 @@ class Executor:
 
 def _step(config: CurateConfig, tasks: Sequence[Task]) -> Any:
     """The tasks as a step of datatrove, whose rank r of n does tasks r, r + n, ..."""
-    from datatrove.pipeline.base import PipelineStep
 
-    class Curate(PipelineStep):
+    class Curate(library("datatrove.pipeline.base", "cluster").PipelineStep):  # type: ignore[misc]
         name = "pinisi curate"
         type = tasks[0].stage
 
@@ -95,30 +95,23 @@ def _step(config: CurateConfig, tasks: Sequence[Task]) -> Any:
 
 
 def _local(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
-    from datatrove.executor import LocalPipelineExecutor
-
-    LocalPipelineExecutor(
+    library("datatrove.executor", "cluster").LocalPipelineExecutor(
         [_step(config, tasks)],
         tasks=len(tasks),
         workers=config.run.workers,
         logging_dir=str(logs),
         skip_completed=False,
     ).run()
-    for task in tasks:
-        if task.folder.exists():
-            done(task)
 
 
 def _slurm(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
     """Submits an array of jobs and waits for their folders."""
-    from datatrove.executor import SlurmPipelineExecutor
-
     given = dict(config.run.slurm)
     if not {"partition", "time"} <= given.keys():
         raise ConfigError(
             "run.executor = 'slurm' needs run.slurm = {partition = '...', time = '10:00:00', ...}"
         )
-    SlurmPipelineExecutor(
+    library("datatrove.executor", "cluster").SlurmPipelineExecutor(
         [_step(config, tasks)],
         tasks=len(tasks),
         workers=config.run.workers,
@@ -135,18 +128,13 @@ def _slurm(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) 
 
 
 def _ray(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
-    from datatrove.executor import RayPipelineExecutor
-
-    RayPipelineExecutor(
+    library("datatrove.executor", "cluster").RayPipelineExecutor(
         [_step(config, tasks)],
         tasks=len(tasks),
         workers=config.run.workers,
         logging_dir=str(logs),
         skip_completed=False,
     ).run()
-    for task in tasks:
-        if task.folder.exists():
-            done(task)
 
 
 _DATATROVE = {"local": _local, "slurm": _slurm, "ray": _ray}

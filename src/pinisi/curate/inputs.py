@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pinisi.curate.config import MAKE_UP, Source
+from pinisi.curate.extras import library
 from pinisi.data.documents import Document
 from pinisi.errors import ConfigError, DataError
 
@@ -155,9 +156,7 @@ class _Unpacked(io.RawIOBase):
     """A zstd file's bytes, frame after frame; EOFError where it is cut off, which the library's own reader takes for its end."""
 
     def __init__(self, packed: IO[bytes]) -> None:
-        import zstandard
-
-        self._new = zstandard.ZstdDecompressor().decompressobj
+        self._new = library("zstandard").ZstdDecompressor().decompressobj
         self._packed, self._rest = packed, b""
         self._frame: Any = None  # zstandard has no public name for its type
 
@@ -261,12 +260,10 @@ def _text(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, d
 
 
 def _parquet(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow
-    import pyarrow.parquet
-
+    pyarrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     number = 0
     try:
-        with pyarrow.parquet.ParquetFile(part.path) as file:
+        with parquet.ParquetFile(part.path) as file:
             for batch in file.iter_batches(batch_size=1000):
                 for record in batch.to_pylist():
                     number += 1
@@ -277,13 +274,11 @@ def _parquet(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str
 
 def _warc(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, dict[str, Any]]]:
     """Responses (HTML, unpacked by their own charset) and conversions (.wet: text)."""
-    from warcio.archiveiterator import ArchiveIterator
-    from warcio.exceptions import ArchiveLoadFailed
-
+    archive, damage = library("warcio.archiveiterator"), library("warcio.exceptions").ArchiveLoadFailed
     number = 0
     try:
         with open(part.path, "rb") as file:
-            for record in ArchiveIterator(file):
+            for record in archive.ArchiveIterator(file):
                 number += 1
                 if record.rec_type not in ("response", "conversion"):
                     continue
@@ -300,7 +295,7 @@ def _warc(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, d
                 of = record.rec_headers
                 found = {"id": of.get_header("WARC-Record-ID"), "url": of.get_header("WARC-Target-URI")}
                 yield f":{number}", {**found, source.text_key: text, "date": of.get_header("WARC-Date")}
-    except (ArchiveLoadFailed, EOFError, OSError) as error:
+    except (damage, EOFError, OSError) as error:
         trouble(Unreadable(f"{part.path}: damaged behind record {number} ({error})"))
 
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+from pinisi.curate.extras import library
 from pinisi.curate.inputs import opened
 from pinisi.data.documents import Document
 
@@ -35,9 +36,8 @@ class Writers:
 
 def packed(path: Path) -> IO[bytes]:
     """A new zstd file to write to."""
-    import zstandard
-
-    return zstandard.open(path, "wb", cctx=zstandard.ZstdCompressor(level=LEVEL))  # type: ignore[return-value]
+    zstandard = library("zstandard")
+    return zstandard.open(path, "wb", cctx=zstandard.ZstdCompressor(level=LEVEL))
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

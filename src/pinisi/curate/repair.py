@@ -7,6 +7,8 @@ import html
 import re
 import unicodedata
 
+from pinisi.curate.extras import library
+
 _BLOCK = re.compile(r"<(script|style|noscript|template|svg|head)\b[^>]*>.*?</\1\s*>", re.S | re.I)
 _COMMENT = re.compile(r"<!--.*?-->", re.S)
 _BREAK = re.compile(
@@ -66,6 +68,5 @@ def _without_tags(text: str) -> str:
 
 def _decoded(text: str) -> str:
     """Line by line, since one page may mix encodings. ftfy changes a line only where that makes it more probable."""
-    import ftfy
-
+    ftfy = library("ftfy")
     return "\n".join(ftfy.fix_encoding(line) if _SUSPECT.search(line) else line for line in text.split("\n"))

@@ -35,6 +35,7 @@ class Arrays(NamedTuple):
     """Of documents that are kept so far, in the order of their file."""
 
     keys: np.ndarray  # [N] uint64: a text's hash
+    ids: np.ndarray  # [N] uint64: an id's hash, which decides between equal texts
     urls: np.ndarray  # [N] uint64: 0 for none
     lengths: np.ndarray  # [N] characters
     sizes: np.ndarray  # [N] bytes
@@ -166,20 +167,16 @@ def _row(bench: Bench, document: Document) -> tuple:
     else:
         signature = np.zeros(0, dtype=np.uint32)
     size = len(document.text.encode("utf-8", "surrogatepass"))
-    # Only the web has one page behind one address; a package's file or a database's is cut into many documents.
-    url = (
-        urls.url_hash(document.url)
-        if document.url.lower().startswith(("http://", "https://"))
-        else urls.NO_URL
-    )
-    return text_key(document.text), url, len(document.text), size, signature
+    url = urls.url_hash(document.url)  # none for a file of a package, which is cut into many documents
+    return text_key(document.text), text_key(document.id), url, len(document.text), size, signature
 
 
 def _save(path: Path, rows: Sequence[tuple]) -> None:
-    keys, links, lengths, sizes, signatures = zip(*rows, strict=True)
+    keys, ids, links, lengths, sizes, signatures = zip(*rows, strict=True)
     np.savez(
         path,
         keys=np.array(keys, dtype=np.uint64),
+        ids=np.array(ids, dtype=np.uint64),
         urls=np.array(links, dtype=np.uint64),
         lengths=np.array(lengths, dtype=np.int64),
         sizes=np.array(sizes, dtype=np.int64),
@@ -218,13 +215,13 @@ def compare(bench: Bench, parts: Sequence[Path], language: str, out: Path) -> No
             rows=rows,
             budget_bytes=byte_count(config.run.budget),
         )
-        keep = near.keep(groups, of.lengths, of.keys)
+        keep = near.keep(groups, of.lengths, of.keys, of.ids)
         stays = np.full(number, -1)
         stays[groups[keep]] = np.flatnonzero(keep)
         like, reason = stays[groups], np.where(keep, 0, 1).astype(np.uint8)
     if config.urls:
         left = np.flatnonzero(keep)
-        longest = urls.keep_longest(of.urls[left], of.lengths[left], of.keys[left])
+        longest = urls.keep_longest(of.urls[left], of.lengths[left], of.keys[left], of.ids[left])
         first = {int(of.urls[i]): int(i) for i in left[longest]}
         for i in left[~longest]:
             keep[i], reason[i], like[i] = False, 2, first[int(of.urls[i])]
