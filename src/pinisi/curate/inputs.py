@@ -4,23 +4,22 @@ The cut depends on the files alone, so that the same input gives the same parts 
 """
 
 import glob
-import gzip
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from pinisi.curate.config import MAKE_UP, Source
+from pinisi.curate.config import Source
 from pinisi.curate.extras import library
 from pinisi.data.documents import Document
+from pinisi.data.lines import PACKED, opened, unpacking_errors
 from pinisi.errors import ConfigError, DataError
 
 PARTS = 64  # that all input is cut into, about, so that many workers end together; of so many bytes each:
 SMALLEST, LARGEST = 2**20, 64 * 2**20
+_DAMAGE: tuple[type[Exception], ...] = (EOFError, OSError, *unpacking_errors())
 LINE = 64 * 2**20  # a longer line is not held in memory
 FORMATS = {
     ".txt": "text",
@@ -30,7 +29,6 @@ FORMATS = {
     ".parquet": "parquet",
     ".warc": "warc",
 }
-PACKED = (".gz", ".zst")
 
 
 @dataclass(frozen=True)
@@ -139,48 +137,6 @@ def _language(record: dict[str, Any], source: Source, name: str) -> str:
     return source.language or str(record.get("language") or name.split(".")[0])
 
 
-@contextmanager
-def opened(path: str) -> Iterator[IO[bytes]]:
-    """A file's bytes, unpacked. Raises DataError where zstandard is missing."""
-    with open(path, "rb") as raw:
-        if path.endswith(".gz"):
-            with gzip.open(raw) as unpacked:
-                yield unpacked  # type: ignore[misc]
-        elif path.endswith(".zst"):
-            yield io.BufferedReader(_Unpacked(raw), 2**20)
-        else:
-            yield raw
-
-
-class _Unpacked(io.RawIOBase):
-    """A zstd file's bytes, frame after frame; EOFError where it is cut off, which the library's own reader takes for its end."""
-
-    def __init__(self, packed: IO[bytes]) -> None:
-        self._new = library("zstandard").ZstdDecompressor().decompressobj
-        self._packed, self._rest = packed, b""
-        self._frame: Any = None  # zstandard has no public name for its type
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._rest:
-            data = self._packed.read(2**17)
-            if not data:
-                if self._frame is not None:
-                    raise EOFError("it ends in the middle of a zstd frame")
-                return 0
-            while data:
-                self._frame = self._frame or self._new()
-                self._rest += self._frame.decompress(data)
-                data = self._frame.unused_data if self._frame.eof else b""
-                if self._frame.eof:
-                    self._frame = None
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
-
-
 def _lines(part: Part, trouble: Trouble) -> Iterator[tuple[str, bytes]]:
     """(":line" or "@byte", line) of a part: those that begin in it."""
     with opened(part.path) as file:
@@ -201,18 +157,11 @@ def _lines(part: Part, trouble: Trouble) -> Iterator[tuple[str, bytes]]:
                     trouble(Unreadable(f"{part.path}{place}: a line of more than {LINE // 2**20} MiB"))
                 elif line.strip():
                     yield place, line
-        except (EOFError, OSError, gzip.BadGzipFile) as error:
+        except _DAMAGE as error:
+            what = str(error) or "the packed data end too early"
             trouble(
                 Unreadable(
-                    f"{part.path}: cut off or damaged behind line {number} ({error}); the lines before it are used"
-                )
-            )
-        except Exception as error:  # zstandard's own error type, known only where it is installed
-            if type(error).__module__.split(".")[0] != "zstandard":
-                raise
-            trouble(
-                Unreadable(
-                    f"{part.path}: damaged behind line {number} ({error}); the lines before it are used"
+                    f"{part.path}: cut off or damaged behind line {number} ({what}); the lines before it are used"
                 )
             )
 
@@ -247,7 +196,7 @@ def _text(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, d
     try:
         with opened(part.path) as file:
             text = file.read(LINE + 1)
-    except (EOFError, OSError) as error:
+    except _DAMAGE as error:
         trouble(Unreadable(f"{part.path}: can't be read ({error})"))
         return
     if len(text) > LINE:
@@ -300,4 +249,3 @@ def _warc(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, d
 
 
 _READERS = {"jsonl": _jsonl, "text": _text, "parquet": _parquet, "warc": _warc}
-__all__ = ["MAKE_UP", "Part", "Unreadable", "documents_of", "fingerprint", "opened", "parts_of"]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from pinisi.curate.extras import library
-from pinisi.curate.inputs import opened
 from pinisi.data.documents import Document
+from pinisi.data.lines import opened
 
 LEVEL = 3
 EXCERPT = 400  # characters of a dropped text that are kept
@@ -43,7 +43,7 @@ def packed(path: Path) -> IO[bytes]:
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file; none if there is no file."""
     if path.exists():
-        with opened(str(path)) as lines:
+        with opened(path) as lines:
             for line in lines:
                 yield json.loads(line)
 

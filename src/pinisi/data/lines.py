@@ -1,7 +1,9 @@
-"""The lines of a text file, plain or packed (.gz, .zst), one at a time and in bounded memory."""
+"""A text file, plain or packed (.gz, .zst), as bytes or lines, in bounded memory."""
 
+import io
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,11 +34,38 @@ def read_lines(path: str | Path, progress: Callable[[int], None] | None = None) 
                 f"{path}:{number}: the file ends in the middle of packed data, after byte {file.tell()}; "
                 "it was cut off: copy or make it again"
             ) from None
-        except _unpacking_errors() as error:
+        except unpacking_errors() as error:
             raise DataError(
                 f"{path}:{number}: packed data are damaged before byte {file.tell()} ({error}); "
                 "copy or make the file again"
             ) from None
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file's unpacked bytes; only a plain file can be sought in. Reading raises EOFError where packed data are cut off, one of
+    `unpacking_errors` where they are damaged."""
+    path = Path(path)
+    with path.open("rb") as file:
+        yield file if path.suffix not in PACKED else io.BufferedReader(_Stream(_pieces(path, file)), CHUNK)
+
+
+class _Stream(io.RawIOBase):
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -90,7 +119,8 @@ def _zstandard(path: Path) -> Any:
     return zstandard
 
 
-def _unpacking_errors() -> tuple[type[Exception], ...]:
+def unpacking_errors() -> tuple[type[Exception], ...]:
+    """What damaged packed data raise, where the libraries for them are installed."""
     try:
         import zstandard
     except ImportError:
