@@ -126,7 +126,11 @@ def _langpack(options: argparse.Namespace, _: list[str]) -> int:
 def _curate(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.curate.run import curate
 
-    curate(options.config, options.overrides)
+    try:
+        curate(options.config, options.overrides)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 

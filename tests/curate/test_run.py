@@ -288,6 +288,15 @@ def test_documents_of_no_declared_language_get_the_identified_one(packs, tmp_pat
     assert len(found) >= 0.95 * len(documents)
 
 
+def test_a_file_of_a_package_is_no_page_of_the_web(packs, tmp_path):
+    documents = [
+        Document(d.id, d.text, "xa", "apt:words-l10n@6.1+dfsg/usr/share/xa.mo")
+        for d in Language("xa").documents(9)
+    ]
+    out = run(config(tmp_path, raw(tmp_path / "raw", documents), packs))
+    assert len(kept(out)) == 9
+
+
 def test_bad_settings_are_named(packs, tmp_path):
     path = config(tmp_path, tmp_path / "none*", packs)
     with pytest.raises(ConfigError, match="no such file"):

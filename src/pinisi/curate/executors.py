@@ -5,6 +5,7 @@ the run's folder and the input at the same path on every machine.
 """
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -64,7 +65,7 @@ class Executor:
             return
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._config.run.workers, spawn)
+            self._pool = ProcessPoolExecutor(self._config.run.workers, spawn, _leave_signals)
         waiting = {self._pool.submit(work, self._config, task): task for task in tasks}
         try:
             while waiting:
@@ -76,6 +77,11 @@ class Executor:
             raise DataError(
                 "a worker was killed (the kernel does so when memory runs out): lower run.workers or run.budget and run again"
             ) from None
+
+
+def _leave_signals() -> None:
+    """Ctrl-C is this process's business; it ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _step(config: CurateConfig, tasks: Sequence[Task]) -> Any:

@@ -167,7 +167,9 @@ def _row(bench: Bench, document: Document) -> tuple:
     else:
         signature = np.zeros(0, dtype=np.uint32)
     size = len(document.text.encode("utf-8", "surrogatepass"))
-    url = urls.url_hash(document.url)  # none for a file of a package, which is cut into many documents
+    # Only the web has one page behind one address; a package's file ("apt:...") is cut into many documents.
+    web = document.url.lower().startswith(("http://", "https://"))
+    url = urls.url_hash(document.url) if web else urls.NO_URL
     return text_key(document.text), text_key(document.id), url, len(document.text), size, signature
 
 
