@@ -216,14 +216,33 @@ def test_killed_anywhere_and_run_again(whole, packs, tmp_path, at):
     assert contents(run(path)) == contents(whole)
 
 
-def test_another_configuration_starts_anew(packs, tmp_path):
+def test_another_configuration_does_anew_what_depends_on_it(packs, tmp_path):
     source = raw(tmp_path / "raw", Language("xa").documents(12), files=1)
     path, said = config(tmp_path, source, packs), []
-    curate(path, report=said.append)
-    curate(path, report=said.append)
-    assert any("1 done before" in line for line in said) and not any("anew" in line for line in said)
-    curate(path, ["near.similarity=0.9"], report=said.append)
-    assert any("configuration changed" in line for line in said)
+
+    def resumed(*overrides: str) -> list[str]:
+        said.clear()
+        curate(path, overrides, report=said.append)
+        return [line.split(":")[0] for line in said if "1 done before" in line]
+
+    assert resumed() == []
+    assert resumed() == ["read", "near", "finish"]
+    assert resumed("lines.most=9") == ["read", "near"] and said[0].startswith(
+        "finish and what follows is done anew"
+    )
+    assert resumed("near.similarity=0.9") == ["read"]
+    assert resumed("run.workers=2", 'alarm.ignore=["xa"]', "near.similarity=0.9") == [
+        "read",
+        "near",
+        "finish",
+    ]
+    (tmp_path / "flagged").write_text("bad\n")
+    assert resumed(f'rules.flagged={{xa="{tmp_path}/flagged"}}') == []
+    (tmp_path / "flagged").write_text("worse\n")
+    assert resumed(f'rules.flagged={{xa="{tmp_path}/flagged"}}') == []
+    write_documents(source / "part-0.jsonl", Language("xa", seed=3).documents(12))
+    assert resumed(f'rules.flagged={{xa="{tmp_path}/flagged"}}') == []
+    assert len(list((tmp_path / "out" / "work").iterdir())) == 3
 
 
 def test_the_alarm_stops_the_run_and_names_the_rule(packs, tmp_path):

@@ -7,7 +7,6 @@
 Then the stretches are put together: FOLDER/documents/<language>.jsonl.zst, FOLDER/dropped/<language>.jsonl.zst.
 """
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -39,23 +38,23 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     config = load(path, overrides, into=CurateConfig)
     parts = parts_of(config.sources)
     bench = Bench(config)  # packs and lists that can't be read are errors before any work
-    work = _work_folder(bench, parts, report)
-    start = time.monotonic()
+    stages = _folders(bench, parts)
+    _say_what_changed(stages, report)
     with Executor(config) as executor:
-        return _stages(_Run(config, work, executor, report), bench, parts, start)
+        return _stages(_Run(config, stages, executor, report), bench, parts)
 
 
-def _stages(run: "_Run", bench: Bench, parts: Sequence[Part], start: float) -> dict[str, Any]:
-    work = run.work
-    read = [Task(READ, (part, work / READ / f"{number:05d}")) for number, part in enumerate(parts)]
+def _stages(run: "_Run", bench: Bench, parts: Sequence[Part]) -> dict[str, Any]:
+    at, start = run.folders, time.monotonic()
+    read = [Task(READ, (part, at[READ] / f"{number:05d}")) for number, part in enumerate(parts)]
     counts = run.stage(read)
     folders = [task.folder for task in read]
     languages = sorted(language for language in counts.languages if _has(folders, language))
-    near = [Task(NEAR, (folders, language, work / NEAR / language)) for language in languages]
+    near = [Task(NEAR, (folders, language, at[NEAR] / language)) for language in languages]
     run.stage(near)
     finish = {
         language: [
-            Task(FINISH, (folders, language, task.folder, bucket, work / FINISH / f"{language}-{number:05d}"))
+            Task(FINISH, (folders, language, task.folder, bucket, at[FINISH] / f"{language}-{number:05d}"))
             for number, bucket in enumerate(buckets(bench, folders, language, task.folder))
         ]
         for language, task in zip(languages, near, strict=True)
@@ -68,44 +67,56 @@ def _has(folders: Sequence[Path], language: str) -> bool:
     return any((folder / f"{language}.npz").exists() for folder in folders)
 
 
-def _work_folder(bench: Bench, parts: list[Part], report: Report) -> Path:
-    """FOLDER/work, empty if what is there was made of another configuration or input."""
-    config = bench.config
-    work = Path(config.run.folder) / "work"
-    told = dataclasses.asdict(config)
-    for key in ("workers", "executor", "slurm", "on_error"):  # they change how, not what
-        told["run"].pop(key)
-    told["alarm"] = {}
-    digest = hashlib.sha256(json.dumps([FORMAT, told], sort_keys=True).encode()).hexdigest()
-    made_from = {"configuration": digest, "input": fingerprint(parts), "packs": _packs_of(bench)}
-    mark = work / "made-from.json"
-    if mark.exists():
-        was = json.loads(mark.read_text("utf-8"))
-        changed = [name for name, value in made_from.items() if was.get(name) != value]
-        if not changed:
-            return work
-        report(f"{' and '.join(changed)} changed since the last run in {config.run.folder}: it is done anew")
-        shutil.rmtree(work)
-    elif work.exists():
-        raise DataError(f"{work} exists and is no curation's; choose another run.folder")
-    try:
-        work.mkdir(parents=True)
-        mark.write_text(json.dumps(made_from), "utf-8")
-    except OSError as error:
-        raise DataError(f"run.folder: cannot write {work}: {error.strerror or error}") from error
-    return work
-
-
-def _packs_of(bench: Bench) -> str:
+def _folders(bench: Bench, parts: list[Part]) -> dict[str, Path]:
+    """Each stage's folder. Its name changes with all that the stage's result depends on, so what is there can be used, and a
+    change of a late stage leaves the early ones done."""
+    config, work = bench.config, Path(bench.config.run.folder) / "work"
     packs = [[pack.language, pack.version, sorted(pack.limits.items())] for pack in bench.packs]
-    return hashlib.sha256(json.dumps(packs).encode()).hexdigest()
+    flagged = {language: sorted(bench.flagged(language)) for language in config.rules.flagged}
+    shared = [FORMAT, fingerprint(parts), packs, flagged, config.languages, config.run.seed]
+    depends = {
+        READ: [
+            *shared,
+            config.sources,
+            config.repair,
+            config.rules,
+            config.near.on,
+            config.near.permutations,
+        ],
+        NEAR: [config.near.similarity, config.urls],
+        FINISH: [config.exact, config.lines, config.run.budget],
+    }
+    folders, before = {}, ""
+    for stage, values in depends.items():
+        before = hashlib.sha256((before + repr(values)).encode()).hexdigest()
+        folders[stage] = work / f"{stage}-{before[:12]}"
+    return folders
+
+
+def _say_what_changed(folders: dict[str, Path], report: Report) -> None:
+    for stage, folder in folders.items():
+        if not folder.exists() and any(folder.parent.glob(f"{stage}-*")):
+            report(
+                f"{stage} and what follows is done anew: the configuration, the packs or the input changed"
+            )
+            return
+
+
+def _remove_others(folder: Path, wanted: Sequence[str], pattern: str) -> None:
+    """What an earlier configuration left."""
+    for path in folder.glob(pattern):
+        if path.name not in wanted:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 class _Run:
     """Stages, their progress, and the counts so far."""
 
-    def __init__(self, config: CurateConfig, work: Path, executor: Executor, report: Report) -> None:
-        self.config, self.work, self.executor, self.report = config, work, executor, report
+    def __init__(
+        self, config: CurateConfig, folders: dict[str, Path], executor: Executor, report: Report
+    ) -> None:
+        self.config, self.folders, self.executor, self.report = config, folders, executor, report
+        self.work = folders[READ].parent
         self.counts = Counts(config.run.seed)
         self.seconds: dict[str, float] = {}
 
@@ -192,21 +203,16 @@ def _gather(
         records.joined(
             (folder / f"{ERRORS}.jsonl.zst" for folder in read), out / "dropped" / "unreadable.jsonl.zst"
         )
-        _remove_others(out / "documents", finish)
+        _remove_others(out / "documents", [f"{language}.jsonl.zst" for language in finish], "*.jsonl.zst")
         (out / "report.json").write_text(json.dumps(table, ensure_ascii=False, indent=1), "utf-8")
         page = write_curation_report(table, out / "report.html", title=out.name)
     except OSError as error:
         raise DataError(
             f"cannot write {out}: {error.strerror or error}; free some space and run again"
         ) from error
+    for stage, folder in run.folders.items():
+        _remove_others(run.work, [folder.name], f"{stage}-*")
     kept = sum(of["kept"] for of in table["languages"].values())
     run.report(f"{kept:,} documents in {len(finish)} languages, {_clock(seconds)}: {out / 'documents'}")
     run.report(f"report: {page}")
     return table
-
-
-def _remove_others(folder: Path, languages: dict[str, Any]) -> None:
-    """Files of languages that an earlier run with another configuration left."""
-    for path in folder.glob("*.jsonl.zst"):
-        if path.name.removesuffix(".jsonl.zst") not in languages:
-            path.unlink()
