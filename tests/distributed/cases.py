@@ -221,53 +221,77 @@ def _relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm().clamp_min(1e-30))
 
 
-def run_case(case: Case, communicator: Communicator, tied_group: dist.ProcessGroup | None) -> str | None:
-    """Runs one case on the ranks of `communicator`; None if all agrees, else what does not."""
+class Reference:
+    """One process: the whole model and torch's AdamW."""
+
+    def __init__(self, spec: ModelSpec, case: Case) -> None:
+        self.spec, self.case, self.model = spec, case, reference_model(spec, case)
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in self.model.parameters() if p.ndim > 1], "weight_decay": 0.1},
+                {"params": [p for p in self.model.parameters() if p.ndim == 1], "weight_decay": 0.0},
+            ],
+            betas=(0.9, 0.95),
+            eps=EPSILON,
+        )
+
+    def gradients(self, batch: list[Microbatch]) -> float:
+        self._optimizer.zero_grad()
+        case = self.case
+        return reference_gradients(
+            self.spec, self.model, batch, case.dtype, case.label_smoothing, case.z_loss
+        )
+
+    def update(self, rate: float) -> float:
+        """The gradients' norm before it is clipped."""
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 0.05)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        return norm.item()
+
+
+def run_case(
+    case: Case, rank: int, communicator: Communicator, tied_group: dist.ProcessGroup | None
+) -> str | None:
+    """Runs one case on the ranks of `communicator`; None if all agrees, else what did not first, as rank 0 sees it: it alone
+    runs the reference, and all ranks go on to the end, since what they have is put together by all."""
     case = possible(case)
     spec = read_spec(config_of(case))
     layout = schedule_of(case).layout
     ends_apart = case.barriers == 0 and case.tied and layout.first_rank != layout.last_rank
     engine = engine_of(case, spec, communicator, tied_group=tied_group if ends_apart else None)
-    model = reference_model(spec, case)
-    limit = TOLERANCE[case.dtype]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.1},
-            {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
-        ],
-        betas=(0.9, 0.95),
-        eps=EPSILON,
-    )
+    reference = Reference(spec, case) if rank == 0 else None
+    limit, faults = TOLERANCE[case.dtype], []
     for step in range(case.steps):
-        batch = batches(case, step)
+        batch, rate = batches(case, step), 1e-2 / (step + 1)
         result = engine.gradients(batch)
-        optimizer.zero_grad()
-        loss = reference_gradients(spec, model, batch, case.dtype, case.label_smoothing, case.z_loss)
-        if abs(result.loss - loss) > limit * abs(loss):
-            return f"step {step}: loss {result.loss}, reference {loss}"
-        wanted = {n: p.grad for n, p in model.named_parameters()}
-        error, where = worst(assemble(engine, "gradient"), wanted)
-        if case.steps == 1 and not error <= limit:
-            return f"gradient of {where} is off by {error:.2e} > {limit:.0e}"
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
-        rate = 1e-2 / (step + 1)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        found = engine.update(result, rate)
-        if abs(found - norm.item()) > 1e3 * limit * found:
-            return f"step {step}: norm {found}, reference {norm.item()}"
-    if case.steps > 1:
-        error, where = worst(assemble(engine, "parameter"), dict(model.named_parameters()))
+        found = assemble(engine, "gradient") if case.steps == 1 else {}
+        norm = engine.update(result, rate)
+        if reference is None:
+            continue
+        loss = reference.gradients(batch)
+        if not abs(result.loss - loss) <= limit * abs(loss):
+            faults.append(f"step {step}: loss {result.loss}, reference {loss}")
+        if case.steps == 1:
+            error, where = worst(found, {n: p.grad for n, p in reference.model.named_parameters()})
+            if not error <= limit:
+                faults.append(f"gradient of {where} is off by {error:.2e} > {limit:.0e}")
+        wanted = reference.update(rate)
+        if not abs(norm - wanted) <= 1e3 * limit * norm:
+            faults.append(f"step {step}: norm {norm}, reference {wanted}")
+    found = assemble(engine, "parameter") if case.steps > 1 else {}
+    if reference is not None and case.steps > 1:
+        error, where = worst(found, dict(reference.model.named_parameters()))
         if not error <= 100 * limit:
-            return f"after {case.steps} steps {where} is off by {error:.2e}"
-    return None
+            faults.append(f"after {case.steps} steps {where} is off by {error:.2e}")
+    return faults[0] if faults else None
 
 
 def run_cases(world, cases: list[Case]) -> list[str | None]:
     """On every rank of the pool: what is wrong with each case."""
     return [
-        run_case(case, world.communicators[case.ranks], world.ends[case.ranks])
+        run_case(case, world.rank, world.communicators[case.ranks], world.ends[case.ranks])
         if world.rank < case.ranks
         else None
         for case in cases
