@@ -153,9 +153,9 @@ def test_ids_urls_sources_and_places_are_never_lost(whole):
     before = {document.id: document for document in planted()}
     for id, document in kept(whole).items():
         assert (document.url, document.language) == (before[id].url, before[id].language)
-        assert document.source and document.metadata["input"].startswith("part-")
+        assert document.source and document.metadata["input"].startswith("raw/part-")
     for id, record in dropped(whole).items():
-        assert record["url"] == before[id].url and record["input"].startswith("part-")
+        assert record["url"] == before[id].url and record["input"].startswith("raw/part-")
 
 
 def test_clean_text_is_not_touched(whole):
@@ -214,6 +214,7 @@ def test_killed_anywhere_and_run_again(whole, packs, tmp_path, at):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert contents(run(path)) == contents(whole)
+    assert not list(work.glob("*/.*"))  # nothing of what was begun is left
 
 
 def test_another_configuration_does_anew_what_depends_on_it(packs, tmp_path):
@@ -267,6 +268,14 @@ def test_trouble_is_kept_apart_or_stops_the_run(packs, tmp_path):
     out = run(path)
     assert len(list(records.read(out / "dropped" / "unreadable.jsonl.zst"))) == 2
     assert len(kept(out)) == 12
+
+
+def test_a_million_bad_lines_are_counted_and_few_are_told(packs, tmp_path):
+    source = raw(tmp_path / "raw", Language("xa").documents(12), files=1)
+    (source / "part-9.jsonl").write_text("{\n" * 3000)
+    out = run(config(tmp_path, source, packs))
+    errors = json.loads((out / "report.json").read_text("utf-8"))["errors"]
+    assert sum(errors.values()) == 3000 and len(errors) == 101
 
 
 def test_a_language_without_pack_and_an_empty_one(packs, tmp_path):

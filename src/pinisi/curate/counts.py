@@ -11,6 +11,7 @@ from pinisi.data.documents import Document
 
 SAMPLES = 5  # documents shown of each language and rule
 SHOWN = 300  # characters of each
+ERRORS, MORE = 100, "and more"  # errors that are told one by one; a broken file may have millions
 
 Table = dict[str, Any]
 
@@ -52,6 +53,9 @@ class Counts:
         of["lengths"][str(int(math.log2(max(1, len(document.text)))))] += 1
         self._sample(of, "kept", document, None)
 
+    def unreadable(self, error: str, times: int = 1) -> None:
+        self.errors[error if error in self.errors or len(self.errors) < ERRORS else MORE] += times
+
     def _sample(self, of: Table, key: str, document: Document, value: Any, text: str | None = None) -> None:
         rank = hashlib.blake2b(
             f"{self._seed} {key} {document.id}".encode("utf-8", "replace"), digest_size=8
@@ -65,7 +69,8 @@ class Counts:
 
     def add(self, other: Mapping[str, Any]) -> None:
         """Add a table that `table` has made."""
-        self.errors.update(other["errors"])
+        for error, times in other["errors"].items():
+            self.unreadable(error, times)
         for language, theirs in other["languages"].items():
             ours = self.languages[language]
             for key, value in theirs.items():

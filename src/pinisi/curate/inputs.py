@@ -111,7 +111,8 @@ def fingerprint(parts: list[Part]) -> str:
 
 def documents_of(part: Part, source: Source, trouble: Trouble) -> Iterator[Document]:
     """The documents of a part, each with id, URL, source and metadata. What can't be read is told to `trouble`."""
-    name = Path(part.path).name
+    path = Path(part.path)
+    name = f"{path.parent.name}/{path.name}"  # enough to find it, and no more of where it lay
     for place, record in _READERS[part.format](part, source, trouble):
         text = record.get(source.text_key)
         if not isinstance(text, str):
@@ -126,7 +127,7 @@ def documents_of(part: Part, source: Source, trouble: Trouble) -> Iterator[Docum
         yield Document(
             id=str(record.get("id") or f"{name}{place}"),
             text=text,
-            language=_language(record, source, name),
+            language=_language(record, source, path.name),
             url=str(record.get("url") or ""),
             source=str(record.get("source") or source.name or Path(part.path).stem),
             metadata=metadata,

@@ -39,7 +39,7 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     parts = parts_of(config.sources)
     bench = Bench(config)  # packs and lists that can't be read are errors before any work
     stages = _folders(bench, parts)
-    _say_what_changed(stages, report)
+    _begin(stages, report)
     with Executor(config) as executor:
         return _stages(_Run(config, stages, executor, report), bench, parts)
 
@@ -93,7 +93,11 @@ def _folders(bench: Bench, parts: list[Part]) -> dict[str, Path]:
     return folders
 
 
-def _say_what_changed(folders: dict[str, Path], report: Report) -> None:
+def _begin(folders: dict[str, Path], report: Report) -> None:
+    """Remove what a killed run had begun to write, and say what can't be used again."""
+    for folder in folders.values():
+        for begun in folder.glob(".*.partial"):
+            shutil.rmtree(begun)
     for stage, folder in folders.items():
         if not folder.exists() and any(folder.parent.glob(f"{stage}-*")):
             report(

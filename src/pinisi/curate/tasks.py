@@ -112,7 +112,7 @@ def read_part(bench: Bench, part: Part, out: Path) -> None:
         def trouble(error: Unreadable) -> None:
             if config.run.on_error == "stop":
                 raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
-            counts.errors[str(error)] += 1
+            counts.unreadable(str(error))
             writers.write(ERRORS, {"error": str(error)})
 
         for document in documents_of(part, source, trouble):
