@@ -19,6 +19,7 @@ from pinisi.engine.start import check
 from pinisi.engine.trainer import first_weights, spec_of
 from pinisi.errors import CheckpointError, ConfigError
 from pinisi.models import build_stage
+from tests.effort import only_full
 from tests.engine.runs import continued, losses, pinisi
 
 
@@ -81,6 +82,7 @@ def test_the_loss_is_the_own_heads_and_the_others_stand_beside(headed, whole) ->
     assert sum(found[6]["extra_head_losses"]) < sum(found[1]["extra_head_losses"]) - 0.2
 
 
+@only_full
 def test_resumed_at_other_ranks_and_barriers(project, headed) -> None:
     run = project / "headed-again"
     continued(run, headed, step=2)

@@ -66,6 +66,7 @@ def test_more_ranks_than_named_replicas_are_refused(project) -> None:
         check_world(config, 3)
 
 
+@only_full
 def test_what_was_measured_is_this_models_only(project, hardware, capsys) -> None:
     values = tomllib.loads(hardware.read_text())["measured"]
     assert (values["sequence"], values["microbatch"], values["dtype"]) == (16, 1, "float32")
