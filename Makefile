@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+# pip compiles what it installs on one core, this on all; some packages carry files that no Python compiles.
+COMPILE = >/dev/null 2>&1 $(BIN)/python -m compileall -q -j 0
 # Only tests on a machine without a GPU need it, to interpret the kernels: 1 GB on disk, half a minute.
 TRITON ?= triton==3.9.0
 # One thread a process: ranks are processes and would take each other's cores.
@@ -32,13 +34,15 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); Pinisi needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "the virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps -e .
+	$(BIN)/python -m pip install --quiet --no-compile -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps -e .
+	@$(COMPILE) $(VENV)/lib || true
 	@touch $@
 
 $(VENV)/.triton: $(STAMP)
 	@$(BIN)/python -c 'import triton' 2>/dev/null || test "$$(uname -s)" != Linux || \
-	  $(BIN)/python -m pip install --quiet "$(TRITON)"
+	  $(BIN)/python -m pip install --quiet --no-compile "$(TRITON)"
+	@$(COMPILE) $(VENV)/lib/*/site-packages/triton || true
 	@touch $@
 
 demo: setup
