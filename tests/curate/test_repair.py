@@ -53,7 +53,8 @@ def test_control_characters_and_white_space():
     draw = random.Random(3)
     for text in CLEAN.values():
         damaged = "".join(
-            c + draw.choice(["", "", "", "\x00", "\x1b", "\ufeff", "\u202e", "\u00ad"]) for c in text
+            c + draw.choice(["", "", "", "\x00", "\x1b", "\ufeff", "\u202e", "\u00ad", "\ud83d"])
+            for c in text
         )
         assert repaired(damaged)[0] == text
     assert repaired("a \t\u00a0b \r\n\r\n\r\n\r\n c\u2028d ") == ("a b\n\nc\nd", ["newlines", "space"])

@@ -325,6 +325,28 @@ def test_a_file_of_a_package_is_no_page_of_the_web(packs, tmp_path):
     assert len(kept(out)) == 9
 
 
+def test_halves_of_surrogate_pairs_stop_nobody(packs, tmp_path):
+    """JSON may hold them, UTF-8 may not: they go from texts, and what tokenizes next can read the rest."""
+    from pinisi.data.documents import read_documents
+
+    good = Language("xa").documents(12)
+    lines = [json.dumps(vars(document)) for document in good[1:]]
+    bad = {
+        **vars(good[0]),
+        "id": "half \ud83d",
+        "text": f"\ud83d{good[0].text}\udc00",
+        "url": "https://a/\udfff",
+    }
+    long = {"id": "\ud800", "text": "\ud800" * 2_000_001, "language": "xa", "url": "\ud800"}
+    source = tmp_path / "raw" / "part-0.jsonl"
+    source.parent.mkdir()
+    source.write_text("\n".join([*lines, json.dumps(bad), json.dumps(long), '{"text": "\\ud800']))
+    out = run(config(tmp_path, source.parent, packs))
+    found = {document.text for document in read_documents(out / "documents" / "xa.jsonl.zst")}
+    assert found == {document.text for document in good}
+    assert dropped(out)["\ud800"]["rule"] == "length"
+
+
 def test_bad_settings_are_named(packs, tmp_path):
     path = config(tmp_path, tmp_path / "none*", packs)
     with pytest.raises(ConfigError, match="no such file"):

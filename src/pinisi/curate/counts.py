@@ -54,6 +54,7 @@ class Counts:
         self._sample(of, "kept", document, None)
 
     def unreadable(self, error: str, times: int = 1) -> None:
+        error = _whole(error)
         self.errors[error if error in self.errors or len(self.errors) < ERRORS else MORE] += times
 
     def _sample(self, of: Table, key: str, document: Document, value: Any, text: str | None = None) -> None:
@@ -63,7 +64,7 @@ class Counts:
         shown = (document.text if text is None else text)[:SHOWN]
         value = round(value, 4) if isinstance(value, float) else value
         samples = of["samples"].setdefault(key, [])
-        samples.append([rank, document.id, document.url, value, shown])
+        samples.append([rank, *map(_whole, (document.id, document.url)), value, _whole(shown)])
         if len(samples) > 2 * SAMPLES:
             of["samples"][key] = sorted(samples)[:SAMPLES]
 
@@ -91,6 +92,11 @@ class Counts:
                 {"languages": self.languages, "errors": self.errors}, sort_keys=True, ensure_ascii=False
             )
         )
+
+
+def _whole(text: str) -> str:
+    """Without halves of surrogate pairs, which no file of UTF-8 can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _empty() -> Table:

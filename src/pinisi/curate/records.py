@@ -29,9 +29,16 @@ class Writers:
     def write(self, name: str, record: dict[str, Any]) -> None:
         if name not in self._open:
             self._open[name] = self._stack.enter_context(packed(self._folder / f"{name}.jsonl.zst"))
-        self._open[name].write(
-            json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-        )
+        self._open[name].write(_line(record))
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
+    except (
+        UnicodeEncodeError
+    ):  # half a surrogate pair in a URL or in metadata, which are no text to be mended
+        return json.dumps(record).encode("ascii") + b"\n"
 
 
 def packed(path: Path) -> IO[bytes]:

@@ -24,7 +24,7 @@ _TAG = re.compile(
 _ENTITY = re.compile(r"&(?:#\d{2,7}|#x[0-9a-f]{2,6}|[a-z]{2,8}\d?);", re.I)
 # U+200B separates words in Khmer and Burmese, U+200C and U+200D shape letters: they stay.
 _CONTROL = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u2060\ufeff\ufff9-\ufffb\u202a-\u202e\u2066-\u2069]"
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u2060\ufeff\ufff9-\ufffb\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SPACE = re.compile(r"[^\S\n]+")
 _EDGE = re.compile(r" ?\n ?")
