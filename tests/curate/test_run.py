@@ -347,6 +347,21 @@ def test_halves_of_surrogate_pairs_stop_nobody(packs, tmp_path):
     assert dropped(out)["\ud800"]["rule"] == "length"
 
 
+@pytest.mark.parametrize("declared", ["", "auto"])
+def test_other_languages_than_those_wanted_are_dropped_by_what_they_are(packs, tmp_path, declared):
+    documents = [d for code in ("xa", "xb") for d in Language(code).documents(60)]
+    path = config(tmp_path, raw(tmp_path / "raw", documents), packs)
+    text = path.read_text().replace('languages = ["xa", "xb", "xk"]', 'languages = ["xa"]')
+    path.write_text(text + (f'language = "{declared}"\n' if declared else ""))
+    out = run(path)
+    assert {id.split("/")[1] for id in kept(out)} == {"xa"} and len(kept(out)) >= 57
+    gone = dropped(out)
+    assert all(record["rule"] == "not wanted" for id, record in gone.items() if "/xa/" not in id)
+    assert sum(record["value"] == "xb" for record in gone.values()) >= 58
+    with pytest.raises(DataError, match="no language pack for 'yy'"):
+        run(path, 'languages=["yy"]')
+
+
 def test_bad_settings_are_named(packs, tmp_path):
     path = config(tmp_path, tmp_path / "none*", packs)
     with pytest.raises(ConfigError, match="no such file"):

@@ -160,7 +160,7 @@ class _Run:
         """Raises DataError if a rule removes more of a language than it may."""
         alarm = self.config.alarm
         for language, of in self.counts.languages.items():
-            if of["documents"] < alarm.documents or language in alarm.ignore:
+            if of["documents"] < alarm.documents or language in alarm.ignore or self._not_wanted(language):
                 continue
             for rule, number in of["drops"].items():
                 name, share = rule.partition("/")[2], number / of["documents"]
@@ -171,6 +171,9 @@ class _Run:
                         f"alarm.share = {alarm.share:g}), such as {ids}: look at them in {self.work}/*/*/{DROPS}.jsonl.zst, then "
                         f"change rules.limits.{language} or the source's language, or set alarm.ignore = ['{language}.{name}']"
                     )
+
+    def _not_wanted(self, language: str) -> bool:
+        return bool(self.config.languages) and language not in self.config.languages
 
 
 def _clock(seconds: float) -> str:

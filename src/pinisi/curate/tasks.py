@@ -47,7 +47,11 @@ class Bench:
 
     def __init__(self, config: CurateConfig) -> None:
         self.config = config
-        self.packs = Packs.load(config.languages or None, [Path(folder) for folder in config.packs])
+        # All packs, whichever languages are wanted: among those alone every text in Latin letters would be one of them.
+        self.packs = Packs.load(None, [Path(folder) for folder in config.packs])
+        self.wanted = frozenset(config.languages or self.packs.languages)
+        for language in config.languages:
+            self.packs[language]  # raises DataError for one without a pack
         self._limits: dict[str, dict[str, float]] = {}
         self._flagged: dict[str, frozenset[str]] = {}
 
@@ -156,6 +160,8 @@ def _read_document(bench: Bench, document: Document, counts: Counts) -> tuple[Do
         return document, ("empty", 0, 1)
     if document.language == "unknown":
         return document, ("language", 0.0, None)
+    if document.language not in bench.wanted:
+        return document, ("not wanted", best, None)
     return document, bench.judged(document, probabilities)
 
 
