@@ -1,4 +1,6 @@
-"""Seconds and memory of `pinisi curate` as the input grows: python benchmarks/curation_scale.py TEXT [--sizes 10,50,200] [--json FILE].
+"""Seconds and memory of `pinisi curate` as the input grows.
+
+    python benchmarks/curation_scale.py TEXT [--sizes 10,50,200] [--json FILE]
 
 TEXT: a folder as `pinisi corpus fetch` makes it. Its documents are made more by giving each copy other words in a third of the
 places, drawn from its language, and a known share of exact copies of whole documents among them.

@@ -50,7 +50,7 @@ class Executor:
         if self._config.run.executor == "processes":
             self._processes(left, done)
         else:
-            _DATATROVE[self._config.run.executor](self._config, left, logs, done)
+            _datatrove(self._config, left, logs, done)
         missing = [task for task in left if not task.folder.exists()]
         if missing:
             raise DataError(
@@ -100,24 +100,17 @@ def _step(config: CurateConfig, tasks: Sequence[Task]) -> Any:
     return Curate()
 
 
-def _local(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
-    library("datatrove.executor", "cluster").LocalPipelineExecutor(
-        [_step(config, tasks)],
-        tasks=len(tasks),
-        workers=config.run.workers,
-        logging_dir=str(logs),
-        skip_completed=False,
-    ).run()
-
-
-def _slurm(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
-    """Submits an array of jobs and waits for their folders."""
-    given = dict(config.run.slurm)
-    if not {"partition", "time"} <= given.keys():
-        raise ConfigError(
-            "run.executor = 'slurm' needs run.slurm = {partition = '...', time = '10:00:00', ...}"
-        )
-    library("datatrove.executor", "cluster").SlurmPipelineExecutor(
+def _datatrove(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
+    """By one of its executors; Slurm's only submits an array of jobs, so their folders are waited for."""
+    kind, given = config.run.executor, {}
+    if kind == "slurm":
+        given = dict(config.run.slurm)
+        if not {"partition", "time"} <= given.keys():
+            raise ConfigError(
+                "run.executor = 'slurm' needs run.slurm = {partition = '...', time = '10:00:00', ...}"
+            )
+    executors = library("datatrove.executor", "cluster")
+    getattr(executors, f"{kind.capitalize()}PipelineExecutor")(
         [_step(config, tasks)],
         tasks=len(tasks),
         workers=config.run.workers,
@@ -125,22 +118,9 @@ def _slurm(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) 
         skip_completed=False,
         **given,
     ).run()
-    waiting = list(tasks)
+    waiting = list(tasks) if kind == "slurm" else []
     while waiting:
         time.sleep(POLL)
         for task in [task for task in waiting if task.folder.exists()]:
             waiting.remove(task)
             done(task)
-
-
-def _ray(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
-    library("datatrove.executor", "cluster").RayPipelineExecutor(
-        [_step(config, tasks)],
-        tasks=len(tasks),
-        workers=config.run.workers,
-        logging_dir=str(logs),
-        skip_completed=False,
-    ).run()
-
-
-_DATATROVE = {"local": _local, "slurm": _slurm, "ray": _ray}

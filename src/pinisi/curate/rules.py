@@ -9,12 +9,13 @@ marks.
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-LETTER, MARK, OTHER = 1, 2, 0
+from pinisi.curate.duplicates.characters import codes
+from pinisi.curate.packs.characters import LETTER, classes
+
 WORD_GRAM, CHARACTER_GRAM = 5, 10
 # Of 200 words of running text one in seven is new in each of the ten languages of the sample corpus that put spaces between
 # words (the lowest document of ms, su and jv has .16 to .24); however few texts a limit is fitted to, it is not below.
@@ -117,7 +118,7 @@ class Text:
 
     def __init__(self, text: str, pack: Pack, language: float, flagged: frozenset[str] = frozenset()) -> None:
         self.text, self.pack, self.language, self.flagged = text, pack, language, flagged
-        self.codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        self.codes = codes(text)
         self.words = pack.words(text)
 
 
@@ -232,10 +233,10 @@ def _variety(text: Text) -> float:
 
 def _special(text: Text) -> float:
     """Share of characters that are no letters and no marks; white space between words does not count."""
-    kinds = _kinds()[np.minimum(text.codes, 0x10FFFF)]
+    letters = classes()[text.codes] == LETTER  # and marks
     space = (text.codes == 0x20) | (text.codes == 0x0A) | (text.codes == 0x200B)
     total = len(text.codes) - int(space.sum())
-    return float(((kinds == OTHER) & ~space).sum() / total) if total else 1.0
+    return float((~letters & ~space).sum() / total) if total else 1.0
 
 
 def _stop_words(text: Text) -> float:
@@ -260,17 +261,3 @@ MEASURES: dict[str, Callable[[Text], float]] = {
     "language": lambda text: text.language,
     "bits": lambda text: text.pack.bits_per_character(excerpt(text.text)),
 }
-
-
-@lru_cache(maxsize=1)
-def _kinds() -> np.ndarray:
-    """LETTER, MARK or OTHER of every code point."""
-    import unicodedata
-
-    kinds = np.zeros(0x110000, dtype=np.uint8)
-    for code in range(0x110000):
-        if 0x40000 <= code < 0xE0000 or code >= 0xE1000:
-            continue
-        first = unicodedata.category(chr(code))[0]
-        kinds[code] = LETTER if first == "L" else MARK if first == "M" else OTHER
-    return kinds

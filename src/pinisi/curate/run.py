@@ -24,8 +24,9 @@ from pinisi.curate.inputs import Part, fingerprint, parts_of
 from pinisi.curate.tasks import DROPS, ERRORS, FINISH, NEAR, READ, STATS, Bench, Task, buckets
 from pinisi.errors import DataError
 from pinisi.report.curation import write_curation_report
+from pinisi.report.numbers import duration
 
-FORMAT = 1  # raise it when the same configuration gives other documents
+FORMAT = 2  # raise it when the same configuration gives other documents
 EVERY = 5.0  # seconds between two lines of progress
 Report = Callable[[str], None]
 
@@ -55,7 +56,7 @@ def _stages(run: "_Run", bench: Bench, parts: Sequence[Part]) -> dict[str, Any]:
     finish = {
         language: [
             Task(FINISH, (folders, language, task.folder, bucket, at[FINISH] / f"{language}-{number:05d}"))
-            for number, bucket in enumerate(buckets(bench, folders, language, task.folder))
+            for number, bucket in enumerate(buckets(bench, task.folder))
         ]
         for language, task in zip(languages, near, strict=True)
     }
@@ -140,14 +141,16 @@ class _Run:
             if new > 0 and now - shown > EVERY and len(finished) < len(tasks):
                 shown = now
                 left = (now - start) / new * (len(tasks) - len(finished))
-                self.report(f"{name}: {len(finished)} of {len(tasks)} tasks, ETA {_clock(left)}")
+                self.report(f"{name}: {len(finished)} of {len(tasks)} tasks, ETA {duration(left)}")
 
         self.executor.run(tasks, self.work / "logs" / name, done)
         self.seconds[name] = time.monotonic() - start
         for task in tasks:  # in the order of the tasks, not in that in which they ended
             self.counts.add(json.loads((task.folder / STATS).read_text("utf-8")))
         again = f", {resumed} done before" if resumed else ""
-        self.report(f"{name}: {len(tasks)} tasks in {_clock(self.seconds[name])}{again}; {self._kept(name)}")
+        self.report(
+            f"{name}: {len(tasks)} tasks in {duration(self.seconds[name])}{again}; {self._kept(name)}"
+        )
         self._alarm()
         return self.counts
 
@@ -174,14 +177,6 @@ class _Run:
 
     def _not_wanted(self, language: str) -> bool:
         return bool(self.config.languages) and language not in self.config.languages
-
-
-def _clock(seconds: float) -> str:
-    return (
-        f"{seconds:.1f} s"
-        if seconds < 60
-        else f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
-    )
 
 
 def _gather(
@@ -220,6 +215,6 @@ def _gather(
     for stage, folder in run.folders.items():
         _remove_others(run.work, [folder.name], f"{stage}-*")
     kept = sum(of["kept"] for of in table["languages"].values())
-    run.report(f"{kept:,} documents in {len(finish)} languages, {_clock(seconds)}: {out / 'documents'}")
+    run.report(f"{kept:,} documents in {len(finish)} languages, {duration(seconds)}: {out / 'documents'}")
     run.report(f"report: {page}")
     return table

@@ -7,6 +7,7 @@ nothing but the configuration and its input.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -235,6 +236,7 @@ def compare(bench: Bench, parts: Sequence[Path], language: str, out: Path) -> No
             keep[i], reason[i], like[i] = False, 2, first[int(of.urls[i])]
     with new_folder(out) as folder, records.Writers(folder) as writers:
         np.save(folder / "keep.npy", keep)
+        np.save(folder / "sizes.npy", np.where(keep, of.sizes, 0))
         _write_duplicates(writers, counts, parts, language, of, like, reason)
         _finish(folder, counts)
 
@@ -266,14 +268,27 @@ def _write_duplicates(
         writers.write(DROPS, {**records.drop(document, NEAR, rule, value), "of": names[int(like[at])]})
 
 
-def _documents(parts: Sequence[Path], language: str) -> Iterator[Document]:
+def _documents(
+    parts: Sequence[Path], language: str, first: int = 0, stop: int | None = None
+) -> Iterator[Document]:
+    """Those from `first` to `stop` of all parts together; parts that lie outside are not read."""
+    begin = 0
     for part in parts:
-        yield from records.read_documents(part / f"{language}.jsonl.zst")
+        if not (path := part / f"{language}.npz").exists():
+            continue
+        with np.load(path, allow_pickle=False) as stored:
+            end = begin + len(stored["keys"])
+        if end > first and (stop is None or begin < stop):
+            inside = slice(max(0, first - begin), None if stop is None else stop - begin)
+            yield from islice(
+                records.read_documents(part / f"{language}.jsonl.zst"), inside.start, inside.stop
+            )
+        begin = end
 
 
-def buckets(bench: Bench, parts: Sequence[Path], language: str, compared: Path) -> list[tuple[int, int]]:
+def buckets(bench: Bench, compared: Path) -> list[tuple[int, int]]:
     """First and last + 1 document of the stretches whose text can be compared within the budget."""
-    sizes = np.where(np.load(compared / "keep.npy"), arrays_of(parts, language).sizes, 0)
+    sizes = np.load(compared / "sizes.npy")
     most = max(1, byte_count(bench.config.run.budget) // EXACT_SHARE)
     bounds, held = [0], 0
     for at, size in enumerate(sizes.tolist()):
@@ -291,9 +306,7 @@ def finish_bucket(
     counts = Counts(bench.config.run.seed)
     keep = np.load(compared / "keep.npy")
     documents = [
-        document
-        for at, document in enumerate(_documents(parts, language))
-        if keep[at] and bucket[0] <= at < bucket[1]
+        document for at, document in enumerate(_documents(parts, language, *bucket), bucket[0]) if keep[at]
     ]
     with new_folder(out) as folder, records.Writers(folder) as writers:
         texts = [document.text for document in documents]
