@@ -7,7 +7,6 @@ evaluation per language, export, a line of generated text, and the same step run
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pinisi.data import Shards, tokenize
 from pinisi.data.corpus import fetch
 from pinisi.engine.export import export
 from pinisi.errors import PinisiError
+from pinisi.files import write_whole
 from pinisi.report import write_report
 from pinisi.report.files import read_run
 
@@ -189,6 +189,4 @@ def _compare(run: Path) -> None:
         }
         for row in result["rows"]
     ]
-    temporary = run / ".comparison.partial"
-    temporary.write_text(json.dumps(rows))
-    os.replace(temporary, run / "comparison.json")
+    write_whole(run / "comparison.json", json.dumps(rows))

@@ -1,9 +1,9 @@
 """The page made from a made-up run: well-formed, self-contained, and with the numbers of the files."""
 
+import errno
 import json
 import math
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 from pathlib import Path
@@ -240,14 +240,21 @@ def test_an_empty_folder_and_none(tmp_path: Path) -> None:
         write_report(tmp_path / "gone")
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(run: Path) -> None:
+def test_a_report_that_cannot_be_written_leaves_the_old_one(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_report(run)
-    old = path.read_bytes()
-    shutil.rmtree(run / "report.html.partial", ignore_errors=True)
-    (run / "report.html.partial").mkdir()
-    with pytest.raises(OSError):
+    old, files = path.read_bytes(), set(run.iterdir())
+
+    def full(target: Path, data: bytes) -> int:
+        with target.open("wb") as file:
+            file.write(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
         write_report(run)
-    assert path.read_bytes() == old
+    assert path.read_bytes() == old and set(run.iterdir()) == files
 
 
 @pytest.mark.parametrize("length", [0, 1, 399, 400, 401, 1237, 50_003])

@@ -12,6 +12,7 @@ from typing import TextIO
 from pinisi import config as configuration
 from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
+from pinisi.files import write_whole
 
 
 class Metrics:
@@ -32,9 +33,7 @@ class Metrics:
         (self.folder / "config.toml").write_text(configuration.dump(self.config))
         path = self.folder / "metrics.jsonl"
         kept = [line for line in _lines(path) if _step(line) <= step] if step else []
-        temporary = path.with_suffix(".partial")
-        temporary.write_text("".join(line + "\n" for line in kept))
-        temporary.replace(path)
+        write_whole(path, "".join(line + "\n" for line in kept))
         self.file = path.open("a", buffering=1)
         self.board = _tensorboard(self.folder / "tensorboard", step)
 

@@ -29,6 +29,7 @@ from pinisi.engine.metrics import Metrics
 from pinisi.engine.optimizer import NotFinite, learning_rate
 from pinisi.engine.work import planned
 from pinisi.errors import CheckpointError, ConfigError, DataError
+from pinisi.files import write_whole
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.export import TOKENIZER_FILES
 from pinisi.models.stage import Weights
@@ -296,24 +297,21 @@ class _Run:
         measured = gather_timeline(self.engine.schedule, result.spans, self.communicator)
         predicted = simulate(self.engine.schedule, measured_costs(measured))
         if self.leader:
-            write_json(
-                self.folder / "timeline.json",
-                {
-                    "step": self.step,
-                    "schedule": self.engine.schedule.to_text(),
-                    "predicted": predicted.to_dict(),
-                    "measured": measured.to_dict(),
-                },
-            )
+            record = {
+                "step": self.step,
+                "schedule": self.engine.schedule.to_text(),
+                "predicted": predicted.to_dict(),
+                "measured": measured.to_dict(),
+            }
+            write_whole(self.folder / "timeline.json", json.dumps(record))
 
     def _write_memory(self) -> None:
         mine = memory.parts(self.engine)
         everyone: list = [None] * self.communicator.size
         dist.all_gather_object(everyone, mine, group=self.communicator.world)
         if self.leader:
-            write_json(
-                self.folder / "memory.json", {"ranks": [{"rank": r, **m} for r, m in enumerate(everyone)]}
-            )
+            record = {"ranks": [{"rank": r, **m} for r, m in enumerate(everyone)]}
+            write_whole(self.folder / "memory.json", json.dumps(record))
 
 
 def spec_of(config: RunConfig) -> ModelSpec:
@@ -367,13 +365,6 @@ def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:
             f"the tokenizer in {tokenizer} has {size} entries, the model {spec.vocabulary} rows (vocab_size): "
             f"make the model's vocab_size at least {size}"
         )
-
-
-def write_json(path: Path, value: object) -> None:
-    """Whole or not at all."""
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(value))
-    temporary.replace(path)
 
 
 def _one_language(batch):

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from pinisi.files import write_whole
 from pinisi.report.charts import svg, text
 from pinisi.report.numbers import count, percent, short
 from pinisi.report.sections import legend, missing, section, table
@@ -28,10 +29,7 @@ Languages = Mapping[str, dict[str, Any]]
 
 def write_curation_report(data: Mapping[str, Any], out: Path, *, title: str) -> Path:
     """One self-contained HTML file of what report.json holds; returns where it is."""
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(page(data, title), "utf-8")
-    partial.replace(out)
-    return out
+    return write_whole(out, page(data, title))
 
 
 def page(data: Mapping[str, Any], title: str) -> str:

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from pinisi.files import write_whole
 from pinisi.report import numbers
 from pinisi.report.explore_script import EXPLORE_SCRIPT, EXPLORE_STYLE
 from pinisi.report.script import TIP
@@ -48,13 +49,8 @@ def write_explorer(
     lead: a line of plain text under the title. memory_limit: bytes, drawn across the memory curves. Raises
     ScheduleError where an entry's memory curves don't fit its timeline.
     """
-    target = Path(path)
     html = explorer([Entry(*entry) for entry in entries], title, lead=lead, memory_limit=memory_limit)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(target)
-    return target
+    return write_whole(path, html)
 
 
 def explorer(

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from pinisi.files import write_whole
 from pinisi.report import numbers
 from pinisi.report.charts import svg, text
 from pinisi.report.sections import legend, missing, section, table
@@ -29,22 +30,12 @@ def write_fertility(
     result: Mapping[str, Any], path: str | Path, *, title: str = "Tokens by language"
 ) -> Path:
     """Write the page, one HTML file that loads nothing; returns where it is. result: of data.fertility."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(fertility_page(result, title), encoding="utf-8")
-    partial.replace(target)
-    return target
+    return write_whole(path, fertility_page(result, title))
 
 
 def write_fertility_json(result: Mapping[str, Any], path: str | Path) -> Path:
     """The same for programs."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    partial.replace(target)
-    return target
+    return write_whole(path, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
 
 
 def fertility_page(result: Mapping[str, Any], title: str = "Tokens by language") -> str:

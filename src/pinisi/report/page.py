@@ -3,6 +3,7 @@
 from html import escape
 from pathlib import Path
 
+from pinisi.files import write_whole
 from pinisi.report import sections
 from pinisi.report.files import RunFiles, read_run
 from pinisi.report.script import SCRIPT
@@ -29,13 +30,7 @@ def write_report(run_folder: str | Path, out: Path | None = None) -> Path:
     DataError if there is no such folder.
     """
     folder = Path(run_folder)
-    target = out or folder / "report.html"
-    html = page(read_run(folder))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(target)
-    return target
+    return write_whole(out or folder / "report.html", page(read_run(folder)))
 
 
 def page(run: RunFiles) -> str:

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pinisi.curate.packs.others import Others
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
 from pinisi.errors import DataError
+from pinisi.files import write_whole
 
 FORMAT = "pinisi language pack 1"
 FACTS, ARRAYS = "pack.json", "ngrams.npz"
@@ -94,8 +94,8 @@ class Pack:
         text = json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / ARRAYS, arrays)
-            _write(folder / FACTS, text.encode())
+            write_whole(folder / ARRAYS, arrays)
+            write_whole(folder / FACTS, text)
         except OSError as error:
             raise DataError(
                 f"cannot write the pack {folder}: {error.strerror or error}; free some space or fix the rights"
@@ -149,15 +149,6 @@ def fingerprint(pack: Pack) -> str:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes:
