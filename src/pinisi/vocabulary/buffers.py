@@ -58,10 +58,15 @@ class Scratch:
         return self.take("block", of.shape[0], of.shape[1], dtype, of.device).copy_(of)
 
 
+def block_elements(total: int) -> int:
+    """Of a block of `total` elements that are worked on: a sixteenth, unless that is small or does not stay in the cache."""
+    return min(CPU_BLOCK, max(SMALL_BLOCK, total // 16))
+
+
 def blocks(rows: int, columns: int, device: torch.device, elements: int | None = None) -> Iterator[slice]:
-    """Slices of a matrix' rows that stay in a CPU's cache, a sixteenth of it at most unless that is small; on another
+    """Slices of a matrix' rows that stay in a CPU's cache, of `block_elements` of it unless `elements` are given; on another
     device they only bound what is worked on beside it."""
-    largest = elements or min(CPU_BLOCK, max(SMALL_BLOCK, rows * columns // 16))
+    largest = elements or block_elements(rows * columns)
     if device.type != "cpu":
         largest = DEVICE_BLOCK
     step = max(1, largest // max(1, columns))

@@ -28,22 +28,23 @@ def exponentiate_(
     this tile, or any number outside 0..C-1; that column counts for nothing. floor [T]: the maximum over earlier tiles.
     Only with a soft-cap: logit_sum [T], to which Σ l over all columns is added, and slopes [T, C], which is written.
     """
-    maximum, total = torch.empty_like(floor), torch.empty_like(floor)
+    maximum, total = floor.clone(), torch.empty_like(floor)
     column, inside = _place(target, z.shape[1])
     if curve.is_identity:
         _leave_out_(z, column, inside)  # once for the tile; a curve would move -inf, so there it comes after
     for part in blocks(z.shape[0], z.shape[1], z.device):
-        block, slope = curve.logits_(_wide(z[part], out[part], scratch))
+        narrow, highest = out[part], maximum[part]
+        block, slope = curve.logits_(_wide(z[part], narrow, scratch))
         if logit_sum is not None:  # before y's column is left out
             logit_sum[part] += block.sum(1)
         if slopes is not None and slope is not None:
             slopes[part] = slope
         if not curve.is_identity:
             _leave_out_(block, column[part], inside[part])
-        maximum[part] = torch.maximum(block.amax(1), floor[part])
-        _exp_(block, maximum[part], narrow=z.dtype.itemsize == 2)
-        total[part] = block.sum(1)
-        _finish_(block, slope, out[part])
+        torch.maximum(block.amax(1), highest, out=highest)
+        _exp_(block, highest, narrow=z.dtype.itemsize == 2)
+        torch.sum(block, 1, out=total[part])
+        _finish_(block, slope, narrow)
     return maximum, total
 
 

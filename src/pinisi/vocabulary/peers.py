@@ -1,7 +1,7 @@
 """Other ways to the loss of one shard and its gradients, as far as they are installed, to stand beside HeadShard.
 
-Each sees the shard as a whole vocabulary. Liger (arXiv 2410.10989) and cut-cross-entropy (arXiv 2411.09009) are Triton
-kernels for a GPU.
+Each sees the shard as a whole vocabulary. Liger (arXiv 2410.10989), cut-cross-entropy (arXiv 2411.09009; both in Triton) and
+QuACK (Dao-AILab, in CuTe) are kernels for a GPU.
 """
 
 from collections.abc import Callable
@@ -135,6 +135,9 @@ def _peers(device: torch.device) -> dict[str, MeanLoss]:
     if find_spec("cut_cross_entropy") is not None:
         cut = import_module("cut_cross_entropy").linear_cross_entropy
         found["cut-cross-entropy"] = lambda x, w, y: cut(x, w, y)
+    if find_spec("quack") is not None:
+        quack = import_module("quack.linear_cross_entropy").chunked_linear_cross_entropy
+        found["QuACK"] = lambda x, w, y: quack(x, w, y)
     return found
 
 

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, blocks
+from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, block_elements, blocks
 from pinisi.vocabulary.kernels import kernels_for
 
 DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to the sum as it is made
@@ -76,12 +76,13 @@ def add_transposed_product_(
             product = torch.mm(columns[:, part].t(), scaled, out_dtype=sum_.dtype)
             _add_(sum_[part], product, scratch, largest)
         return
-    height = max(NARROWEST, min(CPU_BLOCK // x.shape[1], len(sum_) // 8) // 64 * 64)
+    block = block_elements(columns.numel())
+    height = max(NARROWEST, min(CPU_BLOCK // x.shape[1], len(sum_) // 10) // 64 * 64)
     for first in range(0, len(sum_), height):
         part = slice(first, min(first + height, len(sum_)))
         product = _place("part", part.stop - part.start, x.shape[1], columns, scratch)
         torch.mm(columns[:, part].t(), scaled, out=product)
-        _add_(sum_[part], product, scratch, largest)
+        _add_(sum_[part], product, scratch, largest, block)
 
 
 @cache
@@ -96,10 +97,12 @@ def adds_to_wide(dtype: torch.dtype, device: torch.device) -> bool:
     return True
 
 
-def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None = None) -> None:
-    """sum_ += factor ⊙ product; factor: of each row, or one number. torch's own sum of two dtypes would make a wide copy of
-    the whole product."""
-    for part in blocks(product.shape[0], product.shape[1], product.device):
+def _add_(
+    sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None = None, elements: int | None = None
+) -> None:
+    """sum_ += factor ⊙ product; factor: of each row, or one number; elements: of a block. torch's own sum of two dtypes would
+    make a wide copy of the whole product."""
+    for part in blocks(product.shape[0], product.shape[1], product.device, elements):
         wide = _wide(product[part], sum_.dtype, scratch)
         if factor is None:
             sum_[part].add_(wide)

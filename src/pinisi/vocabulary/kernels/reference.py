@@ -13,7 +13,7 @@ from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined, combine_statistics, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
-TOKEN_BLOCK = 2**15  # numbers of [T, h] that are worked on at a time beside the products
+TOKEN_BLOCK = 2**16  # numbers of [T, h] that are worked on at a time beside the products
 
 
 def exponentiate_(
@@ -54,7 +54,9 @@ def target_logits(
         return own.to(dtype) - torch.inf, own.to(dtype)
     z = torch.zeros(own.shape, dtype=dtype, device=own.device)
     for at, row in _at_targets(targets, x.shape[1]):
-        dot = scratch.copy(x.index_select(0, at), dtype).mul_(weight.index_select(0, row)).sum(1)
+        dot = torch.linalg.vecdot(
+            scratch.copy(x.index_select(0, at), dtype), weight.index_select(0, row).to(dtype)
+        )
         z[at] = dot if bias is None else dot.add_(bias[row])
     l, slope = curve.logits_(z)
     slope = curve.scale * (torch.ones_like(l) if slope is None else slope)
