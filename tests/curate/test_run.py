@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pinisi.curate import records
@@ -175,10 +176,30 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
-def test_two_workers_make_the_same_bytes(whole, packs, tmp_path):
+def test_four_workers_make_the_same_bytes(whole, packs, tmp_path):
     shutil.copytree(whole.parent / "raw", tmp_path / "raw", copy_function=shutil.copy2)
-    out = run(config(tmp_path, tmp_path / "raw", packs), "run.workers=2")
+    out = run(config(tmp_path, tmp_path / "raw", packs), "run.workers=4")
     assert contents(out) == contents(whole)
+
+
+def test_signatures_beyond_the_budget_are_compared_on_disk(packs, tmp_path, monkeypatch):
+    source, mapped = raw(tmp_path / "raw", planted()), []
+    opened = np.lib.format.open_memmap
+    monkeypatch.setattr(np.lib.format, "open_memmap", lambda *a, **k: mapped.append(a) or opened(*a, **k))
+    found = []
+    for budget in ("1 GiB", "100 KiB"):
+        settings = (
+            f"run.folder={tmp_path}/{budget[0]}",
+            f"run.budget={budget}",
+            "exact.on=false",
+            "lines.on=false",
+        )
+        curate(config(tmp_path, source, packs), settings, report=lambda line: None)
+        out = tmp_path / budget[0]
+        found.append({path.name: path.read_bytes() for path in (out / "documents").iterdir()})
+        assert not [*out.rglob("signatures.npy")]
+        assert bool(mapped) == (budget == "100 KiB")
+    assert found[0] == found[1]
 
 
 def test_datatroves_executor_makes_the_same_bytes(whole, packs, tmp_path):

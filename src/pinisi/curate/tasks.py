@@ -197,22 +197,47 @@ def _finish(folder: Path, counts: Counts) -> None:
     (folder / STATS).write_text(json.dumps(counts.table(), ensure_ascii=False), "utf-8")
 
 
-def arrays_of(parts: Sequence[Path], language: str) -> Arrays:
-    """Of all parts, one after the other."""
-    found = []
-    for part in parts:
-        if (path := part / f"{language}.npz").exists():
-            with np.load(path, allow_pickle=False) as stored:
-                found.append(Arrays(*(stored[name] for name in Arrays._fields)))
-    return Arrays(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+def arrays_of(parts: Sequence[Path], language: str, spill: Path, most: int) -> Arrays:
+    """Of all parts, one after the other. Signatures of more than `most` bytes are written to the file `spill` and mapped from
+    there, so that the kernel may take their memory back."""
+    paths = [path for part in parts if (path := part / f"{language}.npz").exists()]
+    columns: list[list[np.ndarray]] = []
+    for path in paths:
+        with np.load(path, allow_pickle=False) as stored:
+            columns.append([stored[name] for name in Arrays._fields[:-1]])
+            width = stored["signatures"].shape[1]  # of all files
+    small = [np.concatenate(of) for of in zip(*columns, strict=True)]
+    shape = len(small[0]), width
+    if 4 * shape[0] * width > most:
+        signatures: np.ndarray = np.lib.format.open_memmap(spill, mode="w+", dtype=np.uint32, shape=shape)
+    else:
+        signatures = np.empty(shape, np.uint32)
+    first = 0
+    for path, (keys, *_) in zip(paths, columns, strict=True):
+        with np.load(path, allow_pickle=False) as stored:
+            signatures[first : first + len(keys)] = stored["signatures"]
+        first += len(keys)
+    return Arrays(*[*small, signatures])
 
 
 def compare(bench: Bench, parts: Sequence[Path], language: str, out: Path) -> None:
     """Of a language's documents: which stay, and whose duplicates the others are."""
-    config, of = bench.config, arrays_of(parts, language)
-    counts, number = Counts(config.run.seed), len(of.keys)
-    keep = np.ones(number, dtype=bool)
-    like = np.arange(number)  # of which document it is a duplicate
+    counts, half = Counts(bench.config.run.seed), byte_count(bench.config.run.budget) // 2
+    with new_folder(out) as folder, records.Writers(folder) as writers:
+        spill = folder / "signatures.npy"
+        of = arrays_of(parts, language, spill, half)
+        keep, like, reason = _duplicates(bench.config, of, half)
+        np.save(folder / "keep.npy", keep)
+        np.save(folder / "sizes.npy", np.where(keep, of.sizes, 0))
+        _write_duplicates(writers, counts, parts, language, of, like, reason)
+        spill.unlink(missing_ok=True)
+        _finish(folder, counts)
+
+
+def _duplicates(config: CurateConfig, of: Arrays, budget: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[N] each: which stay; of which document each is a duplicate; why (1 near, 2 by URL, 0 it stays)."""
+    number = len(of.keys)
+    keep, like = np.ones(number, dtype=bool), np.arange(number)
     reason = np.zeros(number, dtype=np.uint8)
     if config.near.on:
         bands, rows = near.bands_for(config.near.similarity, config.near.permutations)
@@ -222,7 +247,7 @@ def compare(bench: Bench, parts: Sequence[Path], language: str, out: Path) -> No
             threshold=config.near.similarity,
             bands=bands,
             rows=rows,
-            budget_bytes=byte_count(config.run.budget),
+            budget_bytes=budget,
         )
         keep = near.keep(groups, of.lengths, of.keys, of.ids)
         stays = np.full(number, -1)
@@ -234,11 +259,7 @@ def compare(bench: Bench, parts: Sequence[Path], language: str, out: Path) -> No
         first = {int(of.urls[i]): int(i) for i in left[longest]}
         for i in left[~longest]:
             keep[i], reason[i], like[i] = False, 2, first[int(of.urls[i])]
-    with new_folder(out) as folder, records.Writers(folder) as writers:
-        np.save(folder / "keep.npy", keep)
-        np.save(folder / "sizes.npy", np.where(keep, of.sizes, 0))
-        _write_duplicates(writers, counts, parts, language, of, like, reason)
-        _finish(folder, counts)
+    return keep, like, reason
 
 
 def _write_duplicates(
