@@ -187,7 +187,7 @@ def test_signatures_beyond_the_budget_are_compared_on_disk(packs, tmp_path, monk
     opened = np.lib.format.open_memmap
     monkeypatch.setattr(np.lib.format, "open_memmap", lambda *a, **k: mapped.append(a) or opened(*a, **k))
     found = []
-    for budget in ("1 GiB", "100 KiB"):
+    for budget in ("1 GiB", "90 KiB"):
         settings = (
             f"run.folder={tmp_path}/{budget[0]}",
             f"run.budget={budget}",
@@ -198,7 +198,7 @@ def test_signatures_beyond_the_budget_are_compared_on_disk(packs, tmp_path, monk
         out = tmp_path / budget[0]
         found.append({path.name: path.read_bytes() for path in (out / "documents").iterdir()})
         assert not [*out.rglob("signatures.npy")]
-        assert bool(mapped) == (budget == "100 KiB")
+        assert bool(mapped) == (budget == "90 KiB")
     assert found[0] == found[1]
 
 
