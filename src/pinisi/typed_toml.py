@@ -149,14 +149,15 @@ def check(value: Any, source: Source, prefix: str = "") -> None:
 
 def convert(value: Any, wanted: Any, source: Source, key: str) -> Any:
     """`value` as the type `wanted`, or ConfigError."""
+    whole = value.value if isinstance(value, Bare) else value  # a whole table, or a list of them, as an override
     if dataclasses.is_dataclass(wanted):
-        if not isinstance(value, dict):
+        if not isinstance(whole, dict):
             raise ill_typed(value, wanted, source, key)
-        return from_table(value, wanted, source, key + ".")  # type: ignore[arg-type, return-value]
+        return from_table(whole, wanted, source, key + ".")  # type: ignore[arg-type, return-value]
     if get_origin(wanted) is list and dataclasses.is_dataclass(of := get_args(wanted)[0]):
-        if not isinstance(value, list):
+        if not isinstance(whole, list):
             raise ill_typed(value, wanted, source, key)
-        return [convert(item, of, source, f"{key}[{number}]") for number, item in enumerate(value)]
+        return [convert(item, of, source, f"{key}[{number}]") for number, item in enumerate(whole)]
     ok, result = try_convert(value, wanted)
     if not ok:
         raise ill_typed(value, wanted, source, key)

@@ -407,3 +407,87 @@ def test_the_report_is_one_file_of_valid_markup(whole):
     for code in CODES:
         of = table["languages"][code]
         assert of["kept"] + sum(of["drops"].values()) == of["documents"]
+
+
+def good_words(code: str, seed: int, count: int, name: str) -> list[Document]:
+    """Documents in a style of their own: of the rarer half of the language's words."""
+    of = Language(code, seed)
+    of.weights = [0.02 / (rank + 2) if rank < 300 else 1 / 300 for rank in range(600)]
+    return of.documents(count, name)
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory, packs) -> Path:
+    """A run with good texts for two of three languages; 15 documents of each are in their style."""
+    folder = tmp_path_factory.mktemp("graded")
+    for code in ("xa", "xk"):
+        write_documents(folder / "good" / f"{code}.jsonl", good_words(code, 11, 120, "named"))
+    documents = [*planted(), *(each for code in CODES for each in good_words(code, 12, 15, "good"))]
+    path = config(folder, raw(folder / "raw", documents), packs)
+    positives = ", ".join(f'{code} = "{folder}/good/{code}.jsonl"' for code in ("xa", "xk"))
+    path.write_text(
+        path.read_text()
+        + f"[rules]\noff = ['bits', 'language', 'stop_words']\n[quality]\npositives = {{{positives}}}\n"
+    )
+    return run(path)
+
+
+def test_the_best_share_is_what_is_like_the_good_texts(graded):
+    report = json.loads((graded / "report.json").read_text())
+    assert sorted(path.name for path in (graded / "top").iterdir()) == ["xa.jsonl.zst", "xk.jsonl.zst"]
+    documents = kept(graded)
+    for code in CODES:
+        of = {id: document for id, document in documents.items() if document.language == code}
+        if code == "xb":
+            assert code not in report["quality"] and not any("quality" in d.metadata for d in of.values())
+            continue
+        top = {id for id, document in of.items() if document.metadata["quality"]["top"]}
+        assert len(top) == pytest.approx(0.2 * len(of), abs=1)
+        planted_good = {id for id in of if id.startswith("good/")}
+        assert len(planted_good) >= 14 and len(planted_good - top) <= 1
+        assert report["quality"][code]["area"] > 0.8 and report["quality"][code]["good"] == 120
+        written = list(records.read_documents(graded / "top" / f"{code}.jsonl.zst"))
+        assert [vars(document) for document in written] == [vars(of[id]) for id in of if id in top]
+        assert report["languages"][code]["graded"] == {
+            "best by quality": len(top),
+            "rest by quality": len(of) - len(top),
+        }
+    page = (graded / "report.html").read_text()
+    assert "Quality" in page and "best by quality" in page
+
+
+def test_grades_are_the_same_for_any_workers_and_order(graded, packs, tmp_path):
+    path = graded.parent / "curate.toml"
+    settings = [f'run.folder="{tmp_path}/out"', "run.workers=4"]
+    curate(path, settings, report=lambda line: None)
+    assert contents(tmp_path / "out") == contents(graded)
+    documents = [*records.read_documents(graded.parent / "raw" / "part-0.jsonl")]
+    for n in (1, 2):
+        documents += records.read_documents(graded.parent / "raw" / f"part-{n}.jsonl")
+    random.Random(3).shuffle(documents)
+    source = raw(tmp_path / "raw", documents, files=2)
+    said: list[str] = []
+    curate(path, [f'run.folder="{tmp_path}/other"', f'sources=[{{path="{source}"}}]'], report=said.append)
+    mine, theirs = kept(tmp_path / "other"), kept(graded)
+    assert {id: d.metadata.get("quality") for id, d in mine.items()} == {
+        id: d.metadata.get("quality") for id, d in theirs.items()
+    }
+    curate(
+        path,
+        [f'run.folder="{tmp_path}/other"', f'sources=[{{path="{source}"}}]', "quality.share=0.4"],
+        said.append,
+    )
+    assert [line.split(":")[0] for line in said if "done before" in line] == ["read", "near", "finish"]
+
+
+def test_good_texts_that_can_not_be_used_are_named(graded, packs, tmp_path):
+    path = graded.parent / "curate.toml"
+    out = f'run.folder="{tmp_path}/out"'
+    write_documents(tmp_path / "few.jsonl", good_words("xa", 3, 9, "few"))
+    for positives, said in (
+        (f'{{xa="{tmp_path}/few.jsonl"}}', r"quality\.positives\.xa: 9 good texts in .*give at least 50"),
+        ('{xa="/nowhere/*.jsonl"}', r"quality\.positives\.xa = '/nowhere/\*\.jsonl': no such file"),
+        (f'{{zz="{tmp_path}/few.jsonl"}}', "zz"),
+    ):
+        with pytest.raises((DataError, ConfigError), match=said):
+            curate(path, [out, f"quality.positives={positives}"], report=lambda line: None)

@@ -111,6 +111,21 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """positives: for each language a file, a folder or a pattern of good texts. Documents of these languages get a score, and
+    the best `share` of them stand in FOLDER/top too; arXiv 2502.12982 has 20 % and 10,000 texts of either kind."""
+
+    positives: dict[str, str] = field(default_factory=dict)
+    share: float = 0.2
+    sample: int = 10_000  # of good texts, and of documents, that are learned from
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, sample=100)
+        if not 0 < self.share < 1:
+            yield Fault("share", "more than 0, less than 1")
+
+
+@dataclass(frozen=True)
 class Alarm:
     """A rule that removes more than this share of a language's documents stops the run, once it has seen so many."""
 
@@ -138,6 +153,7 @@ class CurateConfig:
     urls: bool = True  # of documents with one URL the longest stays
     exact: Exact = field(default_factory=Exact)
     lines: Lines = field(default_factory=Lines)
+    quality: Quality = field(default_factory=Quality)
     alarm: Alarm = field(default_factory=Alarm)
 
     def validate(self) -> Iterator[Fault]:

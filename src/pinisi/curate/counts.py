@@ -11,6 +11,7 @@ from pinisi.data.documents import Document
 
 SAMPLES = 5  # documents shown of each language and rule
 SHOWN = 300  # characters of each
+BEST, REST = "best by quality", "rest by quality"
 ERRORS, MORE = 100, "and more"  # errors that are told one by one; a broken file may have millions
 
 Table = dict[str, Any]
@@ -52,6 +53,13 @@ class Counts:
         of["kept_characters"] += len(document.text)
         of["lengths"][str(int(math.log2(max(1, len(document.text)))))] += 1
         self._sample(of, "kept", document, None)
+
+    def graded(self, document: Document, top: bool, score: float) -> None:
+        """One of those that stay, by its quality."""
+        key = BEST if top else REST
+        of = self.languages[document.language]
+        of["graded"][key] += 1
+        self._sample(of, key, document, score)
 
     def unreadable(self, error: str, times: int = 1) -> None:
         error = _whole(error)
@@ -100,6 +108,15 @@ def _whole(text: str) -> str:
 
 
 def _empty() -> Table:
-    counters = ("drops", "dropped_characters", "removed", "touched", "mended", "lengths", "identified")
+    counters = (
+        "drops",
+        "dropped_characters",
+        "removed",
+        "touched",
+        "mended",
+        "lengths",
+        "identified",
+        "graded",
+    )
     numbers = ("documents", "characters", "kept", "kept_characters")
     return {**{key: 0 for key in numbers}, **{key: Counter() for key in counters}, "samples": {}}

@@ -6,7 +6,7 @@ The cut depends on the files alone, so that the same input gives the same parts 
 import glob
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -49,9 +49,15 @@ class Unreadable(DataError):
 Trouble = Callable[[Unreadable], None]
 
 
-def parts_of(sources: list[Source]) -> list[Part]:
-    """All parts in a fixed order. Raises ConfigError that names the source where there is no file or an unknown one."""
-    found = [each for number, source in enumerate(sources) for each in _files(number, source)]
+def parts_of(sources: Sequence[Source], names: Sequence[str] | None = None) -> list[Part]:
+    """All parts in a fixed order. Raises ConfigError with the key (of `names`, else sources[n].path) of a source without a file
+    or with one of no known kind."""
+    keys = names or [f"sources[{number}].path" for number in range(len(sources))]
+    found = [
+        each
+        for number, (key, source) in enumerate(zip(keys, sources, strict=True))
+        for each in _files(number, key, source)
+    ]
     most = part_size(sum(Path(whole.path).stat().st_size for whole in found))
     return [part for whole in found for part in _cut(whole, most)]
 
@@ -61,7 +67,7 @@ def part_size(total: int) -> int:
     return max(SMALLEST, min(LARGEST, total // PARTS))
 
 
-def _files(number: int, source: Source) -> Iterator[Part]:
+def _files(number: int, key: str, source: Source) -> Iterator[Part]:
     path = Path(source.path)
     if path.is_dir():
         names = [str(each) for each in path.rglob("*") if each.is_file() and _format(each.name)]
@@ -69,15 +75,13 @@ def _files(number: int, source: Source) -> Iterator[Part]:
         names = glob.glob(source.path, recursive=True)
     if not names:
         raise ConfigError(
-            f"sources[{number}].path = '{source.path}': no such file; give a file, a folder or a pattern of "
+            f"{key} = '{source.path}': no such file; give a file, a folder or a pattern of "
             f"{', '.join(FORMATS)} files, packed as .gz or .zst or not"
         )
     for name in sorted(names):
         kind = source.format or _format(name)
         if not kind:
-            raise ConfigError(
-                f"sources[{number}].path: {name} is of no known kind; say which with format = 'text' or another"
-            )
+            raise ConfigError(f"{key}: {name} is of no known kind; say which with format = 'text' or another")
         yield Part(name, number, kind)
 
 

@@ -3,26 +3,43 @@
     read     a task for each part of the input: mend, identify, judge; signatures of what is kept
     near     a task for each language: near duplicates and documents with one URL
     finish   a task for each stretch of a language that fits into memory: repeated passages, frequent lines, rules again
+    learn    a task for each language with good texts: a classifier of these against the language's own
+    grade    a task for each of their stretches: scores, and which documents are the best
 
-Then the stretches are put together: FOLDER/documents/<language>.jsonl.zst, FOLDER/dropped/<language>.jsonl.zst.
+Then the stretches are put together: FOLDER/documents/<language>.jsonl.zst, FOLDER/top/<language>.jsonl.zst of graded ones,
+FOLDER/dropped/all.jsonl.zst.
 """
 
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pinisi.config import load
 from pinisi.curate import records
-from pinisi.curate.config import CurateConfig
-from pinisi.curate.counts import Counts
+from pinisi.curate.config import CurateConfig, Source
+from pinisi.curate.counts import BEST, Counts
 from pinisi.curate.executors import Executor
 from pinisi.curate.inputs import Part, fingerprint, parts_of
-from pinisi.curate.tasks import DROPS, ERRORS, FINISH, NEAR, READ, STATS, Bench, Task, buckets
+from pinisi.curate.quality.stages import FACTS
+from pinisi.curate.tasks import (
+    DROPS,
+    ERRORS,
+    FINISH,
+    GRADE,
+    LEARN,
+    NEAR,
+    READ,
+    STATS,
+    Bench,
+    Task,
+    buckets,
+)
 from pinisi.errors import DataError
+from pinisi.files import write_whole
 from pinisi.report.curation import write_curation_report
 from pinisi.report.numbers import duration
 
@@ -39,13 +56,26 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     config = load(path, overrides, into=CurateConfig)
     parts = parts_of(config.sources)
     bench = Bench(config)  # packs and lists that can't be read are errors before any work
-    stages = _folders(bench, parts)
+    good = _good_parts(bench)
+    stages = _folders(bench, parts, good)
     _begin(stages, report)
     with Executor(config) as executor:
-        return _stages(_Run(config, stages, executor, report), bench, parts)
+        return _stages(_Run(config, stages, executor, report), bench, parts, good)
 
 
-def _stages(run: "_Run", bench: Bench, parts: Sequence[Part]) -> dict[str, Any]:
+def _good_parts(bench: Bench) -> dict[str, list[Part]]:
+    """The files of good texts, by language."""
+    found = {}
+    for language, path in sorted(bench.config.quality.positives.items()):
+        bench.packs[language]  # raises DataError for a language without a pack
+        source = Source(path=path, language=language)
+        found[language] = parts_of([source], [f"quality.positives.{language}"])
+    return found
+
+
+def _stages(
+    run: "_Run", bench: Bench, parts: Sequence[Part], good: Mapping[str, Sequence[Part]]
+) -> dict[str, Any]:
     at, start = run.folders, time.monotonic()
     read = [Task(READ, (part, at[READ] / f"{number:05d}")) for number, part in enumerate(parts)]
     counts = run.stage(read)
@@ -61,14 +91,36 @@ def _stages(run: "_Run", bench: Bench, parts: Sequence[Part]) -> dict[str, Any]:
         for language, task in zip(languages, near, strict=True)
     }
     run.stage([task for tasks in finish.values() for task in tasks])
-    return _gather(run.config, run, folders, near, finish, time.monotonic() - start)
+    stretches = {language: [task.folder for task in tasks] for language, tasks in finish.items()}
+    learn = {
+        language: Task(LEARN, (good[language], stretches[language], language, at[LEARN] / language))
+        for language in languages
+        if language in good
+    }
+    run.stage(list(learn.values()))
+    grade = {
+        language: [
+            Task(GRADE, (task.folder, stretch, language, at[GRADE] / stretch.name))
+            for stretch in stretches[language]
+        ]
+        for language, task in learn.items()
+    }
+    run.stage([task for tasks in grade.values() for task in tasks])
+    for language in sorted(good.keys() - learn.keys()):
+        run.report(f"quality.positives.{language}: there are no documents in {language}")
+    written = stretches | {language: [task.folder for task in tasks] for language, tasks in grade.items()}
+    quality = {
+        language: json.loads((task.folder / FACTS).read_text("utf-8")) for language, task in learn.items()
+    }
+    drops = [*folders, *(task.folder for task in near), *(each for of in stretches.values() for each in of)]
+    return _gather(run, written, drops, quality, time.monotonic() - start)
 
 
 def _has(folders: Sequence[Path], language: str) -> bool:
     return any((folder / f"{language}.npz").exists() for folder in folders)
 
 
-def _folders(bench: Bench, parts: list[Part]) -> dict[str, Path]:
+def _folders(bench: Bench, parts: list[Part], good: Mapping[str, list[Part]]) -> dict[str, Path]:
     """Each stage's folder. Its name changes with all that the stage's result depends on, so what is there can be used, and a
     change of a late stage leaves the early ones done."""
     config, work = bench.config, Path(bench.config.run.folder) / "work"
@@ -86,6 +138,8 @@ def _folders(bench: Bench, parts: list[Part]) -> dict[str, Path]:
         ],
         NEAR: [config.near.similarity, config.urls],
         FINISH: [config.exact, config.lines, config.run.budget],
+        LEARN: [config.quality, [(language, fingerprint(files)) for language, files in good.items()]],
+        GRADE: [],
     }
     folders, before = {}, ""
     for stage, values in depends.items():
@@ -180,33 +234,29 @@ class _Run:
 
 
 def _gather(
-    config: CurateConfig,
     run: _Run,
-    read: Sequence[Path],
-    near: Sequence[Task],
-    finish: dict[str, list[Task]],
+    written: Mapping[str, Sequence[Path]],
+    drops: Sequence[Path],
+    quality: Mapping[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
-    out, table = Path(config.run.folder), run.counts.table()
-    compared = {task.arguments[1]: task.folder for task in near}
+    """Put together what the stages left in the folders `written`, by language, and in the folders of `drops`."""
+    out, table = Path(run.config.run.folder), {**run.counts.table(), "quality": quality}
     try:
-        for name in ("documents", "dropped"):
-            (out / name).mkdir(exist_ok=True)
-        for language, tasks in finish.items():
-            folders = [task.folder for task in tasks]
-            records.joined(
-                (folder / "documents.jsonl.zst" for folder in folders),
-                out / "documents" / f"{language}.jsonl.zst",
-            )
-        stages = [*read, *compared.values(), *(task.folder for tasks in finish.values() for task in tasks)]
-        records.joined(
-            (folder / f"{DROPS}.jsonl.zst" for folder in stages), out / "dropped" / "all.jsonl.zst"
-        )
-        records.joined(
-            (folder / f"{ERRORS}.jsonl.zst" for folder in read), out / "dropped" / "unreadable.jsonl.zst"
-        )
-        _remove_others(out / "documents", [f"{language}.jsonl.zst" for language in finish], "*.jsonl.zst")
-        (out / "report.json").write_text(json.dumps(table, ensure_ascii=False, indent=1), "utf-8")
+        (out / "documents").mkdir(exist_ok=True)
+        for name in ("documents", "top"):
+            files = {f"{language}.jsonl.zst": folders for language, folders in written.items()}
+            if name == "top":
+                files = {f"{language}.jsonl.zst": written[language] for language in quality}
+            for file, folders in files.items():
+                (out / name).mkdir(exist_ok=True)
+                records.joined((folder / f"{name}.jsonl.zst" for folder in folders), out / name / file)
+            _remove_others(out / name, list(files), "*.jsonl.zst")
+        (out / "dropped").mkdir(exist_ok=True)
+        for name, file in ((DROPS, "all"), (ERRORS, "unreadable")):
+            paths = (folder / f"{name}.jsonl.zst" for folder in drops)
+            records.joined(paths, out / "dropped" / f"{file}.jsonl.zst")
+        write_whole(out / "report.json", json.dumps(table, ensure_ascii=False, indent=1))
         page = write_curation_report(table, out / "report.html", title=out.name)
     except OSError as error:
         raise DataError(
@@ -215,6 +265,9 @@ def _gather(
     for stage, folder in run.folders.items():
         _remove_others(run.work, [folder.name], f"{stage}-*")
     kept = sum(of["kept"] for of in table["languages"].values())
-    run.report(f"{kept:,} documents in {len(finish)} languages, {duration(seconds)}: {out / 'documents'}")
+    run.report(f"{kept:,} documents in {len(written)} languages, {duration(seconds)}: {out / 'documents'}")
+    if quality:
+        best = sum(of["graded"].get(BEST, 0) for of in table["languages"].values())
+        run.report(f"{best:,} of them are the best by quality: {out / 'top'}")
     run.report(f"report: {page}")
     return table

@@ -21,6 +21,7 @@ from pinisi.curate.duplicates import exact, lines, near, urls
 from pinisi.curate.duplicates.characters import text_key
 from pinisi.curate.inputs import Part, Unreadable, documents_of
 from pinisi.curate.packs import Packs
+from pinisi.curate.quality import stages as quality
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import Text, excerpt, limits_of, verdict
 from pinisi.data.documents import Document
@@ -28,7 +29,7 @@ from pinisi.data.folders import new_folder
 from pinisi.errors import DataError
 
 STATS, DROPS, ERRORS = "stats.json", "drops", "errors"
-READ, NEAR, FINISH = "read", "near", "finish"
+READ, NEAR, FINISH, LEARN, GRADE = "read", "near", "finish", "learn", "grade"
 EXACT_SHARE = 24  # bytes of memory that comparing a byte of text takes, all in all
 
 
@@ -65,6 +66,10 @@ class Bench:
             document.text, self.packs[language], probabilities.get(language, 0.0), self.flagged(language)
         )
         return verdict(text, self.limits(language))
+
+    def spaces(self, language: str) -> bool:
+        """Whether its script puts spaces between words."""
+        return self.packs[language].segmentation == "spaces"
 
     def limits(self, language: str) -> dict[str, float]:
         if language not in self._limits:
@@ -167,9 +172,9 @@ def _read_document(bench: Bench, document: Document, counts: Counts) -> tuple[Do
 
 
 def _row(bench: Bench, document: Document) -> tuple:
-    config, pack = bench.config, bench.packs[document.language]
+    config = bench.config
     if config.near.on:
-        grams = near.shingles(document.text, spaces=pack.segmentation == "spaces")
+        grams = near.shingles(document.text, spaces=bench.spaces(document.language))
         signature = near.signature(grams, permutations=config.near.permutations, seed=config.run.seed)
     else:
         signature = np.zeros(0, dtype=np.uint32)
@@ -384,4 +389,27 @@ def _without_frequent_lines(
     return result
 
 
-_STAGES: dict[str, Callable[..., None]] = {READ: read_part, NEAR: compare, FINISH: finish_bucket}
+def learn_quality(
+    bench: Bench, parts: Sequence[Part], finished: Sequence[Path], language: str, out: Path
+) -> None:
+    """What the good texts of a language are like."""
+    with new_folder(out) as folder:
+        quality.learn(bench.config, parts, finished, language, bench.spaces(language), folder)
+        _finish(folder, Counts(bench.config.run.seed))
+
+
+def grade_bucket(bench: Bench, learned: Path, finished: Path, language: str, out: Path) -> None:
+    """A stretch's documents with their scores."""
+    counts = Counts(bench.config.run.seed)
+    with new_folder(out) as folder, records.Writers(folder) as writers:
+        quality.grade(learned, finished, bench.spaces(language), writers, counts)
+        _finish(folder, counts)
+
+
+_STAGES: dict[str, Callable[..., None]] = {
+    READ: read_part,
+    NEAR: compare,
+    FINISH: finish_bucket,
+    LEARN: learn_quality,
+    GRADE: grade_bucket,
+}

@@ -42,6 +42,7 @@ def page(data: Mapping[str, Any], title: str) -> str:
         _cuts(languages),
         _identified(languages),
         _lengths(languages),
+        _quality(languages, data.get("quality", {})),
         _samples(languages),
         _unreadable(data["errors"]),
     ]
@@ -219,12 +220,33 @@ def _lengths(languages: Languages) -> str:
     )
 
 
+def _quality(languages: Languages, quality: Mapping[str, Mapping[str, Any]]) -> str:
+    """What each language's classifier has learned from, how well it tells the two apart, and what it takes."""
+    rows = []
+    for language, of in sorted(quality.items()):
+        best, rest = (
+            languages[language]["graded"].get(f"{which} by quality", 0) for which in ("best", "rest")
+        )
+        area, cut = ("·" if of[key] is None else f"{of[key]:.3f}" for key in ("area", "cut"))
+        share = percent(best / (best + rest)) if best + rest else "·"
+        rows.append([language, count(of["good"]), count(of["sample"]), area, cut, count(best), share])
+    if not rows:
+        return ""
+    lead = (
+        "A classifier for each language, of good texts against its own documents; every text is graded by a model that has not "
+        "seen it. Told apart: how often a good text's score is above a document's (1: always, 0.5: chance)."
+    )
+    head = ["language", "good texts", "documents learned from", "told apart", "least score", "best", "of all"]
+    return section("quality", "Quality", table(head, rows), lead=lead)
+
+
 def _samples(languages: Languages) -> str:
     parts = []
     for language, of in sorted(languages.items()):
         inside = []
         for key in sorted(of["samples"], key=lambda key: (key != "kept", key)):
-            number = of["kept"] if key == "kept" else of["drops"].get(key, of["touched"].get(key, 0))
+            numbers = {**of["drops"], **of["touched"], **of["graded"], "kept": of["kept"]}
+            number = numbers.get(key, 0)
             inside.append(f"<h4>{escape(_name(key) if '/' in key else key)} · {count(number)}</h4>")
             inside += [_quote(*sample[1:]) for sample in of["samples"][key]]
         note = f"{count(of['kept'])} of {count(of['documents'])} documents kept"

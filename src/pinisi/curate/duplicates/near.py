@@ -38,7 +38,7 @@ BYTES_PER_DOCUMENT = 96  # working memory of `clusters` beside its blocks
 RECALL_WEIGHT = 0.9  # a missed pair is lost; a needless candidate costs one comparison
 
 
-def _unit_hashes(text: str, spaces: bool) -> np.ndarray:
+def unit_hashes(text: str, spaces: bool) -> np.ndarray:
     """One hash for each word, or for each cluster of a script without spaces."""
     characters = codes(unicodedata.normalize("NFC", text.casefold()))
     kinds = classes()[characters]
@@ -63,7 +63,7 @@ def shingles(text: str, *, spaces: bool, width: int | None = None) -> np.ndarray
     width = (WORDS if spaces else CLUSTERS) if width is None else width
     if width < 1:
         raise DataError(f"A shingle has 1 unit or more, not {width}.")
-    units = np.concatenate([_unit_hashes(block, spaces) for block in blocks(text)])
+    units = np.concatenate([unit_hashes(block, spaces) for block in blocks(text)])
     if not len(units):
         return units
     count = max(1, len(units) - width + 1)

@@ -1,0 +1,123 @@
+"""The work of two stages: learn what the good texts of a language are like; grade its documents by it.
+
+After Sailor2 (arXiv 2502.12982): for each language a classifier of good texts (translated textbooks, instructions, chat) against
+random documents, the best 20 % of which are what its second phase trains on.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinisi.curate import records
+from pinisi.curate.config import CurateConfig, Source
+from pinisi.curate.counts import Counts
+from pinisi.curate.duplicates.characters import text_key
+from pinisi.curate.inputs import Part, Unreadable, documents_of
+from pinisi.curate.quality.classifier import Classifier, area, fit
+from pinisi.curate.quality.features import features
+from pinisi.curate.repair import repaired
+from pinisi.curate.rules import excerpt
+from pinisi.errors import DataError
+
+MODEL, FACTS = "model.npz", "quality.json"
+LEAST = 50  # good texts
+DIGITS = 4  # of a score
+
+
+def learn(
+    config: CurateConfig,
+    parts: Sequence[Part],
+    finished: Sequence[Path],
+    language: str,
+    spaces: bool,
+    out: Path,
+) -> None:
+    """Fill the folder `out` with a language's model and the score that its best share begins at.
+
+    Of the good texts in `parts` and of the documents in the folders `finished` those of the smallest keys are taken, so neither
+    their order nor how they are cut matters.
+    """
+    good = _smallest(
+        ((text_key(text), text) for text in _good_texts(config, parts, language)), config.quality.sample
+    )
+    if len(good) < LEAST:
+        raise DataError(
+            f"quality.positives.{language}: {len(good)} good texts in {config.quality.positives[language]}; give at least "
+            f"{LEAST}, better some thousands"
+        )
+    own = _smallest(
+        ((text_key(document.id), excerpt(document.text)) for document in _documents(finished)),
+        config.quality.sample,
+    )
+    of_good = [features(text, spaces=spaces) for _, text in good]
+    of_own = [features(text, spaces=spaces) for _, text in own]
+    known = {key for key, _ in good}
+    others = [at for at, (_, text) in enumerate(own) if text_key(text) not in known]
+    model = fit(
+        of_good, [key for key, _ in good], [of_own[at] for at in others], [own[at][0] for at in others]
+    )
+    model.save(out / MODEL)
+    facts: dict[str, Any] = {
+        "good": len(good),
+        "sample": len(own),
+        "share": config.quality.share,
+        "cut": None,
+        "area": None,
+    }
+    scores = np.array([_score(model, each, key) for each, (key, _) in zip(of_own, own, strict=True)])
+    if len(scores):
+        facts["cut"] = float(np.quantile(scores, 1 - config.quality.share, method="higher"))
+    if others:
+        best = np.array([_score(model, each, key) for each, (key, _) in zip(of_good, good, strict=True)])
+        facts["area"] = round(area(best, scores[others]), DIGITS)
+    (out / FACTS).write_text(json.dumps(facts), "utf-8")
+
+
+def grade(learned: Path, finished: Path, spaces: bool, writers: records.Writers, counts: Counts) -> None:
+    """Write a stretch's documents again, with their scores, and once more those of the best share."""
+    model, cut = Classifier.load(learned / MODEL), json.loads((learned / FACTS).read_text("utf-8"))["cut"]
+    for document in _documents([finished]):
+        score = _score(model, features(excerpt(document.text), spaces=spaces), text_key(document.id))
+        quality = {"score": score, "top": score >= cut}
+        document = replace(document, metadata={**document.metadata, "quality": quality})
+        counts.graded(document, quality["top"], score)
+        writers.write("documents", vars(document))
+        if quality["top"]:
+            writers.write("top", vars(document))
+
+
+def _score(model: Classifier, of: tuple[np.ndarray, np.ndarray], key: int) -> float:
+    return round(model.score(of, key), DIGITS)
+
+
+def _documents(folders: Iterable[Path]) -> Iterator[Any]:
+    return (
+        document for folder in folders for document in records.read_documents(folder / "documents.jsonl.zst")
+    )
+
+
+def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str) -> Iterator[str]:
+    def trouble(error: Unreadable) -> None:
+        if config.run.on_error == "stop":
+            raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
+
+    source = Source(path=config.quality.positives[language], language=language)
+    for part in parts:
+        for document in documents_of(part, source, trouble):
+            text, _ = repaired(document.text[: config.repair.longest], markup=config.repair.markup)
+            if text:
+                yield excerpt(text)
+
+
+def _smallest(texts: Iterable[tuple[int, str]], most: int) -> list[tuple[int, str]]:
+    """Those of the `most` smallest keys, by key, each key once."""
+    found: dict[int, str] = {}
+    for key, text in texts:
+        found[key] = text
+        if len(found) >= 2 * most:
+            found = dict(sorted(found.items())[:most])
+    return sorted(found.items())[:most]
