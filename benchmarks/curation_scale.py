@@ -1,6 +1,6 @@
 """Seconds and memory of `pinisi curate` as the input grows.
 
-    python benchmarks/curation_scale.py TEXT [--sizes 10,50,200] [--json FILE]
+    python benchmarks/curation_scale.py TEXT [--sizes 10,50,200] [--budget "2 GiB"] [--json FILE]
 
 TEXT: a folder as `pinisi corpus fetch` makes it. Its documents are made more by giving each copy other words in a third of the
 places, drawn from its language, and a known share of exact copies of whole documents among them.
@@ -54,13 +54,14 @@ def grown(texts: dict[str, list[str]], size: int, seed: int = 0) -> Iterator[Doc
         yield Document(str(number), text, language, f"https://example.org/{number}")
 
 
-def measured(texts: dict[str, list[str]], size: int, workers: int) -> dict[str, object]:
+def measured(texts: dict[str, list[str]], size: int, workers: int, budget: str) -> dict[str, object]:
     folder = Path(tempfile.mkdtemp())
     try:
         count = write_documents(folder / "raw" / "all.jsonl", grown(texts, size))
         config = folder / "curate.toml"
         config.write_text(
-            f'[run]\nfolder = "{folder}/out"\nworkers = {workers}\n[[sources]]\npath = "{folder}/raw/all.jsonl"\n'
+            f'[run]\nfolder = "{folder}/out"\nworkers = {workers}\nbudget = "{budget}"\n'
+            f'[[sources]]\npath = "{folder}/raw/all.jsonl"\n'
             "[alarm]\nshare = 1.0\n[rules]\npreset = 'fitted'\noff = ['bits', 'variety', 'stop_words', 'language']\n"
         )
         start = time.monotonic()
@@ -80,6 +81,7 @@ def measured(texts: dict[str, list[str]], size: int, workers: int) -> dict[str, 
         bytes_ = (folder / "raw" / "all.jsonl").stat().st_size
         return {
             "megabytes": bytes_ / 1e6,
+            "budget": budget,
             "documents": count,
             "duplicates": sum(of["drops"].get("near/near duplicate", 0) for of in table),
             "seconds": seconds,
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--sizes", default="10,50,200", help="megabytes, ascending")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--budget", default="2 GiB", help="run.budget")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     texts = {
@@ -103,7 +106,7 @@ def main() -> None:
     }
     rows = []
     for size in options.sizes.split(","):
-        row = measured(texts, int(float(size) * 1e6), options.workers)
+        row = measured(texts, int(float(size) * 1e6), options.workers, options.budget)
         rows.append(row)
         print(
             f"{row['megabytes']:7.1f} MB {row['documents']:8,} documents: {row['seconds']:7.1f} s, "

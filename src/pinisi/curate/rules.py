@@ -25,7 +25,7 @@ SLACK = {
     "character_repetition": 0.05,
     "word_repetition": 0.05,
     "variety": 0.03,
-    "special": 0.02,
+    "special": 0.05,
     "stop_words": 0.05,
     "bits": 0.3,
 }
