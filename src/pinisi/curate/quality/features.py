@@ -17,7 +17,7 @@ SEEDS = {"units": 1, "characters": 2}
 
 
 def features(text: str, *, spaces: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(places [n] int64 below 2^18, ascending; values [n] fp32 of length 1 together): 1 + log of how often each occurs.
+    """(places [n] int32 below 2^18, ascending; values [n] fp32 of length 1 together): 1 + log of how often each occurs.
 
     spaces: whether the script puts spaces between words. A text without a character has none.
     """
@@ -28,7 +28,7 @@ def features(text: str, *, spaces: bool) -> tuple[np.ndarray, np.ndarray]:
     found.append(_runs(letters, CHARACTERS, SEEDS["characters"]))
     places, times = np.unique(np.concatenate(found) >> np.uint64(64 - BITS), return_counts=True)
     values = 1 + np.log(times)
-    return places.astype(np.int64), (values / max(1e-9, np.sqrt((values**2).sum()))).astype(np.float32)
+    return places.astype(np.int32), (values / max(1e-9, np.sqrt((values**2).sum()))).astype(np.float32)
 
 
 def _runs(values: np.ndarray, width: int, seed: int) -> np.ndarray:

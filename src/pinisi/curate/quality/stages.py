@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,39 +41,33 @@ def learn(
     Of the good texts in `parts` and of the documents in the folders `finished` those of the smallest keys are taken, so neither
     their order nor how they are cut matters.
     """
-    good = _smallest(
-        ((text_key(text), text) for text in _good_texts(config, parts, language)), config.quality.sample
-    )
-    if len(good) < LEAST:
+    most = config.quality.sample
+    good = _sample(((text_key(text), text) for text in _good_texts(config, parts, language)), most, spaces)
+    if len(good.keys) < LEAST:
         raise DataError(
-            f"quality.positives.{language}: {len(good)} good texts in {config.quality.positives[language]}; give at least "
+            f"quality.positives.{language}: {len(good.keys)} good texts in {config.quality.positives[language]}; give at least "
             f"{LEAST}, better some thousands"
         )
-    own = _smallest(
-        ((text_key(document.id), excerpt(document.text)) for document in _documents(finished)),
-        config.quality.sample,
-    )
-    of_good = [features(text, spaces=spaces) for _, text in good]
-    of_own = [features(text, spaces=spaces) for _, text in own]
-    known = {key for key, _ in good}
-    others = [at for at, (_, text) in enumerate(own) if text_key(text) not in known]
+    texts = ((text_key(document.id), excerpt(document.text)) for document in _documents(finished))
+    own = _sample(texts, most, spaces)
+    known = set(good.keys)
+    others = [at for at, text in enumerate(own.texts) if text not in known]
     model = fit(
-        of_good, [key for key, _ in good], [of_own[at] for at in others], [own[at][0] for at in others]
+        good.features, good.keys, [own.features[at] for at in others], [own.keys[at] for at in others]
     )
     model.save(out / MODEL)
-    facts: dict[str, Any] = {
-        "good": len(good),
-        "sample": len(own),
-        "share": config.quality.share,
-        "cut": None,
-        "area": None,
+    scores, best = (
+        np.array([_score(model, each, key) for each, key in zip(of.features, of.keys, strict=True)])
+        for of in (own, good)
+    )
+    share = config.quality.share
+    facts = {
+        "good": len(good.keys),
+        "sample": len(own.keys),
+        "share": share,
+        "cut": float(np.quantile(scores, 1 - share, method="higher")) if len(scores) else None,
+        "area": round(area(best, scores[others]), DIGITS) if others else None,
     }
-    scores = np.array([_score(model, each, key) for each, (key, _) in zip(of_own, own, strict=True)])
-    if len(scores):
-        facts["cut"] = float(np.quantile(scores, 1 - config.quality.share, method="higher"))
-    if others:
-        best = np.array([_score(model, each, key) for each, (key, _) in zip(of_good, good, strict=True)])
-        facts["area"] = round(area(best, scores[others]), DIGITS)
     (out / FACTS).write_text(json.dumps(facts), "utf-8")
 
 
@@ -113,11 +107,24 @@ def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str) -> I
                 yield excerpt(text)
 
 
-def _smallest(texts: Iterable[tuple[int, str]], most: int) -> list[tuple[int, str]]:
-    """Those of the `most` smallest keys, by key, each key once."""
+class _Sample(NamedTuple):
+    """Of each text: its key, by which they are sorted; its text's key; its features."""
+
+    keys: list[int]
+    texts: list[int]
+    features: list[tuple[np.ndarray, np.ndarray]]
+
+
+def _sample(texts: Iterable[tuple[int, str]], most: int, spaces: bool) -> _Sample:
+    """Those of the `most` smallest keys, each key once."""
     found: dict[int, str] = {}
     for key, text in texts:
-        found[key] = text
+        found[key] = min(text, found.get(key, text))  # ids may be used twice
         if len(found) >= 2 * most:
             found = dict(sorted(found.items())[:most])
-    return sorted(found.items())[:most]
+    chosen = sorted(found.items())[:most]
+    return _Sample(
+        [key for key, _ in chosen],
+        [text_key(text) for _, text in chosen],
+        [features(text, spaces=spaces) for _, text in chosen],
+    )
