@@ -1,5 +1,6 @@
 """Parts of the input: each document once wherever the cuts fall; what can't be read is named, and the rest is read."""
 
+import datetime
 import gzip
 import json
 import random
@@ -7,7 +8,7 @@ import random
 import pytest
 import zstandard
 
-from pinisi.curate import inputs
+from pinisi.curate import inputs, records
 from pinisi.curate.config import Source
 from pinisi.curate.inputs import documents_of, fingerprint, parts_of
 from pinisi.errors import ConfigError
@@ -155,3 +156,72 @@ def test_the_fingerprint_changes_with_a_file(tmp_path):
     assert fingerprint(parts_of([Source(str(path))])) == before
     path.write_text('{"text": "ab"}\n')
     assert fingerprint(parts_of([Source(str(path))])) != before
+
+
+def test_nothing_that_a_record_says_is_lost(tmp_path):
+    records = [
+        {"id": 0, "text": "a", "input": "a question", "quality": 0.9, "stars": 3},
+        {"id": "", "text": "b", "metadata": "a string", "language": "xx"},
+        {"text": "c", "metadata": {"lineage": None, "stars": 1, "original": {"was": 1}}, "stars": 2},
+        {"text": "d", "metadata": {"lineage": ["mended: markup"], "input": "raw/x:3"}, "language": "en"},
+    ]
+    path = tmp_path / "raw" / "en.jsonl"
+    path.parent.mkdir()
+    path.write_text("\n".join(map(json.dumps, records)), "utf-8")
+    sources = [Source(str(path), language="en")]
+    found, troubles = read(parts_of(sources), sources)
+    assert not troubles and [document.id for document in found] == [
+        "0",
+        *(f"raw/en.jsonl:{n}" for n in (2, 3, 4)),
+    ]
+    assert [document.metadata for document in found] == [
+        {"stars": 3, "original": {"input": "a question", "quality": 0.9}, "input": "raw/en.jsonl:1"},
+        {"original": {"metadata": "a string", "language": "xx"}, "input": "raw/en.jsonl:2"},
+        {"stars": 2, "original": {"was": 1, "lineage": None}, "input": "raw/en.jsonl:3"},
+        {"lineage": ["mended: markup"], "original": {"input": "raw/x:3"}, "input": "raw/en.jsonl:4"},
+    ]
+
+
+def test_json_nested_too_deep_is_one_bad_line(tmp_path):
+    path = tmp_path / "en.jsonl"
+    path.write_text('{"text": ' + "[" * 200_000 + '\n{"text": "a"}\n', "utf-8")
+    found, troubles = read(parts_of(sources := [Source(str(path))]), sources)
+    assert [document.text for document in found] == ["a"]
+    assert len(troubles) == 1 and "en.jsonl:1: JSON nested too deep" in troubles[0]
+
+
+def test_a_name_is_the_path_from_the_sources_folder_on(tmp_path, monkeypatch):
+    for year in ("2023", "2024"):
+        (tmp_path / year / "data").mkdir(parents=True)
+        (tmp_path / year / "data" / "en.jsonl").write_text('{"text": "a"}\n')
+    (tmp_path / "2023" / "folder.jsonl").mkdir()  # a pattern finds it, and it is no file
+    (tmp_path / "2023" / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path / "2023" / "data")
+    for given, names in (
+        (str(tmp_path / "2023"), ["2023/data/en.jsonl:1"]),
+        (f"{tmp_path}/*/*/*.jsonl", [f"{tmp_path.name}/{year}/data/en.jsonl:1" for year in ("2023", "2024")]),
+        (f"{tmp_path}/2023/*", None),
+        ("en.jsonl", ["data/en.jsonl:1"]),
+        ("*.jsonl", ["data/en.jsonl:1"]),
+        (".", ["data/en.jsonl:1"]),
+        ("../../2024", ["2024/data/en.jsonl:1"]),
+    ):
+        sources = [Source(given)]
+        if names is None:
+            with pytest.raises(ConfigError, match="no such file"):
+                parts_of(sources)
+            continue
+        assert [document.id for document in read(parts_of(sources), sources)[0]] == names
+
+
+def test_what_parquet_holds_besides_is_written(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    when = datetime.datetime(2026, 1, 2, 3, 4)
+    parquet.write_table(
+        pyarrow.table({"text": ["a"], "when": [when], "raw": [b"\x00"]}), tmp_path / "en.parquet"
+    )
+    (document,), _ = read(parts_of(sources := [Source(str(tmp_path))]), sources)
+    with records.Writers(tmp_path) as writers:
+        writers.write("out", vars(document))
+    (written,) = records.read(tmp_path / "out.jsonl.zst")
+    assert written["metadata"]["when"] == str(when) and written["metadata"]["raw"] == "b'\\x00'"

@@ -2,6 +2,7 @@
 is the same however the work was cut, interrupted and spread."""
 
 import errno
+import fcntl
 import json
 import os
 import random
@@ -238,6 +239,29 @@ def test_killed_anywhere_and_run_again(whole, packs, tmp_path, at):
     assert not list(work.glob("*/.*"))  # nothing of what was begun is left
 
 
+def test_killed_it_leaves_no_worker_behind(packs, tmp_path):
+    source = raw(tmp_path / "raw", [*Language("xa").documents(3000)])
+    path = config(tmp_path, source, packs)
+    command = [sys.executable, "-m", "pinisi", "curate", str(path), "run.workers=2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    children, end = Path(f"/proc/{process.pid}/task/{process.pid}/children"), time.monotonic() + 60
+    while len(begun := list((tmp_path / "out" / "work").glob("read-*/.*"))) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    workers = [int(pid) for pid in children.read_text().split()]
+    with pytest.raises(DataError, match="another run is at work in"):
+        run(path)
+    process.kill()
+    process.wait()
+    assert len(begun) == 2 and len(workers) >= 2
+    while (
+        alive := [pid for pid in workers if Path(f"/proc/{pid}/cmdline").exists()]
+    ) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not alive
+    with (tmp_path / "out" / "work" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def test_another_configuration_does_anew_what_depends_on_it(packs, tmp_path):
     source = raw(tmp_path / "raw", Language("xa").documents(12), files=1)
     path, said = config(tmp_path, source, packs), []
@@ -264,7 +288,7 @@ def test_another_configuration_does_anew_what_depends_on_it(packs, tmp_path):
     assert resumed(f'rules.flagged={{xa="{tmp_path}/flagged"}}') == []
     write_documents(source / "part-0.jsonl", Language("xa", seed=3).documents(12))
     assert resumed(f'rules.flagged={{xa="{tmp_path}/flagged"}}') == []
-    assert len(list((tmp_path / "out" / "work").iterdir())) == 3
+    assert len(list((tmp_path / "out" / "work").glob("*-*"))) == 3
 
 
 def test_the_alarm_stops_the_run_and_names_the_rule(packs, tmp_path):
@@ -289,6 +313,31 @@ def test_trouble_is_kept_apart_or_stops_the_run(packs, tmp_path):
     out = run(path)
     assert len(list(records.read(out / "dropped" / "unreadable.jsonl.zst"))) == 2
     assert len(kept(out)) == 12
+    with pytest.raises(DataError, match=r"part-9\.jsonl:1: byte 0 .* goes on with the rest"):
+        run(path, "run.on_error=stop")  # though all is done
+
+
+def test_a_duplicate_names_a_document_that_stays(packs, tmp_path):
+    """One is like a second, of which a third with its URL is longer: the first one's text is in the third's place."""
+    of = Language("xa", seed=4)
+    second = Document("second", of.text(12), "xa", "https://example.org/page")
+    first = Document("first", second.text[:-30], "xa", "https://example.org/other")
+    third = Document("third", of.text(30), "xa", "https://example.org/page")
+    out = run(config(tmp_path, raw(tmp_path / "raw", [first, second, third, *of.documents(20)]), packs))
+    gone = dropped(out)
+    assert [(gone[id]["rule"], gone[id]["of"]) for id in ("first", "second")] == [
+        ("near duplicate", "third"),
+        ("same URL", "third"),
+    ]
+    assert gone["first"]["value"] > 0.7
+
+
+def test_a_budget_too_small_is_named(packs, tmp_path):
+    source = raw(tmp_path / "raw", Language("xa").documents(20))
+    with pytest.raises(
+        DataError, match=r"run\.budget = '3 KiB' is too small to compare the 20 documents in xa: give 1 MiB"
+    ):
+        run(config(tmp_path, source, packs), "run.budget=3 KiB")
 
 
 def test_a_million_bad_lines_are_counted_and_few_are_told(packs, tmp_path):
@@ -484,10 +533,27 @@ def test_good_texts_that_can_not_be_used_are_named(graded, packs, tmp_path):
     path = graded.parent / "curate.toml"
     out = f'run.folder="{tmp_path}/out"'
     write_documents(tmp_path / "few.jsonl", good_words("xa", 3, 9, "few"))
+    (tmp_path / "keys.jsonl").write_text('{"body": "x"}\n')
     for positives, said in (
         (f'{{xa="{tmp_path}/few.jsonl"}}', r"quality\.positives\.xa: 9 good texts in .*give at least 50"),
+        (f'{{xa="{tmp_path}/keys.jsonl"}}', r"0 good texts in .*keys\.jsonl:1: no text under 'text'\); give"),
+        ('{xa=""}', "a file, a folder or a pattern for each language"),
         ('{xa="/nowhere/*.jsonl"}', r"quality\.positives\.xa = '/nowhere/\*\.jsonl': no such file"),
         (f'{{zz="{tmp_path}/few.jsonl"}}', "zz"),
     ):
         with pytest.raises((DataError, ConfigError), match=said):
             curate(path, [out, f"quality.positives={positives}"], report=lambda line: None)
+    assert not (tmp_path / "out").exists()  # before any work
+
+
+def test_good_texts_that_are_documents_too_are_not_known_by_heart(packs, tmp_path):
+    documents = Language("xa", seed=6).documents(240, "d")
+    write_documents(tmp_path / "good.jsonl", documents[::3])
+    path = config(tmp_path, raw(tmp_path / "raw", documents), packs)
+    out = run(path, f'quality.positives={{xa="{tmp_path}/good.jsonl"}}', "rules.preset=fitted")
+    score = {id: document.metadata["quality"]["score"] for id, document in kept(out).items()}
+    named = {document.id for document in documents[::3]}
+    good, others = (
+        np.array([value for id, value in score.items() if (id in named) == which]) for which in (True, False)
+    )
+    assert len(good) > 70 and abs(good.mean() - others.mean()) < 0.5 * others.std()

@@ -41,6 +41,10 @@ class Source:
     format: Literal["", "text", "jsonl", "parquet", "warc"] = ""  # "" goes by the file's name
     text_key: str = "text"
 
+    def validate(self) -> Iterator[Fault]:
+        if not self.path:
+            yield Fault("path", "a file, a folder or a pattern")
+
 
 @dataclass(frozen=True)
 class Repair:
@@ -117,10 +121,14 @@ class Quality:
 
     positives: dict[str, str] = field(default_factory=dict)
     share: float = 0.2
-    sample: int = 10_000  # of good texts, and of documents, that are learned from
+    sample: int = (
+        10_000  # of good texts, and of documents, that are learned from; each takes some 10 KiB of memory
+    )
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, sample=100)
+        if not all(self.positives.values()):
+            yield Fault("positives", "a file, a folder or a pattern for each language")
         if not 0 < self.share < 1:
             yield Fault("share", "more than 0, less than 1")
 

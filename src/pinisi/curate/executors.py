@@ -5,7 +5,9 @@ the run's folder and the input at the same path on every machine.
 """
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -65,7 +67,7 @@ class Executor:
             return
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._config.run.workers, spawn, _leave_signals)
+            self._pool = ProcessPoolExecutor(self._config.run.workers, spawn, _serve, (os.getpid(),))
         waiting = {self._pool.submit(work, self._config, task): task for task in tasks}
         try:
             while waiting:
@@ -79,9 +81,16 @@ class Executor:
             ) from None
 
 
-def _leave_signals() -> None:
-    """Ctrl-C is this process's business; it ends the workers."""
+def _serve(parent: int) -> None:
+    """Ctrl-C is the parent's business, which ends its workers; killed, it can't, so they look whether it is there."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)  # the parent's next run does the task anew; what this one was writing is not there
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _step(config: CurateConfig, tasks: Sequence[Task]) -> Any:

@@ -19,6 +19,7 @@ from pinisi.errors import ConfigError, DataError
 
 PARTS = 64  # that all input is cut into, about, so that many workers end together; of so many bytes each:
 SMALLEST, LARGEST = 2**20, 64 * 2**20
+OWN = ("input", "lineage", "quality")  # keys of a document's metadata that curation writes
 _DAMAGE: tuple[type[Exception], ...] = (EOFError, OSError, *unpacking_errors())
 LINE = 64 * 2**20  # a longer line is not held in memory
 FORMATS = {
@@ -33,9 +34,11 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Part:
-    """Bytes first to stop of a file of lines, or (stop None) the whole of any file."""
+    """Bytes first to stop of a file of lines, or (stop None) the whole of any file. name: the path from the source's folder on,
+    enough to find it, and no more of where it lay."""
 
     path: str
+    name: str
     source: int  # index of the [[sources]] table
     format: str
     first: int = 0
@@ -70,9 +73,11 @@ def part_size(total: int) -> int:
 def _files(number: int, key: str, source: Source) -> Iterator[Part]:
     path = Path(source.path)
     if path.is_dir():
-        names = [str(each) for each in path.rglob("*") if each.is_file() and _format(each.name)]
+        names, base = [str(each) for each in path.rglob("*") if _format(each.name)], path
     else:
         names = glob.glob(source.path, recursive=True)
+        base = next(folder for folder in path.parents if not glob.has_magic(str(folder)))
+    names = [name for name in names if Path(name).is_file()]
     if not names:
         raise ConfigError(
             f"{key} = '{source.path}': no such file; give a file, a folder or a pattern of "
@@ -81,8 +86,12 @@ def _files(number: int, key: str, source: Source) -> Iterator[Part]:
     for name in sorted(names):
         kind = source.format or _format(name)
         if not kind:
-            raise ConfigError(f"{key}: {name} is of no known kind; say which with format = 'text' or another")
-        yield Part(name, number, kind)
+            how = "say which with format = 'text' or another, or " if key.startswith("sources") else ""
+            raise ConfigError(
+                f"{key}: {name} is of no known kind; {how}let its name end in {', '.join(FORMATS)}"
+            )
+        inside = Path(name).relative_to(base)
+        yield Part(name, (base.resolve().name / inside).as_posix(), number, kind)
 
 
 def _cut(whole: Part, most: int) -> Iterator[Part]:
@@ -115,41 +124,57 @@ def fingerprint(parts: list[Part]) -> str:
 
 def documents_of(part: Part, source: Source, trouble: Trouble) -> Iterator[Document]:
     """The documents of a part, each with id, URL, source and metadata. What can't be read is told to `trouble`."""
-    path = Path(part.path)
-    name = f"{path.parent.name}/{path.name}"  # enough to find it, and no more of where it lay
     for place, record in _READERS[part.format](part, source, trouble):
         text = record.get(source.text_key)
         if not isinstance(text, str):
             what = "no text" if text is None else f"a {type(text).__name__} as text"
             trouble(Unreadable(f"{part.path}{place}: {what} under '{source.text_key}'"))
             continue
-        metadata = record.get("metadata")
-        metadata = dict(metadata) if isinstance(metadata, dict) else {}
-        known = {"id", "url", "language", "source", "metadata", source.text_key}
-        metadata |= {key: value for key, value in record.items() if key not in known}
-        metadata["input"] = f"{name}{place}"
+        name = record.get("id")
         yield Document(
-            id=str(record.get("id") or f"{name}{place}"),
+            id=f"{part.name}{place}" if name is None or name == "" else str(name),
             text=text,
-            language=_language(record, source, path.name),
+            language=source.language or str(record.get("language") or Path(part.path).name.split(".")[0]),
             url=str(record.get("url") or ""),
             source=str(record.get("source") or source.name or Path(part.path).stem),
-            metadata=metadata,
+            metadata={**_metadata(record, source), "input": f"{part.name}{place}"},
         )
 
 
-def _language(record: dict[str, Any], source: Source, name: str) -> str:
-    return source.language or str(record.get("language") or name.split(".")[0])
+def _metadata(record: dict[str, Any], source: Source) -> dict[str, Any]:
+    """All that a record says besides. What stands where curation writes its own goes into "original"."""
+    given = record.get("metadata")
+    known = {"id", "url", "language", "source", "metadata", source.text_key}
+    found = {key: value for key, value in record.items() if key not in known}
+    original: dict[str, Any] = {}
+    if isinstance(given, dict):
+        found = {**given, **found}
+    elif given is not None:
+        original["metadata"] = given
+    for key in OWN:
+        if key in found and not (key == "lineage" and _is_lineage(found[key])):
+            original[key] = found.pop(key)
+    if source.language and record.get("language") not in (None, "", source.language):
+        original["language"] = record["language"]
+    if original:
+        before = found.get("original")
+        found["original"] = {**(before if isinstance(before, dict) else {}), **original}
+    return found
+
+
+def _is_lineage(value: Any) -> bool:
+    """What an earlier curation wrote, to which this one adds."""
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _lines(part: Part, trouble: Trouble) -> Iterator[tuple[str, bytes]]:
     """(":line" or "@byte", line) of a part: those that begin in it."""
-    with opened(part.path) as file:
-        at, number = 0, 0
-        if part.first:  # the line that the part before reaches into belongs to that one
-            file.seek(part.first - 1)
-            at = part.first - 1 + _skip(file)
-        try:
+    at, number = 0, 0
+    try:
+        with opened(part.path) as file:
+            if part.first:  # the line that the part before reaches into belongs to that one
+                file.seek(part.first - 1)
+                at = part.first - 1 + _skip(file)
             while part.stop is None or at < part.stop:
                 line = file.readline(LINE)
                 if not line:
@@ -162,13 +187,13 @@ def _lines(part: Part, trouble: Trouble) -> Iterator[tuple[str, bytes]]:
                     trouble(Unreadable(f"{part.path}{place}: a line of more than {LINE // 2**20} MiB"))
                 elif line.strip():
                     yield place, line
-        except _DAMAGE as error:
-            what = str(error) or "the packed data end too early"
-            trouble(
-                Unreadable(
-                    f"{part.path}: cut off or damaged behind line {number} ({what}); the lines before it are used"
-                )
+    except _DAMAGE as error:
+        what = str(error) or "the packed data end too early"
+        trouble(
+            Unreadable(
+                f"{part.path}: cut off or damaged behind line {number} ({what}); the lines before it are used"
             )
+        )
 
 
 def _skip(file: IO[bytes]) -> int:
@@ -191,6 +216,9 @@ def _jsonl(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, 
         except ValueError as error:
             trouble(Unreadable(f"{part.path}{place}: not JSON ({error})"))
             continue
+        except RecursionError:
+            trouble(Unreadable(f"{part.path}{place}: JSON nested too deep"))
+            continue
         if isinstance(record, dict):
             yield place, record
         else:
@@ -208,7 +236,7 @@ def _text(part: Part, source: Source, trouble: Trouble) -> Iterator[tuple[str, d
         trouble(Unreadable(f"{part.path}: more than {LINE // 2**20} MiB in one document; make it JSON lines"))
         return
     try:
-        yield "", {source.text_key: text.decode("utf-8"), "id": str(part.path)}
+        yield "", {source.text_key: text.decode("utf-8")}
     except UnicodeDecodeError as error:
         trouble(Unreadable(f"{part.path}: byte {error.start} is not UTF-8"))
 

@@ -33,12 +33,13 @@ class Writers:
 
 
 def _line(record: dict[str, Any]) -> bytes:
+    """Dates, bytes and whatever else Parquet may hold as text."""
     try:
-        return json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
+        return json.dumps(record, ensure_ascii=False, default=str).encode("utf-8") + b"\n"
     except (
         UnicodeEncodeError
     ):  # half a surrogate pair in a URL or in metadata, which are no text to be mended
-        return json.dumps(record).encode("ascii") + b"\n"
+        return json.dumps(record, default=str).encode("ascii") + b"\n"
 
 
 def packed(path: Path) -> IO[bytes]:

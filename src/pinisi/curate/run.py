@@ -10,11 +10,13 @@ Then the stretches are put together: FOLDER/documents/<language>.jsonl.zst, FOLD
 FOLDER/dropped/all.jsonl.zst.
 """
 
+import fcntl
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from pinisi.curate.config import CurateConfig, Source
 from pinisi.curate.counts import BEST, Counts
 from pinisi.curate.executors import Executor
 from pinisi.curate.inputs import Part, fingerprint, parts_of
-from pinisi.curate.quality.stages import FACTS
+from pinisi.curate.quality.stages import FACTS, check
 from pinisi.curate.tasks import (
     DROPS,
     ERRORS,
@@ -43,7 +45,7 @@ from pinisi.files import write_whole
 from pinisi.report.curation import write_curation_report
 from pinisi.report.numbers import duration
 
-FORMAT = 2  # raise it when the same configuration gives other documents
+FORMAT = 3  # raise it when the same configuration gives other documents
 EVERY = 5.0  # seconds between two lines of progress
 Report = Callable[[str], None]
 
@@ -58,9 +60,31 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     bench = Bench(config)  # packs and lists that can't be read are errors before any work
     good = _good_parts(bench)
     stages = _folders(bench, parts, good)
-    _begin(stages, report)
-    with Executor(config) as executor:
+    with _alone(Path(config.run.folder)), Executor(config) as executor:
+        _begin(stages, report)
         return _stages(_Run(config, stages, executor, report), bench, parts, good)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Raises DataError while another run is at work in this folder; the lock goes with its process."""
+    try:
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+        lock = (folder / "work" / "lock").open("w")
+    except OSError as error:
+        raise DataError(
+            f"cannot write {folder}: {error.strerror or error}; give another run.folder"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"another run is at work in {folder}: wait for it, or give another run.folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def _good_parts(bench: Bench) -> dict[str, list[Part]]:
@@ -70,6 +94,7 @@ def _good_parts(bench: Bench) -> dict[str, list[Part]]:
         bench.packs[language]  # raises DataError for a language without a pack
         source = Source(path=path, language=language)
         found[language] = parts_of([source], [f"quality.positives.{language}"])
+        check(bench.config, found[language], language)
     return found
 
 
@@ -79,6 +104,8 @@ def _stages(
     at, start = run.folders, time.monotonic()
     read = [Task(READ, (part, at[READ] / f"{number:05d}")) for number, part in enumerate(parts)]
     counts = run.stage(read)
+    if run.config.run.on_error == "stop" and counts.errors:  # of an earlier run that skipped them
+        raise DataError(f"{next(iter(counts.errors))}; run.on_error = 'skip' goes on with the rest")
     folders = [task.folder for task in read]
     languages = sorted(language for language in counts.languages if _has(folders, language))
     near = [Task(NEAR, (folders, language, at[NEAR] / language)) for language in languages]
@@ -107,7 +134,7 @@ def _stages(
     }
     run.stage([task for tasks in grade.values() for task in tasks])
     for language in sorted(good.keys() - learn.keys()):
-        run.report(f"quality.positives.{language}: there are no documents in {language}")
+        run.report(f"quality.positives.{language}: no documents in {language} are left to be graded")
     written = stretches | {language: [task.folder for task in tasks] for language, tasks in grade.items()}
     quality = {
         language: json.loads((task.folder / FACTS).read_text("utf-8")) for language, task in learn.items()
@@ -245,9 +272,8 @@ def _gather(
     try:
         (out / "documents").mkdir(exist_ok=True)
         for name in ("documents", "top"):
-            files = {f"{language}.jsonl.zst": folders for language, folders in written.items()}
-            if name == "top":
-                files = {f"{language}.jsonl.zst": written[language] for language in quality}
+            languages = written if name == "documents" else quality
+            files = {f"{language}.jsonl.zst": written[language] for language in languages}
             for file, folders in files.items():
                 (out / name).mkdir(exist_ok=True)
                 records.joined((folder / f"{name}.jsonl.zst" for folder in folders), out / name / file)

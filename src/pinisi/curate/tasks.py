@@ -202,15 +202,14 @@ def _finish(folder: Path, counts: Counts) -> None:
     (folder / STATS).write_text(json.dumps(counts.table(), ensure_ascii=False), "utf-8")
 
 
-def arrays_of(parts: Sequence[Path], language: str, spill: Path, most: int) -> Arrays:
-    """Of all parts, one after the other. Signatures of more than `most` bytes are written to the file `spill` and mapped from
-    there, so that the kernel may take their memory back."""
+def arrays_of(parts: Sequence[Path], language: str, width: int, spill: Path, most: int) -> Arrays:
+    """Of all parts, one after the other. Signatures [N, width] of more than `most` bytes are written to the file `spill` and
+    mapped from there, so that the kernel may take their memory back."""
     paths = [path for part in parts if (path := part / f"{language}.npz").exists()]
     columns: list[list[np.ndarray]] = []
     for path in paths:
         with np.load(path, allow_pickle=False) as stored:
             columns.append([stored[name] for name in Arrays._fields[:-1]])
-            width = stored["signatures"].shape[1]  # of all files
     small = [np.concatenate(of) for of in zip(*columns, strict=True)]
     shape = len(small[0]), width
     if 4 * shape[0] * width > most:
@@ -227,11 +226,17 @@ def arrays_of(parts: Sequence[Path], language: str, spill: Path, most: int) -> A
 
 def compare(bench: Bench, parts: Sequence[Path], language: str, out: Path) -> None:
     """Of a language's documents: which stay, and whose duplicates the others are."""
-    counts, half = Counts(bench.config.run.seed), byte_count(bench.config.run.budget) // 2
+    config, counts = bench.config, Counts(bench.config.run.seed)
+    half = byte_count(config.run.budget) // 2
     with new_folder(out) as folder, records.Writers(folder) as writers:
         spill = folder / "signatures.npy"
-        of = arrays_of(parts, language, spill, half)
-        keep, like, reason = _duplicates(bench.config, of, half)
+        of = arrays_of(parts, language, config.near.permutations if config.near.on else 0, spill, half)
+        if near.BYTES_PER_DOCUMENT * len(of.keys) > half:
+            raise DataError(
+                f"run.budget = '{config.run.budget}' is too small to compare the {len(of.keys):,} documents in {language}: give "
+                f"{-(-2 * near.BYTES_PER_DOCUMENT * len(of.keys) // 2**20)} MiB or more"
+            )
+        keep, like, reason = _duplicates(config, of, half)
         np.save(folder / "keep.npy", keep)
         np.save(folder / "sizes.npy", np.where(keep, of.sizes, 0))
         _write_duplicates(writers, counts, parts, language, of, like, reason)
@@ -276,8 +281,10 @@ def _write_duplicates(
     like: np.ndarray,
     reason: np.ndarray,
 ) -> None:
-    """A drop for each duplicate, with the document that stays and, of near ones, how much of the signatures is equal."""
-    wanted = set(like[reason > 0].tolist())
+    """A drop for each duplicate, with the document that stays (behind a near one's may be another with its URL) and, of near ones,
+    how much of the signatures is equal."""
+    stays = like[like]
+    wanted = set(stays[reason > 0].tolist())
     names: dict[int, str] = {}
     for at, document in enumerate(_documents(parts, language)):
         if at in wanted:
@@ -291,7 +298,7 @@ def _write_duplicates(
         else:
             rule, value = "same URL", int(of.lengths[at])
         counts.dropped(document, NEAR, rule, value)
-        writers.write(DROPS, {**records.drop(document, NEAR, rule, value), "of": names[int(like[at])]})
+        writers.write(DROPS, {**records.drop(document, NEAR, rule, value), "of": names[int(stays[at])]})
 
 
 def _documents(
@@ -393,9 +400,10 @@ def learn_quality(
     bench: Bench, parts: Sequence[Part], finished: Sequence[Path], language: str, out: Path
 ) -> None:
     """What the good texts of a language are like."""
+    counts = Counts(bench.config.run.seed)
     with new_folder(out) as folder:
-        quality.learn(bench.config, parts, finished, language, bench.spaces(language), folder)
-        _finish(folder, Counts(bench.config.run.seed))
+        quality.learn(bench.config, parts, finished, language, bench.spaces(language), folder, counts)
+        _finish(folder, counts)
 
 
 def grade_bucket(bench: Bench, learned: Path, finished: Path, language: str, out: Path) -> None:

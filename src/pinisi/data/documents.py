@@ -81,6 +81,8 @@ def _parse(raw: bytes, place: str, name: str, language: str) -> Document:
         raise DataError(
             f"{place}: byte {error.start} of the line is not UTF-8; convert the file to UTF-8"
         ) from None
+    except RecursionError:
+        raise DataError(f"{place}: JSON nested too deep") from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"{place}: not JSON ({error.msg} at column {error.colno}); each line must be one JSON object"
@@ -99,7 +101,7 @@ def _parse(raw: bytes, place: str, name: str, language: str) -> Document:
             f"(\\u{ord(text[error.start]):04x}), no character; remove it first"
         ) from None
     return Document(
-        id=str(record.get("id") or name),
+        id=name if record.get("id") in (None, "") else str(record["id"]),
         text=text,
         language=str(record.get("language") or language),
         url=str(record.get("url") or ""),

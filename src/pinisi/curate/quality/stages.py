@@ -35,23 +35,19 @@ def learn(
     language: str,
     spaces: bool,
     out: Path,
+    counts: Counts,
 ) -> None:
     """Fill the folder `out` with a language's model and the score that its best share begins at.
 
     Of the good texts in `parts` and of the documents in the folders `finished` those of the smallest keys are taken, so neither
-    their order nor how they are cut matters.
+    their order nor how they are cut matters. A text's key is a hash of it, whether it is called good or not, so that a good
+    text that is one of the documents, too, is not graded by a model that has seen it.
     """
     most = config.quality.sample
-    good = _sample(((text_key(text), text) for text in _good_texts(config, parts, language)), most, spaces)
-    if len(good.keys) < LEAST:
-        raise DataError(
-            f"quality.positives.{language}: {len(good.keys)} good texts in {config.quality.positives[language]}; give at least "
-            f"{LEAST}, better some thousands"
-        )
-    texts = ((text_key(document.id), excerpt(document.text)) for document in _documents(finished))
-    own = _sample(texts, most, spaces)
+    good = _sample(_good_texts(config, parts, language, counts), most, spaces)
+    own = _sample((excerpt(document.text) for document in _documents(finished)), most, spaces)
     known = set(good.keys)
-    others = [at for at, text in enumerate(own.texts) if text not in known]
+    others = [at for at, key in enumerate(own.keys) if key not in known]
     model = fit(
         good.features, good.keys, [own.features[at] for at in others], [own.keys[at] for at in others]
     )
@@ -75,7 +71,8 @@ def grade(learned: Path, finished: Path, spaces: bool, writers: records.Writers,
     """Write a stretch's documents again, with their scores, and once more those of the best share."""
     model, cut = Classifier.load(learned / MODEL), json.loads((learned / FACTS).read_text("utf-8"))["cut"]
     for document in _documents([finished]):
-        score = _score(model, features(excerpt(document.text), spaces=spaces), text_key(document.id))
+        text = excerpt(document.text)
+        score = _score(model, features(text, spaces=spaces), text_key(text))
         quality = {"score": score, "top": score >= cut}
         document = replace(document, metadata={**document.metadata, "quality": quality})
         counts.graded(document, quality["top"], score)
@@ -94,10 +91,27 @@ def _documents(folders: Iterable[Path]) -> Iterator[Any]:
     )
 
 
-def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str) -> Iterator[str]:
+def check(config: CurateConfig, parts: Sequence[Part], language: str) -> None:
+    """Raises DataError where there are too few good texts, before any work."""
+    counts, found = Counts(), set()
+    for text in _good_texts(config, parts, language, counts):
+        found.add(text_key(text))
+        if len(found) == LEAST:
+            return
+    trouble = f" ({next(iter(counts.errors))})" if counts.errors else ""
+    raise DataError(
+        f"quality.positives.{language}: {len(found)} good texts in {config.quality.positives[language]}{trouble}; give at least "
+        f"{LEAST}, better some thousands"
+    )
+
+
+def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str, counts: Counts) -> Iterator[str]:
+    """What can't be read is counted, or raises DataError, as the configuration says."""
+
     def trouble(error: Unreadable) -> None:
         if config.run.on_error == "stop":
             raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
+        counts.unreadable(str(error))
 
     source = Source(path=config.quality.positives[language], language=language)
     for part in parts:
@@ -108,23 +122,18 @@ def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str) -> I
 
 
 class _Sample(NamedTuple):
-    """Of each text: its key, by which they are sorted; its text's key; its features."""
+    """Of each text: its key, by which they are sorted, and its features."""
 
     keys: list[int]
-    texts: list[int]
     features: list[tuple[np.ndarray, np.ndarray]]
 
 
-def _sample(texts: Iterable[tuple[int, str]], most: int, spaces: bool) -> _Sample:
-    """Those of the `most` smallest keys, each key once."""
+def _sample(texts: Iterable[str], most: int, spaces: bool) -> _Sample:
+    """Those of the `most` smallest keys, each once."""
     found: dict[int, str] = {}
-    for key, text in texts:
-        found[key] = min(text, found.get(key, text))  # ids may be used twice
+    for text in texts:
+        found[text_key(text)] = text
         if len(found) >= 2 * most:
             found = dict(sorted(found.items())[:most])
     chosen = sorted(found.items())[:most]
-    return _Sample(
-        [key for key, _ in chosen],
-        [text_key(text) for _, text in chosen],
-        [features(text, spaces=spaces) for _, text in chosen],
-    )
+    return _Sample([key for key, _ in chosen], [features(text, spaces=spaces) for _, text in chosen])
