@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+import torch
+
 from pinisi.config import RunConfig
 from pinisi.engine.parts import split_layers
 from pinisi.errors import ConfigError, ScheduleError
@@ -116,7 +118,8 @@ def work_costs(
     if not layout.barriers:
         held[layout.last_rank][-1] += w
         products = [0.0] * layout.ranks
-    again = [made_again(shape_of(spec), head, n) if head else 0.0 for n in sizes]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    again = [made_again(shape_of(spec), head, n, device) if head else 0.0 for n in sizes]
     s = S_SHARE.get(layout.barriers, 0.0)
     interval = 3 * (sum(work) + w) / layout.ranks
     message = _MESSAGE * interval

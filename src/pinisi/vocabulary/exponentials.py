@@ -73,11 +73,8 @@ def exponentiate_again_(
             _finish_(block, slope, out[part])
             continue
         factor, each = (of[part].unsqueeze(1) for of in mix)
-        if slope is None:
-            block.mul_(factor).add_(each)
-        else:
-            block.mul_(factor).add_(each).mul_(slope)
-        _finish_(block, None, out[part])
+        block.mul_(factor).add_(each)
+        _finish_(block, slope, out[part])
 
 
 def _place(target: Tensor, width: int) -> tuple[Tensor, Tensor]:

@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 
 from pinisi.errors import ConfigError
-from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
+from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
 from pinisi.vocabulary.head_pass import HeadPass, Tile, Tiling, tiling
 from pinisi.vocabulary.kernels import kernels_for
 from pinisi.vocabulary.products import add_product, add_transposed_product_
 from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
-
-TOKEN_BLOCK = 2**15  # numbers of [T, h] that are worked on at a time beside the products
 
 
 class _Coefficients(NamedTuple):

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import Scratch, blocks
+from pinisi.vocabulary.buffers import TOKEN_BLOCK, Scratch, blocks
 from pinisi.vocabulary.exponentials import exponentiate_ as once_
 from pinisi.vocabulary.exponentials import exponentiate_again_ as again_
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined, combine_statistics, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
-
-TOKEN_BLOCK = 2**16  # numbers of [T, h] that are worked on at a time beside the products
 
 
 def exponentiate_(
