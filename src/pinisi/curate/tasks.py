@@ -297,7 +297,7 @@ def _write_duplicates(
             rule, value = "near duplicate", same
         else:
             rule, value = "same URL", int(of.lengths[at])
-        counts.dropped(document, NEAR, rule, value)
+        counts.dropped(document, NEAR, rule, f"{round(value, 3)}, like {names[int(stays[at])]}")
         writers.write(DROPS, {**records.drop(document, NEAR, rule, value), "of": names[int(stays[at])]})
 
 

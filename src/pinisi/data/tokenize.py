@@ -82,6 +82,10 @@ def tokenize(
             "languages": {language: writer.language(language, path) for language, path in files.items()},
         }
         (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
+    tokens, documents = (
+        sum(of[what] for of in index["languages"].values()) for what in ("tokens", "documents")
+    )
+    report(f"{tokens:,} tokens of {documents:,} documents in {len(files)} languages: {out}")
     return index
 
 
