@@ -54,7 +54,7 @@ def test_altered_documents_are_counted_by_reason(tmp_path, name):
     tokenizer, corpus = normalising(tmp_path / "t", *steps), corpus_of(tmp_path / "c", texts)
     said: list[str] = []
     index = tokenize(corpus, tokenizer, tmp_path / "s", report=said.append)
-    assert said.pop().endswith(f"documents in 1 languages: {tmp_path}/s")
+    assert said.pop().endswith(f"documents in 1 language: {tmp_path}/s")
     altered = index["languages"]["vi"]["altered"]
     found = {why: (each["documents"], each["first"], each["character"]) for why, each in altered.items()}
     assert found == expected

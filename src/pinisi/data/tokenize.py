@@ -85,7 +85,9 @@ def tokenize(
     tokens, documents = (
         sum(of[what] for of in index["languages"].values()) for what in ("tokens", "documents")
     )
-    report(f"{tokens:,} tokens of {documents:,} documents in {len(files)} languages: {out}")
+    report(
+        f"{tokens:,} tokens of {documents:,} documents in {len(files)} {'language' if len(files) == 1 else 'languages'}: {out}"
+    )
     return index
 
 
