@@ -157,8 +157,8 @@ def _metadata(record: dict[str, Any], source: Source) -> dict[str, Any]:
     if source.language and record.get("language") not in (None, "", source.language):
         original["language"] = record["language"]
     if original:
-        before = found.get("original")
-        found["original"] = {**(before if isinstance(before, dict) else {}), **original}
+        before = found.get("original", {})
+        found["original"] = {**(before if isinstance(before, dict) else {"original": before}), **original}
     return found
 
 
