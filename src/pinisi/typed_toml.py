@@ -149,9 +149,8 @@ def check(value: Any, source: Source, prefix: str = "") -> None:
 
 def convert(value: Any, wanted: Any, source: Source, key: str) -> Any:
     """`value` as the type `wanted`, or ConfigError."""
-    whole = (
-        value.value if isinstance(value, Bare) else value
-    )  # a whole table, or a list of them, as an override
+    # An override may be a whole table, or a list of them.
+    whole = value.value if isinstance(value, Bare) else value
     if dataclasses.is_dataclass(wanted):
         if not isinstance(whole, dict):
             raise ill_typed(value, wanted, source, key)

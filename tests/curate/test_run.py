@@ -338,6 +338,7 @@ def test_a_budget_too_small_is_named(packs, tmp_path):
         DataError, match=r"run\.budget = '3 KiB' is too small to compare the 20 documents in xa: give 1 MiB"
     ):
         run(config(tmp_path, source, packs), "run.budget=3 KiB")
+    run(config(tmp_path, source, packs), "run.budget=3 KiB", "near.on=false")  # nothing is compared
 
 
 def test_a_million_bad_lines_are_counted_and_few_are_told(packs, tmp_path):

@@ -117,13 +117,12 @@ class Lines:
 @dataclass(frozen=True)
 class Quality:
     """positives: for each language a file, a folder or a pattern of good texts. Documents of these languages get a score, and
-    the best `share` of them stand in FOLDER/top too; arXiv 2502.12982 has 20 % and 10,000 texts of either kind."""
+    the best `share` of them stand in FOLDER/top too. sample: good texts, and documents, that are learned from, each at some
+    10 KiB of memory; arXiv 2502.12982 has 20 % and 10,000 texts of either kind."""
 
     positives: dict[str, str] = field(default_factory=dict)
     share: float = 0.2
-    sample: int = (
-        10_000  # of good texts, and of documents, that are learned from; each takes some 10 KiB of memory
-    )
+    sample: int = 10_000
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, sample=100)

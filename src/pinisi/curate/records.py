@@ -36,9 +36,8 @@ def _line(record: dict[str, Any]) -> bytes:
     """Dates, bytes and whatever else Parquet may hold as text."""
     try:
         return json.dumps(record, ensure_ascii=False, default=str).encode("utf-8") + b"\n"
-    except (
-        UnicodeEncodeError
-    ):  # half a surrogate pair in a URL or in metadata, which are no text to be mended
+    except UnicodeEncodeError:
+        # Half a surrogate pair in a URL or in metadata, which are no text to be mended.
         return json.dumps(record, default=str).encode("ascii") + b"\n"
 
 

@@ -231,7 +231,7 @@ def compare(bench: Bench, parts: Sequence[Path], language: str, out: Path) -> No
     with new_folder(out) as folder, records.Writers(folder) as writers:
         spill = folder / "signatures.npy"
         of = arrays_of(parts, language, config.near.permutations if config.near.on else 0, spill, half)
-        if near.BYTES_PER_DOCUMENT * len(of.keys) > half:
+        if config.near.on and near.BYTES_PER_DOCUMENT * len(of.keys) > half:
             raise DataError(
                 f"run.budget = '{config.run.budget}' is too small to compare the {len(of.keys):,} documents in {language}: give "
                 f"{-(-2 * near.BYTES_PER_DOCUMENT * len(of.keys) // 2**20)} MiB or more"

@@ -11,6 +11,7 @@ import pytest
 from pinisi.curate.duplicates.characters import text_key
 from pinisi.curate.quality.classifier import FOLDS, Classifier, area, fit
 from pinisi.curate.quality.features import BITS, features
+from pinisi.curate.quality.stages import sample
 from pinisi.errors import DataError
 from tests.curate.texts import Language
 
@@ -81,13 +82,24 @@ def test_a_text_is_graded_by_a_model_that_has_not_seen_it(code):
     assert area(seen[:150], seen[150:]) > 0.9
 
 
-def test_one_of_few_weighs_more():
-    good, others = texts("xa", 1, 12), texts("xb", 1, 400)
-    of = [features(text, spaces=True) for text in good + others]
-    keys = [text_key(text) for text in good + others]
+def test_both_sides_weigh_the_same_however_few_one_has():
+    """Texts of one kind, a few of them called good: no score says more than that it can't be told."""
+    drawn = texts("xa", 7, 412)
+    of, keys = [features(text, spaces=True) for text in drawn], [text_key(text) for text in drawn]
     model = fit(of[:12], keys[:12], of[12:], keys[12:])
     unseen = [features(text, spaces=True) for text in texts("xa", 9, 40)]
-    assert np.mean([model.score(each, n) > 0 for n, each in enumerate(unseen)]) > 0.9
+    mean = np.mean([model.score(each, n) for n, each in enumerate(unseen)])
+    assert abs(mean) < 1.5  # by numbers alone it would be log(12 / 400) = -3.5
+
+
+def test_a_sample_is_of_the_smallest_keys_whatever_the_order():
+    drawn = texts("xk", 8, 150)
+    wanted = sorted(text_key(text) for text in drawn)[:40]
+    for seed in range(3):
+        mixed = random.Random(seed).sample(drawn, len(drawn))
+        of = sample([*mixed, *mixed[:9]], 40, spaces=False)
+        assert of.keys == wanted
+        assert np.array_equal(of.features[0][0], sample(drawn, 40, spaces=False).features[0][0])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -44,8 +44,8 @@ def learn(
     text that is one of the documents, too, is not graded by a model that has seen it.
     """
     most = config.quality.sample
-    good = _sample(_good_texts(config, parts, language, counts), most, spaces)
-    own = _sample((excerpt(document.text) for document in _documents(finished)), most, spaces)
+    good = sample(_good_texts(config, parts, language, counts), most, spaces)
+    own = sample((excerpt(document.text) for document in _documents(finished)), most, spaces)
     known = set(good.keys)
     others = [at for at, key in enumerate(own.keys) if key not in known]
     model = fit(
@@ -121,14 +121,14 @@ def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str, coun
                 yield excerpt(text)
 
 
-class _Sample(NamedTuple):
+class Sample(NamedTuple):
     """Of each text: its key, by which they are sorted, and its features."""
 
     keys: list[int]
     features: list[tuple[np.ndarray, np.ndarray]]
 
 
-def _sample(texts: Iterable[str], most: int, spaces: bool) -> _Sample:
+def sample(texts: Iterable[str], most: int, spaces: bool) -> Sample:
     """Those of the `most` smallest keys, each once."""
     found: dict[int, str] = {}
     for text in texts:
@@ -136,4 +136,4 @@ def _sample(texts: Iterable[str], most: int, spaces: bool) -> _Sample:
         if len(found) >= 2 * most:
             found = dict(sorted(found.items())[:most])
     chosen = sorted(found.items())[:most]
-    return _Sample([key for key, _ in chosen], [features(text, spaces=spaces) for _, text in chosen])
+    return Sample([key for key, _ in chosen], [features(text, spaces=spaces) for _, text in chosen])
