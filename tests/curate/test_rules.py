@@ -1,5 +1,6 @@
 """Measures against plain Python on drawn texts; limits from a preset, a pack and a configuration; the first broken rule."""
 
+import itertools
 import math
 import random
 import unicodedata
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pinisi.curate.rules import ORDER, SAILCRAFT, Text, fitted, limits_of, measures, verdict
+from pinisi.curate.rules import LEAST_VARIETY, ORDER, SAILCRAFT, Text, fitted, limits_of, measures, verdict
 
 
 @dataclass
@@ -51,6 +52,12 @@ def variety(words, width):
     return sum(len(set(part)) / len(part) for part in stretches) / len(stretches) if words else 1.0
 
 
+def between_signs(text):
+    """What stands between spaces and signs."""
+    groups = itertools.groupby(text, lambda c: unicodedata.category(c)[0] in "LM" or c.isdigit())
+    return ["".join(group) for letters, group in groups if letters]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_measures_are_those_of_plain_python(seed):
     draw = random.Random(seed)
@@ -74,8 +81,22 @@ def test_measures_are_those_of_plain_python(seed):
             sum(w in ("the", "of") for w in own) / len(own) if own else 0.0
         )
         assert found["flagged"] == pytest.approx(sum(w == "kata" for w in own) / len(own) if own else 0.0)
-        assert found["variety"] == pytest.approx(variety(own, 200 if segmentation == "spaces" else 400))
+        units = own if segmentation == "spaces" else between_signs(text)
+        assert found["variety"] == pytest.approx(variety(units, 200))
         assert found["language"] == 0.75
+
+
+@pytest.mark.parametrize("script", ["一二三四五六七八九十百千", "กขคงจฉชซญฐดต", "កខគឃងចឆជឈញដឋ", "abcdefghijkl"])
+def test_lists_of_search_words_have_less_variety_than_running_text_in_any_script(script):
+    draw = random.Random(script)
+    segmentation = "spaces" if script.isascii() else "characters"
+    entries = ["".join(draw.choices(script, k=draw.randrange(3, 9))) for _ in range(300)]
+    of_few, of_many = (" ".join(draw.choices(entries[:count], k=300)) for count in (15, 300))
+    of = [measures(text_of(text, segmentation=segmentation))["variety"] for text in (of_few, of_many)]
+    assert of[0] < LEAST_VARIETY < of[1] / 2
+    if segmentation == "characters":  # a space of no width says where words end, in some texts
+        parted = of_many.translate({ord(letter): f"{letter}\u200b" for letter in script})
+        assert measures(text_of(parted, segmentation=segmentation))["variety"] == of[1]
 
 
 def test_the_first_broken_rule_in_order():

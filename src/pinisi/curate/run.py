@@ -45,7 +45,7 @@ from pinisi.files import write_whole
 from pinisi.report.curation import write_curation_report
 from pinisi.report.numbers import duration
 
-FORMAT = 3  # raise it when the same configuration gives other documents
+FORMAT = 4  # raise it when the same configuration gives other documents
 EVERY = 5.0  # seconds between two lines of progress
 Report = Callable[[str], None]
 
