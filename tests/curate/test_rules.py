@@ -86,7 +86,9 @@ def test_measures_are_those_of_plain_python(seed):
         assert found["language"] == 0.75
 
 
-@pytest.mark.parametrize("script", ["一二三四五六七八九十百千", "กขคงจฉชซญฐดต", "កខគឃងចឆជឈញដឋ", "abcdefghijkl"])
+@pytest.mark.parametrize(
+    "script", ["一二三四五六七八九十百千", "กขคงจฉชซญฐดต", "កខគឃងចឆជឈញដឋ", "abcdefghijkl"]
+)
 def test_lists_of_search_words_have_less_variety_than_running_text_in_any_script(script):
     draw = random.Random(script)
     segmentation = "spaces" if script.isascii() else "characters"

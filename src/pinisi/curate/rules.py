@@ -14,7 +14,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from pinisi.curate.duplicates.characters import codes
-from pinisi.curate.packs.characters import INVISIBLE, LETTER, classes, words_by_spaces
+from pinisi.curate.packs.characters import INVISIBLE, words_by_spaces
+from pinisi.data.scripts import LETTER, classes
 
 WORD_GRAM, CHARACTER_GRAM = 5, 10
 # Of 200 words of running text one in seven is new in each of the fifteen languages of the sample corpus (the lowest document

@@ -6,15 +6,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
 
-# Scripts that are written without spaces between words, as ranges of Unicode blocks: Thai, Lao, Tibetan, Myanmar,
-# Khmer, Tai Le, New Tai Lue, Tai Tham, Balinese, kana, Chinese characters, Javanese, Myanmar's extensions.
-SPACELESS = (
-    "\u0e00-\u0e7f\u0e80-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f"
-    "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua980-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\U00020000-\U0003ffff"
-)
+import numpy as np
+
+from pinisi.data.scripts import LETTER, classes, unspaced
+
 ENOUGH = 100_000  # characters that tell a text's script
-_SPACELESS = re.compile(f"[{SPACELESS}]")
-_LETTERS = re.compile(r"[^\W\d_]")
 
 
 def words(text: str) -> list[str]:
@@ -31,13 +27,13 @@ def has_spaces(texts: Iterable[str]) -> bool:
     """Whether most letters at the beginning of these texts are of scripts that put spaces between words."""
     letters = without = seen = 0
     for text in texts:
-        part = text[: ENOUGH - seen]
+        part = np.frombuffer(text[: ENOUGH - seen].encode("utf-32-le", "surrogatepass"), np.uint32)
         seen += len(part)
-        without += len(_SPACELESS.findall(part))
-        letters += len(_LETTERS.findall(_SPACELESS.sub("", part)))
+        without += int(unspaced()[part].sum())
+        letters += int((classes()[part] == LETTER).sum())
         if seen >= ENOUGH:
             break
-    return without <= letters
+    return 2 * without <= letters
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi.curate.packs import characters
-from pinisi.curate.packs.characters import UNSPACED, words_by_characters, words_by_spaces
+from pinisi.curate.packs.characters import words_by_characters, words_by_spaces
+from pinisi.data.scripts import ASSIGNED, SELECTORS, UNSPACED, classes, script_table
 
 SOME = (
     "abZé\u0301İŁß 9٣\u0e01\u0e33\u0e34\u0e49เ\u0ea5\u0eb3ក\u17d2ម\u17bb\u200bက\u1039ခ\u1031\u103a中あカ한"
@@ -24,7 +25,7 @@ def kind(character: str) -> str:
 
 
 def script(character: str) -> str:
-    names, of = characters.scripts()
+    names, of = script_table()
     return names[of[ord(character)]]
 
 
@@ -98,7 +99,7 @@ def test_clusters_of_five_scripts():
 
 
 def test_each_code_point_has_the_class_of_its_category():
-    kinds = characters.classes()
+    kinds = classes()
     for code in range(0, sys.maxunicode + 1, 7):
         category = unicodedata.category(chr(code))
         expected = {"L": 1, "M": 1}.get(category[0], {"Nd": 2, "Cf": 3}.get(category, 0))
@@ -106,8 +107,8 @@ def test_each_code_point_has_the_class_of_its_category():
 
 
 def test_all_letters_are_below_the_last_assigned_code_point():
-    for code in range(characters.ASSIGNED, sys.maxunicode + 1):
-        assert unicodedata.category(chr(code))[0] not in "LM" or code in characters.SELECTORS
+    for code in range(ASSIGNED, sys.maxunicode + 1):
+        assert unicodedata.category(chr(code))[0] not in "LM" or code in SELECTORS
 
 
 def test_scripts_of_letters():

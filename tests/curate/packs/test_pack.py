@@ -11,6 +11,7 @@ import pytest
 from pinisi.curate.packs import Pack, build_pack, characters
 from pinisi.curate.packs.others import CODE_POINTS, learn
 from pinisi.curate.packs.stream import stream
+from pinisi.data.scripts import classes
 from pinisi.errors import DataError
 from tests.curate.packs.texts import documents
 
@@ -195,7 +196,7 @@ def test_long_texts_are_read_in_pieces(pack):
 def test_other_characters_sum_to_at_most_one_and_follow_their_counts():
     text = "ab, cd 12; ef - 345 ... " * 40 + "¿"
     codes = characters.code_points(text)
-    learned = learn(codes, characters.classes()[codes])
+    learned = learn(codes, classes()[codes])
     shares = np.exp(learned.logs)
     total = shares[:-1].sum() + (CODE_POINTS - len(learned.codes)) * shares[-1]
     assert 0.99 < total <= 1 + 1e-9
@@ -207,6 +208,6 @@ def test_other_characters_sum_to_at_most_one_and_follow_their_counts():
 
 def test_others_of_text_without_any():
     codes = characters.code_points("abc")
-    learned = learn(codes, characters.classes()[codes])
+    learned = learn(codes, classes()[codes])
     assert np.isfinite(learned.logs).all()
     assert np.exp(learned.logs[-2]) + CODE_POINTS * np.exp(learned.logs[-1]) <= 1 + 1e-9

@@ -14,12 +14,14 @@ from functools import cache
 
 import numpy as np
 
+from pinisi.data.scripts import ASSIGNED, SELECTORS, unspaced
+
 LETTER = 1  # letters and digits
 MARK = 2  # combining marks
 FORMAT = 4  # invisible: zero-width space and joiners, soft hyphen, directions
 JOINS = 8  # stands in one cluster with the character before it
 PULLS = 16  # stands in one cluster with the character after it
-SOLID = 32  # of a script that writes no spaces between words
+SOLID = 32  # letters and marks of scripts that write no spaces between words
 
 BLOCK = 1 << 20  # code points worked on at once: what bounds the memory of one very long text
 BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
@@ -31,20 +33,6 @@ _AFTER = (0x0E30, 0x0E32, 0x0E33, 0x0E45, 0x0EB0, 0x0EB2, 0x0EB3)
 # What puts the next letter under this one: Khmer coeng, the viramas of Myanmar and Tai Tham; and the zero-width joiner.
 _STACKS = (0x17D2, 0x1039, 0x1A60, 0x200D)
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
-_WITHOUT_SPACES = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Myanmar, and its extensions
-    (0xA9E0, 0xA9FF),
-    (0xAA60, 0xAA7F),
-    (0x1780, 0x17FF),  # Khmer
-    (0x1950, 0x19DF),  # Tai Le, New Tai Lue
-    (0x1A20, 0x1AAF),  # Tai Tham
-    (0x0F00, 0x0FFF),  # Tibetan
-    (0x2E80, 0x31FF),  # radicals, kana, bopomofo
-    (0x3400, 0x9FFF),  # Han
-    (0xF900, 0xFAFF),
-    (0x20000, 0x323AF),
-)
 
 
 @cache
@@ -52,11 +40,10 @@ def classes() -> np.ndarray:
     """[0x110000] uint8: the sum of LETTER, MARK, FORMAT, JOINS, PULLS and SOLID of each code point."""
     table = np.zeros(0x110000, np.uint8)
     of_category = {"L": LETTER, "N": LETTER, "M": MARK | JOINS}
-    for code in (*range(0x33480), *range(0xE0000, 0xE01F0)):  # beyond these nothing is assigned
+    for code in (*range(ASSIGNED), *SELECTORS):
         category = unicodedata.category(chr(code))
         table[code] = FORMAT if category == "Cf" else of_category.get(category[0], 0)
-    for first, last in _WITHOUT_SPACES:
-        table[first : last + 1] |= SOLID
+    table[unspaced()] |= SOLID
     table[list(_BEFORE + _STACKS)] |= PULLS
     table[[*_AFTER, *_SKIN_TONES]] |= JOINS
     table[0x200D] |= JOINS

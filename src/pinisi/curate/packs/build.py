@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from pinisi.curate.packs import characters, others
-from pinisi.curate.packs.characters import COMMON, LETTER, UNSPACED
 from pinisi.curate.packs.ngrams import BUDGET, train
 from pinisi.curate.packs.pack import Pack, fingerprint
 from pinisi.curate.packs.stream import stream
 from pinisi.data.documents import Document
+from pinisi.data.scripts import COMMON, LETTER, UNSPACED, classes, script_table
 from pinisi.errors import DataError
 
 LEAST = 1_000  # characters of text: fewer give no statistics
@@ -47,7 +47,7 @@ def build_pack(
             "(20,000 for a useful pack, a million for a good one); give more text"
         )
     codes = characters.code_points("\n".join(texts))
-    kinds = characters.classes()[codes]
+    kinds = classes()[codes]
     scripts = own_scripts(codes, kinds)
     if not scripts:
         raise DataError(f"language '{language}': the text has no letters; give running text, in UTF-8")
@@ -79,7 +79,7 @@ def _first(documents: Iterable[Document | str]) -> tuple[list[str], int]:
 
 def own_scripts(codes: np.ndarray, kinds: np.ndarray) -> dict[str, float]:
     """{script: share of the letters} of the scripts that a text is written in, the largest first."""
-    names, script = characters.scripts()
+    names, script = script_table()
     counts = np.bincount(script[codes[kinds == LETTER]], minlength=len(names))
     counts[names.index(COMMON)] = 0
     shares = {

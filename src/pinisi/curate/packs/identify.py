@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from pinisi.curate.packs import characters
-from pinisi.curate.packs.characters import COMMON, LETTER
 from pinisi.curate.packs.pack import FACTS, Pack
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
+from pinisi.data.scripts import COMMON, LETTER, classes, script_table
 from pinisi.errors import DataError
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -87,8 +87,8 @@ class Packs:
         scores = [np.zeros(len(group.packs)) for group in groups]
         for piece in pieces(text):
             codes = characters.code_points(piece)
-            kinds = characters.classes()[codes]
-            of = np.where(kinds == LETTER, self._group_of[characters.scripts()[1][codes]], -1)
+            kinds = classes()[codes]
+            of = np.where(kinds == LETTER, self._group_of[script_table()[1][codes]], -1)
             here = np.bincount(of[of >= 0], minlength=len(groups) + 2)[:-1]
             letters += here * self._letter_weight
             enough = min(LITTLE * here.sum(), here.max() - 1)
@@ -126,7 +126,7 @@ class Packs:
     @functools.cached_property
     def _group_of(self) -> np.ndarray:
         """For each script its group; len(groups) where none has it; one more for marks and letters of any script."""
-        names, _ = characters.scripts()
+        names, _ = script_table()
         groups = self._groups
         of = np.full(len(names), len(groups))
         for number, group in enumerate(groups):

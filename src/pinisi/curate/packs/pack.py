@@ -17,6 +17,7 @@ from pinisi.curate.packs.ngrams import NGrams
 from pinisi.curate.packs.others import Others
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
+from pinisi.data.scripts import classes
 from pinisi.errors import DataError
 from pinisi.files import write_whole
 
@@ -73,7 +74,7 @@ class Pack:
         nats, count = 0.0, 0
         for piece in pieces(text):
             codes = characters.code_points(piece)
-            kinds = characters.classes()[codes]
+            kinds = classes()[codes]
             nats -= float(self._table.log_likelihood(stream(codes, kinds))[0])
             nats -= self.others.log_likelihood(codes, kinds)
             count += len(codes)

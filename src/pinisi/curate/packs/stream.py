@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pinisi.curate.packs.characters import LETTER, classes, code_points
+from pinisi.curate.packs.characters import code_points
+from pinisi.data.scripts import LETTER, classes
 
 ORDERS = 5  # the longest n-gram
 BOUNDARY = 1  # no letter has this code point
