@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinisi.curate import records
+from pinisi.curate import executors, records
 from pinisi.curate.fit import with_limits
 from pinisi.curate.run import curate
 from pinisi.data.documents import Document, write_documents
 from pinisi.errors import ConfigError, DataError
+from tests.curate import slurm
 from tests.curate.texts import Language
 
 CODES = ("xa", "xb", "xk")
@@ -207,6 +208,51 @@ def test_datatroves_executor_makes_the_same_bytes(whole, packs, tmp_path):
     pytest.importorskip("datatrove")
     out = run(config(tmp_path, whole.parent / "raw", packs), "run.workers=2", "run.executor=local")
     assert contents(out) == contents(whole)
+
+
+SLURM = "run.executor=slurm", "run.workers=2", "run.slurm={partition='test', time='1:00:00'}"
+
+
+@pytest.fixture
+def cluster(monkeypatch, tmp_path):
+    pytest.importorskip("datatrove")
+    for name, value in slurm.install(tmp_path / "cluster").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(executors, "POLL", 0.2)
+    monkeypatch.setattr(executors, "VISIBLE", 1.0)
+    return tmp_path / "cluster"
+
+
+def test_slurms_jobs_make_the_same_bytes(whole, packs, tmp_path, cluster):
+    out = run(config(tmp_path, whole.parent / "raw", packs), *SLURM)
+    assert contents(out) == contents(whole)
+    assert len([*cluster.glob("jobs/*.done")]) >= 3  # an array for each stage
+
+
+def test_slurms_jobs_that_fail_are_noticed(whole, packs, tmp_path, cluster):
+    (cluster / "bin" / "srun").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(DataError, match=r"3 of 3 tasks failed.*logs/read"):
+        run(config(tmp_path, whole.parent / "raw", packs), *SLURM)
+
+
+def test_an_interrupt_cancels_slurms_jobs(whole, packs, tmp_path, cluster, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(executors.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(tmp_path, whole.parent / "raw", packs), *SLURM)
+    assert (cluster / "jobs" / "1.done").exists()  # long before its tasks could have ended
+    assert not [*(tmp_path / "out" / "work").glob("read-*/0*")]
+
+
+def test_without_slurm_nothing_is_begun(whole, packs, tmp_path, monkeypatch):
+    pytest.importorskip("datatrove")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ConfigError, match=r"login node"):
+        run(config(tmp_path, whole.parent / "raw", packs), *SLURM)
+    with pytest.raises(ConfigError, match=r"needs run\.slurm"):
+        run(config(tmp_path, whole.parent / "raw", packs), "run.executor=slurm")
 
 
 def test_the_order_of_the_input_does_not_matter(whole, packs, tmp_path):

@@ -21,9 +21,8 @@ class Run:
     budget: str = "2 GiB"  # of memory that a worker may take for the text that it compares
     on_error: Literal["skip", "stop"] = "skip"  # input that can't be read
     executor: Literal["processes", "local", "slurm", "ray"] = "processes"  # the last three are datatrove's
-    slurm: dict = field(
-        default_factory=dict
-    )  # arguments of datatrove's SlurmPipelineExecutor: partition, time, ...
+    # Arguments of datatrove's SlurmPipelineExecutor: partition, time, qos, mem_per_cpu_gb (run.budget and 2 GiB unless given), ...
+    slurm: dict = field(default_factory=dict)
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, workers=1, seed=0)

@@ -6,7 +6,10 @@ the run's folder and the input at the same path on every machine.
 
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Self
 
+from pinisi.config import byte_count
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.extras import library
 from pinisi.curate.tasks import Task, work
@@ -22,6 +26,7 @@ from pinisi.errors import ConfigError, DataError
 
 Done = Callable[[Task], None]  # told of each task once it is done; datatrove tells of its own progress
 POLL = 5.0  # seconds between two looks at what a cluster has finished
+VISIBLE = 60.0  # seconds until every machine sees what another has written to a shared folder
 
 
 class Executor:
@@ -110,26 +115,57 @@ def _step(config: CurateConfig, tasks: Sequence[Task]) -> Any:
 
 
 def _datatrove(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Done) -> None:
-    """By one of its executors; Slurm's only submits an array of jobs, so their folders are waited for."""
-    kind, given = config.run.executor, {}
-    if kind == "slurm":
-        given = dict(config.run.slurm)
-        if not {"partition", "time"} <= given.keys():
-            raise ConfigError(
-                "run.executor = 'slurm' needs run.slurm = {partition = '...', time = '10:00:00', ...}"
-            )
+    """By one of its executors."""
+    kind = config.run.executor
     executors = library("datatrove.executor", "cluster")
-    getattr(executors, f"{kind.capitalize()}PipelineExecutor")(
+    executor = getattr(executors, f"{kind.capitalize()}PipelineExecutor")(
         [_step(config, tasks)],
         tasks=len(tasks),
         workers=config.run.workers,
         logging_dir=str(logs),
         skip_completed=False,
-        **given,
-    ).run()
-    waiting = list(tasks) if kind == "slurm" else []
-    while waiting:
-        time.sleep(POLL)
-        for task in [task for task in waiting if task.folder.exists()]:
-            waiting.remove(task)
-            done(task)
+        **(_slurm_arguments(config) if kind == "slurm" else {}),
+    )
+    executor.run()
+    if kind == "slurm":  # which only submits an array of jobs
+        _until_jobs_end(executor.job_id, tasks, done)
+
+
+def _slurm_arguments(config: CurateConfig) -> dict[str, Any]:
+    memory = byte_count(config.run.budget) // 2**30 + 2  # GiB, with what packs, code and rounding take
+    given = {"job_name": "pinisi-curate", "mem_per_cpu_gb": memory, **config.run.slurm}
+    if not {"partition", "time"} <= given.keys():
+        raise ConfigError(
+            "run.executor = 'slurm' needs run.slurm = {partition = '...', time = '10:00:00', ...}"
+        )
+    if shutil.which("sbatch") is None:
+        raise ConfigError(
+            "run.executor = 'slurm' needs Slurm's sbatch, which is not here: run it on a login node"
+        )
+    if not {"venv_path", "condaenv", "env_command"} & given.keys() and sys.prefix != sys.base_prefix:
+        given["venv_path"] = f"{sys.prefix}/bin/activate"  # the one that runs this
+    return given
+
+
+def _until_jobs_end(job: str, tasks: Sequence[Task], done: Done) -> None:
+    """Until all tasks are done, or Slurm has ended the job and what it wrote had time to become visible here."""
+    waiting, ended = list(tasks), None
+    try:
+        while waiting and (ended is None or time.monotonic() < ended + VISIBLE):
+            time.sleep(POLL)
+            for task in [task for task in waiting if task.folder.exists()]:
+                waiting.remove(task)
+                done(task)
+            if ended is None and _has_ended(job):
+                ended = time.monotonic()
+    except KeyboardInterrupt:
+        subprocess.run(["scancel", job], capture_output=True)
+        raise
+
+
+def _has_ended(job: str) -> bool:
+    """Whether Slurm's queue has the job no more; a queue that can't be asked just now tells nothing."""
+    asked = subprocess.run(["squeue", "--noheader", "--jobs", job], capture_output=True, text=True)
+    if asked.returncode:
+        return "invalid job id" in asked.stderr.lower()
+    return not asked.stdout.strip()
