@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pinisi.allocator import keep_freed_memory
 from pinisi.engine import status
 from pinisi.errors import CommunicationError, PinisiError
 
@@ -173,7 +174,11 @@ def failure(dead: Mapping[int, int | None], where: Path, logs: Path, report: str
 
 def rank_main(work: Callable[[], int]) -> int:
     """Runs the work of one rank; an error is left where the launcher finds it, and printed when nobody launched us."""
+    import torch  # here, since the launcher does without it
+
     rank = int(os.environ.get("RANK", "0"))
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     try:
         return work()
     except KeyboardInterrupt:

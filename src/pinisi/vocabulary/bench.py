@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from pinisi.allocator import keep_freed_memory
 from pinisi.errors import ConfigError
 from pinisi.vocabulary import peers
 from pinisi.vocabulary.head import HeadShard
@@ -209,6 +210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if min(options.tokens, options.hidden, options.rounds, options.threads, *options.rows) < 1:
         raise ConfigError("Tokens, hidden, rows, rounds and threads must be 1 or more; give larger numbers.")
+    if torch.device(options.device).type == "cpu":
+        keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
