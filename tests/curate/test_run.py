@@ -23,6 +23,7 @@ from pinisi.data.documents import Document, write_documents
 from pinisi.errors import ConfigError, DataError
 from tests.curate import slurm
 from tests.curate.texts import Language
+from tests.effort import only_full
 
 CODES = ("xa", "xb", "xk")
 DOCUMENTS = 60
@@ -223,6 +224,7 @@ def cluster(monkeypatch, tmp_path):
     return tmp_path / "cluster"
 
 
+@only_full
 def test_slurms_jobs_make_the_same_bytes(whole, packs, tmp_path, cluster):
     out = run(config(tmp_path, whole.parent / "raw", packs), *SLURM)
     assert contents(out) == contents(whole)
