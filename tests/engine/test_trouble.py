@@ -127,6 +127,7 @@ def from_folder(project: Path, folder: Path) -> subprocess.CompletedProcess:
     return pinisi("train", str(config), f"run.folder={folder}/run", "run.steps=1")
 
 
+@only_full  # tests/models reads folders, the two tests below that bad ones are refused
 def test_a_model_folder_is_trained_on(project, model, tmp_path):
     folder = shutil.copytree(model, tmp_path / "model")
     done = from_folder(project, folder)
