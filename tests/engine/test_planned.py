@@ -79,6 +79,7 @@ def test_what_was_measured_is_this_models_only(project, hardware, capsys) -> Non
     assert "measured with sequence 16, not 32" in capsys.readouterr().err
 
 
+@only_full
 def test_a_searched_order_is_written_and_trained(project, tmp_path, capsys) -> None:
     """On two ranks; the measured timeline has the very order of the file."""
     written, plan = tmp_path / "planned.toml", tmp_path / "plan.json"
