@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from pinisi.engine import launch
 
 SCRIPT = """
 import numpy as np
@@ -36,3 +39,12 @@ def test_freed_memory_stays_unless_the_environment_sets_malloc_up(own):
     )
     given_back = int(done.stdout)  # MiB, of 64
     assert given_back > 60 if own else given_back < 4
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_ranks_keep_it_on_a_cpu(monkeypatch, gpu):
+    seen = []
+    monkeypatch.setattr(launch, "keep_freed_memory", lambda: seen.append("kept"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert launch.rank_main(lambda: seen.append("work") or 0) == 0
+    assert seen == (["work"] if gpu else ["kept", "work"])

@@ -132,3 +132,14 @@ def test_fitted_limits_keep_what_they_were_fitted_to():
     junk = [text_of("w1 w2 w3 w4 w5 w6 " * 40), text_of("| 12 | 13 | 14 | 15 | " * 30), text_of("w7")]
     assert all(verdict(text, limits) is not None for text in junk)
     assert fitted([]) == {}
+
+
+@pytest.mark.parametrize("segmentation", ["spaces", "characters"])
+def test_few_texts_that_differ_much_leave_the_least_variety(segmentation):
+    """Otherwise their tail reaches so far down that no list of search words is below."""
+    draw = random.Random(2)
+    entries = [f"一{chr(0x4E00 + n)}" for n in range(400)]
+    texts = [
+        text_of(" ".join(draw.choices(entries[:n], k=200)), segmentation=segmentation) for n in (40, 90, 400)
+    ]
+    assert fitted(texts)["variety"] == LEAST_VARIETY

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pinisi.config import load
 from pinisi.curate import executors, records
+from pinisi.curate.config import CurateConfig
 from pinisi.curate.fit import with_limits
 from pinisi.curate.run import curate
 from pinisi.data.documents import Document, write_documents
@@ -246,6 +248,22 @@ def test_an_interrupt_cancels_slurms_jobs(whole, packs, tmp_path, cluster, monke
         run(config(tmp_path, whole.parent / "raw", packs), *SLURM)
     assert (cluster / "jobs" / "1.done").exists()  # long before its tasks could have ended
     assert not [*(tmp_path / "out" / "work").glob("read-*/0*")]
+
+
+def test_a_job_that_slurm_forgot_has_ended_and_a_queue_that_does_not_answer_tells_nothing(cluster):
+    assert executors._has_ended("7")
+    (cluster / "bin" / "squeue").write_text(
+        "#!/bin/sh\necho 'Unable to contact slurm controller' >&2\nexit 1\n"
+    )
+    assert not executors._has_ended("7")
+
+
+def test_slurms_memory_follows_the_budget_unless_given(packs, tmp_path, cluster):
+    path = config(tmp_path, tmp_path, packs)
+    own = "run.slurm={partition='test', time='1:00:00', mem_per_cpu_gb=3}"
+    for more, wanted in (([], 4), (["run.budget=6.5 GiB"], 8), ([own], 3)):
+        found = executors._slurm_arguments(load(path, [*SLURM, *more], into=CurateConfig))
+        assert found["mem_per_cpu_gb"] == wanted and found["partition"] == "test"
 
 
 def test_without_slurm_nothing_is_begun(whole, packs, tmp_path, monkeypatch):
