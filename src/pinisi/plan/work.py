@@ -30,7 +30,7 @@ HEAD_KERNELS = 24
 # How `vocabulary.head_pass`, which plans don't import, cuts a shard: columns of a tile that is worked on beside kept ones, at
 # least and at most, by device; and the numbers of a block that 16-bit work on a CPU takes beside them, likewise.
 TILE_COLUMNS = {"cpu": (256, 2048), "cuda": (2048, 8192)}
-CPU_BLOCKS = 2**16, 2**18
+CPU_BLOCKS = 2**15, 2**18
 
 
 @dataclass(frozen=True)

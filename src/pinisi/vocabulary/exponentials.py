@@ -6,32 +6,37 @@ import torch
 from torch import Tensor
 
 from pinisi.vocabulary.buffers import Scratch, blocks
+from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 LOG2_E = math.log2(math.e)
+MODERATE = 60.0  # e^60 times any number of rows is far from the largest number of fp32 and of bf16
+ENOUGH = 256  # columns among which the rounding of single exponentials is lost
 
 
 def exponentiate_(
     z: Tensor,
     out: Tensor,
-    target: Tensor,
-    floor: Tensor,
+    targets: Targets,
+    first: int,
+    floor: Tensor | None,
     curve: Curve,
     scratch: Scratch,
     logit_sum: Tensor | None = None,
     slopes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Logits before the curve into exponentials; returns (maximum [T], sum [T]).
-
-    z [T, C] in the model's dtype becomes exp(l - maximum)·slope in `out`, which may be z. target [T]: the column of y in
-    this tile, or any number outside 0..C-1; that column counts for nothing. floor [T]: the maximum over earlier tiles.
-    Only with a soft-cap: logit_sum [T], to which Σ l over all columns is added, and slopes [T, C], which is written.
-    """
-    maximum, total = floor.clone(), torch.empty_like(floor)
-    column, inside = _place(target, z.shape[1])
-    if curve.is_identity:
-        _leave_out_(z, column, inside)  # once for the tile; a curve would move -inf, so there it comes after
+    """See `Kernels.exponentiate_`."""
+    if floor is None:
+        dtype = statistics_dtype(z.dtype)
+        floor = z.new_full((len(z),), torch.finfo(dtype).min, dtype=dtype)
+    total = torch.empty_like(floor)
+    column, inside = _left_out_later(z, targets, first, curve)
+    if _in_place(z, curve):
+        references = _references(z, floor)
+        _exponentiate_in_place_(z, out, references, scratch, total)
+        return references, total
+    maximum = floor.clone()
     for part in blocks(z.shape[0], z.shape[1], z.device):
         narrow, highest = out[part], maximum[part]
         block, slope = curve.logits_(_wide(z[part], narrow, scratch))
@@ -39,7 +44,7 @@ def exponentiate_(
             logit_sum[part] += block.sum(1)
         if slopes is not None and slope is not None:
             slopes[part] = slope
-        if not curve.is_identity:
+        if column is not None and inside is not None:
             _leave_out_(block, column[part], inside[part])
         torch.maximum(block.amax(1), highest, out=highest)
         _exp_(block, highest, narrow=z.dtype.itemsize == 2)
@@ -51,22 +56,21 @@ def exponentiate_(
 def exponentiate_again_(
     z: Tensor,
     out: Tensor,
-    target: Tensor,
+    targets: Targets,
+    first: int,
     maximum: Tensor,
     curve: Curve,
     scratch: Scratch,
     mix: tuple[Tensor, Tensor] | None = None,
 ) -> None:
-    """The same exponentials, bit for bit, from the same z and the maximum that is known by now.
-
-    mix: (factor [T], each [T]): `out` is factor ⊙ exponentials + each ⊙ slopes instead, slopes at y's column too.
-    """
-    column, inside = _place(target, z.shape[1])
-    if curve.is_identity:
-        _leave_out_(z, column, inside)
+    """See `Kernels.exponentiate_again_`."""
+    column, inside = _left_out_later(z, targets, first, curve)
+    if mix is None and _in_place(z, curve):
+        _exponentiate_in_place_(z, out, maximum, scratch)
+        return
     for part in blocks(z.shape[0], z.shape[1], z.device):
         block, slope = curve.logits_(_wide(z[part], out[part], scratch))
-        if not curve.is_identity:
+        if column is not None and inside is not None:
             _leave_out_(block, column[part], inside[part])
         _exp_(block, maximum[part], narrow=z.dtype.itemsize == 2)
         if mix is None:
@@ -77,10 +81,61 @@ def exponentiate_again_(
         _finish_(block, slope, out[part])
 
 
-def _place(target: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Each token's column in this tile, any where it has none, and whether it has one; [T] each."""
-    column = target.clamp(0, width - 1)
-    return column, target == column
+def _left_out_later(
+    z: Tensor, targets: Targets, first: int, curve: Curve
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Leaves y's columns out of the whole tile, unless a curve would move -inf: then it comes after the curve, in blocks, and
+    this answers with each token's column and whether it has one."""
+    if curve.is_identity and z.device.type == "cpu":
+        at, column = targets.places_within(first, z.shape[1])
+        z.index_put_((at, column), z.new_full((), -torch.inf))
+        return None, None
+    dense = targets.columns(first, z.shape[1])
+    if not curve.is_identity:
+        return dense
+    _leave_out_(z, *dense)
+    return None, None
+
+
+def _in_place(z: Tensor, curve: Curve) -> bool:
+    """Whether exponentials are taken of 16-bit numbers where they lie: bf16, which has fp32's range, on a CPU. Their sums are then
+    those of the rounded ones, with which T will multiply; with few columns that would show in lp."""
+    return curve.is_identity and z.dtype == torch.bfloat16 and z.device.type == "cpu" and z.shape[1] >= ENOUGH
+
+
+def _references(z: Tensor, floor: Tensor) -> Tensor:
+    """What bf16 logits are taken relative to, [T]: 0, which costs nothing, where a token's largest so far is within ±MODERATE, so
+    that neither its exponentials nor their sum leave the range; else that largest one.
+
+    Maxima are taken of the bits, which is ten times as fast: as integers, positive numbers are in order, negative ones in
+    reverse, below them.
+    """
+    bits = z.view(torch.int16)
+    highest = bits.amax(1)
+    if len(z) and int(highest.amin()) < 0:
+        highest = torch.where(highest < 0, bits.amin(1), highest)
+    largest = torch.maximum(highest.view(z.dtype).to(floor.dtype), floor)
+    return largest.masked_fill_(largest.abs() <= MODERATE, 0.0)
+
+
+def _exponentiate_in_place_(
+    z: Tensor, out: Tensor, references: Tensor, scratch: Scratch, total: Tensor | None = None
+) -> None:
+    """out [T, C] = exp(z - references), and total [T] the sums. A token's are the same bits whatever others there are: those
+    with a reference other than 0 are made apart."""
+    any_apart = bool(references.any())
+    for part in blocks(z.shape[0], z.shape[1], z.device):
+        apart = references[part].nonzero().flatten() if any_apart else references.new_empty(0)
+        moved = None
+        if len(apart):
+            block = scratch.copy(z[part].index_select(0, apart), references.dtype)
+            _exp_(block, references[part][apart], narrow=True)
+            moved = block.to(z.dtype)
+        torch.exp(z[part], out=out[part])
+        if moved is not None:
+            out[part].index_copy_(0, apart, moved)
+        if total is not None:
+            torch.sum(scratch.copy(out[part], total.dtype), 1, out=total[part])
 
 
 def _leave_out_(l: Tensor, column: Tensor, inside: Tensor) -> None:

@@ -15,7 +15,7 @@ from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
 from pinisi.vocabulary.head_pass import HeadPass, Tile, Tiling, tiling
 from pinisi.vocabulary.kernels import kernels_for
-from pinisi.vocabulary.products import add_product, add_transposed_product_
+from pinisi.vocabulary.products import add_product, add_transposed_product_, only_product, widened
 from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
@@ -119,7 +119,11 @@ class HeadShard:
             maximum, total = highest, part
             rows = self.weight[start:stop]
             if keep and self.barriers == 1:
-                product = add_product(product, exps, rows, dtype, self._scratch)
+                product = (
+                    only_product(exps, rows, dtype)
+                    if len(plan.bounds) == 1
+                    else add_product(product, exps, rows, dtype, self._scratch)
+                )
                 if slopes is not None:
                     slope_product = add_product(slope_product, slopes, rows, dtype, self._scratch)
             if keep:
@@ -159,7 +163,7 @@ class HeadShard:
         assert head_pass.product is not None, "u is called once, after combine, with 1 barrier"
         product, head_pass.product = head_pass.product, None
         of = self._coefficients(head_pass, torch.ones_like(head_pass.statistics[0]) if g is None else g, k, e)
-        self._finish_(product, head_pass, of.factor, of)
+        product = self._finished(product, head_pass, of.factor, of)
         if of.each is not None and head_pass.slope_product is not None:
             product.addcmul_(head_pass.slope_product, of.each.unsqueeze(1))
         elif of.each is not None:
@@ -177,20 +181,22 @@ class HeadShard:
         of = self._coefficients(head_pass, g, k, e)
         kernels = kernels_for(x)
         dx = left = None
+        last = (
+            len(head_pass.tiles) == 1 and x.device.type != "cpu"
+        )  # then `left` joins y's part in one kernel
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
-        alone = len(head_pass.tiles) == 1  # then `left` waits for _finish_
         for tile in head_pass.tiles:
             columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile, of), of.each)
             rows = slice(tile.start, tile.stop)
             if self.barriers == 2:
-                factor = None if alone else left
+                factor = None if last else left
                 dx = add_product(dx, columns, self.weight[rows], left.dtype, self._scratch, factor)
             add_transposed_product_(self.gradient[rows], columns, x, self._scratch, left)
             if self.bias_gradient is not None:
                 kernels.add_column_sums_(self.bias_gradient[rows], columns, left, self._scratch)
         if self.barriers == 2:
             dx = x.new_zeros(x.shape, dtype=of.softmax.dtype) if dx is None else dx
-            self._finish_(dx, head_pass, left if alone else None, of)
+            dx = self._finished(dx, head_pass, left if last else None, of)
         self._free(head_pass)
         kernels.add_target_rows_(
             self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
@@ -301,11 +307,17 @@ class HeadShard:
         head_pass.coefficients = (found, g, k, e)
         return found
 
-    def _finish_(self, sum_: Tensor, head_pass: HeadPass, factor: Tensor | None, of: _Coefficients) -> None:
-        """dX_r's softmax part scaled by `factor`, and y's own part."""
+    def _finished(
+        self, product: Tensor, head_pass: HeadPass, factor: Tensor | None, of: _Coefficients
+    ) -> Tensor:
+        """dX_r in the statistics' dtype: its softmax part, `factor` ⊙ product (overwritten where it has that dtype), and y's own
+        part."""
+        if product.dtype != of.softmax.dtype:
+            product, factor = widened(product, of.softmax.dtype, factor), None
         kernels_for(head_pass.x).finish_(
-            sum_, self.weight, head_pass.targets, factor, of.target, self._scratch
+            product, self.weight, head_pass.targets, factor, of.target, self._scratch
         )
+        return product
 
 
 def _aligned(columns: int, device: torch.device) -> int:

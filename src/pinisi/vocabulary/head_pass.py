@@ -19,7 +19,8 @@ DEVICE_NARROW, DEVICE_WIDE = 2048, 8192  # on a GPU, where a narrow product does
 
 @dataclass
 class Tile:
-    """Columns start to stop of a shard. maximum [T]: of the logits over the columns before stop that are not y's.
+    """Columns start to stop of a shard. maximum [T]: of the logits over the columns before stop that are not y's, or 0
+    where that is near enough (see `exponentials`).
 
     kept [T, C] in the model's dtype: exp(l - maximum)·l'(z)/scale, 0 at y's column, or the logits z before the curve (see
     `HeadPass.keeps_logits`); None: T makes z again.
@@ -44,7 +45,9 @@ class HeadPass:
         self.buffer: Tensor | None = None  # flat; tiles' `kept` are views of it; None once T has run
         self.statistics: Tensor
         self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
-        self.product: Tensor | None = None  # A_r [T, h], 1 barrier only
+        self.product: Tensor | None = (
+            None  # A_r [T, h], 1 barrier only; of an only tile on a CPU still in 16 bit
+        )
         self.slope_product: Tensor | None = None  # Σ_v l'(z_v)/scale·W_v [T, h], 1 barrier and slopes only
         self.combined: Combined | None = None
         self.coefficients: tuple[Any, ...] | None = None  # what HeadShard made of (g, k, e), and these

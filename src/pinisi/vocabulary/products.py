@@ -12,7 +12,8 @@ from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, block_elements, blocks
 from pinisi.vocabulary.kernels import kernels_for
 
 DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to the sum as it is made
-NARROWEST = 256  # rows of such a part at least, or the product itself gets slow
+PARTS = 10  # of dW on a CPU at least: one lies beside what T holds, and its columns' copy inside the product
+WIDEST = 256  # rows of such a part at most, where they don't stay in the cache
 
 
 def add_product(
@@ -24,18 +25,31 @@ def add_product(
     factor: Tensor | None = None,
 ) -> Tensor:
     """sum_ [T, h], or nothing so far, + factor [T] ⊙ (columns [T, C] @ weight [C, h]), in `dtype` and in place."""
-    if sum_ is None and columns.dtype == dtype:
-        sum_ = torch.mm(columns, weight)
-        return sum_ if factor is None else sum_.mul_(factor.unsqueeze(1))
-    if sum_ is None and columns.device.type == "cuda":
-        sum_ = torch.mm(columns, weight, out_dtype=dtype)
-        return sum_ if factor is None else sum_.mul_(factor.unsqueeze(1))
-    if sum_ is None:
+    if sum_ is not None:
+        add_product_(sum_, columns, weight, scratch, factor)
+        return sum_
+    if columns.dtype != dtype and columns.device.type != "cuda":
         place = _place("hidden", len(columns), weight.shape[1], columns, scratch)
-        sum_ = torch.mm(columns, weight, out=place).to(dtype)
-        return sum_ if factor is None else sum_.mul_(factor.unsqueeze(1))
-    add_product_(sum_, columns, weight, scratch, factor)
-    return sum_
+        return widened(torch.mm(columns, weight, out=place), dtype, factor)
+    product = only_product(columns, weight, dtype)
+    return product if factor is None else product.mul_(factor.unsqueeze(1))
+
+
+def only_product(columns: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """columns [T, C] @ weight [C, h], to which nothing will be added: in `dtype` where torch makes it so, else still in 16 bit."""
+    if columns.dtype != dtype and columns.device.type == "cuda":
+        return torch.mm(columns, weight, out_dtype=dtype)
+    return torch.mm(columns, weight)
+
+
+def widened(product: Tensor, dtype: torch.dtype, factor: Tensor | None) -> Tensor:
+    """factor [T] ⊙ product [T, h] in `dtype`, anew."""
+    wide = torch.empty(product.shape, dtype=dtype, device=product.device)
+    for part in blocks(product.shape[0], product.shape[1], product.device):
+        wide[part].copy_(product[part])
+        if factor is not None:
+            wide[part].mul_(factor[part].unsqueeze(1))
+    return wide
 
 
 def add_product_(
@@ -77,7 +91,8 @@ def add_transposed_product_(
             _add_(sum_[part], product, scratch, largest)
         return
     block = block_elements(columns.numel())
-    height = max(NARROWEST, min(CPU_BLOCK // x.shape[1], len(sum_) // 10) // 64 * 64)
+    height = min(-(-len(sum_) // PARTS), max(WIDEST, CPU_BLOCK // x.shape[1]))
+    height = -(-height // 32) * 32
     for first in range(0, len(sum_), height):
         part = slice(first, min(first + height, len(sum_)))
         product = _place("part", part.stop - part.start, x.shape[1], columns, scratch)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 
 class LogProbs(NamedTuple):
@@ -43,12 +43,11 @@ def combine_statistics(gathered: Tensor, valid: Tensor) -> Combined:
     top = maxima.amax(0)
     others = top + (sums * torch.exp(maxima - top)).sum(0).log()  # -inf where y is the only column
     own = target.amax(0)
-    lse = torch.where(valid, torch.logaddexp(others, own), others)
-    margin = others - own
-    zero = torch.zeros_like(lse)
+    lse = torch.logaddexp(others, own)  # -inf where y is ignored
+    margin = torch.where(valid, own - others, torch.inf)
     return Combined(
-        lp=torch.where(valid, -softplus(margin, threshold=40.0), zero),
+        lp=logsigmoid(margin),
         lse=lse,
-        rest=torch.where(valid, torch.sigmoid(margin), zero),
+        rest=torch.sigmoid(-margin),
         logit_sum=logit_sums[0].sum(0) if logit_sums else None,
     )

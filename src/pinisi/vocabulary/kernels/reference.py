@@ -1,64 +1,47 @@
 """The element-wise work of S and T in plain torch operations: any device, any dtype; on a CPU in blocks that stay in the
 cache. See `Kernels` for what each function does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import TOKEN_BLOCK, Scratch, blocks
-from pinisi.vocabulary.exponentials import exponentiate_ as once_
-from pinisi.vocabulary.exponentials import exponentiate_again_ as again_
+from pinisi.vocabulary.buffers import DEVICE_BLOCK, TOKEN_BLOCK, Scratch, block_elements, blocks
+from pinisi.vocabulary.exponentials import exponentiate_, exponentiate_again_
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined, combine_statistics, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
-
-def exponentiate_(
-    z: Tensor,
-    out: Tensor,
-    targets: Targets,
-    first: int,
-    floor: Tensor | None,
-    curve: Curve,
-    scratch: Scratch,
-    logit_sum: Tensor | None = None,
-    slopes: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    if floor is None:
-        dtype = statistics_dtype(z.dtype)
-        floor = z.new_full((len(z),), torch.finfo(dtype).min, dtype=dtype)
-    return once_(z, out, targets.local - first, floor, curve, scratch, logit_sum, slopes)
-
-
-def exponentiate_again_(
-    z: Tensor,
-    out: Tensor,
-    targets: Targets,
-    first: int,
-    maximum: Tensor,
-    curve: Curve,
-    scratch: Scratch,
-    mix: tuple[Tensor, Tensor] | None = None,
-) -> None:
-    again_(z, out, targets.local - first, maximum, curve, scratch, mix)
+__all__ = [
+    "add_column_sums_",
+    "add_target_rows_",
+    "coefficients",
+    "combine",
+    "exponentiate_",
+    "exponentiate_again_",
+    "factor",
+    "finish_",
+    "scaled",
+    "target_logits",
+]
 
 
 def target_logits(
     x: Tensor, weight: Tensor, bias: Tensor | None, targets: Targets, curve: Curve, scratch: Scratch
 ) -> tuple[Tensor, Tensor]:
     dtype, own = statistics_dtype(x.dtype), targets.own
+    z, slope = torch.full(own.shape, -torch.inf, dtype=dtype, device=own.device), own.to(dtype)
     if not len(weight):
-        return own.to(dtype) - torch.inf, own.to(dtype)
-    z = torch.zeros(own.shape, dtype=dtype, device=own.device)
+        return z, slope
     for at, row in _at_targets(targets, x.shape[1]):
-        dot = torch.linalg.vecdot(
-            scratch.copy(x.index_select(0, at), dtype), weight.index_select(0, row).to(dtype)
-        )
-        z[at] = dot if bias is None else dot.add_(bias[row])
-    l, slope = curve.logits_(z)
-    slope = curve.scale * (torch.ones_like(l) if slope is None else slope)
-    return torch.where(own, l, -torch.inf), torch.where(own, slope, 0.0)
+        rows = scratch.copy(x.index_select(0, at), dtype)
+        dot = rows.mul_(weight.index_select(0, row)).sum(1)
+        z.index_copy_(0, at, dot if bias is None else dot.add_(bias[row]))
+    if curve.is_identity and z.device.type == "cpu":
+        return z, slope
+    z, of_curve = curve.logits_(z)
+    slope *= curve.scale if of_curve is None else of_curve.mul_(curve.scale)
+    return torch.where(own, z, -torch.inf), slope
 
 
 def combine(gathered: Tensor, targets: Targets) -> Combined:
@@ -140,9 +123,11 @@ def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scrat
         sums.addmv_(wide.t(), ones[part])
 
 
-def _at_targets(targets: Targets, hidden: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _at_targets(targets: Targets, hidden: int) -> Iterable[tuple[Tensor, Tensor]]:
     """Some tokens at a time of those with a target here: where they stand, and the target's row."""
-    places = targets.places
-    return (
-        (places[part], targets.row[part]) for part in blocks(len(places), hidden, places.device, TOKEN_BLOCK)
-    )
+    places, row = targets.places, targets.row
+    elements = DEVICE_BLOCK
+    if places.device.type == "cpu":
+        elements = min(TOKEN_BLOCK, block_elements(len(targets.ids) * targets.rows))
+    parts = round(len(places) * hidden / elements)
+    return zip(places.chunk(parts), row.chunk(parts), strict=True) if parts > 1 else [(places, row)]

@@ -45,5 +45,21 @@ class Targets:
     @cached_property
     def row(self) -> Tensor:
         """Their rows; where y is not here any, spread out, so that additions of zero do not all meet in one."""
+        if self.ids.device.type == "cpu":
+            return self.ids.index_select(0, self.places) - self.start
         spread = torch.arange(len(self.ids), device=self.ids.device) % max(1, self.rows)
-        return torch.where(self.own, self.ids - self.start, spread)[self.places]
+        return torch.where(self.own, self.ids - self.start, spread)
+
+    def places_within(self, first: int, width: int) -> tuple[Tensor, Tensor]:
+        """On a CPU: tokens whose target is among the shard's rows first to first + width, and which of these it is."""
+        if width == self.rows:
+            return self.places, self.row
+        column = self.row - first
+        inside = ((column >= 0) & (column < width)).nonzero().flatten()
+        return self.places[inside], column[inside]
+
+    def columns(self, first: int, width: int) -> tuple[Tensor, Tensor]:
+        """Each token's column among these rows, any where it has none, and whether it has one; [T] each."""
+        column = self.local - first
+        place = column.clamp(0, width - 1)
+        return place, column == place

@@ -1,0 +1,100 @@
+"""bf16 exponentials on a CPU, taken where they lie: relative to nothing where a token's logits are moderate."""
+
+import math
+
+import pytest
+import torch
+
+from pinisi.vocabulary.buffers import Scratch
+from pinisi.vocabulary.exponentials import ENOUGH, MODERATE, exponentiate_, exponentiate_again_
+from pinisi.vocabulary.kernels import Targets
+from pinisi.vocabulary.tiles import Curve
+
+from .simulation import bits
+
+COLUMNS = 2 * ENOUGH + 77
+# A token's logits: centre and spread. Moderate ones, some far above or below, some whose largest is about the limit.
+TOKENS = [
+    (0, 3),
+    (-40, 5),
+    (30, 5),
+    (-150, 8),
+    (200, 9),
+    (1e4, 50),
+    (-1e4, 50),
+    (-MODERATE, 1),
+    (MODERATE - 3, 1),
+]
+
+
+def drawn(seed):
+    draws = torch.Generator().manual_seed(seed)
+    z = torch.stack([centre + spread * torch.randn(COLUMNS, generator=draws) for centre, spread in TOKENS])
+    z[0, 5:] = z[0, 5:].abs().neg()  # nearly all of one sign
+    targets = torch.randint(COLUMNS + 100, (len(z),), generator=draws)
+    targets[2], targets[4] = -100, int(z[4].argmax())
+    return z.bfloat16(), targets
+
+
+def taken(z, targets, floor=None):
+    out = z.clone()
+    return out, *exponentiate_(out, out, Targets(targets, 0, COLUMNS), 0, floor, Curve(), Scratch())
+
+
+def without_targets(z, targets):
+    wide = z.double()
+    for token, target in enumerate(targets.tolist()):
+        if 0 <= target < COLUMNS:
+            wide[token, target] = -torch.inf
+    return wide
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_exponentials_and_sums_of_any_logits(seed):
+    z, targets = drawn(seed)
+    out, maximum, total = taken(z, targets)
+    wide = without_targets(z, targets)
+    exact = (wide - maximum.double().unsqueeze(1)).exp()
+    assert (out.double() - exact).abs().le(2**-8 * exact + 1e-37).all()
+    assert ((maximum.double() + total.double().log()) - wide.logsumexp(1)).abs().max() <= 2**-8
+    moderate = wide.amax(1).abs() <= MODERATE
+    assert moderate.any() and not moderate.all()
+    assert (maximum[moderate] == 0).all() and torch.equal(
+        maximum[~moderate].double(), wide.amax(1)[~moderate]
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_token_is_the_same_whatever_others_there_are(seed):
+    z, targets = drawn(seed)
+    together = taken(z, targets)
+    for token in range(len(z)):
+        alone = taken(z[token : token + 1], targets[token : token + 1])
+        for one, all_ in zip(alone, together, strict=True):
+            assert bits(one.float()) == bits(all_[token : token + 1].float())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_made_again_they_are_the_same(seed):
+    z, targets = drawn(seed)
+    out, maximum, _ = taken(z, targets)
+    again = torch.empty_like(z)
+    exponentiate_again_(z, again, Targets(targets, 0, COLUMNS), 0, maximum, Curve(), Scratch())
+    assert bits(again.float()) == bits(out.float())
+
+
+@pytest.mark.parametrize("earlier", [-1e4, -70.0, 0.0, 70.0, 1e4])
+def test_a_later_tile_is_relative_to_the_largest_so_far_or_to_nothing(earlier):
+    z, targets = drawn(1)
+    floor = torch.full((len(z),), earlier)
+    _, maximum, total = taken(z, targets, floor)
+    highest = without_targets(z, targets).amax(1).clamp(min=earlier)
+    wanted = torch.where(highest.abs() <= MODERATE, 0.0, highest)
+    assert torch.equal(maximum.double(), wanted) and total.isfinite().all()
+
+
+def test_what_is_not_a_number_shows_and_an_infinite_logit_too():
+    z, targets = drawn(2)
+    z[1, 7], z[3, 8] = math.nan, math.inf
+    _, _, total = taken(z, targets)
+    assert total.isnan().tolist() == [token in (1, 3) for token in range(len(z))]
