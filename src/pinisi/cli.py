@@ -203,7 +203,12 @@ def _text_commands(commands: Any) -> None:
 
 def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     from pinisi.config import load
-    from pinisi.engine.launch import writes_report
+    from pinisi.engine.launch import joined, writes_report
+    from pinisi.engine.ranks import warm_up
+
+    if not joined():
+        load(options.config, options.overrides)  # what is wrong with it is said before anything is started
+        warm_up()  # now, since what comes next are the same imports for this process
     from pinisi.engine.start import start
     from pinisi.report import write_report
 

@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection, wait
 import torch
 import torch.multiprocessing as mp
 
+from pinisi.engine import ranks
+
 WORLD = 4
 
 
@@ -25,7 +27,8 @@ class Pool:
     """`run("module:function", argument)` calls function(world, argument) on every rank; returns the four results."""
 
     def __init__(self) -> None:
-        context = mp.get_context("spawn")
+        ranks.warm_up()
+        context = mp.get_context("forkserver" if ranks.forks() else "spawn")
         port = free_port()
         self.pipes: list[Connection] = []
         self.processes = []

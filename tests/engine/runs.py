@@ -69,13 +69,12 @@ def losses(run: Path) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in lines if "loss" in line}
 
 
-def child(parent: int, rank: int) -> int:
-    for path in Path("/proc").glob("[0-9]*/stat"):
+def process_of(run: Path, rank: int) -> int:
+    """The process that writes a rank's log."""
+    for path in Path("/proc").glob("[0-9]*/fd/2"):
         try:
-            if int(path.read_text().rsplit(")", 1)[1].split()[1]) == parent:
-                environment = (path.parent / "environ").read_bytes().split(b"\0")
-                if f"RANK={rank}".encode() in environment:
-                    return int(path.parent.name)
-        except (OSError, ValueError):
+            if path.readlink() == (run / "logs" / f"rank-{rank:05d}.log").resolve():
+                return int(path.parent.parent.name)
+        except OSError:
             continue
     raise AssertionError("no such rank")

@@ -15,7 +15,7 @@ import torch
 from pinisi.engine import checkpoint
 from pinisi.errors import CheckpointError
 from tests.effort import only_full
-from tests.engine.runs import TRAIN, child, continued, losses, pinisi
+from tests.engine.runs import TRAIN, continued, losses, pinisi, process_of
 
 
 def test_a_run_leaves_what_the_report_reads(whole):
@@ -91,7 +91,7 @@ def test_a_killed_rank_is_named_and_the_resumed_losses_are_bit_equal(project, wh
         time.sleep(0.01)
         with suppress(OSError, ValueError):  # not there yet, or a line is being written
             step = max(losses(run), default=0)
-    os.kill(child(process.pid, 1), signal.SIGKILL)
+    os.kill(process_of(run, 1), signal.SIGKILL)
     killed = time.monotonic()
     _, errors = process.communicate(timeout=60)
     assert time.monotonic() - killed < 30

@@ -19,7 +19,7 @@ from pinisi.data import tokenize
 from pinisi.engine import checkpoint
 from tests.data.conftest import TEXTS, write_corpus
 from tests.effort import only_full
-from tests.engine.runs import TRAIN, child, continued, losses, pinisi
+from tests.engine.runs import TRAIN, continued, losses, pinisi, process_of
 
 
 def lines(text: str) -> int:
@@ -44,7 +44,7 @@ def started(project: Path, run: Path, *overrides: str, step: int) -> subprocess.
 def test_a_stuck_step_ends_with_every_ranks_instruction(project):
     run = project / "stuck"
     process = started(project, run, "run.steps=4000", "runtime.stuck_after=3", step=2)
-    os.kill(child(process.pid, 1), signal.SIGSTOP)
+    os.kill(process_of(run, 1), signal.SIGSTOP)
     stopped = time.monotonic()
     _, errors = process.communicate(timeout=90)
     assert time.monotonic() - stopped < 80

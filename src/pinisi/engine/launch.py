@@ -6,13 +6,11 @@ started here and the process joins the others.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import traceback
@@ -21,6 +19,7 @@ from pathlib import Path
 
 from pinisi.allocator import keep_freed_memory
 from pinisi.engine import status
+from pinisi.engine.ranks import Rank, start_rank
 from pinisi.errors import CommunicationError, PinisiError
 
 STATUS = "PINISI_STATUS"  # the folder of status and error files, set for the ranks that we start
@@ -46,7 +45,7 @@ def launch(
     threads: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> int:
-    """Runs `python -m pinisi *arguments` once per rank and waits; returns the exit code.
+    """Runs `pinisi *arguments` once per rank and waits; returns the exit code.
 
     Rank 0 keeps this terminal; what the others print goes to `folder`/logs. On the first failure the rest is ended
     and one message names the rank and the cause. Raises CommunicationError if `port` is taken.
@@ -62,20 +61,12 @@ def launch(
     base.update({"LOCAL_WORLD_SIZE": str(ranks), STATUS: str(where), "PYTHONUNBUFFERED": "1"})
     base.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // ranks)))
     base.update(environment or {})
-    children: list[subprocess.Popen] = []
+    children: list[Rank] = []
     with _forward_stop(children):
         for rank in range(ranks):
-            with (logs / f"rank-{rank:05d}.log").open("w") as log:  # the child has its own handle
-                children.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", "pinisi", *arguments],
-                        env={**base, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                        stdout=None if rank == 0 else log,
-                        stderr=log,
-                        start_new_session=True,
-                        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-                    )
-                )
+            own = {**base, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            log = logs / f"rank-{rank:05d}.log"
+            children.append(start_rank(arguments, own, log, terminal=rank == 0))
         return _watch(children, where, logs)
 
 
@@ -92,15 +83,10 @@ def port_to_use(port: int | None) -> int:
         return probe.getsockname()[1]
 
 
-def _die_with_parent() -> None:
-    # PR_SET_PDEATHSIG: a launcher that is killed must not leave ranks behind that hold memory and the port
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
 class _forward_stop:
     """Ctrl-C and SIGTERM reach every rank as SIGTERM, on which they save and end after the step."""
 
-    def __init__(self, children: list[subprocess.Popen]):
+    def __init__(self, children: list[Rank]):
         self.children = children
 
     def __enter__(self) -> None:
@@ -119,7 +105,7 @@ class _forward_stop:
                 child.send_signal(signal.SIGTERM)
 
 
-def _watch(children: list[subprocess.Popen], where: Path, logs: Path) -> int:
+def _watch(children: list[Rank], where: Path, logs: Path) -> int:
     while True:
         codes = [child.poll() for child in children]
         if all(code == 0 for code in codes):

@@ -1,0 +1,166 @@
+"""A rank as a process: forked from one that has made the imports, or, where there is an accelerator, started anew.
+
+torch and transformers take five seconds of a core to import. Ranks of one machine share those, and the memory of what
+was imported, when they are forked from one process that did nothing else: Python's forkserver. A driver of a GPU must
+not be forked, and macOS forks nothing safely, so there each rank makes its own imports.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+from typing import Any, Protocol
+
+# What a rank imports before its first step; transformers.modeling_utils stands for the modules of all models.
+PRELOADED = ["pinisi.engine.trainer", "transformers.modeling_utils"]
+ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+class Rank(Protocol):
+    """A process, as subprocess.Popen is one."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def send_signal(self, sig: int) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> Any: ...
+
+
+def forks() -> bool:
+    """Whether ranks on this machine are forked."""
+    return sys.platform == "linux" and not any(map(os.path.exists, ACCELERATORS))
+
+
+def warm_up() -> None:
+    """Lets the process that ranks are forked from begin with its imports, meanwhile; the second time it does nothing."""
+    if forks():
+        _server()
+
+
+def start_rank(
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, terminal: bool
+) -> Rank:
+    """`pinisi *arguments` with this environment, in a session of its own, killed when this process ends. What it prints on stderr
+    goes to `log`, on stdout too unless it has the terminal."""
+    if forks():
+        return _Forked(arguments, environment, log, terminal)
+    with log.open("w") as file:  # the child has its own handle
+        return subprocess.Popen(
+            [sys.executable, "-m", "pinisi", *arguments],
+            env=dict(environment),
+            stdout=None if terminal else file,
+            stderr=file,
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+
+
+class _Forked:
+    """A child of the forkserver with the interface of subprocess.Popen."""
+
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: Path, terminal: bool
+    ) -> None:
+        stdout = DupFd(1) if terminal else None
+        self._process: ForkServerProcess = _server().Process(
+            target=_be_rank, args=(list(arguments), dict(environment), log, stdout)
+        )
+        with _without_main():
+            self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, sig: int) -> None:
+        os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self) -> None:
+        self._process.join()
+
+
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # pools of threads that are there before a fork are broken after it
+    try:
+        with _without_main():
+            forkserver.ensure_running()
+    finally:
+        if threads is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = threads
+    return context
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Python's children begin by running the file that started their parent, which a script may not be made for; ranks need
+    nothing of it."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _be_rank(arguments: list[str], environment: dict[str, str], log: Path, stdout: Any) -> None:
+    """The work of a forked rank: becomes what `python -m pinisi` would have been, and ends with its exit code."""
+    os.setsid()
+    Thread(target=_die_with_launcher, daemon=True).start()
+    # PR_SET_NAME: what `top` calls it, since its command line is the forkserver's
+    ctypes.CDLL(None).prctl(15, f"pinisi-rank-{environment['RANK']}".encode()[:15])
+    os.environ.clear()
+    os.environ.update(environment)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    os.dup2(out, 2)
+    os.dup2(out if stdout is None else stdout.detach(), 1)
+    os.close(out)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["pinisi", *arguments]
+
+    import torch
+
+    torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", "1").split(",")[0]))
+    runpy.run_module("pinisi", run_name="__main__")
+
+
+# A launcher that is killed must not leave ranks behind that hold memory and the port.
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _die_with_launcher() -> None:
+    """The same where the launcher is not the parent: waits for the end of a pipe that the launcher holds open."""
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    wait([launcher.sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)

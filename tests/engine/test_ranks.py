@@ -1,0 +1,98 @@
+"""Ranks as processes, forked and started anew: what they are told, where they print, how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pinisi import __version__
+from pinisi.engine import ranks
+from tests.engine.runs import TRAIN, losses, process_of
+
+ENVIRONMENT = {**os.environ, "RANK": "3", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(params=[True, False], ids=["forked", "anew"])
+def _way(request, monkeypatch):
+    monkeypatch.setattr(ranks, "forks", lambda: request.param)
+
+
+def ended(rank: ranks.Rank) -> int:
+    end = time.monotonic() + 60
+    while rank.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    code = rank.poll()
+    assert code is not None
+    rank.wait()
+    return code
+
+
+@pytest.mark.usefixtures("_way")
+def test_what_it_prints_goes_to_its_log_or_the_terminal(tmp_path, capfd):
+    quiet, loud = tmp_path / "quiet.log", tmp_path / "loud.log"
+    quiet.write_text("of an earlier run")
+    assert ended(ranks.start_rank(["--version"], ENVIRONMENT, quiet, terminal=False)) == 0
+    assert quiet.read_text() == f"pinisi {__version__}\n" and capfd.readouterr().out == ""
+    assert ended(ranks.start_rank(["--version"], ENVIRONMENT, loud, terminal=True)) == 0
+    assert loud.read_text() == "" and capfd.readouterr().out == f"pinisi {__version__}\n"
+
+
+@pytest.mark.usefixtures("_way")
+def test_its_exit_code_and_its_last_words_are_kept(tmp_path):
+    log = tmp_path / "log"
+    assert ended(ranks.start_rank(["trian"], ENVIRONMENT, log, terminal=False)) == 2
+    assert "trian" in log.read_text()
+
+
+@pytest.mark.usefixtures("_way")
+def test_it_has_a_session_of_its_own_and_dies_by_the_signal_that_is_sent(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)  # reading it waits
+    rank = ranks.start_rank(["train", str(fifo)], ENVIRONMENT, tmp_path / "log", terminal=False)
+    end = time.monotonic() + 60
+    while os.getsid(rank.pid) != rank.pid and time.monotonic() < end:
+        time.sleep(0.01)
+    assert os.getsid(rank.pid) == rank.pid and rank.poll() is None
+    rank.send_signal(signal.SIGKILL)
+    assert ended(rank) == -signal.SIGKILL
+
+
+def is_there(run, rank):
+    try:
+        return bool(process_of(run, rank))
+    except AssertionError:
+        return False
+
+
+def test_a_killed_launcher_leaves_no_rank_behind(project):
+    run = project / "orphans"
+    command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]
+    launcher = subprocess.Popen([*command, "run.steps=4000"], stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 90
+    while not (run / "metrics.jsonl").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert process_of(run, 0) != process_of(run, 1)
+    launcher.kill()
+    launcher.wait()
+    left, end = [0, 1], time.monotonic() + 20
+    while left and time.monotonic() < end:
+        time.sleep(0.05)
+        left = [rank for rank in left if is_there(run, rank)]
+    assert not left
+
+
+def test_a_script_that_trains_is_not_run_again_by_its_ranks(project, whole):
+    run, script = project / "script", project / "script.py"
+    arguments = ["train", str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]
+    script.write_text(
+        f"print('once', flush=True)\nimport pinisi.cli\nassert pinisi.cli.main({arguments!r}) == 0\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("once") == 1
+    assert losses(run) == losses(whole)
