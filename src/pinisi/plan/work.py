@@ -123,10 +123,11 @@ def _blocks_bytes(shape: Shape, setting: Setting, device: str) -> int:
     if device != "cpu" or setting.element > 2:
         return 0
     least, most = CPU_BLOCKS
-    narrow, wide = TILE_COLUMNS[device]
+    wide = TILE_COLUMNS[device][1]
     tokens, hidden = setting.tokens * shape.outputs, shape.hidden
     block = max(least, min(most, tokens * max(wide, hidden) // 16))
-    return 4 * block + setting.element * max(narrow, min(most // hidden, wide // 8)) * hidden
+    part = -(-wide * tokens // (5 * (tokens + hidden) * 32)) * 32
+    return 4 * block + setting.element * part * hidden
 
 
 def made_again(shape: Shape, setting: Setting, rows: int, device: str = "cuda") -> float:

@@ -64,6 +64,12 @@ def block_elements(total: int) -> int:
     return min(CPU_BLOCK, max(SMALL_BLOCK, total // 16))
 
 
+def part_rows(columns: int, tokens: int, hidden: int) -> int:
+    """Rows of a part of dW on a CPU. One such part lies beside what T holds, and inside the product a copy of its columns: together
+    about a fifth of [T, C]. Smaller parts would cost time, since each product arranges x [T, h] anew."""
+    return max(1, -(-columns * tokens // (5 * (tokens + hidden) * 32))) * 32
+
+
 def blocks(rows: int, columns: int, device: torch.device, elements: int | None = None) -> Iterator[slice]:
     """Slices of a matrix' rows that stay in a CPU's cache, of `block_elements` of it unless `elements` are given; on another
     device they only bound what is worked on beside it."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK
+from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK, part_rows
 from pinisi.vocabulary.kernels import Targets
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import tile_bounds
@@ -106,5 +106,4 @@ def _blocks_bytes(x: Tensor, widest: int) -> int:
         return 0
     tokens, hidden = x.shape
     block = max(SMALL_BLOCK, min(CPU_BLOCK, tokens * max(widest, hidden) // 16))
-    part = max(NARROW, min(CPU_BLOCK // max(1, hidden), widest // 8)) * hidden
-    return 4 * block + x.element_size() * part
+    return 4 * block + x.element_size() * part_rows(widest, tokens, hidden) * hidden

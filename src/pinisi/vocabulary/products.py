@@ -8,12 +8,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, block_elements, blocks
+from pinisi.vocabulary.buffers import Scratch, block_elements, blocks, part_rows
 from pinisi.vocabulary.kernels import kernels_for
 
 DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to the sum as it is made
-PARTS = 10  # of dW on a CPU at least: one lies beside what T holds, and its columns' copy inside the product
-WIDEST = 256  # rows of such a part at most, where they don't stay in the cache
 
 
 def add_product(
@@ -91,8 +89,7 @@ def add_transposed_product_(
             _add_(sum_[part], product, scratch, largest)
         return
     block = block_elements(columns.numel())
-    height = min(-(-len(sum_) // PARTS), max(WIDEST, CPU_BLOCK // x.shape[1]))
-    height = -(-height // 32) * 32
+    height = part_rows(len(sum_), *x.shape)
     for first in range(0, len(sum_), height):
         part = slice(first, min(first + height, len(sum_)))
         product = _place("part", part.stop - part.start, x.shape[1], columns, scratch)
