@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import Scratch, block_elements, blocks, part_rows
+from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, block_elements, blocks, part_rows
 from pinisi.vocabulary.kernels import kernels_for
 
 DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to the sum as it is made
@@ -89,7 +89,11 @@ def add_transposed_product_(
             _add_(sum_[part], product, scratch, largest)
         return
     block = block_elements(columns.numel())
-    height = part_rows(len(sum_), *x.shape)
+    tokens, hidden = x.shape
+    cached = max(
+        CPU_BLOCK // hidden, tokens // 2
+    )  # rows whose sum stays in the cache, unless x is the larger cost
+    height = min(part_rows(len(sum_), tokens, hidden), -(-cached // 32) * 32)
     for first in range(0, len(sum_), height):
         part = slice(first, min(first + height, len(sum_)))
         product = _place("part", part.stop - part.start, x.shape[1], columns, scratch)
