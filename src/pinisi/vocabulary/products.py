@@ -90,9 +90,8 @@ def add_transposed_product_(
         return
     block = block_elements(columns.numel())
     tokens, hidden = x.shape
-    cached = max(
-        CPU_BLOCK // hidden, tokens // 2
-    )  # rows whose sum stays in the cache, unless x is the larger cost
+    # As many rows as stay in the cache, or half as many as x has, which is arranged anew for each part.
+    cached = max(CPU_BLOCK // hidden, tokens // 2)
     height = min(part_rows(len(sum_), tokens, hidden), -(-cached // 32) * 32)
     for first in range(0, len(sum_), height):
         part = slice(first, min(first + height, len(sum_)))
