@@ -11,7 +11,7 @@ import time
 import pytest
 
 from pinisi import __version__
-from pinisi.engine import ranks
+from pinisi.engine import checkpoint, ranks
 from tests.engine.runs import TRAIN, losses, process_of
 
 ENVIRONMENT = {**os.environ, "RANK": "3", "OMP_NUM_THREADS": "1"}
@@ -84,6 +84,22 @@ def test_a_killed_launcher_leaves_no_rank_behind(project):
         time.sleep(0.05)
         left = [rank for rank in left if is_there(run, rank)]
     assert not left
+
+
+def test_a_signal_to_the_whole_group_lets_the_ranks_save(project):
+    run = project / "grouped"
+    command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]
+    command += ["run.steps=4000", "checkpoint.every=100000"]
+    launcher = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    end = time.monotonic() + 90
+    while not (run / "metrics.jsonl").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(launcher.pid, signal.SIGTERM)
+    said, _ = launcher.communicate(timeout=60)
+    assert "stopped after step" in said and "error" not in said, said
+    assert launcher.returncode == 0 and checkpoint.latest(run / "checkpoints") is not None
 
 
 def test_a_script_that_trains_is_not_run_again_by_its_ranks(project, whole):

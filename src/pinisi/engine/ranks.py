@@ -26,7 +26,14 @@ from types import ModuleType
 from typing import Any, Protocol
 
 # What a rank imports before its first step; transformers.modeling_utils stands for the modules of all models.
-PRELOADED = ["pinisi.engine.trainer", "transformers.modeling_utils"]
+PRELOADED = ["pinisi.engine.ranks", "pinisi.engine.trainer", "transformers.modeling_utils"]
+SERVER = "PINISI_SERVER"  # set for that process alone
+
+# Signals to the launcher's group, such as a scheduler's SIGTERM, are the launcher's to pass on to the ranks, which then save:
+# the process that they are forked from must outlive them.
+if os.environ.pop(SERVER, None):
+    os.setsid()
+
 ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
@@ -104,16 +111,15 @@ class _Forked:
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # pools of threads that are there before a fork are broken after it
+    before = dict(os.environ)
+    # Pools of threads that are there before a fork are broken after it.
+    os.environ.update({"OMP_NUM_THREADS": "1", SERVER: "1"})
     try:
         with _without_main():
             forkserver.ensure_running()
     finally:
-        if threads is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = threads
+        os.environ.clear()
+        os.environ.update(before)
     return context
 
 
