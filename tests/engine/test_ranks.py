@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -60,6 +61,27 @@ def test_it_has_a_session_of_its_own_and_dies_by_the_signal_that_is_sent(tmp_pat
     assert os.getsid(rank.pid) == rank.pid and rank.poll() is None
     rank.send_signal(signal.SIGKILL)
     assert ended(rank) == -signal.SIGKILL
+
+
+def told(log, out):
+    """In a forked process: what a rank finds, written where its command would have run."""
+    import runpy
+
+    import torch
+
+    found = [torch.get_num_threads, lambda: sys.argv, lambda: sorted(os.environ)]
+    runpy.run_module = lambda *_, **__: out.write_text(json.dumps([one() for one in found]))
+    ranks._be_rank(["train", "x.toml"], {"RANK": "1", "OMP_NUM_THREADS": "3"}, log, None)
+
+
+@pytest.mark.skipif(not ranks.forks(), reason="ranks are not forked here")
+def test_a_forked_rank_has_the_threads_the_arguments_and_the_environment_of_its_own(tmp_path):
+    out = tmp_path / "found"
+    process = ranks._server().Process(target=told, args=(tmp_path / "log", out))
+    process.start()
+    process.join()
+    assert json.loads(out.read_text()) == [3, ["pinisi", "train", "x.toml"], ["OMP_NUM_THREADS", "RANK"]]
+    assert ranks.SERVER not in os.environ
 
 
 def is_there(run, rank):

@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
+from pinisi.vocabulary import Shards
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.exponentials import ENOUGH, MODERATE, exponentiate_, exponentiate_again_
 from pinisi.vocabulary.kernels import Targets
 from pinisi.vocabulary.tiles import Curve
 
-from .simulation import bits
+from .simulation import Case, bits, relative, run_plain, run_sharded
 
 COLUMNS = 2 * ENOUGH + 77
 # A token's logits: centre and spread. Moderate ones, some far above or below, some whose largest is about the limit.
@@ -91,6 +92,23 @@ def test_a_later_tile_is_relative_to_the_largest_so_far_or_to_nothing(earlier):
     highest = without_targets(z, targets).amax(1).clamp(min=earlier)
     wanted = torch.where(highest.abs() <= MODERATE, 0.0, highest)
     assert torch.equal(maximum.double(), wanted) and total.isfinite().all()
+
+
+@pytest.mark.parametrize("centre", [-55.0, -25.0, 25.0, 55.0])
+def test_small_weights_of_a_large_step_do_not_vanish_beside_large_logits(centre):
+    """x ⊙ factor, a token's weight over its sum of exponentials, is in 16 bit; products take subnormal numbers for 0."""
+    draws = torch.Generator().manual_seed(4)
+    x, weight = (torch.randn(*of, generator=draws) for of in ((4, 8), (2**16, 8)))
+    x *= 0.01
+    x[:, 0], weight[:, 0] = 0.05, centre / 0.05
+    targets, weights = torch.tensor([0, 1, 2, 3]), torch.full((4,), 1e-7)
+    case = Case(x, weight, targets, weights).to(torch.bfloat16)
+    exact, plain = run_plain(case.to(torch.float64)), run_plain(case)
+    for barriers in (1, 2):
+        got = run_sharded(case, Shards.even(2**16, 1), barriers)
+        for rows in (slice(0, 4), slice(4, None)):
+            ours, theirs = (relative(one.dw[rows], exact.dw[rows]) for one in (got, plain))
+            assert ours <= max(theirs, 0.05)
 
 
 def test_what_is_not_a_number_shows_and_an_infinite_logit_too():

@@ -111,16 +111,24 @@ class _Forked:
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    before = dict(os.environ)
     # Pools of threads that are there before a fork are broken after it.
-    os.environ.update({"OMP_NUM_THREADS": "1", SERVER: "1"})
-    try:
-        with _without_main():
-            forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with _without_main(), _environment({"OMP_NUM_THREADS": "1", SERVER: "1"}):
+        forkserver.ensure_running()
     return context
+
+
+@contextmanager
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in more}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

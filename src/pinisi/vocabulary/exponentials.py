@@ -11,7 +11,9 @@ from pinisi.vocabulary.statistics import statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 LOG2_E = math.log2(math.e)
-MODERATE = 60.0  # e^60 times any number of rows is far from the largest number of fp32 and of bf16
+# e^30 times any number of rows is far from the range's end, and so is a token's weight in a large step over that: products of
+# bf16 take subnormal numbers for 0.
+MODERATE = 30.0
 ENOUGH = 256  # columns among which the rounding of single exponentials is lost
 
 

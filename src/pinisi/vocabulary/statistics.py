@@ -43,7 +43,7 @@ def combine_statistics(gathered: Tensor, valid: Tensor) -> Combined:
     top = maxima.amax(0)
     others = top + (sums * torch.exp(maxima - top)).sum(0).log()  # -inf where y is the only column
     own = target.amax(0)
-    lse = torch.logaddexp(others, own)  # -inf where y is ignored
+    lse = torch.logaddexp(others, own)  # own is -inf where y is ignored
     margin = torch.where(valid, own - others, torch.inf)
     return Combined(
         lp=logsigmoid(margin),
