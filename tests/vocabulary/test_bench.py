@@ -34,6 +34,15 @@ def test_prints_tables_and_writes_json(tmp_path, capsys):
     assert "torch" in {row["form"] for row in found["forms"]}
 
 
+def test_whole_gives_the_others_the_rows_of_all_shards(tmp_path):
+    file = tmp_path / "whole.json"
+    assert main([*SIZES, "--whole", "3", "--json", str(file)]) == 0
+    found = json.loads(file.read_text())
+    for row in found["forms"]:
+        assert row["V_r"] in ((11, 13) if row["form"].startswith("pinisi") else (33, 39))
+        assert row["us_per_row"] == pytest.approx(row["sum_ms"] * 1e3 / row["V_r"])
+
+
 def test_alone_leaves_the_others_out(tmp_path, capsys):
     file = tmp_path / "alone.json"
     assert main([*SIZES, "--alone", "--busy", "--json", str(file)]) == 0

@@ -8,6 +8,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +19,24 @@ from pinisi.allocator import keep_freed_memory
 from pinisi.errors import ConfigError
 from pinisi.vocabulary import peers
 from pinisi.vocabulary.head import HeadShard
+from pinisi.vocabulary.head_pass import HeadPass
 from pinisi.vocabulary.peak import peak_bytes
 
 DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "bfloat16", "float16")}
-HEADINGS = ("dtype", "barriers", "T", "h", "V_r", "s_ms", "t_ms", "s_rate", "t_rate", "rate")
+HEADINGS = (
+    "dtype",
+    "barriers",
+    "T",
+    "h",
+    "V_r",
+    "s_ms",
+    "u_ms",
+    "t_ms",
+    "s_rate",
+    "t_rate",
+    "rate",
+    "with_u",
+)
 CHECKED = (256, 512, 4099)  # T, h, V_r at most where errors are taken on a CPU
 
 
@@ -110,8 +125,9 @@ def measure(
 ) -> dict[str, Any]:
     """S, T and the bare matrix products of the same shapes, one after the other.
 
-    s_rate, t_rate, rate: time of the matrix products alone / time of S, T, both. U is counted as part of S. Half of the
-    tokens have their target on another shard.
+    s_rate, t_rate, rate: time of the matrix products alone / time of S, T, both. u_ms: what comes between them, lp from the
+    gathered statistics and U, which the schedule has on a thread or stream of its own; with_u: the rate if it were theirs. Half
+    of the tokens have their target on another shard.
     """
     case = peers.random_case(*shape, dtype, device)
     targets, g = case.targets * 2, case.g
@@ -119,18 +135,17 @@ def measure(
     watch = Stopwatch(device, busy)
     products = bare_products(watch, case)
 
-    def head_s() -> Any:
-        head_pass = head.s(case.x, targets)
+    def between(head_pass: HeadPass) -> None:
         head.combine(head_pass, head_pass.statistics.unsqueeze(0))
         if barriers == 1:
             head.u(head_pass, g)
-        return head_pass
 
     for _ in range(rounds + 1):
         products()
-        head_pass = watch.time("s", head_s)
+        head_pass = watch.time("s", partial(head.s, case.x, targets))
+        watch.time("u", partial(between, head_pass))
         watch.time("t", partial(head.t, head_pass, g))
-    s, t = watch.seconds("s"), watch.seconds("t")
+    s, u, t = watch.seconds("s"), watch.seconds("u"), watch.seconds("t")
     bare_s = watch.seconds("logits") + (watch.seconds("dx") if barriers == 1 else 0.0)
     bare = sum(watch.seconds(name) for name in ("logits", "dx", "dw"))
     flops = 6 * shape.tokens * shape.hidden * shape.rows
@@ -138,10 +153,12 @@ def measure(
         **_sizes(dtype, shape),
         "barriers": barriers,
         "s_ms": s * 1e3,
+        "u_ms": u * 1e3,
         "t_ms": t * 1e3,
         "s_rate": bare_s / s,
         "t_rate": (bare - bare_s) / t,
         "rate": bare / (s + t),
+        "with_u": bare / (s + u + t),
         "flops": flops / (s + t),
         "matrix_flops": flops / bare,
     }
@@ -154,26 +171,34 @@ def compare(
     device: torch.device,
     busy: bool = False,
     names: tuple[str, ...] = (),
+    shards: int = 1,
 ) -> list[dict[str, Any]]:
     """Every form that runs here: time in turns, share of the matrix rate, peak bytes beside x, weight and the gradient that
     HeadShard adds to, errors against fp64 (on a CPU at a smaller shape). sum_ms: with dW added to that gradient, in fp32, as
-    several microbatches need it; HeadShard always does."""
-    case = peers.random_case(*shape, dtype, device)
+    several microbatches need it; HeadShard always does. shards: the others, which know none, get the rows of so many at
+    once, and every token's target, of which ours then has one in so many; rate and us_per_row, of sum_ms, count them."""
+    case = whole = peers.random_case(*shape, dtype, device)
+    if shards > 1:
+        whole = peers.random_case(shape.tokens, shape.hidden, shards * shape.rows, dtype, device)
+        case = replace(case, targets=whole.targets)
     watch = Stopwatch(device, busy)
     products = bare_products(watch, case)
-    runs = peers.forms(case, names=names)
+    runs = {
+        name: (form, case if peers.is_ours(name) else whole)
+        for name, form in peers.forms(case, names=names).items()
+    }
     for _ in range(rounds + 1):
         products()
-        for name, form in runs.items():
-            outcome = watch.time(name, partial(form, case))
-            if outcome.dw is not case.gradient:
-                watch.time(f"{name}, sum", partial(case.gradient.add_, outcome.dw))
+        for name, (form, of) in runs.items():
+            outcome = watch.time(name, partial(form, of))
+            if outcome.dw is not of.gradient:
+                watch.time(f"{name}, sum", partial(of.gradient.add_, outcome.dw))
     small = shape if device.type == "cuda" else Shape(*map(min, shape, CHECKED))
     checked = peers.random_case(*small, dtype, device, sure=True)
     wanted = peers.exact(checked)
     bare = sum(watch.seconds(name) for name in ("logits", "dx", "dw"))
     found = []
-    for name in runs:
+    for name, (_, of) in runs.items():
         checked.gradient.zero_()
         wrong = peers.errors(_once(name, checked), wanted)
         seconds = watch.seconds(name)
@@ -181,11 +206,13 @@ def compare(
         found.append(
             {
                 **_sizes(dtype, shape),
+                "V_r": len(of.weight),
                 "form": name,
                 "ms": seconds * 1e3,
                 "sum_ms": (seconds + added) * 1e3,
-                "rate": bare / seconds,
-                "peak_bytes": peak_bytes(partial(_once, name, case), device),
+                "us_per_row": (seconds + added) * 1e6 / len(of.weight),
+                "rate": bare / seconds * (len(of.weight) / shape.rows),
+                "peak_bytes": peak_bytes(partial(_once, name, of), device),
                 **{f"{what}_error": error for what, error in wrong.items()},
             }
         )
@@ -208,8 +235,10 @@ def _sizes(dtype: torch.dtype, shape: Shape) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    if min(options.tokens, options.hidden, options.rounds, options.threads, *options.rows) < 1:
-        raise ConfigError("Tokens, hidden, rows, rounds and threads must be 1 or more; give larger numbers.")
+    if min(options.tokens, options.hidden, options.rounds, options.threads, options.whole, *options.rows) < 1:
+        raise ConfigError(
+            "Tokens, hidden, rows, rounds, threads and --whole must be 1 or more; give larger numbers."
+        )
     if torch.device(options.device).type == "cpu":
         keep_freed_memory()
     before = torch.get_num_threads()
@@ -245,6 +274,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--alone", action="store_true", help="S and T only, nothing beside them")
     parser.add_argument(
         "--forms", type=lambda text: tuple(text.split(";")), default=(), help="only these, by ';'"
+    )
+    parser.add_argument(
+        "--whole",
+        type=int,
+        default=1,
+        metavar="P",
+        help="the forms that know no shards get the whole vocabulary of P of them, to be compared per row",
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -286,17 +322,18 @@ def _form_table(options: argparse.Namespace) -> list[dict[str, Any]]:
     results = []
     for dtype, shape in _asked(options):
         device = torch.device(options.device)
-        rows = compare(dtype, shape, options.rounds, device, options.busy, options.forms)
+        rows = compare(dtype, shape, options.rounds, device, options.busy, options.forms, options.whole)
         sizes = ", ".join(f"{key} = {value}" for key, value in _sizes(dtype, shape).items())
         print(f"\n{sizes}, forward and backward; errors against fp64")
         print(
-            f"{'form':38}{'ms':>10}{'with sum':>10}{'rate':>8}{'peak MiB':>10}",
+            f"{'form':38}{'V_r':>8}{'ms':>10}{'with sum':>10}{'us a row':>10}{'rate':>8}{'peak MiB':>10}",
             *(f"{f'{w} error':>12}" for w in ("lp", "loss", "dx", "dw")),
         )
         for row in rows:
             wrong = (row.get(f"{what}_error") for what in ("lp", "loss", "dx", "dw"))
             print(
-                f"{row['form']:38}{row['ms']:10.2f}{row['sum_ms']:10.2f}{row['rate']:8.3f}{row['peak_bytes'] / 2**20:10.1f}",
+                f"{row['form']:38}{row['V_r']:8}{row['ms']:10.2f}{row['sum_ms']:10.2f}{row['us_per_row']:10.3f}",
+                f"{row['rate']:7.3f}{row['peak_bytes'] / 2**20:10.1f}",
                 *(f"{'-' if error is None else f'{error:.1e}':>12}" for error in wrong),
                 flush=True,
             )

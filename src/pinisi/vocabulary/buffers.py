@@ -40,7 +40,7 @@ class Scratch:
     name may be at work on a thread. Every thread has its own: U is made beside S and T."""
 
     def __init__(self) -> None:
-        self._flat: dict[tuple[str, torch.dtype, int], Tensor] = {}
+        self._flat: dict[tuple[str, torch.dtype, int], tuple[Tensor, Tensor]] = {}  # and the latest view
 
     def take(self, name: str, rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """An uninitialised [rows, columns]."""
@@ -48,11 +48,16 @@ class Scratch:
         if device.type != "cpu":
             return torch.empty(rows, columns, dtype=dtype, device=device)
         key = name, dtype, get_ident()
-        flat = self._flat.get(key)
+        flat, view = self._flat.get(key, (None, None))
+        if view is not None and view.shape == (rows, columns):
+            return view
         if flat is None or flat.numel() < elements:
             self._flat.pop(key, None)
-            flat = self._flat[key] = torch.empty(elements, dtype=dtype, device=device)
-        return flat[:elements].view(rows, columns)
+            flat = view = None
+            flat = torch.empty(elements, dtype=dtype, device=device)
+        view = flat[:elements].view(rows, columns)
+        self._flat[key] = flat, view
+        return view
 
     def copy(self, of: Tensor, dtype: torch.dtype) -> Tensor:
         """A block's copy in that dtype, which lives until the next one's."""
@@ -73,8 +78,13 @@ def part_rows(columns: int, tokens: int, hidden: int) -> int:
 def blocks(rows: int, columns: int, device: torch.device, elements: int | None = None) -> Iterator[slice]:
     """Slices of a matrix' rows that stay in a CPU's cache, of `block_elements` of it unless `elements` are given; on another
     device they only bound what is worked on beside it."""
+    step = block_rows(rows, columns, device, elements)
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def block_rows(rows: int, columns: int, device: torch.device, elements: int | None = None) -> int:
+    """Rows of such a block. Where calls count, `Tensor.split` makes the blocks in one."""
     largest = elements or block_elements(rows * columns)
     if device.type != "cpu":
         largest = DEVICE_BLOCK
-    step = max(1, largest // max(1, columns))
-    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+    return max(1, largest // max(1, columns))

@@ -1,11 +1,12 @@
 """Element-wise work on [T, C] tiles of the logits, in blocks that stay in the cache."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import Scratch, blocks
+from pinisi.vocabulary.buffers import Scratch, block_rows, blocks
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import statistics_dtype
 from pinisi.vocabulary.tiles import Curve
@@ -14,6 +15,7 @@ LOG2_E = math.log2(math.e)
 # e^30 times any number of rows is far from the range's end, and so is a token's weight in a large step over that: products of
 # bf16 take subnormal numbers for 0.
 MODERATE = 30.0
+MODERATE_BITS = int(torch.tensor(MODERATE, dtype=torch.bfloat16).view(torch.int16))
 ENOUGH = 256  # columns among which the rounding of single exponentials is lost
 
 
@@ -29,16 +31,14 @@ def exponentiate_(
     slopes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `Kernels.exponentiate_`."""
-    if floor is None:
-        dtype = statistics_dtype(z.dtype)
-        floor = z.new_full((len(z),), torch.finfo(dtype).min, dtype=dtype)
-    total = torch.empty_like(floor)
+    dtype = statistics_dtype(z.dtype)
     column, inside = _left_out_later(z, targets, first, curve)
     if _in_place(z, curve):
         references = _references(z, floor)
-        _exponentiate_in_place_(z, out, references, scratch, total)
-        return references, total
-    maximum = floor.clone()
+        made = _exponentiate_in_place_(z, out, references, scratch)
+        return references, torch.cat([scratch.copy(exps, dtype).sum(1) for exps in made])
+    total = torch.empty(len(z), dtype=dtype, device=z.device)
+    maximum = torch.full_like(total, torch.finfo(dtype).min) if floor is None else floor.clone()
     for part in blocks(z.shape[0], z.shape[1], z.device):
         narrow, highest = out[part], maximum[part]
         block, slope = curve.logits_(_wide(z[part], narrow, scratch))
@@ -68,7 +68,8 @@ def exponentiate_again_(
     """See `Kernels.exponentiate_again_`."""
     column, inside = _left_out_later(z, targets, first, curve)
     if mix is None and _in_place(z, curve):
-        _exponentiate_in_place_(z, out, maximum, scratch)
+        for _ in _exponentiate_in_place_(z, out, maximum, scratch):
+            pass
         return
     for part in blocks(z.shape[0], z.shape[1], z.device):
         block, slope = curve.logits_(_wide(z[part], out[part], scratch))
@@ -105,7 +106,7 @@ def _in_place(z: Tensor, curve: Curve) -> bool:
     return curve.is_identity and z.dtype == torch.bfloat16 and z.device.type == "cpu" and z.shape[1] >= ENOUGH
 
 
-def _references(z: Tensor, floor: Tensor) -> Tensor:
+def _references(z: Tensor, floor: Tensor | None) -> Tensor:
     """What bf16 logits are taken relative to, [T]: 0, which costs nothing, where a token's largest so far is within ±MODERATE, so
     that neither its exponentials nor their sum leave the range; else that largest one.
 
@@ -114,30 +115,34 @@ def _references(z: Tensor, floor: Tensor) -> Tensor:
     """
     bits = z.view(torch.int16)
     highest = bits.amax(1)
-    if len(z) and int(highest.amin()) < 0:
+    least, most = (int(one) for one in highest.aminmax()) if len(z) else (0, 0)
+    if floor is None and least >= 0 and most <= MODERATE_BITS:
+        return torch.zeros(len(z), dtype=statistics_dtype(z.dtype))
+    if least < 0:
         highest = torch.where(highest < 0, bits.amin(1), highest)
-    largest = torch.maximum(highest.view(z.dtype).to(floor.dtype), floor)
+    largest = highest.view(z.dtype).to(statistics_dtype(z.dtype))
+    if floor is not None:
+        torch.maximum(largest, floor, out=largest)
     return largest.masked_fill_(largest.abs() <= MODERATE, 0.0)
 
 
-def _exponentiate_in_place_(
-    z: Tensor, out: Tensor, references: Tensor, scratch: Scratch, total: Tensor | None = None
-) -> None:
-    """out [T, C] = exp(z - references), and total [T] the sums. A token's are the same bits whatever others there are: those
-    with a reference other than 0 are made apart."""
+def _exponentiate_in_place_(z: Tensor, out: Tensor, references: Tensor, scratch: Scratch) -> Iterator[Tensor]:
+    """out [T, C] = exp(z - references), block by block of tokens as the caller asks for them. A token's are the same bits whatever
+    others there are: those with a reference other than 0 are made apart."""
+    if out.data_ptr() != z.data_ptr():
+        out.copy_(z)
+    rows = block_rows(z.shape[0], z.shape[1], z.device)
     any_apart = bool(references.any())
-    for part in blocks(z.shape[0], z.shape[1], z.device):
-        apart = references[part].nonzero().flatten() if any_apart else references.new_empty(0)
-        moved = None
-        if len(apart):
-            block = scratch.copy(z[part].index_select(0, apart), references.dtype)
-            _exp_(block, references[part][apart], narrow=True)
-            moved = block.to(z.dtype)
-        torch.exp(z[part], out=out[part])
-        if moved is not None:
-            out[part].index_copy_(0, apart, moved)
-        if total is not None:
-            torch.sum(scratch.copy(out[part], total.dtype), 1, out=total[part])
+    for index, exps in enumerate(out.split(rows)):
+        if not any_apart:
+            yield exps.exp_()
+            continue
+        relative_to = references[index * rows :][:rows]
+        apart = relative_to.nonzero().flatten()
+        block = scratch.copy(exps.index_select(0, apart), references.dtype)
+        _exp_(block, relative_to[apart], narrow=True)
+        moved = block.to(z.dtype)
+        yield exps.exp_().index_copy_(0, apart, moved)
 
 
 def _leave_out_(l: Tensor, column: Tensor, inside: Tensor) -> None:

@@ -96,6 +96,10 @@ class HeadShard:
             x.new_zeros(len(x), dtype=dtype) if logit_sum and self.curve.softcap is not None else None
         )
         head_pass.keeps_logits = keep and capped_sum is not None
+        # Many small operators: before the products, which leave a CPU's cache to nothing else.
+        target, head_pass.target_slope = kernels.target_logits(
+            head_pass.x, self.weight, self.bias, head_pass.targets, self.curve, self._scratch
+        )
         plan = self._tiling(x, with_slopes=capped_sum is not None)
         if keep:
             head_pass.buffer = self._buffers.take(len(x) * _aligned(plan.kept_columns, x.device), x)
@@ -134,9 +138,6 @@ class HeadShard:
         if keep and self.barriers == 1:
             head_pass.product = x.new_zeros(x.shape, dtype=dtype) if product is None else product
             head_pass.slope_product = slope_product
-        target, head_pass.target_slope = kernels.target_logits(
-            head_pass.x, self.weight, self.bias, head_pass.targets, self.curve, self._scratch
-        )
         statistics = [maximum, total, target]
         if logit_sum:
             statistics.append(self._uncapped_sum(head_pass.x) if capped_sum is None else capped_sum)
@@ -185,6 +186,9 @@ class HeadShard:
             len(head_pass.tiles) == 1 and x.device.type != "cpu"
         )  # then `left` joins y's part in one kernel
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
+        kernels.add_target_rows_(
+            self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
+        )
         for tile in head_pass.tiles:
             columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile, of), of.each)
             rows = slice(tile.start, tile.stop)
@@ -198,9 +202,6 @@ class HeadShard:
             dx = x.new_zeros(x.shape, dtype=of.softmax.dtype) if dx is None else dx
             dx = self._finished(dx, head_pass, left if last else None, of)
         self._free(head_pass)
-        kernels.add_target_rows_(
-            self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
-        )
         if of.each is not None and self.curve.softcap is None:
             self._add_to_each_row(dx, x, of.each)
         return dx

@@ -70,8 +70,9 @@ def head_form(case: Case, barriers: int, budget: int | None = None) -> Form:
     def run(case: Case) -> Outcome:
         head_pass = head.s(case.x, case.targets)
         lp = head.combine(head_pass, head_pass.statistics.unsqueeze(0)).lp
-        dx = head.u(head_pass, case.g) if barriers == 1 else None
-        from_t = head.t(head_pass, case.g)
+        g = case.g
+        dx = head.u(head_pass, g) if barriers == 1 else None
+        from_t = head.t(head_pass, g)
         dx = from_t if dx is None else dx
         assert dx is not None
         return Outcome(lp, -lp.mean(), dx, case.gradient)
@@ -114,6 +115,11 @@ def forms(case: Case, barriers: tuple[int, ...] = (1, 2), names: tuple[str, ...]
             f"'{unknown[0]}' is no form that runs here on {case.x.device.type}: choose of {', '.join(found)}"
         )
     return {name: found[name] for name in names}
+
+
+def is_ours(name: str) -> bool:
+    """Whether this form sees a shard's rows as part of a vocabulary."""
+    return name.startswith("pinisi, ")
 
 
 def _peers(device: torch.device) -> dict[str, MeanLoss]:

@@ -3,12 +3,14 @@
 On a CPU torch makes 16-bit products in 16 bit only; they are made in parts that stay in the cache and join the sum there.
 """
 
+from collections.abc import Iterable
 from functools import cache
+from itertools import repeat
 
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, block_elements, blocks, part_rows
+from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, block_elements, block_rows, part_rows
 from pinisi.vocabulary.kernels import kernels_for
 
 DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to the sum as it is made
@@ -43,10 +45,11 @@ def only_product(columns: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
 def widened(product: Tensor, dtype: torch.dtype, factor: Tensor | None) -> Tensor:
     """factor [T] ⊙ product [T, h] in `dtype`, anew."""
     wide = torch.empty(product.shape, dtype=dtype, device=product.device)
-    for part in blocks(product.shape[0], product.shape[1], product.device):
-        wide[part].copy_(product[part])
-        if factor is not None:
-            wide[part].mul_(factor[part].unsqueeze(1))
+    rows = block_rows(product.shape[0], product.shape[1], product.device, CPU_BLOCK)
+    for to, part, by in zip(wide.split(rows), product.split(rows), _split(factor, rows), strict=False):
+        to.copy_(part)
+        if by is not None:
+            to.mul_(by)
     return wide
 
 
@@ -93,11 +96,10 @@ def add_transposed_product_(
     # As many rows as stay in the cache, or half as many as x has, which is arranged anew for each part.
     cached = max(CPU_BLOCK // hidden, tokens // 2)
     height = min(part_rows(len(sum_), tokens, hidden), -(-cached // 32) * 32)
-    for first in range(0, len(sum_), height):
-        part = slice(first, min(first + height, len(sum_)))
-        product = _place("part", part.stop - part.start, x.shape[1], columns, scratch)
-        torch.mm(columns[:, part].t(), scaled, out=product)
-        _add_(sum_[part], product, scratch, largest, block)
+    for to, part in zip(sum_.split(height), columns.t().split(height), strict=True):
+        product = _place("part", len(to), hidden, columns, scratch)
+        torch.mm(part, scaled, out=product)
+        _add_(to, product, scratch, largest, block)
 
 
 @cache
@@ -117,12 +119,18 @@ def _add_(
 ) -> None:
     """sum_ += factor ⊙ product; factor: of each row, or one number; elements: of a block. torch's own sum of two dtypes would
     make a wide copy of the whole product."""
-    for part in blocks(product.shape[0], product.shape[1], product.device, elements):
-        wide = _wide(product[part], sum_.dtype, scratch)
-        if factor is None:
-            sum_[part].add_(wide)
+    rows = block_rows(product.shape[0], product.shape[1], product.device, elements)
+    for to, part, by in zip(sum_.split(rows), product.split(rows), _split(factor, rows), strict=False):
+        wide = _wide(part, sum_.dtype, scratch)
+        if by is None:
+            to.add_(wide)
         else:
-            sum_[part].addcmul_(wide, factor[part].unsqueeze(1) if factor.dim() else factor)
+            to.addcmul_(wide, by)
+
+
+def _split(factor: Tensor | None, rows: int) -> Iterable[Tensor | None]:
+    """For each block of so many rows."""
+    return repeat(factor) if factor is None or not factor.dim() else factor.unsqueeze(1).split(rows)
 
 
 def _wide(narrow: Tensor, dtype: torch.dtype, scratch: Scratch) -> Tensor:

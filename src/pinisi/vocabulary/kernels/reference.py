@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import DEVICE_BLOCK, TOKEN_BLOCK, Scratch, block_elements, blocks
+from pinisi.vocabulary.buffers import DEVICE_BLOCK, TOKEN_BLOCK, Scratch, block_elements, block_rows, blocks
 from pinisi.vocabulary.exponentials import exponentiate_, exponentiate_again_
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined, combine_statistics, statistics_dtype
@@ -87,15 +87,16 @@ def finish_(
         return
     for at, row in _at_targets(targets, product.shape[1]):
         rows = scratch.copy(weight.index_select(0, row), product.dtype)
-        product.index_add_(0, at, rows.mul_(target[at].unsqueeze(1)))
+        product.index_add_(0, at, rows.mul_(target.index_select(0, at).unsqueeze(1)))
 
 
 def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
     out = scratch.take("hidden", x.shape[0], x.shape[1], x.dtype, x.device)
     if x.dtype == factor.dtype:
         return torch.mul(x, factor.unsqueeze(1), out=out)
-    for part in blocks(x.shape[0], x.shape[1], x.device):
-        out[part] = scratch.copy(x[part], factor.dtype).mul_(factor[part].unsqueeze(1))
+    rows = block_rows(x.shape[0], x.shape[1], x.device)
+    for to, part, by in zip(out.split(rows), x.split(rows), factor.unsqueeze(1).split(rows), strict=True):
+        to.copy_(scratch.copy(part, factor.dtype).mul_(by))
     return out
 
 
@@ -111,7 +112,7 @@ def add_target_rows_(
         return
     for at, row in _at_targets(targets, x.shape[1]):
         rows = scratch.copy(x.index_select(0, at), target.dtype)
-        gradient.index_add_(0, row, rows.mul_(target[at].unsqueeze(1)))
+        gradient.index_add_(0, row, rows.mul_(target.index_select(0, at).unsqueeze(1)))
         if bias_gradient is not None:
             bias_gradient.index_add_(0, row, target[at])
 
