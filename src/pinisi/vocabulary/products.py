@@ -91,15 +91,32 @@ def add_transposed_product_(
             product = torch.mm(columns[:, part].t(), scaled, out_dtype=sum_.dtype)
             _add_(sum_[part], product, scratch, largest)
         return
-    block = block_elements(columns.numel())
-    tokens, hidden = x.shape
-    # As many rows as stay in the cache, or half as many as x has, which is arranged anew for each part.
+    _add_in_parts_(sum_, columns.t(), scaled, scratch, largest)
+
+
+def _add_in_parts_(
+    sum_: Tensor, left: Tensor, right: Tensor, scratch: Scratch, factor: Tensor | None
+) -> None:
+    """sum_ [C, h] += factor · (left [C, T] @ right [T, h]) on a CPU, factor: one number. All is cut before the first product, since
+    after each the cache is cold and whatever Python does slow."""
+    tokens, hidden = right.shape
+    # As many rows as stay in the cache, or half as many as `right` has, which is arranged anew for each part.
     cached = max(CPU_BLOCK // hidden, tokens // 2)
     height = min(part_rows(len(sum_), tokens, hidden), -(-cached // 32) * 32)
-    for to, part in zip(sum_.split(height), columns.t().split(height), strict=True):
-        product = _place("part", len(to), hidden, columns, scratch)
-        torch.mm(part, scaled, out=product)
-        _add_(to, product, scratch, largest, block)
+    blocks = -(-height * hidden // block_elements(left.numel()))  # of a part, to be widened
+    rows = -(-height // blocks)
+    height = blocks * rows
+    sums = sum_.split(rows)
+    product = _place("part", height, hidden, right, scratch)
+    narrow = product.split(rows)
+    for index, part in enumerate(left.split(height)):
+        torch.mm(part, right, out=product if len(part) == height else product[: len(part)])
+        for to, block in zip(sums[index * blocks :][:blocks], narrow, strict=False):
+            wide = scratch.copy(block if len(to) == rows else block[: len(to)], sum_.dtype)
+            if factor is None:
+                to.add_(wide)
+            else:
+                to.addcmul_(wide, factor)
 
 
 @cache
@@ -114,12 +131,10 @@ def adds_to_wide(dtype: torch.dtype, device: torch.device) -> bool:
     return True
 
 
-def _add_(
-    sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None = None, elements: int | None = None
-) -> None:
-    """sum_ += factor ⊙ product; factor: of each row, or one number; elements: of a block. torch's own sum of two dtypes would
-    make a wide copy of the whole product."""
-    rows = block_rows(product.shape[0], product.shape[1], product.device, elements)
+def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None = None) -> None:
+    """sum_ += factor ⊙ product; factor: of each row, or one number. torch's own sum of two dtypes would make a wide copy of the
+    whole product."""
+    rows = block_rows(product.shape[0], product.shape[1], product.device)
     for to, part, by in zip(sum_.split(rows), product.split(rows), _split(factor, rows), strict=False):
         wide = _wide(part, sum_.dtype, scratch)
         if by is None:
