@@ -84,6 +84,25 @@ def test_a_forked_rank_has_the_threads_the_arguments_and_the_environment_of_its_
     assert ranks.SERVER not in os.environ
 
 
+@pytest.mark.skipif(not ranks.forks(), reason="ranks are not forked here")
+@pytest.mark.parametrize(
+    "more", [{}, {"MALLOC_ARENA_MAX": "1"}, {"LD_BIND_NOW": "1"}, {"OMP_NUM_THREADS": "3"}]
+)
+def test_what_libraries_read_as_they_are_loaded_is_read(tmp_path, more):
+    """A forked rank's /proc/PID/environ is the server's: what it was loaded with."""
+    ranks.warm_up()
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    rank = ranks.start_rank(["train", str(fifo)], ENVIRONMENT | more, tmp_path / "log", terminal=False)
+    forked = isinstance(rank, ranks._Forked)
+    with open(f"/proc/{rank.pid}/environ") as file:
+        loaded_with = file.read().split("\0")
+    rank.kill()
+    rank.wait()
+    late = set(more) <= {ranks.SET_LATE}
+    assert forked == late and (late or all(f"{name}={value}" in loaded_with for name, value in more.items()))
+
+
 def is_there(run, rank):
     try:
         return bool(process_of(run, rank))

@@ -8,24 +8,20 @@ disturb one another. The times of messages are measured in the same run, before 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from statistics import median
 
 import torch
 import torch.distributed as dist
 
+from pinisi.bench import processes
 from pinisi.engine.comm import Communicator, init_process_group
 from pinisi.engine.emulate import EmulatedWorker
 from pinisi.engine.executor import Executor, gather_timeline
-from pinisi.engine.launch import joined, launch, rank_main
 from pinisi.schedule import (
     Costs,
     Layout,
@@ -233,26 +229,22 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--steps", type=int, default=3, help="steps measured, the median counts; default 3")
     parser.add_argument("--json", help="write the rows to this file")
-    parser.add_argument("--as-rank", action="store_true", help=argparse.SUPPRESS)
+    processes.add_argument(parser)
     options = parser.parse_args(list(arguments))
-    if options.as_rank and joined():
-        ranks = int(os.environ["WORLD_SIZE"])
-        return rank_main(lambda: _as_rank(ranks, options, parser))
     chosen = _chosen(options, parser)
+    if processes.is_rank(options):
+        return processes.work_as_rank(
+            options, lambda: _rank_rows(int(os.environ["WORLD_SIZE"]), options, chosen)
+        )
     rows = []
     for ranks in sorted({row.stages for row in chosen}) or [int(n) for n in options.ranks.split(",")]:
-        result = _launched(ranks, arguments)
-        if isinstance(result, int):
-            return result
-        rows += result
+        rows += processes.measured("emulated", arguments, ranks)["rows"]
     worst = max(rows, key=lambda row: abs(row["error_percent"]))
     print(
         f"largest error: {worst['error_percent']:+.2f} % ({worst['schedule']}, p = {worst['ranks']}, {worst['barriers']} barriers)"
     )
     _ratios(rows)
-    if options.json:
-        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.json).write_text(json.dumps({"rows": rows}, indent=1))
+    processes.write_json(options.json, {"rows": rows})
     return 0
 
 
@@ -275,17 +267,6 @@ def _schedules(options: argparse.Namespace) -> list[str]:
     return names() if options.schedules == "all" else options.schedules.split(",")
 
 
-def _launched(ranks: int, arguments: Sequence[str]) -> list[dict] | int:
-    """Rows measured by so many processes, or the exit status of those that failed."""
-    folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))  # stays if a rank fails: its log is there
-    more = ["--as-rank", "--json", str(folder / "rows.json")]
-    if code := launch(["bench", "emulated", *arguments, *more], ranks, folder, threads=1):
-        return code
-    rows = json.loads((folder / "rows.json").read_text())["rows"]
-    shutil.rmtree(folder)
-    return rows
-
-
 def _ratios(rows: Sequence[dict]) -> None:
     """How many times longer the steps without a split vocabulary take."""
     for base in (row for row in rows if row["schedule"] in ("baseline", "redis")):
@@ -297,16 +278,11 @@ def _ratios(rows: Sequence[dict]) -> None:
             )
 
 
-def _as_rank(ranks: int, options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+def _rank_rows(ranks: int, options: argparse.Namespace, rows: Sequence[reference.Row]) -> dict:
     interval = options.interval or max(0.2, 0.025 * ranks)
-    chosen = [row for row in _chosen(options, parser) if row.stages == ranks]
+    chosen = [row for row in rows if row.stages == ranks]
     if chosen:
         cases = of_reference(chosen, options.microbatches or chosen[0].microbatches, interval)
     else:
         cases = of_profile(ranks, options.microbatches or 2 * ranks, interval, _schedules(options))
-    result = measure(ranks, options.steps, cases)
-    if dist.get_rank() == 0:
-        Path(options.json).write_text(json.dumps(result))
-    dist.barrier()
-    dist.destroy_process_group()
-    return 0
+    return measure(ranks, options.steps, cases)

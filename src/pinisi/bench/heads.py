@@ -10,18 +10,12 @@ which a microbatch more lengthens the step against all work / p.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import torch.distributed as dist
-
+from pinisi.bench import processes
 from pinisi.bench.emulated import PROFILE, Case, Cases, measure
-from pinisi.engine.launch import joined, launch, rank_main
 from pinisi.plan import S_SHARE, placed_layers, rows_for, with_heads
 from pinisi.schedule import Costs, Layout, build, layout_of, simulate
 
@@ -148,21 +142,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--interval", type=float, default=0.2, help="seconds of all work / p, default 0.2")
     parser.add_argument("--steps", type=int, default=3, help="steps measured, the median counts; default 3")
     parser.add_argument("--json", help="write the rows to this file")
-    parser.add_argument("--as-rank", metavar="FILE", help=argparse.SUPPRESS)
+    processes.add_argument(parser)
     options = parser.parse_args(list(arguments))
-    if options.as_rank and joined():
-        return rank_main(lambda: _as_rank(options))
-    folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))  # stays if a rank fails: its log is there
-    more = ["--as-rank", str(folder / "rows.json")]
-    if code := launch(["bench", "heads", *arguments, *more], options.ranks, folder, threads=1):
-        return code
-    measured = json.loads((folder / "rows.json").read_text())["rows"]
-    shutil.rmtree(folder)
+    if processes.is_rank(options):
+        return processes.work_as_rank(options, lambda: _rank_rows(options))
+    measured = processes.measured("heads", arguments, options.ranks)["rows"]
     rows = against_balance(measured, options.interval, options.extra_heads)
     print(format_rows(rows))
-    if options.json:
-        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.json).write_text(json.dumps({"interval": options.interval, "rows": rows}, indent=1))
+    processes.write_json(options.json, {"interval": options.interval, "rows": rows})
     return 0
 
 
@@ -170,12 +157,10 @@ def _numbers(text: str) -> list[int]:
     return [int(each) for each in text.split(",")]
 
 
-def _as_rank(options: argparse.Namespace) -> int:
+def _rank_rows(options: argparse.Namespace) -> dict:
     ranks = int(os.environ["WORLD_SIZE"])
-    cases = cases_of(ranks, options.microbatches, options.interval, options.extra_heads)
-    result = measure(ranks, options.steps, cases)
-    if dist.get_rank() == 0:
-        Path(options.as_rank).write_text(json.dumps(result))
-    dist.barrier()
-    dist.destroy_process_group()
-    return 0
+    return measure(
+        ranks,
+        options.steps,
+        cases_of(ranks, options.microbatches, options.interval, options.extra_heads),
+    )

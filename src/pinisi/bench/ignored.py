@@ -7,21 +7,15 @@ of S and T and bytes of C0, C1 and U or C2 on the rank that has most, beside wha
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 
-import torch
 import torch.distributed as dist
 
+from pinisi.bench import processes
 from pinisi.bench.pipeline import Bench, Setting
 from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine.launch import joined, launch, rank_main
 from pinisi.schedule import Kind
 from pinisi.schedule.program import MessageChannel
 
@@ -86,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--barriers", type=int, choices=(1, 2), default=1)
     parser.add_argument("--shares", default="0.5,0.8", help="of tokens ignored, default 0.5,0.8")
     parser.add_argument("--json", help="write the rows to this file")
-    parser.add_argument("--as-rank", action="store_true", help=argparse.SUPPRESS)
+    processes.add_argument(parser)
     options = parser.parse_args(list(arguments))
     setting = Setting(**{name: getattr(options, name) for name in vars(usual)})
     try:
@@ -97,41 +91,15 @@ def main(arguments: Sequence[str]) -> int:
         )
     if not all(0 <= share < 1 for share in shares):
         parser.error(f"--shares {options.shares}: each must be from 0 to below 1")
-    if options.as_rank and joined():
-        torch.set_num_threads(1)
-        return rank_main(lambda: _as_rank(setting, options.barriers, shares, options.json))
-    folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))  # stays if a rank fails: its log is there
-    out = folder / "rows.json"
-    again = [f"--{name}={value}" for name, value in vars(setting).items()]
-    again += [
-        "--barriers",
-        str(options.barriers),
-        "--shares",
-        options.shares,
-        "--json",
-        str(out),
-        "--as-rank",
-    ]
-    if code := launch(["bench", "ignored", *again], setting.ranks, folder, threads=1):
-        return code
-    rows = json.loads(out.read_text())
-    shutil.rmtree(folder)
+    if processes.is_rank(options):
+        return processes.work_as_rank(options, lambda: measure(setting, options.barriers, shares))
+    rows = processes.measured("ignored", arguments, setting.ranks)
     print(
         f"p = {setting.ranks}, {options.barriers} barriers, h = {setting.hidden}, V = {setting.vocabulary}, "
         f"{setting.sequence} tokens x {setting.microbatches}, {setting.dtype}; medians of {setting.rounds} rounds"
     )
     print(table(rows))
-    if options.json:
-        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-        result = {"setting": vars(setting) | {"barriers": options.barriers}, "rows": rows}
-        Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
-    return 0
-
-
-def _as_rank(setting: Setting, barriers: int, shares: Sequence[float], out: str) -> int:
-    rows = measure(setting, barriers, shares)
-    if os.environ["RANK"] == "0":
-        Path(out).write_text(json.dumps(rows))
-    dist.barrier()
-    dist.destroy_process_group()
+    processes.write_json(
+        options.json, {"setting": vars(setting) | {"barriers": options.barriers}, "rows": rows}
+    )
     return 0

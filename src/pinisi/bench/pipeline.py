@@ -11,26 +11,21 @@ themselves, in which all ranks were busy.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import torch
 import torch.distributed as dist
 from torch.nn import functional as F
 
+from pinisi.bench import processes
 from pinisi.data.batches import Microbatch
 from pinisi.engine import memory
 from pinisi.engine.comm import Communicator, init_process_group
 from pinisi.engine.engine import Engine
 from pinisi.engine.executor import gather_timeline
-from pinisi.engine.launch import joined, launch, rank_main
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.parts import split_layers
 from pinisi.engine.work import work_costs
@@ -294,21 +289,20 @@ def measure_memory(setting: Setting, ways: Sequence[str]) -> dict[str, list[int]
     return result
 
 
-def run(setting: Setting, ways: Sequence[str], folder: Path) -> dict:
+WORK = {"speed": measure_speed, "memory": measure_memory}
+
+
+def run(setting: Setting, ways: Sequence[str]) -> dict:
     """Starts the ranks twice (speed, then memory, where memory goes back to the system as it is freed); returns the rows."""
     found = {}
-    for what in ("speed", "memory"):
-        out = folder / f"{what}.json"
-        arguments = ["bench", "pipeline", "--as-rank", what, "--json", str(out), "--ways", ",".join(ways)]
+    for what in WORK:
+        arguments = ["--what", what, "--ways", ",".join(ways)]
         for name, value in vars(setting).items():
             arguments += [f"--{name}", str(value)]
         freed = (
             {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"} if what == "memory" else {}
         )
-        code = launch(arguments, setting.ranks, folder, threads=1, environment=freed)
-        if code:
-            raise SystemExit(code)
-        found[what] = json.loads(out.read_text())
+        found[what] = processes.measured("pipeline", arguments, setting.ranks, freed)
     return {
         "setting": vars(setting),
         "rows": [
@@ -344,19 +338,16 @@ def main(arguments: Sequence[str]) -> int:
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     parser.add_argument("--ways", default=",".join(WAYS), help="of " + ", ".join(WAYS))
     parser.add_argument("--json", help="write the rows to this file")
-    parser.add_argument("--as-rank", choices=["speed", "memory"], help=argparse.SUPPRESS)
+    parser.add_argument("--what", choices=WORK, help=argparse.SUPPRESS)
+    processes.add_argument(parser)
     options = parser.parse_args(list(arguments))
     setting = Setting(**{name: getattr(options, name) for name in vars(Setting())})
     ways = [way for way in options.ways.split(",") if way]
     if unknown := [way for way in ways if way not in WAYS]:
         parser.error(f"unknown ways {unknown}: choose from {', '.join(WAYS)}")
-    if options.as_rank and joined():
-        torch.set_num_threads(1)
-        work = measure_speed if options.as_rank == "speed" else measure_memory
-        return rank_main(lambda: _as_rank(work, setting, ways, options.json))
-    folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))  # stays if a rank fails: its log is there
-    result = run(setting, ways, folder)
-    shutil.rmtree(folder)
+    if processes.is_rank(options):
+        return processes.work_as_rank(options, lambda: WORK[options.what](setting, ways))
+    result = run(setting, ways)
     s = setting
     print(
         f"p = {s.ranks}, {s.layers} layers of {s.hidden}, V = {s.vocabulary}, {s.sequence} tokens x {s.microbatches}, "
@@ -366,16 +357,5 @@ def main(arguments: Sequence[str]) -> int:
     print(
         "limit: tokens/s if the busiest rank never waited but for the first microbatch to come and the last to go"
     )
-    if options.json:
-        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.json).write_text(json.dumps(result, indent=1))
-    return 0
-
-
-def _as_rank(work: Callable, setting: Setting, ways: Sequence[str], out: str) -> int:
-    result = work(setting, ways)
-    if os.environ["RANK"] == "0":
-        Path(out).write_text(json.dumps(result))
-    dist.barrier()
-    dist.destroy_process_group()
+    processes.write_json(options.json, result)
     return 0

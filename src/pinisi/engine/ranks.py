@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -33,6 +34,10 @@ SERVER = "PINISI_SERVER"  # set for that process alone
 # the process that they are forked from must outlive them.
 if os.environ.pop(SERVER, None):
     os.setsid()
+
+# Variables that libraries read as they are loaded: a rank for which one is to be another than the server's is started anew.
+READ_EARLY = ("ATEN_", "DNNL_", "GLIBC_", "GOMP_", "KMP_", "LD_", "MALLOC_", "MKL_", "OMP_", "ONEDNN_")
+SET_LATE = "OMP_NUM_THREADS"  # by torch
 
 ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
@@ -64,7 +69,7 @@ def start_rank(
 ) -> Rank:
     """`pinisi *arguments` with this environment, in a session of its own, killed when this process ends. What it prints on stderr
     goes to `log`, on stdout too unless it has the terminal."""
-    if forks():
+    if forks() and _suits(environment):
         return _Forked(arguments, environment, log, terminal)
     with log.open("w") as file:  # the child has its own handle
         return subprocess.Popen(
@@ -111,10 +116,26 @@ class _Forked:
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    _servers_environment()
     # Pools of threads that are there before a fork are broken after it.
     with _without_main(), _environment({"OMP_NUM_THREADS": "1", SERVER: "1"}):
         forkserver.ensure_running()
     return context
+
+
+@cache
+def _servers_environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def _suits(environment: Mapping[str, str]) -> bool:
+    """Whether a rank with this environment can be forked from a process that began with the server's."""
+    servers = _servers_environment()
+    return all(
+        environment.get(name) == servers.get(name)
+        for name in {*environment, *servers}
+        if name.startswith(READ_EARLY) and name != SET_LATE
+    )
 
 
 @contextmanager
