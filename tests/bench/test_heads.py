@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pinisi.bench import heads
+from pinisi.bench import heads, processes
 from pinisi.bench.heads import MOVED, SPLIT, Model, against_balance, cases_of
 from pinisi.plan import redistributed_layers
 from pinisi.schedule import simulate
@@ -58,17 +58,19 @@ def test_steps_are_held_against_perfect_balance() -> None:
 def test_the_command_starts_ranks_and_writes_what_they_measured(tmp_path, monkeypatch, capsys) -> None:
     started = []
 
-    def launch(arguments: list[str], ranks: int, folder: Path, *, threads: int) -> int:
+    def launch(arguments: list[str], ranks: int, folder: Path, *, threads: int, environment: None) -> int:
         started.append((arguments[:2], ranks, threads))
         Path(arguments[-1]).write_text(json.dumps({"rows": simulated(ranks, [3, 5], [2])}))
         return 0
 
-    monkeypatch.setattr(heads, "launch", launch)
+    monkeypatch.setattr(processes, "launch", launch)
     out = tmp_path / "bench" / "rows.json"
     options = ["--ranks", "3", "--microbatches", "3,5", "--extra-heads", "2", "--json", str(out)]
     assert heads.main(options) == 0 and started == [(["bench", "heads"], 3, 1)]
     rows = json.loads(out.read_text())["rows"]
     assert [row["schedule"] for row in rows] == [f"{SPLIT}, D = 2"] * 2 + [f"{MOVED}, D = 2"] * 2
     assert len(capsys.readouterr().out.splitlines()) == 4
-    monkeypatch.setattr(heads, "launch", lambda *_, **__: 75)
-    assert heads.main(options) == 75
+    monkeypatch.setattr(processes, "launch", lambda *_, **__: 75)
+    with pytest.raises(SystemExit) as end:
+        heads.main(options)
+    assert end.value.code == 75

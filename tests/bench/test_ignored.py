@@ -5,6 +5,7 @@ import torch
 
 from pinisi.bench.ignored import main, masked
 from pinisi.data.batches import IGNORE, Microbatch
+from pinisi.errors import ConfigError
 
 
 def test_the_share_asked_for_is_ignored_and_nothing_else_changes():
@@ -23,3 +24,8 @@ def test_a_share_that_leaves_nothing_is_an_error(shares, capsys):
     with pytest.raises(SystemExit):
         main(["--shares", shares])
     assert f"--shares {shares}" in capsys.readouterr().err
+
+
+def test_no_rank_is_an_error():
+    with pytest.raises(ConfigError, match="--ranks 0"):
+        main(["--ranks", "0"])

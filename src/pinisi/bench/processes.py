@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from pinisi.engine.launch import joined, launch, rank_main
+from pinisi.errors import ConfigError
 
 AS_RANK = "--as-rank"
 
@@ -29,6 +30,8 @@ def measured(
 ) -> Any:
     """What rank 0 of so many `pinisi bench NAME ARGUMENTS` found (see `work_as_rank`). Exits where one fails, after a message that
     names its log, which stays."""
+    if ranks < 1:
+        raise ConfigError(f"--ranks {ranks}: a benchmark needs 1 or more; give a larger number.")
     folder = Path(tempfile.mkdtemp(prefix="pinisi-bench-"))
     out = folder / "result.json"
     again = ["bench", name, *arguments, AS_RANK, str(out)]
