@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pinisi.vocabulary import Shards
-from pinisi.vocabulary.buffers import Scratch
+from pinisi.vocabulary.buffers import Scratch, block_rows
 from pinisi.vocabulary.exponentials import ENOUGH, MODERATE, exponentiate_, exponentiate_again_
 from pinisi.vocabulary.kernels import Targets
 from pinisi.vocabulary.tiles import Curve
@@ -82,6 +82,15 @@ def test_made_again_they_are_the_same(seed):
     again = torch.empty_like(z)
     exponentiate_again_(z, again, Targets(targets, 0, COLUMNS), 0, maximum, Curve(), Scratch())
     assert bits(again.float()) == bits(out.float())
+
+
+def test_blocks_with_and_without_tokens_that_are_far_from_0():
+    z, targets = drawn(3)
+    rows = [0] * 150 + list(range(len(z))) + [0] * 150
+    assert len(rows) > 3 * block_rows(len(rows), COLUMNS, z.device)
+    found, each = taken(z[rows], targets[rows]), taken(z, targets)
+    for one, all_ in zip(each, found, strict=True):
+        assert bits(one[rows].float()) == bits(all_.float())
 
 
 @pytest.mark.parametrize("earlier", [-1e4, -70.0, 0.0, 70.0, 1e4])
