@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pinisi.errors import ConfigError
-from pinisi.vocabulary import peers
+from pinisi.vocabulary import bench, peers
 from pinisi.vocabulary.bench import MODELS, PAPER, main
 
 SIZES = ["--tokens", "7", "--hidden", "5", "--rows", "11", "13", "--rounds", "1"]
@@ -57,6 +57,19 @@ def test_chosen_forms_and_what_is_said_of_one_that_is_not_there(capsys):
         ConfigError, match=r"'Lager' is no form that runs here on cpu: choose of pinisi, 1 bar"
     ):
         main([*SIZES, "--forms", "Lager"])
+    assert capsys.readouterr().out == ""  # before anything is measured
+
+
+def test_a_run_that_is_stopped_leaves_the_rows_that_it_has(tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "compare", stopped)
+    file = tmp_path / "out.json"
+    with pytest.raises(KeyboardInterrupt):
+        main([*SIZES, "--json", str(file)])
+    found = json.loads(file.read_text())
+    assert len(found["rows"]) == 8 and found["forms"] == []
 
 
 def test_shapes_are_the_papers_and_todays():

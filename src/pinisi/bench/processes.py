@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from pinisi.engine.launch import joined, launch, rank_main
 from pinisi.errors import ConfigError
+from pinisi.files import write_whole
 
 AS_RANK = "--as-rank"
 
@@ -64,6 +65,4 @@ def work_as_rank(options: argparse.Namespace, work: Callable[[], Any]) -> int:
 def write_json(file: str | None, result: Any) -> None:
     """Where --json asks for it."""
     if file:
-        path = Path(file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        write_whole(file, json.dumps(result, indent=1) + "\n")

@@ -17,6 +17,7 @@ import torch
 
 from pinisi.allocator import keep_freed_memory
 from pinisi.errors import ConfigError
+from pinisi.files import write_whole
 from pinisi.vocabulary import peers
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import HeadPass
@@ -239,17 +240,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(
             "Tokens, hidden, rows, rounds, threads and --whole must be 1 or more; give larger numbers."
         )
-    if torch.device(options.device).type == "cpu":
+    device = torch.device(options.device)
+    peers.forms(
+        peers.random_case(1, 1, 1, torch.float32, device), names=options.forms
+    )  # unknown: now, not later
+    if device.type == "cpu":
         keep_freed_memory()
+    results: dict[str, Any] = {"torch": torch.__version__, "device": _device_name(device)}
+    results |= {"rows": [], "forms": []}
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
-        results = {"torch": torch.__version__, "device": _device_name(options.device), **_tables(options)}
+        for name, row in _measured(options, device):
+            results[name].append(row)
+            if options.json:  # anew with each row: a run that is stopped leaves those that it has
+                write_whole(options.json, json.dumps(results, indent=1) + "\n")
     finally:
         torch.set_num_threads(before)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
 
@@ -288,13 +295,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else "cpu"
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def _tables(options: argparse.Namespace) -> dict[str, Any]:
-    """Measures what was asked for and prints each row as it is done."""
-    return {"rows": _shard_table(options), "forms": [] if options.alone else _form_table(options)}
+def _measured(options: argparse.Namespace, device: torch.device) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What was asked for, each row printed as it is done: ("rows" or "forms", row)."""
+    yield from (("rows", row) for row in _shard_table(options, device))
+    if not options.alone:
+        yield from (("forms", row) for row in _form_table(options, device))
 
 
 def _asked(options: argparse.Namespace) -> Iterator[tuple[torch.dtype, Shape]]:
@@ -304,24 +313,19 @@ def _asked(options: argparse.Namespace) -> Iterator[tuple[torch.dtype, Shape]]:
     return ((DTYPES[name], shape) for name in options.dtype for shape in shapes)
 
 
-def _shard_table(options: argparse.Namespace) -> list[dict[str, Any]]:
+def _shard_table(options: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
     print("  ".join(f"{heading:>8}" for heading in HEADINGS), "  GFLOP/s  matrix GFLOP/s")
-    results = []
     for dtype, shape in _asked(options):
         for barriers in options.barriers:
-            device = torch.device(options.device)
             row = measure(dtype, barriers, shape, options.rounds, device, options.busy)
-            results.append(row)
             cells = (row[heading] for heading in HEADINGS)
             line = "  ".join(f"{c:8.3f}" if isinstance(c, float) else f"{c:>8}" for c in cells)
             print(line, f"{row['flops'] / 1e9:9.1f}  {row['matrix_flops'] / 1e9:14.1f}", flush=True)
-    return results
+            yield row
 
 
-def _form_table(options: argparse.Namespace) -> list[dict[str, Any]]:
-    results = []
+def _form_table(options: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
     for dtype, shape in _asked(options):
-        device = torch.device(options.device)
         rows = compare(dtype, shape, options.rounds, device, options.busy, options.forms, options.whole)
         sizes = ", ".join(f"{key} = {value}" for key, value in _sizes(dtype, shape).items())
         print(f"\n{sizes}, forward and backward; errors against fp64")
@@ -337,5 +341,4 @@ def _form_table(options: argparse.Namespace) -> list[dict[str, Any]]:
                 *(f"{'-' if error is None else f'{error:.1e}':>12}" for error in wrong),
                 flush=True,
             )
-        results += rows
-    return results
+        yield from rows
