@@ -9,7 +9,7 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def _starts_processes(nodeid: str) -> bool:
-    return nodeid.startswith(("tests/engine/", "tests/distributed/"))
+    return nodeid.startswith(("tests/engine/", "tests/distributed/", "tests/bench/"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,7 @@
-"""What `pinisi bench ignored` leaves out, and what it does with bad numbers."""
+"""What `pinisi bench ignored` leaves out, what its ranks find, and what it does with bad numbers."""
+
+import json
+import tempfile
 
 import pytest
 import torch
@@ -24,6 +27,42 @@ def test_a_share_that_leaves_nothing_is_an_error(shares, capsys):
     with pytest.raises(SystemExit):
         main(["--shares", shares])
     assert f"--shares {shares}" in capsys.readouterr().err
+
+
+def test_ranks_are_started_and_fewer_tokens_carry_fewer_bytes(tmp_path, capsys):
+    file = tmp_path / "ignored.json"
+    sizes = [
+        "--hidden",
+        "16",
+        "--layers",
+        "2",
+        "--vocabulary",
+        "96",
+        "--sequence",
+        "40",
+        "--microbatches",
+        "2",
+        "--rounds",
+        "1",
+    ]
+    assert main([*sizes, "--shares", "0.5", "--barriers", "2", "--json", str(file)]) == 0
+    found = json.loads(file.read_text())
+    assert found["setting"]["hidden"] == 16 and found["setting"]["barriers"] == 2
+    assert [row["ignored"] for row in found["rows"]] == [0.0, 0.5]
+    assert found["rows"][1]["head_bytes_saved"] == pytest.approx(0.5)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_a_rank_that_fails_ends_the_bench_and_its_log_stays(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as end:
+        main(
+            ["--hidden", "15", "--layers", "2", "--vocabulary", "96", "--sequence", "8"]
+        )  # no number of heads fits
+    assert end.value.code not in (0, None)
+    said = capfd.readouterr().err
+    assert "rank" in said and "pinisi-bench-" in said
+    assert list(tmp_path.glob("pinisi-bench-*/logs/*"))
 
 
 def test_no_rank_is_an_error():

@@ -303,7 +303,7 @@ def test_thirty_two_ranks_are_drawn_quickly(tmp_path: Path) -> None:
         """,
     )
     assert found["passes"] == 24576 and found["dense"] < 4
-    assert min(found["times"]) < 500  # milliseconds, with other tests beside
+    assert min(found["times"]) < 200  # milliseconds; other tests run beside
     for letter, colour in (("F", found["f"]), ("BW", found["w"])):
         kind = next(kind for kind in KINDS if kind == letter)
         assert colour == pytest.approx([int(COLOURS[kind][at : at + 2], 16) for at in (1, 3, 5)], abs=30)

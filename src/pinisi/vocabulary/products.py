@@ -112,11 +112,7 @@ def _add_in_parts_(
     for index, part in enumerate(left.split(height)):
         torch.mm(part, right, out=product if len(part) == height else product[: len(part)])
         for to, block in zip(sums[index * blocks :][:blocks], narrow, strict=False):
-            wide = scratch.copy(block if len(to) == rows else block[: len(to)], sum_.dtype)
-            if factor is None:
-                to.add_(wide)
-            else:
-                to.addcmul_(wide, factor)
+            _join_(to, scratch.copy(block if len(to) == rows else block[: len(to)], sum_.dtype), factor)
 
 
 @cache
@@ -136,11 +132,14 @@ def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None
     whole product."""
     rows = block_rows(product.shape[0], product.shape[1], product.device)
     for to, part, by in zip(sum_.split(rows), product.split(rows), _split(factor, rows), strict=False):
-        wide = _wide(part, sum_.dtype, scratch)
-        if by is None:
-            to.add_(wide)
-        else:
-            to.addcmul_(wide, by)
+        _join_(to, _wide(part, sum_.dtype, scratch), by)
+
+
+def _join_(sum_: Tensor, wide: Tensor, factor: Tensor | None) -> None:
+    if factor is None:
+        sum_.add_(wide)
+    else:
+        sum_.addcmul_(wide, factor)
 
 
 def _split(factor: Tensor | None, rows: int) -> Iterable[Tensor | None]:
