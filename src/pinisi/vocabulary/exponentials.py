@@ -34,8 +34,8 @@ def exponentiate_(
     dtype = statistics_dtype(z.dtype)
     column, inside = _left_out_later(z, targets, first, curve)
     if _in_place(z, curve):
-        references = _references(z, floor)
-        made = _exponentiate_in_place_(z, out, references, scratch)
+        references, moderate = _references(z, floor)
+        made = _exponentiate_in_place_(z, out, references, moderate, scratch)
         return references, torch.cat([scratch.copy(exps, dtype).sum(1) for exps in made])
     total = torch.empty(len(z), dtype=dtype, device=z.device)
     maximum = torch.full_like(total, torch.finfo(dtype).min) if floor is None else floor.clone()
@@ -68,7 +68,7 @@ def exponentiate_again_(
     """See `Kernels.exponentiate_again_`."""
     column, inside = _left_out_later(z, targets, first, curve)
     if mix is None and _in_place(z, curve):
-        for _ in _exponentiate_in_place_(z, out, maximum, scratch):
+        for _ in _exponentiate_in_place_(z, out, maximum, not maximum.any(), scratch):
             pass
         return
     for part in blocks(z.shape[0], z.shape[1], z.device):
@@ -106,9 +106,9 @@ def _in_place(z: Tensor, curve: Curve) -> bool:
     return curve.is_identity and z.dtype == torch.bfloat16 and z.device.type == "cpu" and z.shape[1] >= ENOUGH
 
 
-def _references(z: Tensor, floor: Tensor | None) -> Tensor:
+def _references(z: Tensor, floor: Tensor | None) -> tuple[Tensor, bool]:
     """What bf16 logits are taken relative to, [T]: 0, which costs nothing, where a token's largest so far is within ±MODERATE, so
-    that neither its exponentials nor their sum leave the range; else that largest one.
+    that neither its exponentials nor their sum leave the range; else that largest one. And whether all are 0.
 
     Maxima are taken of the bits, which is ten times as fast: as integers, positive numbers are in order, negative ones in
     reverse, below them.
@@ -117,24 +117,26 @@ def _references(z: Tensor, floor: Tensor | None) -> Tensor:
     highest = bits.amax(1)
     least, most = (int(one) for one in highest.aminmax()) if len(z) else (0, 0)
     if floor is None and least >= 0 and most <= MODERATE_BITS:
-        return torch.zeros(len(z), dtype=statistics_dtype(z.dtype))
+        return torch.zeros(len(z), dtype=statistics_dtype(z.dtype)), True
     if least < 0:
         highest = torch.where(highest < 0, bits.amin(1), highest)
     largest = highest.view(z.dtype).to(statistics_dtype(z.dtype))
     if floor is not None:
         torch.maximum(largest, floor, out=largest)
-    return largest.masked_fill_(largest.abs() <= MODERATE, 0.0)
+    largest.masked_fill_(largest.abs() <= MODERATE, 0.0)
+    return largest, not largest.any()
 
 
-def _exponentiate_in_place_(z: Tensor, out: Tensor, references: Tensor, scratch: Scratch) -> Iterator[Tensor]:
+def _exponentiate_in_place_(
+    z: Tensor, out: Tensor, references: Tensor, moderate: bool, scratch: Scratch
+) -> Iterator[Tensor]:
     """out [T, C] = exp(z - references), block by block of tokens as the caller asks for them. A token's are the same bits whatever
-    others there are: those with a reference other than 0 are made apart."""
+    others there are: those with a reference other than 0 are made apart. moderate: there are none."""
     if out.data_ptr() != z.data_ptr():
         out.copy_(z)
     rows = block_rows(z.shape[0], z.shape[1], z.device)
-    any_apart = bool(references.any())
     for index, exps in enumerate(out.split(rows)):
-        if not any_apart:
+        if moderate:
             yield exps.exp_()
             continue
         relative_to = references[index * rows :][:rows]

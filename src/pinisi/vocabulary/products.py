@@ -103,16 +103,17 @@ def _add_in_parts_(
     # As many rows as stay in the cache, or half as many as `right` has, which is arranged anew for each part.
     cached = max(CPU_BLOCK // hidden, tokens // 2)
     height = min(part_rows(len(sum_), tokens, hidden), -(-cached // 32) * 32)
-    blocks = -(-height * hidden // block_elements(left.numel()))  # of a part, to be widened
+    blocks = -(-height * hidden // CPU_BLOCK)  # of a part, each widened on its way into the sum
     rows = -(-height // blocks)
     height = blocks * rows
     sums = sum_.split(rows)
+    scratch.drop("block")  # torch makes a block of its own, of two dtypes' sum
     product = _place("part", height, hidden, right, scratch)
     narrow = product.split(rows)
     for index, part in enumerate(left.split(height)):
         torch.mm(part, right, out=product if len(part) == height else product[: len(part)])
         for to, block in zip(sums[index * blocks :][:blocks], narrow, strict=False):
-            _join_(to, scratch.copy(block if len(to) == rows else block[: len(to)], sum_.dtype), factor)
+            _join_(to, block if len(to) == rows else block[: len(to)], factor)
 
 
 @cache

@@ -94,7 +94,7 @@ def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
     out = scratch.take("hidden", x.shape[0], x.shape[1], x.dtype, x.device)
     if x.dtype == factor.dtype:
         return torch.mul(x, factor.unsqueeze(1), out=out)
-    rows = block_rows(x.shape[0], x.shape[1], x.device)
+    rows = block_rows(x.shape[0], x.shape[1], x.device, TOKEN_BLOCK)
     for to, part, by in zip(out.split(rows), x.split(rows), factor.unsqueeze(1).split(rows), strict=True):
         to.copy_(scratch.copy(part, factor.dtype).mul_(by))
     return out
