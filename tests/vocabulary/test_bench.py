@@ -32,6 +32,12 @@ def test_prints_tables_and_writes_json(tmp_path, capsys):
     ours = {row["form"] for row in found["forms"] if row["ms"] == row["sum_ms"]}
     assert ours == {f"pinisi, {b}{r}" for b in ("1 barrier", "2 barriers") for r in ("", ", recompute")}
     assert "torch" in {row["form"] for row in found["forms"]}
+    for dtype, rows_ in {(row["dtype"], row["V_r"]) for row in found["forms"]}:
+        forms = [row for row in found["forms"] if (row["dtype"], row["V_r"]) == (dtype, rows_)]
+        bare = [
+            row["rate"] * row["sum_ms"] for row in forms
+        ]  # of one time of the bare products, the sum counted
+        assert bare == pytest.approx([bare[0]] * len(bare))
 
 
 def test_whole_gives_the_others_the_rows_of_all_shards(tmp_path):

@@ -45,7 +45,7 @@ def projection(of: Case, rows: slice) -> Projection:
     )
 
 
-def run(case: Case, shards: Shards, barriers: int, loss, teacher: Case | None = None, *, recompute=False):
+def run(case: Case, shards: Shards, barriers: int, loss, teacher: Case | None = None, *, budget=None):
     """(lp, entropy, divergence, value, dX, dW, db) over all shards."""
     gradient = torch.zeros_like(case.weight, dtype=wide(case.weight.dtype))
     db = None if case.bias is None else torch.zeros_like(case.bias, dtype=gradient.dtype)
@@ -64,7 +64,7 @@ def run(case: Case, shards: Shards, barriers: int, loss, teacher: Case | None = 
                 barriers=barriers,
                 entropy="entropy" in reads_of_distribution(loss),
                 teacher=None if teacher is None else projection(teacher, rows),
-                recompute=recompute,
+                budget=budget,
             )
         )
     hidden = None if teacher is None else teacher.x
@@ -106,8 +106,8 @@ def plain(case: Case, of: str, teacher: Case | None = None, *, bonus=0.0, share=
     return entropy, divergence, value, x.grad, weight.grad, bias
 
 
-def compare(case, shards, barriers, loss, teacher, limit, *, recompute=False, **terms):
-    seen, value, dx, dw, db = run(case, shards, barriers, loss, teacher, recompute=recompute)
+def compare(case, shards, barriers, loss, teacher, limit, *, budget=None, **terms):
+    seen, value, dx, dw, db = run(case, shards, barriers, loss, teacher, budget=budget)
     in_64 = None if teacher is None else teacher.to(torch.float64)
     entropy, divergence, want, wanted_dx, wanted_dw, bias = plain(
         case.to(torch.float64), torch.float64, in_64, **terms
@@ -138,7 +138,7 @@ def test_entropy(seed, barriers, dtype):
         loss,
         None,
         limit,
-        recompute=seed % 3 == 0,
+        budget=(None, 0, 20_000)[seed % 3],
         bonus=bonus,
         z_loss=z_loss,
     )
@@ -154,7 +154,14 @@ def test_distillation(seed, barriers, dtype):
     limit = {torch.float32: 5e-5}.get(dtype, LIMIT[dtype])
     loss = WithDistillation(weighted_cross_entropy, share)
     compare(
-        case.to(dtype), shards, barriers, loss, teacher.to(dtype), limit, recompute=seed % 3 == 0, share=share
+        case.to(dtype),
+        shards,
+        barriers,
+        loss,
+        teacher.to(dtype),
+        limit,
+        budget=(None, 0, 20_000)[seed % 3],
+        share=share,
     )
 
 
@@ -226,3 +233,11 @@ def test_what_cannot_be_is_refused():
         DistributionHead(weight, weight.clone(), 0, teacher=Projection(torch.zeros(4, 2), None, Curve()))
     with pytest.raises(ConfigError, match="from 0 to 1"):
         WithDistillation(share=1.5)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
+def test_a_bonus_or_share_that_is_not_finite_is_refused(wrong):
+    with pytest.raises(ConfigError, match=f"bonus .* finite number, got {wrong}; give 0.01"):
+        WithEntropy(bonus=wrong)
+    with pytest.raises(ConfigError, match=f"share .* from 0 to 1, got {wrong}; give 0.5"):
+        WithDistillation(share=wrong)

@@ -199,3 +199,32 @@ def test_nothing_added_is_plain_cross_entropy():
 def test_terms_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match="below 1"):
         RegularizedCrossEntropy(11, *wrong)
+
+
+@pytest.mark.parametrize("name", ["label_smoothing", "z_loss"])
+@pytest.mark.parametrize("wrong", [-0.1, float("nan"), float("inf"), float("-inf")])
+def test_a_refused_term_is_named_with_what_was_given(name, wrong):
+    for make in (RegularizedCrossEntropy, cross_entropy_with):
+        with pytest.raises(ConfigError, match=rf"{name} .* got .*{wrong}.*; give"):
+            make(11, **{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", [0, -3])
+def test_a_vocabulary_without_rows_is_refused(wrong):
+    with pytest.raises(ConfigError, match=f"vocabulary .* at least 1, got {wrong}; give"):
+        RegularizedCrossEntropy(wrong, 0.1)
+
+
+@pytest.mark.parametrize("terms", [(0.0, 0.3), (0.1, 0.3), (0.1, 0.0)], ids=str)
+@pytest.mark.parametrize("spoilt", [torch.inf, -torch.inf, torch.nan, 3e38, -3e38])
+def test_terms_of_weightless_tokens_cannot_spoil_the_rest(spoilt, terms):
+    """0 · k is NaN where k = dL/dlse overflows or lse is no number; so is what the head makes of it."""
+    loss = RegularizedCrossEntropy(11, terms[0], 10 * terms[1])
+    lp, lse, logit_sum = torch.tensor([[-1.0, spoilt, -2.0], [3.0, spoilt, 4.0], [5.0, spoilt, 6.0]])
+    weights, rest = torch.tensor([0.25, 0.0, 0.5]), [0, 2]
+    found = loss(lp, lse, weights, logit_sum)
+    alone = loss(lp[rest], lse[rest], weights[rest], logit_sum[rest])
+    assert found.value == alone.value
+    for name in ("g", "k", "e") if terms[0] else ("g", "k"):
+        of_all, of_rest = getattr(found, name), getattr(alone, name)
+        assert torch.equal(of_all[rest], of_rest) and of_all[1] == 0, name

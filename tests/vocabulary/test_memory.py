@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pinisi.vocabulary import HeadShard, RegularizedCrossEntropy, Shards
+from pinisi.vocabulary import DistributionHead, HeadShard, Projection, RegularizedCrossEntropy, Shards
 from pinisi.vocabulary.head_pass import Tiling
 from pinisi.vocabulary.peak import peak_bytes
 from pinisi.vocabulary.tiles import tile_bounds
@@ -76,18 +76,29 @@ def test_a_pass_keeps_what_fits(dtype):
     assert 0 < kept[2] < everything
 
 
-def peak(dtype, barriers, tokens, hidden, rows, budget=None, **loss):
-    """Bytes of S, C1's part, U and T, beside x, weights and their gradient."""
-    case = one_shard(dtype, tokens, rows, hidden)
-    gradient = torch.zeros(rows, hidden)
-    coefficients = [torch.rand(tokens) for _ in range(1 + len(loss))]
+def peak(dtype, barriers, tokens, hidden, rows, budget=None, reads="", softcap=None):
+    """Bytes of S, C1's part, U and T, beside x, weights and their gradient. reads: what the loss reads besides lp, of "sum",
+    "entropy", "teacher"."""
+    case = one_shard(dtype, tokens, rows, hidden, softcap)
+    gradient, g = torch.zeros(rows, hidden), torch.rand(tokens)
+    terms = {
+        name: torch.rand(tokens)
+        for name, of in (("e", "sum"), ("n", "entropy"), ("d", "teacher"))
+        if of in reads
+    }
+    given = (
+        {"logit_sum": True} if "sum" in reads else {"teacher": case.x.clone()} if "teacher" in reads else {}
+    )
 
     def work():
-        head = HeadShard(case.weight, gradient, 0, barriers=barriers, budget=budget, **loss)
-        one = head.s(case.x, case.targets)
+        head = HeadShard(case.weight, gradient, 0, barriers=barriers, budget=budget, softcap=softcap)
+        if "entropy" in reads or "teacher" in reads:
+            teacher = Projection(case.weight, None, head.curve) if "teacher" in reads else None
+            head = DistributionHead.of(head, entropy="entropy" in reads, teacher=teacher)
+        one = head.s(case.x, case.targets, **given)
         head.combine(one, one.statistics[None])
-        dx = head.u(one, coefficients[0]) if barriers == 1 else None
-        return dx, head.t(one, coefficients[0]), head
+        dx = head.u(one, g, **terms) if barriers == 1 else None
+        return dx, head.t(one, g, **terms), head
 
     work()
     return peak_bytes(work, torch.device("cpu"))
@@ -104,9 +115,13 @@ SIZES = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+CASES = [(sizes, dtype) for sizes in SIZES for dtype in (torch.float32, torch.bfloat16)]
+
+
 @pytest.mark.parametrize("barriers", [1, 2])
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(
+    "sizes, dtype", [*CASES, *((sizes, torch.float16) for sizes in SIZES[:5:2])], ids=str
+)
 def test_peak_is_one_buffer_of_logits_and_two_of_hidden_units(sizes, barriers, dtype):
     """At most a quarter above one [T, V_r] in the model's dtype, A (or dX) in fp32, and one [T, h] in the model's dtype."""
     tokens, hidden, rows = sizes
@@ -116,13 +131,36 @@ def test_peak_is_one_buffer_of_logits_and_two_of_hidden_units(sizes, barriers, d
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("barriers", [1, 2])
-@pytest.mark.parametrize("share", [0.25, 0.6])
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.6])
 def test_peak_stays_within_a_budget_and_two_buffers_of_hidden_units(share, barriers, dtype):
     tokens, hidden, rows = 512, 512, 12_289
     budget = int(share * tokens * rows * dtype.itemsize)
     own = 3 * 2**18  # of torch's products, and rows of a few targets at a time
     got = peak(dtype, barriers, tokens, hidden, rows, budget)
     assert got <= budget + tokens * hidden * (4 + dtype.itemsize) + own
+
+
+# What a loss reads, with a soft-cap or not; [T, V_r] that are kept; products in fp32 that wait for U with 1 barrier.
+LOSSES = [
+    ("sum", None, 1, 1),
+    ("sum", 3.0, 1, 2),
+    ("entropy", None, 1, 2),
+    ("teacher", 3.0, 2, 2),
+    ("entropy teacher", None, 2, 3),
+]
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_peak_of_other_losses(loss, barriers):
+    """As with cross-entropy, the teacher's [T, V_r] and the products that the loss needs counted; and a budget is one."""
+    reads, softcap, matrices, products = loss
+    tokens, hidden, rows = 512, 512, 8192
+    units = tokens * hidden * (4 * (products if barriers == 1 else 1) + 2)
+    kept = matrices * tokens * rows * 2
+    sizes = torch.bfloat16, barriers, tokens, hidden, rows
+    assert peak(*sizes, reads=reads, softcap=softcap) <= 1.25 * (kept + units)
+    assert peak(*sizes, kept // 5, reads, softcap) <= kept // 5 + units + 3 * 2**18
 
 
 def test_peak_counts_copies_inside_an_operator():

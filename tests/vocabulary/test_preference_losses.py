@@ -1,5 +1,6 @@
 """Losses whose coefficient is known only after lp: through the split head, against autograd of the plain formula."""
 
+import math
 import random
 from functools import partial
 
@@ -7,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pinisi.vocabulary import clipped_ratio, dpo
+from pinisi.errors import ConfigError
+from pinisi.vocabulary import PreferenceLoss, clipped_ratio, dpo
 
 from .simulation import relative, run_plain, run_sharded
 from .test_head import LIMIT, draw
@@ -29,8 +31,10 @@ def test_dpo(seed, barriers, dtype):
     draws, tokens = random.Random(seed), len(case.targets)
     pairs, beta, total = draws.randint(1, 3), draws.choice((0.1, 0.5)), 5.0
     torch.manual_seed(seed)
-    sequences = torch.randint(-1, 2 * pairs, (tokens,))
     case.weights = torch.where(torch.rand(tokens) < 0.2, 0.0, case.weights)  # prompts
+    pairs = min(pairs, tokens // 2)  # none, too
+    sequences = torch.randint(-1, 2 * pairs, (tokens,)) if pairs else torch.full((tokens,), -1)
+    sequences[torch.randperm(tokens)[: 2 * pairs]] = torch.arange(2 * pairs)  # every half has a token
     counted = (case.weights != 0) & (sequences >= 0)
     sums = torch.zeros(2 * pairs, dtype=torch.float64)
     lp = run_plain(case).lp
@@ -39,7 +43,7 @@ def test_dpo(seed, barriers, dtype):
     reference = sums + torch.randn(2 * pairs)  # near the model's own, or the sigmoid says 0 or 1
 
     def plain(lp):
-        value = 0.0
+        value = 0.0 * lp.sum()
         for i in range(pairs):
             chosen = lp[counted & (sequences == 2 * i)].sum() - reference[2 * i]
             rejected = lp[counted & (sequences == 2 * i + 1)].sum() - reference[2 * i + 1]
@@ -88,3 +92,147 @@ def test_tokens_that_do_not_count_cannot_spoil_the_rest():
     )
     for found in (ratio, pair):
         assert found.value.isfinite() and found.g[1] == 0 and found.g[0] > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_ratios_that_overflow_are_no_nan(dtype):
+    """A = 0: nothing; A > 0: clipped; A < 0: as large as a number can be."""
+    advantages = torch.tensor([0.0, 3.0, -3.0, 2.0], dtype=dtype)
+    for far in (1e3, torch.inf):
+        lp, weights = torch.tensor([far, far, far, 0.0], dtype=dtype), torch.full((4,), 0.5)
+
+        def of(tokens, lp=lp, weights=weights):
+            zeros = torch.zeros(len(tokens), dtype=dtype)
+            advantage = advantages[tokens]
+            return clipped_ratio(lp[tokens], lp[tokens], weights[tokens], old=zeros, advantages=advantage)
+
+        nothing, clipped, free = of([0, 3]), of([1, 3]), of([0, 1, 2, 3])
+        assert nothing.value == -1.0 and nothing.g.tolist() == [0.0, 1.0]
+        assert clipped.value.item() == pytest.approx(-1.0 - 0.5 * 1.2 * 3) and clipped.g.tolist() == [0, 1]
+        assert free.value == torch.inf and free.g.isfinite().all()
+        assert free.g[2] <= -torch.finfo(dtype).max / 2 and free.g[[0, 1, 3]].tolist() == [0.0, 0.0, 1.0]
+
+
+def test_ratios_just_below_overflow_are_exact():
+    lp, ones = torch.tensor([88.0]), torch.ones(1)
+    found = clipped_ratio(lp, lp, 0.5 * ones, old=0 * ones, advantages=-ones)
+    assert found.value == lp.exp()[0] / 2 and found.g == -lp.exp() / 2
+
+
+def test_a_nan_that_was_given_is_not_hidden():
+    lp, ones = torch.tensor([100.0, 0.0]), torch.ones(2)
+    found = clipped_ratio(lp, lp, ones, old=0 * ones, advantages=torch.tensor([torch.nan, 1.0]))
+    assert found.value.isnan()
+
+
+def one_pair(**changes):
+    """dpo of a pair of two tokens each behind a prompt, with some arguments changed."""
+    given = {
+        "weights": torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        "sequences": torch.tensor([99, 0, 0, 1, 1, -1]),  # what a prompt's token says doesn't matter
+        "reference": torch.zeros(2),
+        "total_pairs": 1.0,
+    } | changes
+    lp = -torch.ones(6)
+    return dpo(lp, lp, given.pop("weights"), **given)
+
+
+def test_one_pair_is_taken():
+    assert one_pair().value.item() == pytest.approx(math.log(2)) == one_pair(pairs=1).value.item()
+
+
+def test_no_pair_adds_nothing():
+    found = one_pair(sequences=torch.full((6,), -1), reference=torch.zeros(0))
+    assert found.value == 0 and not found.g.any()
+
+
+NOT_POSITIVE = [0.0, -0.1, float("nan"), float("inf")]
+
+
+@pytest.mark.parametrize("wrong", NOT_POSITIVE)
+def test_beta_and_the_total_must_be_positive(wrong):
+    for make in (lambda: one_pair(beta=wrong), lambda: PreferenceLoss(wrong)):
+        with pytest.raises(ConfigError, match=f"beta .* above 0, got {wrong}; give 0.1"):
+            make()
+    with pytest.raises(ConfigError, match=f"total_pairs .* above 0, got {wrong}; give the number"):
+        one_pair(total_pairs=wrong)
+
+
+WRONG_PAIRS = {
+    "odd": ({"reference": torch.zeros(3)}, r"reference .* two sums for each pair, got shape \[3\]; give"),
+    "scalar": ({"reference": torch.zeros(())}, r"reference .* got shape \[\]"),
+    "rows": ({"reference": torch.zeros(2, 2)}, r"reference .* got shape \[2, 2\]"),
+    "length": ({"sequences": torch.tensor([0])}, r"sequences .* shape \[1\]; give .* \[6\]"),
+    "beyond": ({"sequences": torch.tensor([0, 0, 1, 2, 1, 0])}, "sequences .* holds 2, .* below 2, and -1"),
+    "below": ({"sequences": torch.tensor([0, 0, 1, -2, 1, 0])}, "sequences .* holds -2"),
+    "nan": ({"sequences": torch.tensor([0, 0, 1, torch.nan, 1, 0])}, "sequences .* holds nan"),
+    "no rejected": ({"sequences": torch.tensor([0] * 6)}, "number 1, the rejected sequence of pair 0; give"),
+    "no chosen": ({"sequences": torch.tensor([-1] + [1] * 5)}, "number 0, the chosen sequence of pair 0"),
+    "no pair": ({"reference": torch.zeros(4)}, "number 2, the chosen sequence of pair 1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_PAIRS)
+def test_what_cannot_be_pairs_is_refused(case):
+    """By the loss and, where a GPU's tensors would hide it, before the step: when an engine counts the pairs."""
+    changes, message = WRONG_PAIRS[case]
+    with pytest.raises(ConfigError, match=message):
+        one_pair(**changes)
+    given = {
+        "weights": torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        "sequences": torch.tensor([99, 0, 0, 1, 1, -1]),
+        "reference": torch.zeros(2),
+    }
+    assert PreferenceLoss().count(**given) == 1.0
+    with pytest.raises(ConfigError, match=message):
+        PreferenceLoss().count(**(given | changes))
+
+
+def test_a_half_may_have_no_token_that_counts():
+    """Such as a cut answer's; an engine may leave out its tokens, and has counted the pairs with them."""
+    weights = torch.tensor([0, 1.0, 1, 0, 0, 1])
+    given = {"sequences": torch.tensor([99, 0, 0, 1, 1, -1]), "reference": torch.zeros(2)}
+    found, lp = one_pair(weights=weights), -torch.ones(6)
+    assert found.value.item() == pytest.approx(math.log1p(math.exp(0.2))) and found.g.isfinite().all()
+    loss, left = PreferenceLoss(), weights.nonzero().squeeze(1)
+    assert loss.count(weights, **given) == 1
+    given["sequences"] = given["sequences"][left]
+    assert loss(lp[left], lp[left], weights[left], **given, total=1.0).value == found.value
+    with pytest.raises(ConfigError, match="holds 2"):
+        loss(lp[left], lp[left], weights[left], **(given | {"sequences": torch.tensor([0, 0, 2])}), total=1.0)
+
+
+def test_pairs_must_be_those_of_the_reference():
+    for wrong in (0, 2, 0.5):
+        with pytest.raises(
+            ConfigError, match=f"pairs of dpo is {wrong}, but reference has the sums of 1; give"
+        ):
+            one_pair(pairs=wrong)
+
+
+def test_values_are_not_looked_at_where_the_host_would_wait():
+    """Of meta tensors, as of a GPU's, only shapes can be had."""
+    with torch.device("meta"):
+        given = {"sequences": torch.zeros(6, dtype=torch.long), "reference": torch.zeros(4)}
+        lp = torch.zeros(6)
+        assert dpo(lp, lp, lp, total_pairs=1.0, **given).g.shape == (6,)
+        assert clipped_ratio(lp, lp, lp, old=lp, advantages=lp).g.shape == (6,)
+        with pytest.raises(ConfigError, match=r"got shape \[3\]"):
+            PreferenceLoss().count(lp, sequences=given["sequences"], reference=torch.zeros(3))
+
+
+@pytest.mark.parametrize("wrong", [*NOT_POSITIVE, 1.0, 1.5])
+def test_a_clip_out_of_range_is_refused(wrong):
+    ones = torch.ones(2)
+    with pytest.raises(ConfigError, match=f"clip .* above 0 and below 1, got {wrong}; give 0.2"):
+        clipped_ratio(ones, ones, ones, old=ones, advantages=ones, clip=wrong)
+
+
+@pytest.mark.parametrize("name", ["old", "advantages"])
+@pytest.mark.parametrize("shape", [(), (1,), (4, 1), (3,)], ids=str)
+def test_ratios_take_one_value_a_token(name, shape):
+    """Others would be spread over the tokens, [T, 1] over [T, T]."""
+    ones = torch.ones(4)
+    given = {"old": ones, "advantages": ones} | {name: torch.ones(shape)}
+    with pytest.raises(ConfigError, match=rf"{name} .* has shape \[.*\]; give one value .* \[4\]"):
+        clipped_ratio(ones, ones, ones, **given)

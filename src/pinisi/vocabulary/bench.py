@@ -212,7 +212,7 @@ def compare(
                 "ms": seconds * 1e3,
                 "sum_ms": (seconds + added) * 1e3,
                 "us_per_row": (seconds + added) * 1e6 / len(of.weight),
-                "rate": bare / seconds * (len(of.weight) / shape.rows),
+                "rate": bare / (seconds + added) * (len(of.weight) / shape.rows),
                 "peak_bytes": peak_bytes(partial(_once, name, of), device),
                 **{f"{what}_error": error for what, error in wrong.items()},
             }

@@ -61,8 +61,9 @@ class Scratch:
 
     def drop(self, name: str) -> None:
         """Gives this thread's buffers of that name back, before others are needed beside which they would count."""
-        for key in [key for key in self._flat if key[0] == name and key[2] == get_ident()]:
-            del self._flat[key]
+        for key in list(self._flat):  # a copy, since another thread may take its first one meanwhile
+            if key[0] == name and key[2] == get_ident():
+                del self._flat[key]
 
     def copy(self, of: Tensor, dtype: torch.dtype) -> Tensor:
         """A block's copy in that dtype, which lives until the next one's."""

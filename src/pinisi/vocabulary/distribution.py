@@ -20,11 +20,14 @@ from torch import Tensor
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
 from pinisi.vocabulary.head import HeadShard
+from pinisi.vocabulary.head_pass import Tiling, tiling
+from pinisi.vocabulary.kernels import Targets
+from pinisi.vocabulary.kernels.reference import add_target_rows_, finish_, target_logits
 from pinisi.vocabulary.products import add_product_, add_transposed_product_
-from pinisi.vocabulary.shards import IGNORE_INDEX
 from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, statistics_dtype
-from pinisi.vocabulary.tiles import Curve, tile_bounds
+from pinisi.vocabulary.tiles import Curve
 
+BLOCKS = 8  # of tokens of a tile in fp32, at a time
 NO_LESS = -1e4  # of a logarithm whose exponential is 0 long before: keeps 0 · it finite
 
 
@@ -43,17 +46,6 @@ class Projection:
             return torch.mm(x, rows, out=out)
         return torch.addmm(self.bias[start:stop], x, rows, out=out)
 
-    def of_rows(self, x: Tensor, row: Tensor, own: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """l and dl/dz [T] of one row a token, by a product in `dtype`; -inf and 0 where the row isn't its own."""
-        if not len(self.weight):
-            return own.to(dtype) - torch.inf, own.to(dtype)
-        z = (x.to(dtype) * self.weight[row]).sum(1)
-        if self.bias is not None:
-            z += self.bias[row]
-        l, slope = self.curve.logits_(z)
-        slope = self.curve.scale * (torch.ones_like(l) if slope is None else slope)
-        return torch.where(own, l, -torch.inf), torch.where(own, slope, 0.0)
-
 
 class Spread(NamedTuple):
     """Of the whole vocabulary, [T] each, None where not asked for. others: H without y's term. teacher: lse, lp, rest."""
@@ -71,14 +63,10 @@ class DistributionPass:
 
     def __init__(self, x: Tensor, targets: Tensor, start: int, rows: int, teacher: Tensor | None) -> None:
         self.x, self.teacher = x, teacher
-        self.valid = targets != IGNORE_INDEX
-        local = targets - start
-        self.own = (local >= 0) & (local < rows) & self.valid
-        self.target = torch.where(self.own, local, -1)
-        # a row for every token: shapes are fixed; spread out, so that additions of zero don't meet in one row
-        self.row = torch.where(self.own, local, torch.arange(len(x), device=x.device) % max(1, rows))
+        self.targets = Targets(targets, start, rows)
+        self.plan: Tiling
         self.buffer: Tensor | None = (
-            None  # flat: logits before the curve, then the teacher's; None once T has run
+            None  # flat: logits before the curve, then the teacher's, of the kept tiles; None once T has run
         )
         self.statistics: Tensor
         self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
@@ -106,8 +94,8 @@ class _Running:
 class DistributionHead:
     """The head's shard (see `HeadShard` for what it is given) for losses that read `entropy` or `divergence`.
 
-    teacher: the teacher's rows of the same tokens, its hidden states come with each s. recompute: T makes logits again from
-    another product each, nothing [T, V_r] is kept.
+    teacher: the teacher's rows of the same tokens, its hidden states come with each s. budget: bytes of [T, V_r] numbers, the
+    teacher's too where it has the student's dtype; of tiles that do not fit T makes the logits again, from another product each.
     """
 
     def __init__(
@@ -123,7 +111,7 @@ class DistributionHead:
         barriers: int = 1,
         entropy: bool = False,
         teacher: Projection | None = None,
-        recompute: bool = False,
+        budget: int | None = None,
     ) -> None:
         if barriers not in (1, 2):
             raise ConfigError(f"The vocabulary head has 1 or 2 barriers, got {barriers}; 0 needs no shards.")
@@ -137,12 +125,12 @@ class DistributionHead:
         )
         self.teacher = teacher
         self.gradient, self.bias_gradient = gradient, bias_gradient
-        self.start, self.barriers, self.entropy, self.recompute = start, barriers, entropy, recompute
+        self.start, self.barriers, self.entropy, self.budget = start, barriers, entropy, budget
         self._buffers, self._scratch = Buffers(), Scratch()
 
     @classmethod
     def of(cls, head: HeadShard, *, entropy: bool, teacher: Projection | None) -> DistributionHead:
-        """The same rows and gradient buffers; makes logits again in T if the head has a budget."""
+        """The same rows and gradient buffers, and the same budget."""
         return cls(
             head.weight,
             head.gradient,
@@ -154,7 +142,7 @@ class DistributionHead:
             barriers=head.barriers,
             entropy=entropy,
             teacher=teacher,
-            recompute=head.budget is not None,
+            budget=head.budget,
         )
 
     def weights_changed(self) -> None:
@@ -173,9 +161,9 @@ class DistributionHead:
         rows = len(self.student.weight)
         pass_ = DistributionPass(x.detach(), targets, self.start, rows, teacher)
         dtype = statistics_dtype(x.dtype)
+        pass_.plan = self._tiling(x, teacher)
         if keep:
-            both = teacher is not None and teacher.dtype == x.dtype
-            kept = 0 if self.recompute else rows * (1 + both)
+            kept = pass_.plan.kept_columns * (2 if _alike(x, teacher) else 1)
             pass_.buffer = self._buffers.take(len(x) * kept, x)
             if self.barriers == 1:
                 pass_.product = x.new_zeros(x.shape, dtype=dtype)
@@ -185,16 +173,15 @@ class DistributionHead:
         mine, theirs = (
             _Running(lowest, torch.zeros_like(lowest), torch.zeros_like(lowest)) for _ in range(2)
         )
-        for start, stop in tile_bounds(rows, x.device):
+        for start, stop in pass_.plan.bounds:
             self._add_tile(pass_, start, stop, mine, theirs)
-        own = self.student.of_rows(x, pass_.row, pass_.own, dtype)
-        pass_.target_slope = own[1]
-        statistics = [mine.maximum, mine.total, own[0]]
+        own, pass_.target_slope = self._at_targets(self.student, x, pass_)
+        statistics = [mine.maximum, mine.total, own]
         if self.entropy:
             statistics.append(mine.third)
         if self.teacher is not None and teacher is not None:
-            their_own, _ = self.teacher.of_rows(teacher, pass_.row, pass_.own, dtype)
-            statistics += [theirs.maximum, theirs.total, their_own, theirs.third]
+            their_own, _ = self._at_targets(self.teacher, teacher, pass_)
+            statistics += [theirs.maximum, theirs.total, their_own.to(dtype), theirs.third]
         pass_.statistics = torch.stack(statistics)
         return pass_
 
@@ -205,16 +192,17 @@ class DistributionHead:
         rows = self.student.weight[start:stop]
         z = self._logits(pass_, start, stop)
         zt = None if pass_.teacher is None else self._teacher_logits(pass_, start, stop)
-        names = ("exps", "moments", "teacher_exps")
-        columns = [self._place(name, z) for name in names]
+        products = (pass_.product, pass_.moment_product, pass_.teacher_product)
+        columns = [
+            z if product is None else self._place(name, z)
+            for name, product in zip(("exps", "moments", "teacher_exps"), products, strict=True)
+        ]
         before = _Running(mine.maximum, mine.total, mine.third)
         old_teacher = theirs.maximum
-        highest = _highest(z, self.student.curve, pass_.target - start, mine.maximum, self._scratch)
-        _decay_(mine, highest, moment=True)
+        target = pass_.targets.local - start
+        _decay_(mine, _highest(z, self.student.curve, target, mine.maximum, self._scratch), moment=True)
         if zt is not None and self.teacher is not None:
-            _decay_(
-                theirs, _highest(zt, self.teacher.curve, pass_.target - start, theirs.maximum, self._scratch)
-            )
+            _decay_(theirs, _highest(zt, self.teacher.curve, target, theirs.maximum, self._scratch))
         for part in blocks(len(z), z.shape[1], z.device):
             self._add_block(pass_, part, start, z, zt, mine, theirs, columns)
         if pass_.product is None:
@@ -241,7 +229,7 @@ class DistributionHead:
         columns: list[Tensor],
     ) -> None:
         """A block of tokens of one tile: sums, and the columns that the products take, each times l'(z)."""
-        target = (pass_.target - start)[part]
+        target = (pass_.targets.local - start)[part]
         dtype = mine.total.dtype
         l, slope = self.student.curve.logits_(z[part].to(dtype, copy=True))
         if zt is not None and self.teacher is not None:
@@ -252,11 +240,12 @@ class DistributionHead:
             theirs.third[part] += (exps * apart).sum(1)
             if pass_.teacher_product is not None:
                 columns[2][part] = exps if slope is None else exps * slope
-        below = (l - mine.maximum[part].unsqueeze(1)).clamp_(min=NO_LESS)
-        exps = _exps(l, target, mine.maximum[part])
+        top = mine.maximum[part]
+        moments = (l - top.unsqueeze(1)).clamp_(min=NO_LESS) if self.entropy else None
+        exps = _exps(l, target, top)
         mine.total[part] += exps.sum(1)
-        moments = exps * below if self.entropy else None
         if moments is not None:
+            moments.mul_(exps)
             mine.third[part] += moments.sum(1)
         if pass_.product is not None:
             columns[0][part] = exps if slope is None else exps * slope
@@ -268,19 +257,19 @@ class DistributionHead:
     @torch.no_grad()
     def combine(self, pass_: DistributionPass, gathered: Tensor) -> LogProbs:
         """After C1: gathered [p, R, T], the statistics by rank; the same bits on every rank."""
-        student = combine_statistics(gathered[:, :3], pass_.valid)
+        student = combine_statistics(gathered[:, :3], pass_.targets.valid)
         entropy = others = teacher = divergence = None
         if self.entropy:
             others = _entropy_of_others(gathered, student.lse)
-            others = torch.where(pass_.valid, others, 0.0)
-            entropy = torch.where(pass_.valid, others - student.lp.exp() * student.lp, 0.0)
+            others = torch.where(pass_.targets.valid, others, 0.0)
+            entropy = torch.where(pass_.targets.valid, others - student.lp.exp() * student.lp, 0.0)
         if pass_.teacher is not None:
             rows = gathered[:, 3 + self.entropy :]
-            teacher = combine_statistics(rows[:, :3], pass_.valid)
+            teacher = combine_statistics(rows[:, :3], pass_.targets.valid)
             apart = (torch.exp(_finite(rows[:, 0]) - teacher.lse) * rows[:, 3]).sum(0)
             apart = apart - teacher.rest * (teacher.lse - student.lse)
             divergence = apart + teacher.lp.exp() * (teacher.lp - student.lp)
-            divergence = torch.where(pass_.valid, divergence, 0.0)
+            divergence = torch.where(pass_.targets.valid, divergence, 0.0)
         pass_.spread = Spread(student, entropy, others, teacher, divergence)
         return LogProbs(student.lp, student.lse, None, entropy, divergence)
 
@@ -293,7 +282,8 @@ class DistributionHead:
         assert spread is not None, "combine comes before u and t"
         zero, student, scale = torch.zeros_like(spread.student.lse), spread.student, self.student.curve.scale
         g, k, n, d = (
-            zero if of is None else torch.where(pass_.valid, of, 0.0).to(zero.dtype) for of in (g, k, n, d)
+            zero if of is None else torch.where(pass_.targets.valid, of, 0.0).to(zero.dtype)
+            for of in (g, k, n, d)
         )
         p_y = student.lp.exp()
         softmax, target = g + k + d, k * p_y - g * student.rest
@@ -349,9 +339,9 @@ class DistributionHead:
         dx = x.new_zeros(x.shape, dtype=exps.dtype) if self.barriers == 2 else None
         # Columns are made relative to the largest factor of their token: 16 bit has no room for small ones.
         largest = torch.maximum(torch.maximum(exps.abs(), moments.abs()), theirs.abs())
-        largest = largest.clamp(min=torch.finfo(largest.dtype).tiny)
+        largest.clamp_(min=torch.finfo(largest.dtype).tiny)
         relative = [(of / largest).unsqueeze(1) for of in (exps, moments, theirs)]
-        for start, stop in tile_bounds(len(self.student.weight), x.device):
+        for start, stop in pass_.plan.bounds:
             columns = self._gradient_columns(pass_, start, stop, relative)
             rows = slice(start, stop)
             if dx is not None:
@@ -362,10 +352,7 @@ class DistributionHead:
                     self.bias_gradient[rows].addmv_(columns[part].to(largest.dtype).t(), largest[part])
         self._buffers.give(pass_.buffer)
         pass_.buffer = pass_.teacher = None
-        if len(self.student.weight):
-            self.gradient.index_add_(0, pass_.row, x.to(target.dtype) * target.unsqueeze(1))
-            if self.bias_gradient is not None:
-                self.bias_gradient.index_add_(0, pass_.row, target)
+        add_target_rows_(self.gradient, self.bias_gradient, x, pass_.targets, target, self._scratch)
         if dx is not None:
             self._add_target_(dx, pass_, target)
         return dx
@@ -374,13 +361,12 @@ class DistributionHead:
         self, pass_: DistributionPass, start: int, stop: int, relative: list[Tensor]
     ) -> Tensor:
         """[T, C]: dL/dz of a tile but for y's own part and the factor that is left."""
-        again = self.recompute
-        z = self._logits(pass_, start, stop, again=again)
-        zt = None if pass_.teacher is None else self._teacher_logits(pass_, start, stop, again=again)
+        z = self._logits(pass_, start, stop, again=False)
+        zt = None if pass_.teacher is None else self._teacher_logits(pass_, start, stop, again=False)
         out, top = self._place("exps", z), pass_.statistics[0]
         exps, moments, theirs = relative
         for part in blocks(len(z), z.shape[1], z.device):
-            target = (pass_.target - start)[part]
+            target = (pass_.targets.local - start)[part]
             l, slope = self.student.curve.logits_(z[part].to(top.dtype, copy=True))
             below = (l - top[part].unsqueeze(1)).clamp_(min=NO_LESS)
             found = _exps(l, target, top[part]) * torch.addcmul(exps[part], moments[part], below)
@@ -391,6 +377,17 @@ class DistributionHead:
         return out
 
     # -- places --------------------------------------------------------------------------------------------------------
+
+    def _tiling(self, x: Tensor, teacher: Tensor | None) -> Tiling:
+        """S works on a tile for each product beside the logits, T on one."""
+        beside = 1 + (self.entropy + (teacher is not None)) * (self.barriers == 1)
+        matrices = 1 + (teacher is not None)
+        if teacher is not None and not _alike(x, teacher):  # worked on in its own dtype, never kept
+            matrices, beside = 1, beside + -(-teacher.element_size() // x.element_size())
+        return tiling(x, len(self.student.weight), self.budget, beside, matrices=matrices, wide_blocks=BLOCKS)
+
+    def _at_targets(self, of: Projection, x: Tensor, pass_: DistributionPass) -> tuple[Tensor, Tensor]:
+        return target_logits(x, of.weight, of.bias, pass_.targets, of.curve, self._scratch)
 
     def _logits(self, pass_: DistributionPass, start: int, stop: int, *, again: bool = True) -> Tensor:
         place = self._kept(pass_, 0, start, stop)
@@ -405,7 +402,7 @@ class DistributionHead:
     ) -> Tensor:
         assert self.teacher is not None and pass_.teacher is not None
         x = pass_.teacher
-        place = self._kept(pass_, 1, start, stop) if x.dtype == pass_.x.dtype else None
+        place = self._kept(pass_, 1, start, stop) if _alike(x, pass_.x) else None
         if place is None:
             place = self._scratch.take("teacher", len(x), stop - start, x.dtype, x.device)
         elif not again:
@@ -413,17 +410,21 @@ class DistributionHead:
         return self.teacher.logits_(place, pass_.teacher, start, stop)
 
     def _kept(self, pass_: DistributionPass, which: int, start: int, stop: int) -> Tensor | None:
-        if pass_.buffer is None or self.recompute:
+        kept = pass_.plan.kept_columns
+        if pass_.buffer is None or stop > kept:
             return None
-        tokens, first = len(pass_.x), which * len(self.student.weight)
+        tokens, first = len(pass_.x), which * kept
         return pass_.buffer[tokens * (first + start) : tokens * (first + stop)].view(tokens, stop - start)
 
     def _place(self, name: str, like: Tensor) -> Tensor:
         return self._scratch.take(name, len(like), like.shape[1], like.dtype, like.device)
 
     def _add_target_(self, sum_: Tensor, pass_: DistributionPass, factor: Tensor) -> None:
-        if len(self.student.weight):
-            sum_.addcmul_(self.student.weight[pass_.row].to(sum_.dtype), factor.unsqueeze(1))
+        finish_(sum_, self.student.weight, pass_.targets, None, factor, self._scratch)
+
+
+def _alike(x: Tensor, other: Tensor | None) -> bool:
+    return other is not None and other.dtype == x.dtype
 
 
 def _inside(target: Tensor, width: int) -> tuple[Tensor, Tensor]:

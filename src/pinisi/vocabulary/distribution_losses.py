@@ -1,5 +1,6 @@
 """Losses of the whole distribution, added to any other loss: an entropy bonus, and distillation from a teacher."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,13 @@ class WithEntropy(_Added):
     bonus: float = 0.01
     term = "entropy"
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.bonus):
+            raise ConfigError(
+                f"bonus of WithEntropy must be a finite number, got {self.bonus}; give 0.01, for example, or one below 0 for a "
+                "penalty."
+            )
+
     def __call__(
         self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Any, entropy: Tensor, **data: Any
     ) -> LossValue:
@@ -73,7 +81,9 @@ class WithDistillation(_Added):
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
-            raise ConfigError(f"The share of distillation must be from 0 to 1, got {self.share}.")
+            raise ConfigError(
+                f"share of WithDistillation must be from 0 to 1, got {self.share}; give 0.5, for example."
+            )
 
     def __call__(
         self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Any, divergence: Tensor, **data: Any

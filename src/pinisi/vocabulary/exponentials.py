@@ -1,7 +1,6 @@
 """Element-wise work on [T, C] tiles of the logits, in blocks that stay in the cache."""
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -15,7 +14,14 @@ LOG2_E = math.log2(math.e)
 # e^30 times any number of rows is far from the range's end, and so is a token's weight in a large step over that: products of
 # bf16 take subnormal numbers for 0.
 MODERATE = 30.0
-MODERATE_BITS = int(torch.tensor(MODERATE, dtype=torch.bfloat16).view(torch.int16))
+# From here on bf16's own steps of the logits hide those of their exponentials, of which few may make most of a sum.
+CLOSE = 2.0
+CLOSE_BITS, MODERATE_BITS = (
+    int(torch.tensor(of, dtype=torch.bfloat16).view(torch.int16)) for of in (CLOSE, MODERATE)
+)
+NOT_QUITE_0 = (
+    2.0**-20
+)  # a reference for a token whose largest logit is 0, but which is to be made with those that have one
 ENOUGH = 256  # columns among which the rounding of single exponentials is lost
 
 
@@ -35,8 +41,7 @@ def exponentiate_(
     column, inside = _left_out_later(z, targets, first, curve)
     if _in_place(z, curve):
         references, moderate = _references(z, floor)
-        made = _exponentiate_in_place_(z, out, references, moderate, scratch)
-        return references, torch.cat([scratch.copy(exps, dtype).sum(1) for exps in made])
+        return references, _exponentiate_in_place_(z, out, references, moderate, scratch, sums=True)
     total = torch.empty(len(z), dtype=dtype, device=z.device)
     maximum = torch.full_like(total, torch.finfo(dtype).min) if floor is None else floor.clone()
     for part in blocks(z.shape[0], z.shape[1], z.device):
@@ -68,8 +73,7 @@ def exponentiate_again_(
     """See `Kernels.exponentiate_again_`."""
     column, inside = _left_out_later(z, targets, first, curve)
     if mix is None and _in_place(z, curve):
-        for _ in _exponentiate_in_place_(z, out, maximum, not maximum.any(), scratch):
-            pass
+        _exponentiate_in_place_(z, out, maximum, not maximum.any(), scratch, sums=False)
         return
     for part in blocks(z.shape[0], z.shape[1], z.device):
         block, slope = curve.logits_(_wide(z[part], out[part], scratch))
@@ -101,50 +105,57 @@ def _left_out_later(
 
 
 def _in_place(z: Tensor, curve: Curve) -> bool:
-    """Whether exponentials are taken of 16-bit numbers where they lie: bf16, which has fp32's range, on a CPU. Their sums are then
-    those of the rounded ones, with which T will multiply; with few columns that would show in lp."""
+    """Whether exponentials are taken of 16-bit numbers where they lie: bf16, which has fp32's range, on a CPU. Most tokens' sums
+    are then those of the rounded ones, with which T will multiply; with few columns that would show in lp."""
     return curve.is_identity and z.dtype == torch.bfloat16 and z.device.type == "cpu" and z.shape[1] >= ENOUGH
 
 
 def _references(z: Tensor, floor: Tensor | None) -> tuple[Tensor, bool]:
-    """What bf16 logits are taken relative to, [T]: 0, which costs nothing, where a token's largest so far is within ±MODERATE, so
-    that neither its exponentials nor their sum leave the range; else that largest one. And whether all are 0.
+    """What bf16 logits are taken relative to, [T]: 0, which costs nothing, where a token's largest so far is moderate, CLOSE to
+    MODERATE without its sign, so that neither its exponentials nor their sum leave the range, and rounding them does not show;
+    else that largest one, or almost. And whether all are 0.
 
     Maxima are taken of the bits, which is ten times as fast: as integers, positive numbers are in order, negative ones in
     reverse, below them.
     """
     bits = z.view(torch.int16)
     highest = bits.amax(1)
-    least, most = (int(one) for one in highest.aminmax()) if len(z) else (0, 0)
-    if floor is None and least >= 0 and most <= MODERATE_BITS:
+    least, most = (int(one) for one in highest.aminmax()) if len(z) else (CLOSE_BITS, MODERATE_BITS)
+    if floor is None and least >= CLOSE_BITS and most <= MODERATE_BITS:
         return torch.zeros(len(z), dtype=statistics_dtype(z.dtype)), True
     if least < 0:
         highest = torch.where(highest < 0, bits.amin(1), highest)
     largest = highest.view(z.dtype).to(statistics_dtype(z.dtype))
     if floor is not None:
         torch.maximum(largest, floor, out=largest)
-    largest.masked_fill_(largest.abs() <= MODERATE, 0.0)
+    size = largest.abs()
+    largest.masked_fill_(size == 0, NOT_QUITE_0).masked_fill_((size >= CLOSE) & (size <= MODERATE), 0.0)
     return largest, not largest.any()
 
 
 def _exponentiate_in_place_(
-    z: Tensor, out: Tensor, references: Tensor, moderate: bool, scratch: Scratch
-) -> Iterator[Tensor]:
-    """out [T, C] = exp(z - references), block by block of tokens as the caller asks for them. A token's are the same bits whatever
-    others there are: those with a reference other than 0 are made apart. moderate: there are none."""
+    z: Tensor, out: Tensor, references: Tensor, moderate: bool, scratch: Scratch, *, sums: bool
+) -> Tensor:
+    """out [T, C] = exp(z - references); returns their sums over columns [T] if these are asked for. A token's are the same bits
+    whatever others there are: those with a reference other than 0 are made, and summed, in fp32. moderate: there are none."""
     if out.data_ptr() != z.data_ptr():
         out.copy_(z)
     rows = block_rows(z.shape[0], z.shape[1], z.device)
-    for index, exps in enumerate(out.split(rows)):
-        if moderate:
-            yield exps.exp_()
-            continue
-        relative_to = references[index * rows :][:rows]
-        apart = relative_to.nonzero().flatten()
-        block = scratch.copy(exps.index_select(0, apart), references.dtype)
-        _exp_(block, relative_to[apart], narrow=True)
-        moved = block.to(z.dtype)
-        yield exps.exp_().index_copy_(0, apart, moved)
+    total = torch.empty_like(references)
+    blocks_of_all = zip(out.split(rows), references.split(rows), total.split(rows), strict=True)
+    for exps, relative_to, part in blocks_of_all:
+        apart = None if moderate else relative_to.nonzero().flatten()
+        if apart is not None and len(apart):
+            block = scratch.copy(exps.index_select(0, apart), references.dtype)
+            _exp_(block, relative_to[apart], narrow=True)
+            precise, rounded = block.sum(1), block.to(z.dtype)
+        exps.exp_()
+        if sums:
+            torch.sum(scratch.copy(exps, references.dtype), 1, out=part)
+        if apart is not None and len(apart):
+            part.index_copy_(0, apart, precise)
+            exps.index_copy_(0, apart, rounded)
+    return total
 
 
 def _leave_out_(l: Tensor, column: Tensor, inside: Tensor) -> None:

@@ -15,7 +15,7 @@ from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
 from pinisi.vocabulary.head_pass import HeadPass, Tile, Tiling, tiling
 from pinisi.vocabulary.kernels import kernels_for
-from pinisi.vocabulary.products import add_product, add_transposed_product_, only_product, widened
+from pinisi.vocabulary.products import add_product, add_transposed_product_, largest_of, only_product, widened
 from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
@@ -220,8 +220,7 @@ class HeadShard:
         mix, left = None, factor
         if head_pass.keeps_logits and each is not None:
             # One tile for both, relative to the largest factor of any token: fp16 has no room for small ones.
-            largest = torch.maximum(factor.abs().amax(), each.abs().amax())
-            largest = largest.clamp(min=torch.finfo(factor.dtype).tiny)
+            largest = torch.maximum(largest_of(factor), largest_of(each))
             mix, left = (factor / largest, each / largest), largest.expand(len(x))
         kernels_for(x).exponentiate_again_(
             z, columns, head_pass.targets, tile.start, tile.maximum, self.curve, self._scratch, mix
@@ -265,9 +264,10 @@ class HeadShard:
         if self._row_sum is None:
             dtype = statistics_dtype(self.weight.dtype)
             bias = self.weight.new_zeros(1) if self.bias is None else self.bias
-            self._row_sum = torch.cat(
-                (self.weight.sum(0, dtype=dtype), bias.sum(0, keepdim=True, dtype=dtype))
-            )
+            total = torch.zeros(self.weight.shape[1], dtype=dtype, device=self.weight.device)
+            for part in blocks(len(self.weight), len(total), total.device, TOKEN_BLOCK):
+                total += self.weight[part].sum(0, dtype=dtype)
+            self._row_sum = torch.cat((total, bias.sum(0, keepdim=True, dtype=dtype)))
         return self._row_sum
 
     def _uncapped_sum(self, x: Tensor) -> Tensor:

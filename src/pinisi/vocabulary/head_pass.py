@@ -10,7 +10,7 @@ from pinisi.vocabulary.kernels import Targets
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import tile_bounds
 
-# Columns of a tile that is worked on beside kept ones: an eighth of the shard's, at least and at most. Wider ones cost
+# Columns of a tile that is worked on beside kept ones: an eighth or a twelfth of the shard's, at least and at most. Wider ones cost
 # memory, narrower ones more sums of [T, h].
 NARROW, WIDE = 256, 2048
 DEVICE_NARROW, DEVICE_WIDE = 2048, 8192  # on a GPU, where a narrow product does not fill it
@@ -46,7 +46,7 @@ class HeadPass:
         self.statistics: Tensor
         self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
         self.product: Tensor | None = (
-            None  # A_r [T, h], 1 barrier only; of an only tile on a CPU still in 16 bit
+            None  # A_r [T, h], 1 barrier only; of an only tile on a CPU still in bf16
         )
         self.slope_product: Tensor | None = None  # Σ_v l'(z_v)/scale·W_v [T, h], 1 barrier and slopes only
         self.combined: Combined | None = None
@@ -79,31 +79,36 @@ class Tiling(NamedTuple):
         return self.bounds[0][1] if self.bounds else 0
 
 
-def tiling(x: Tensor, rows: int, budget: int | None, beside: int) -> Tiling:
+def tiling(
+    x: Tensor, rows: int, budget: int | None, beside: int, *, matrices: int = 1, wide_blocks: int = 1
+) -> Tiling:
     """budget: bytes that kept tiles and what is worked on may take together (None: no limit; 0: keep none, work as on a large
     budget), which tiles of 64 columns and small blocks are the least of. beside: how many tiles are worked on at a time
-    beside kept ones, where all are kept."""
+    beside kept ones, where all are kept. matrices: how many [T, V_r] there are to keep. wide_blocks: of a tile's tokens in fp32."""
     column = max(1, len(x) * x.element_size())
     narrow, wide = (NARROW, WIDE) if x.device.type == "cpu" else (DEVICE_NARROW, DEVICE_WIDE)
-    widest = min(wide, max(narrow, rows // 8 // 64 * 64))
-    left = None if budget is None else max(0, budget - _blocks_bytes(x, WIDE))
-    if left is None or column * (rows + beside * min(rows, widest)) <= left:
+    share = 8 if wide_blocks == 1 else 12  # of the shard, where several tiles are worked on
+    widest = min(wide, max(narrow, rows // share // 64 * 64))
+    left = None if budget is None else max(0, budget - _blocks_bytes(x, WIDE, wide_blocks))
+    if left is None or column * (rows * matrices + beside * min(rows, widest)) <= left:
         bounds = tile_bounds(rows, x.device, widest if beside else None)
         return Tiling(bounds, len(bounds))
-    working = max(1, beside)
+    working = beside + matrices if wide_blocks > 1 else max(1, beside)
     if budget:
         widest = min(widest, max(64, left // (column * working) // 64 * 64))
         if widest > narrow:  # leave most of a small budget to what is kept
             widest = min(widest, max(narrow, left // (8 * column * working) // 64 * 64))
     bounds = tile_bounds(rows, x.device, widest)
     left -= working * column * (bounds[0][1] if bounds else 0)
-    return Tiling(bounds, sum(stop * column <= left for _, stop in bounds))
+    return Tiling(bounds, sum(stop * column * matrices <= left for _, stop in bounds))
 
 
-def _blocks_bytes(x: Tensor, widest: int) -> int:
-    """At most, of a wide block and a part of dW that 16-bit work takes on a CPU beside tiles of `widest` columns."""
-    if x.device.type != "cpu" or x.element_size() > 2:
+def _blocks_bytes(x: Tensor, widest: int, wide_blocks: int) -> int:
+    """At most, of blocks in fp32 and, in 16 bit, a part of dW, which are worked on on a CPU beside tiles of `widest` columns."""
+    narrow = x.element_size() <= 2
+    if x.device.type != "cpu" or not (narrow or wide_blocks > 1):
         return 0
     tokens, hidden = x.shape
     block = max(SMALL_BLOCK, min(CPU_BLOCK, tokens * max(widest, hidden) // 16))
-    return 4 * block + x.element_size() * part_rows(widest, tokens, hidden) * hidden
+    part = x.element_size() * part_rows(widest, tokens, hidden) * hidden if narrow else 0
+    return 4 * block * wide_blocks + part

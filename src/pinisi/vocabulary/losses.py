@@ -114,8 +114,13 @@ class RegularizedCrossEntropy:
     def __post_init__(self) -> None:
         if not (0 <= self.label_smoothing < 1 and 0 <= self.z_loss < float("inf")):
             raise ConfigError(
-                f"Label smoothing must be from 0 to below 1 and the z-loss at least 0, got {self.label_smoothing} "
-                f"and {self.z_loss}; give other numbers."
+                f"label_smoothing must be from 0 to below 1 and z_loss at least 0 and finite, got {self.label_smoothing} "
+                f"and {self.z_loss}; give 0.1 and 1e-4, for example, or 0 for neither."
+            )
+        if not self.vocabulary >= 1:
+            raise ConfigError(
+                f"vocabulary of RegularizedCrossEntropy must be at least 1, got {self.vocabulary}; give the number of "
+                "rows of the whole head."
             )
 
     @property

@@ -1,6 +1,7 @@
 """Matrix products in the model's dtype, added to sums in fp32 (fp64 for an fp64 model).
 
-On a CPU torch makes 16-bit products in 16 bit only; they are made in parts that stay in the cache and join the sum there.
+On a CPU torch makes 16-bit products in 16 bit only. Those of bf16 are made in parts that stay in the cache and join the sum
+there; fp16, in which a sum over tokens or rows may not fit, is widened for them.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import CPU_BLOCK, Scratch, block_elements, block_rows, part_rows
+from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK, Scratch, block_rows, part_rows
 from pinisi.vocabulary.kernels import kernels_for
 
 DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to the sum as it is made
@@ -28,7 +29,7 @@ def add_product(
     if sum_ is not None:
         add_product_(sum_, columns, weight, scratch, factor)
         return sum_
-    if columns.dtype != dtype and columns.device.type != "cuda":
+    if columns.dtype != dtype and columns.device.type != "cuda" and not _to_be_widened(columns):
         place = _place("hidden", len(columns), weight.shape[1], columns, scratch)
         return widened(torch.mm(columns, weight, out=place), dtype, factor)
     product = only_product(columns, weight, dtype)
@@ -37,6 +38,10 @@ def add_product(
 
 def only_product(columns: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     """columns [T, C] @ weight [C, h], to which nothing will be added: in `dtype` where torch makes it so, else still in 16 bit."""
+    if _to_be_widened(columns):
+        product = torch.zeros(len(columns), weight.shape[1], dtype=dtype)
+        _add_widened_(product, columns, weight)
+        return product
     if columns.dtype != dtype and columns.device.type == "cuda":
         return torch.mm(columns, weight, out_dtype=dtype)
     return torch.mm(columns, weight)
@@ -60,6 +65,9 @@ def add_product_(
     if sum_.dtype == columns.dtype and factor is None:
         sum_.addmm_(columns, weight)
         return
+    if _to_be_widened(columns):
+        _add_widened_(sum_, columns, weight, factor)
+        return
     if columns.device.type == "cuda" and sum_.dtype != columns.dtype:
         product = torch.mm(columns, weight, out_dtype=sum_.dtype)
     else:
@@ -76,10 +84,18 @@ def add_transposed_product_(
     if sum_.dtype == columns.dtype:
         sum_.addmm_(columns.t(), x if factor is None else kernels_for(x).scaled(x, factor, scratch))
         return
+    if _to_be_widened(columns):
+        half = max(1, -(-x.shape[1] // 2))  # two halves in fp32, one after the other, are as large as x
+        for to, of in zip(sum_.split(half, 1), x.split(half, 1), strict=True):
+            wide = scratch.copy(of, sum_.dtype)
+            wide = wide if factor is None else wide.mul_(factor.unsqueeze(1))
+            for part in _columns_at_a_time(columns):
+                to[part].addmm_(columns[:, part].to(sum_.dtype).t(), wide)
+        return
     largest = None
     if columns.dtype == torch.float16 and factor is not None:
         # fp16 has no room for small factors: they enter relative to the largest, which joins the sum in fp32.
-        largest = factor.abs().amax().clamp(min=torch.finfo(factor.dtype).tiny)
+        largest = largest_of(factor)
         factor = factor / largest
     scaled = x if factor is None else kernels_for(x).scaled(x, factor, scratch)
     if columns.device.type == "cuda" and largest is None and adds_to_wide(columns.dtype, columns.device):
@@ -91,14 +107,34 @@ def add_transposed_product_(
             product = torch.mm(columns[:, part].t(), scaled, out_dtype=sum_.dtype)
             _add_(sum_[part], product, scratch, largest)
         return
-    _add_in_parts_(sum_, columns.t(), scaled, scratch, largest)
+    _add_in_parts_(sum_, columns.t(), scaled, scratch)
 
 
-def _add_in_parts_(
-    sum_: Tensor, left: Tensor, right: Tensor, scratch: Scratch, factor: Tensor | None
-) -> None:
-    """sum_ [C, h] += factor · (left [C, T] @ right [T, h]) on a CPU, factor: one number. All is cut before the first product, since
-    after each the cache is cold and whatever Python does slow."""
+def largest_of(factor: Tensor) -> Tensor:
+    """The largest of factor [T] without its sign, above 0, to divide by it."""
+    least = torch.finfo(factor.dtype).tiny
+    return factor.abs().amax().clamp(min=least) if len(factor) else factor.new_full((), least)
+
+
+def _to_be_widened(columns: Tensor) -> bool:
+    return columns.dtype == torch.float16 and columns.device.type == "cpu"
+
+
+def _columns_at_a_time(columns: Tensor) -> Iterable[slice]:
+    width = max(64, SMALL_BLOCK // max(1, len(columns)))
+    return (slice(start, start + width) for start in range(0, columns.shape[1], width))
+
+
+def _add_widened_(sum_: Tensor, columns: Tensor, weight: Tensor, factor: Tensor | None = None) -> None:
+    """sum_ [T, h] += factor [T] ⊙ (columns [T, C] @ weight [C, h]), the product in the sum's dtype."""
+    for part in _columns_at_a_time(columns):
+        wide = columns[:, part].to(sum_.dtype)
+        sum_.addmm_(wide if factor is None else wide.mul_(factor.unsqueeze(1)), weight[part].to(sum_.dtype))
+
+
+def _add_in_parts_(sum_: Tensor, left: Tensor, right: Tensor, scratch: Scratch) -> None:
+    """sum_ [C, h] += left [C, T] @ right [T, h] on a CPU. All is cut before the first product, since after each the cache is cold
+    and whatever Python does slow."""
     tokens, hidden = right.shape
     # As many rows as stay in the cache, or half as many as `right` has, which is arranged anew for each part.
     cached = max(CPU_BLOCK // hidden, tokens // 2)
@@ -113,7 +149,7 @@ def _add_in_parts_(
     for index, part in enumerate(left.split(height)):
         torch.mm(part, right, out=product if len(part) == height else product[: len(part)])
         for to, block in zip(sums[index * blocks :][:blocks], narrow, strict=False):
-            _join_(to, block if len(to) == rows else block[: len(to)], factor)
+            to.add_(block if len(to) == rows else block[: len(to)])
 
 
 @cache
@@ -133,14 +169,11 @@ def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None
     whole product."""
     rows = block_rows(product.shape[0], product.shape[1], product.device)
     for to, part, by in zip(sum_.split(rows), product.split(rows), _split(factor, rows), strict=False):
-        _join_(to, _wide(part, sum_.dtype, scratch), by)
-
-
-def _join_(sum_: Tensor, wide: Tensor, factor: Tensor | None) -> None:
-    if factor is None:
-        sum_.add_(wide)
-    else:
-        sum_.addcmul_(wide, factor)
+        wide = _wide(part, sum_.dtype, scratch)
+        if by is None:
+            to.add_(wide)
+        else:
+            to.addcmul_(wide, by)
 
 
 def _split(factor: Tensor | None, rows: int) -> Iterable[Tensor | None]:
