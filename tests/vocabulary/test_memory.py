@@ -8,6 +8,7 @@ from pinisi.vocabulary.head_pass import Tiling
 from pinisi.vocabulary.peak import peak_bytes
 from pinisi.vocabulary.tiles import tile_bounds
 
+from ..effort import only_full
 from .simulation import Case, bits, head_shards, relative, run_plain, run_sharded
 from .test_head import LIMIT, compare, draw
 
@@ -150,7 +151,7 @@ LOSSES = [
 ]
 
 
-@pytest.mark.parametrize("barriers", [1, 2])
+@pytest.mark.parametrize("barriers", [1, pytest.param(2, marks=only_full)])
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_peak_of_other_losses(loss, barriers):
     """As with cross-entropy, the teacher's [T, V_r] and the products that the loss needs counted; and a budget is one."""
