@@ -19,9 +19,8 @@ CLOSE = 2.0
 CLOSE_BITS, MODERATE_BITS = (
     int(torch.tensor(of, dtype=torch.bfloat16).view(torch.int16)) for of in (CLOSE, MODERATE)
 )
-NOT_QUITE_0 = (
-    2.0**-20
-)  # a reference for a token whose largest logit is 0, but which is to be made with those that have one
+# Reference of a token whose largest logit is 0, so that it is made with those that have one.
+NOT_QUITE_0 = 2.0**-20
 ENOUGH = 256  # columns among which the rounding of single exponentials is lost
 
 
@@ -149,9 +148,10 @@ def _exponentiate_in_place_(
             block = scratch.copy(exps.index_select(0, apart), references.dtype)
             _exp_(block, relative_to[apart], narrow=True)
             precise, rounded = block.sum(1), block.to(z.dtype)
-        exps.exp_()
-        if sums:
-            torch.sum(scratch.copy(exps, references.dtype), 1, out=part)
+        if apart is None or len(apart) < len(exps):  # of a fresh model's small logits all are
+            exps.exp_()
+            if sums:
+                torch.sum(scratch.copy(exps, references.dtype), 1, out=part)
         if apart is not None and len(apart):
             part.index_copy_(0, apart, precise)
             exps.index_copy_(0, apart, rounded)
