@@ -1,10 +1,10 @@
 """Working space is a thread's own."""
 
-import sys
-from threading import Thread
+from threading import Thread, get_ident
 
 import torch
 
+from pinisi.vocabulary import buffers
 from pinisi.vocabulary.buffers import Scratch
 
 
@@ -43,24 +43,19 @@ def test_a_thread_gives_back_its_own_alone():
     assert found[3].data_ptr() == found[0].data_ptr()
 
 
-def test_buffers_are_given_back_while_others_take_theirs():
-    scratch, stop = Scratch(), []
+def test_buffers_are_given_back_while_another_thread_takes_its_first(monkeypatch):
+    scratch, cpu = Scratch(), torch.device("cpu")
+    for dtype in (torch.float32, torch.float64):
+        scratch.take("block", 3, 5, dtype, cpu)
+    mine = get_ident()
 
-    def take_many():
-        while not stop:
-            for name in range(200):
-                scratch.take(str(name), 1, 1, torch.float32, torch.device("cpu"))
-            for name in range(200):
-                scratch.drop(str(name))
+    def meanwhile():
+        """Whoever asks for its own number finds that another thread came in between."""
+        monkeypatch.setattr(buffers, "get_ident", lambda: mine + 1)
+        scratch.take(f"of another, {len(scratch._flat)}", 3, 5, torch.float32, cpu)
+        monkeypatch.setattr(buffers, "get_ident", meanwhile)
+        return mine
 
-    thread = Thread(target=take_many)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    thread.start()
-    try:
-        for _ in range(300):
-            scratch.drop("none of that name")
-    finally:
-        stop.append(True)
-        thread.join()
-        sys.setswitchinterval(interval)
+    monkeypatch.setattr(buffers, "get_ident", meanwhile)
+    scratch.drop("block")
+    assert scratch._flat and not any(name == "block" for name, _, _ in scratch._flat)
