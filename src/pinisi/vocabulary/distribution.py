@@ -384,7 +384,10 @@ class DistributionHead:
         matrices = 1 + (teacher is not None)
         if teacher is not None and not _alike(x, teacher):  # worked on in its own dtype, never kept
             matrices, beside = 1, beside + -(-teacher.element_size() // x.element_size())
-        return tiling(x, len(self.student.weight), self.budget, beside, matrices=matrices, wide_blocks=BLOCKS)
+        rows, again = len(self.student.weight), beside + matrices
+        return tiling(
+            x, rows, self.budget, beside, matrices=matrices, again=again, share=12, wide_blocks=BLOCKS
+        )
 
     def _at_targets(self, of: Projection, x: Tensor, pass_: DistributionPass) -> tuple[Tensor, Tensor]:
         return target_logits(x, of.weight, of.bias, pass_.targets, of.curve, self._scratch)

@@ -80,20 +80,28 @@ class Tiling(NamedTuple):
 
 
 def tiling(
-    x: Tensor, rows: int, budget: int | None, beside: int, *, matrices: int = 1, wide_blocks: int = 1
+    x: Tensor,
+    rows: int,
+    budget: int | None,
+    beside: int,
+    *,
+    matrices: int = 1,
+    again: int | None = None,
+    share: int = 8,
+    wide_blocks: int | None = None,
 ) -> Tiling:
     """budget: bytes that kept tiles and what is worked on may take together (None: no limit; 0: keep none, work as on a large
     budget), which tiles of 64 columns and small blocks are the least of. beside: how many tiles are worked on at a time
-    beside kept ones, where all are kept. matrices: how many [T, V_r] there are to keep. wide_blocks: of a tile's tokens in fp32."""
+    beside kept ones, where all are kept; again: where none is. matrices: how many [T, V_r] there are to keep. share: a tile worked
+    on is one of so many of the shard. wide_blocks: of a tile's tokens, in fp32, on a CPU (one of 16-bit numbers)."""
     column = max(1, len(x) * x.element_size())
     narrow, wide = (NARROW, WIDE) if x.device.type == "cpu" else (DEVICE_NARROW, DEVICE_WIDE)
-    share = 8 if wide_blocks == 1 else 12  # of the shard, where several tiles are worked on
     widest = min(wide, max(narrow, rows // share // 64 * 64))
     left = None if budget is None else max(0, budget - _blocks_bytes(x, WIDE, wide_blocks))
     if left is None or column * (rows * matrices + beside * min(rows, widest)) <= left:
         bounds = tile_bounds(rows, x.device, widest if beside else None)
         return Tiling(bounds, len(bounds))
-    working = beside + matrices if wide_blocks > 1 else max(1, beside)
+    working = max(1, beside) if again is None else again
     if budget:
         widest = min(widest, max(64, left // (column * working) // 64 * 64))
         if widest > narrow:  # leave most of a small budget to what is kept
@@ -103,12 +111,11 @@ def tiling(
     return Tiling(bounds, sum(stop * column * matrices <= left for _, stop in bounds))
 
 
-def _blocks_bytes(x: Tensor, widest: int, wide_blocks: int) -> int:
+def _blocks_bytes(x: Tensor, widest: int, wide_blocks: int | None) -> int:
     """At most, of blocks in fp32 and, in 16 bit, a part of dW, which are worked on on a CPU beside tiles of `widest` columns."""
-    narrow = x.element_size() <= 2
-    if x.device.type != "cpu" or not (narrow or wide_blocks > 1):
+    if x.device.type != "cpu":
         return 0
-    tokens, hidden = x.shape
+    narrow, (tokens, hidden) = x.element_size() <= 2, x.shape
     block = max(SMALL_BLOCK, min(CPU_BLOCK, tokens * max(widest, hidden) // 16))
     part = x.element_size() * part_rows(widest, tokens, hidden) * hidden if narrow else 0
-    return 4 * block * wide_blocks + part
+    return 4 * block * (narrow if wide_blocks is None else wide_blocks) + part
