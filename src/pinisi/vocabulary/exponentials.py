@@ -1,6 +1,7 @@
 """Element-wise work on [T, C] tiles of the logits, in blocks that stay in the cache."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -34,13 +35,17 @@ def exponentiate_(
     scratch: Scratch,
     logit_sum: Tensor | None = None,
     slopes: Tensor | None = None,
+    product: Callable[[], object] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `Kernels.exponentiate_`."""
     dtype = statistics_dtype(z.dtype)
+    if _is_in_place(z, curve):
+        tile = _InPlace(z, out, targets, first, product)
+        references, moderate = _references(tile.bits, floor)
+        return references, tile.exponentiate_(references, moderate, scratch, sums=True)
+    if product is not None:
+        product()
     column, inside = _left_out_later(z, targets, first, curve)
-    if _in_place(z, curve):
-        references, moderate = _references(z, floor)
-        return references, _exponentiate_in_place_(z, out, references, moderate, scratch, sums=True)
     total = torch.empty(len(z), dtype=dtype, device=z.device)
     maximum = torch.full_like(total, torch.finfo(dtype).min) if floor is None else floor.clone()
     for part in blocks(z.shape[0], z.shape[1], z.device):
@@ -68,12 +73,17 @@ def exponentiate_again_(
     curve: Curve,
     scratch: Scratch,
     mix: tuple[Tensor, Tensor] | None = None,
+    product: Callable[[], object] | None = None,
 ) -> None:
     """See `Kernels.exponentiate_again_`."""
-    column, inside = _left_out_later(z, targets, first, curve)
-    if mix is None and _in_place(z, curve):
-        _exponentiate_in_place_(z, out, maximum, not maximum.any(), scratch, sums=False)
+    if mix is None and _is_in_place(z, curve):
+        moderate = not maximum.any()
+        tile = _InPlace(z, out, targets, first, product)
+        tile.exponentiate_(maximum, moderate, scratch, sums=False)
         return
+    if product is not None:
+        product()
+    column, inside = _left_out_later(z, targets, first, curve)
     for part in blocks(z.shape[0], z.shape[1], z.device):
         block, slope = curve.logits_(_wide(z[part], out[part], scratch))
         if column is not None and inside is not None:
@@ -103,28 +113,27 @@ def _left_out_later(
     return None, None
 
 
-def _in_place(z: Tensor, curve: Curve) -> bool:
+def _is_in_place(z: Tensor, curve: Curve) -> bool:
     """Whether exponentials are taken of 16-bit numbers where they lie: bf16, which has fp32's range, on a CPU. Most tokens' sums
     are then those of the rounded ones, with which T will multiply; with few columns that would show in lp."""
     return curve.is_identity and z.dtype == torch.bfloat16 and z.device.type == "cpu" and z.shape[1] >= ENOUGH
 
 
-def _references(z: Tensor, floor: Tensor | None) -> tuple[Tensor, bool]:
-    """What bf16 logits are taken relative to, [T]: 0, which costs nothing, where a token's largest so far is moderate, CLOSE to
-    MODERATE without its sign, so that neither its exponentials nor their sum leave the range, and rounding them does not show;
-    else that largest one, or almost. And whether all are 0.
+def _references(bits: Tensor, floor: Tensor | None) -> tuple[Tensor, bool]:
+    """What bf16 logits [T, C] of these bits are taken relative to, [T]: 0, which costs nothing, where a token's largest so far
+    is moderate, CLOSE to MODERATE without its sign, so that neither its exponentials nor their sum leave the range, and
+    rounding them does not show; else that largest one, or almost. And whether all are 0.
 
     Maxima are taken of the bits, which is ten times as fast: as integers, positive numbers are in order, negative ones in
     reverse, below them.
     """
-    bits = z.view(torch.int16)
     highest = bits.amax(1)
-    least, most = (int(one) for one in highest.aminmax()) if len(z) else (CLOSE_BITS, MODERATE_BITS)
+    least, most = (int(one) for one in highest.aminmax()) if len(bits) else (CLOSE_BITS, MODERATE_BITS)
     if floor is None and least >= CLOSE_BITS and most <= MODERATE_BITS:
-        return torch.zeros(len(z), dtype=statistics_dtype(z.dtype)), True
+        return torch.zeros(len(bits)), True
     if least < 0:
         highest = torch.where(highest < 0, bits.amin(1), highest)
-    largest = highest.view(z.dtype).to(statistics_dtype(z.dtype))
+    largest = highest.view(torch.bfloat16).float()
     if floor is not None:
         torch.maximum(largest, floor, out=largest)
     size = largest.abs()
@@ -132,30 +141,52 @@ def _references(z: Tensor, floor: Tensor | None) -> tuple[Tensor, bool]:
     return largest, not largest.any()
 
 
-def _exponentiate_in_place_(
-    z: Tensor, out: Tensor, references: Tensor, moderate: bool, scratch: Scratch, *, sums: bool
-) -> Tensor:
-    """out [T, C] = exp(z - references); returns their sums over columns [T] if these are asked for. A token's are the same bits
-    whatever others there are: those with a reference other than 0 are made, and summed, in fp32. moderate: there are none."""
-    if out.data_ptr() != z.data_ptr():
-        out.copy_(z)
-    rows = block_rows(z.shape[0], z.shape[1], z.device)
-    total = torch.empty_like(references)
-    blocks_of_all = zip(out.split(rows), references.split(rows), total.split(rows), strict=True)
-    for exps, relative_to, part in blocks_of_all:
-        apart = None if moderate else relative_to.nonzero().flatten()
-        if apart is not None and len(apart):
-            block = scratch.copy(exps.index_select(0, apart), references.dtype)
-            _exp_(block, relative_to[apart], narrow=True)
-            precise, rounded = block.sum(1), block.to(z.dtype)
-        if apart is None or len(apart) < len(exps):  # of a fresh model's small logits all are
-            exps.exp_()
-            if sums:
-                torch.sum(scratch.copy(exps, references.dtype), 1, out=part)
-        if apart is not None and len(apart):
-            part.index_copy_(0, apart, precise)
-            exps.index_copy_(0, apart, rounded)
-    return total
+class _InPlace:
+    """A tile of bf16 logits z [T, C] without y's, in `out`, which may be z. All is cut before the product that makes them: after
+    it the cache is cold and whatever Python does slow."""
+
+    def __init__(
+        self,
+        z: Tensor,
+        out: Tensor,
+        targets: Targets,
+        first: int,
+        product: Callable[[], object] | None,
+    ) -> None:
+        rows = block_rows(z.shape[0], z.shape[1], z.device)
+        self.bits = out.view(torch.int16)
+        self.blocks = out.split(rows)
+        self.total = torch.empty(len(z))
+        self.sums = self.total.split(rows)
+        place, nothing = targets.places_within(first, z.shape[1]), out.new_full((), -torch.inf)
+        if product is not None:
+            product()
+        if out.data_ptr() != z.data_ptr():
+            out.copy_(z)
+        out.index_put_(place, nothing)
+
+    def exponentiate_(self, references: Tensor, moderate: bool, scratch: Scratch, *, sums: bool) -> Tensor:
+        """out = exp(z - references); returns its sums over columns [T] if these are asked for. A token's are the same bits whatever
+        others there are: those with a reference other than 0 are made, and summed, in fp32. moderate: there are none."""
+        start = 0
+        for exps, part in zip(self.blocks, self.sums, strict=True):
+            apart = None
+            if not moderate:
+                relative_to = references[start : start + len(exps)]
+                apart = relative_to.nonzero().flatten()
+                start += len(exps)
+            if apart is not None and len(apart):
+                block = scratch.copy(exps.index_select(0, apart), references.dtype)
+                _exp_(block, relative_to[apart], narrow=True)
+                precise, rounded = block.sum(1), block.to(exps.dtype)
+            if apart is None or len(apart) < len(exps):  # of a fresh model's small logits all are
+                exps.exp_()
+                if sums:
+                    torch.sum(scratch.copy(exps, references.dtype), 1, out=part)
+            if apart is not None and len(apart):
+                part.index_copy_(0, apart, precise)
+                exps.index_copy_(0, apart, rounded)
+        return self.total
 
 
 def _leave_out_(l: Tensor, column: Tensor, inside: Tensor) -> None:

@@ -6,6 +6,7 @@ dX apart, which cancels where the model is sure; here y's column is left out of 
 enters alone, for cross-entropy with 1 - p_y. T tokens, h hidden, V_r rows of this rank, z = x Wᵀ + bias, l = curve(z).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -107,14 +108,14 @@ class HeadShard:
         for index, (start, stop) in enumerate(plan.bounds):
             kept = self._kept(head_pass, start, stop) if keep and index < plan.kept else None
             z = self._working("tile", x, stop - start) if kept is None else kept
-            self._logits_(z, x, start, stop)
             exps, slopes = z, None
             if head_pass.keeps_logits:
                 exps = z if kept is None else self._working("tile", x, stop - start)
                 slopes = None if self.barriers == 2 else self._working("slopes", x, stop - start)
             highest, part = kernels.exponentiate_(
-                z, exps, head_pass.targets, start, maximum, self.curve, self._scratch, capped_sum, slopes
-            )
+                z, exps, head_pass.targets, start, maximum, self.curve, self._scratch, capped_sum, slopes,
+                partial(self._logits_, z, x, start, stop),
+            )  # fmt: skip
             if maximum is not None and total is not None:
                 decay = torch.exp(maximum - highest)
                 part += total.mul_(decay)
@@ -192,12 +193,12 @@ class HeadShard:
         for tile in head_pass.tiles:
             columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile, of), of.each)
             rows = slice(tile.start, tile.stop)
-            if self.barriers == 2:
-                factor = None if last else left
-                dx = add_product(dx, columns, self.weight[rows], left.dtype, self._scratch, factor)
             add_transposed_product_(self.gradient[rows], columns, x, self._scratch, left)
             if self.bias_gradient is not None:
                 kernels.add_column_sums_(self.bias_gradient[rows], columns, left, self._scratch)
+            if self.barriers == 2:  # last, next to what is done to its sum
+                factor = None if last else left
+                dx = add_product(dx, columns, self.weight[rows], left.dtype, self._scratch, factor)
         if self.barriers == 2:
             dx = x.new_zeros(x.shape, dtype=of.softmax.dtype) if dx is None else dx
             dx = self._finished(dx, head_pass, left if last else None, of)
@@ -215,15 +216,14 @@ class HeadShard:
         x, width = head_pass.x, tile.stop - tile.start
         columns = self._working("tile", x, width)
         z = columns if tile.kept is None else tile.kept
-        if tile.kept is None:
-            self._logits_(z, x, tile.start, tile.stop)
+        product = partial(self._logits_, z, x, tile.start, tile.stop) if tile.kept is None else None
         mix, left = None, factor
         if head_pass.keeps_logits and each is not None:
             # One tile for both, relative to the largest factor of any token: fp16 has no room for small ones.
             largest = torch.maximum(largest_of(factor), largest_of(each))
             mix, left = (factor / largest, each / largest), largest.expand(len(x))
         kernels_for(x).exponentiate_again_(
-            z, columns, head_pass.targets, tile.start, tile.maximum, self.curve, self._scratch, mix
+            z, columns, head_pass.targets, tile.start, tile.maximum, self.curve, self._scratch, mix, product
         )
         return columns, left
 

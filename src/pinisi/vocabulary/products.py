@@ -4,8 +4,8 @@ On a CPU torch makes 16-bit products in 16 bit only. Those of bf16 are made in p
 there; fp16, in which a sum over tokens or rows may not fit, is widened for them.
 """
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from itertools import repeat
 
 import torch
@@ -31,7 +31,7 @@ def add_product(
         return sum_
     if columns.dtype != dtype and columns.device.type != "cuda" and not _to_be_widened(columns):
         place = _place("hidden", len(columns), weight.shape[1], columns, scratch)
-        return widened(torch.mm(columns, weight, out=place), dtype, factor)
+        return widened(place, dtype, factor, partial(torch.mm, columns, weight, out=place))
     product = only_product(columns, weight, dtype)
     return product if factor is None else product.mul_(factor.unsqueeze(1))
 
@@ -47,11 +47,16 @@ def only_product(columns: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.mm(columns, weight)
 
 
-def widened(product: Tensor, dtype: torch.dtype, factor: Tensor | None) -> Tensor:
-    """factor [T] ⊙ product [T, h] in `dtype`, anew."""
+def widened(
+    product: Tensor, dtype: torch.dtype, factor: Tensor | None, make: Callable[[], object] | None = None
+) -> Tensor:
+    """factor [T] ⊙ product [T, h] in `dtype`, anew. make: fills product, once all is cut (see `_add_in_parts_`)."""
     wide = torch.empty(product.shape, dtype=dtype, device=product.device)
     rows = block_rows(product.shape[0], product.shape[1], product.device, CPU_BLOCK)
-    for to, part, by in zip(wide.split(rows), product.split(rows), _split(factor, rows), strict=False):
+    blocks = zip(wide.split(rows), product.split(rows), _split(factor, rows), strict=False)
+    if make is not None:
+        make()
+    for to, part, by in blocks:
         to.copy_(part)
         if by is not None:
             to.mul_(by)

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import DEVICE_BLOCK, TOKEN_BLOCK, Scratch, block_elements, block_rows, blocks
+from pinisi.vocabulary.buffers import (
+    DEVICE_BLOCK,
+    TOKEN_BLOCK,
+    Scratch,
+    block_elements,
+    block_rows,
+    blocks,
+)
 from pinisi.vocabulary.exponentials import exponentiate_, exponentiate_again_
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined, combine_statistics, statistics_dtype
@@ -34,8 +41,7 @@ def target_logits(
     if not len(weight):
         return z, slope
     for at, row in _at_targets(targets, x.shape[1]):
-        rows = scratch.copy(x.index_select(0, at), dtype)
-        dot = rows.mul_(weight.index_select(0, row)).sum(1)
+        dot = _gathered(x, at, dtype, scratch).mul_(weight.index_select(0, row)).sum(1)
         z.index_copy_(0, at, dot if bias is None else dot.add_(bias[row]))
     if curve.is_identity and z.device.type == "cpu":
         return z, slope
@@ -86,7 +92,7 @@ def finish_(
     if not len(weight):
         return
     for at, row in _at_targets(targets, product.shape[1]):
-        rows = scratch.copy(weight.index_select(0, row), product.dtype)
+        rows = _gathered(weight, row, product.dtype, scratch)
         product.index_add_(0, at, rows.mul_(target.index_select(0, at).unsqueeze(1)))
 
 
@@ -111,7 +117,7 @@ def add_target_rows_(
     if not len(gradient):
         return
     for at, row in _at_targets(targets, x.shape[1]):
-        rows = scratch.copy(x.index_select(0, at), target.dtype)
+        rows = _gathered(x, at, target.dtype, scratch)
         gradient.index_add_(0, row, rows.mul_(target.index_select(0, at).unsqueeze(1)))
         if bias_gradient is not None:
             bias_gradient.index_add_(0, row, target[at])
@@ -122,6 +128,12 @@ def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scrat
     for part in blocks(columns.shape[0], columns.shape[1], columns.device):
         wide = columns[part] if columns.dtype == sums.dtype else scratch.copy(columns[part], sums.dtype)
         sums.addmv_(wide.t(), ones[part])
+
+
+def _gathered(matrix: Tensor, rows: Tensor, dtype: torch.dtype, scratch: Scratch) -> Tensor:
+    """Those rows in `dtype`, where they may be overwritten."""
+    found = matrix.index_select(0, rows)
+    return found if found.dtype == dtype else scratch.copy(found, dtype)
 
 
 def _at_targets(targets: Targets, hidden: int) -> Iterable[tuple[Tensor, Tensor]]:
