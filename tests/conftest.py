@@ -28,21 +28,3 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
             return "processes" if _starts_processes(nodeid) else nodeid.partition("::")[0]
 
     return ByCores(config, log)
-
-
-@pytest.fixture(scope="session")
-def _pools():
-    pools: list = []
-    yield pools
-    for pool in pools:
-        pool.close()
-
-
-@pytest.fixture
-def pool(_pools):
-    """Four gloo processes, shared by all tests that need some; started again after a failure has ended them."""
-    from tests.distributed.pool import Pool
-
-    if not _pools or _pools[-1].closed:
-        _pools.append(Pool())
-    return _pools[-1]

@@ -7,12 +7,16 @@ import importlib
 import os
 import socket
 import traceback
+from functools import cached_property
 from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from pinisi.engine import ranks
+from pinisi.engine.comm import Communicator
 
 WORLD = 4
 
@@ -68,14 +72,20 @@ class Pool:
             process.kill()
 
 
+class Replicas(NamedTuple):
+    """Ranks 0 and 1 are one pipeline, 2 and 3 the other. ends, tied weights' group, and stage, all that hold the same
+    parameters: this rank's own."""
+
+    communicator: Communicator
+    stage: dist.ProcessGroup
+    ends: dist.ProcessGroup
+
+
 class World:
-    """What a job gets: a communicator over the first p ranks for each p, and the pair of a pipeline's ends."""
+    """What a job gets: a communicator over the first p ranks for each p, the pair of a pipeline's ends, and two pipelines side by
+    side. A group of gloo's wakes a thread a hundred times a second as long as it lives, so that jobs share all of them."""
 
     def __init__(self, rank: int) -> None:
-        import torch.distributed as dist
-
-        from pinisi.engine.comm import Communicator
-
         self.rank = rank
         self.communicators = {}
         self.ends = {}
@@ -83,12 +93,19 @@ class World:
             self.communicators[p] = Communicator.connect([list(range(p))], torch.device("cpu"))
             self.ends[p] = dist.new_group([0, p - 1]) if p > 1 else None
 
+    @cached_property
+    def replicas(self) -> Replicas:
+        """For a job that all four ranks run, since all make all groups."""
+        communicator = Communicator.connect([[0, 1], [2, 3]], torch.device("cpu"))
+        assert communicator is not None
+        stages = [dist.new_group([0, 2]), dist.new_group([1, 3])]
+        ends = [dist.new_group([0, 1]), dist.new_group([2, 3])]
+        return Replicas(communicator, stages[self.rank % 2], ends[self.rank // 2])
+
 
 def _serve(rank: int, port: int, pipe: Connection) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    import torch.distributed as dist
-
     dist.init_process_group(
         "gloo",
         init_method=f"tcp://127.0.0.1:{port}",

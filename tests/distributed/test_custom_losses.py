@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch.nn import functional as F
 
 from pinisi.data.batches import IGNORE, Microbatch
@@ -175,12 +174,8 @@ def run(world, settings: list[Setting]) -> list[str | None]:
 
 
 def run_replicas(world, settings: list[Setting]) -> list[str | None]:
-    """Ranks 0 and 1 are one pipeline, 2 and 3 the other."""
-    communicator = Communicator.connect([[0, 1], [2, 3]], torch.device("cpu"))
-    pairs = [dist.new_group([0, 2]), dist.new_group([1, 3])]
-    assert communicator is not None
-    group = pairs[world.rank % 2]
-    return [compare(s, communicator, world.rank // 2, 2, data_group=group) for s in settings]
+    communicator, stage, _ = world.replicas
+    return [compare(s, communicator, world.rank // 2, 2, data_group=stage) for s in settings]
 
 
 @pytest.mark.parametrize("barriers", [0, 1, 2])

@@ -136,14 +136,13 @@ def run_one(given: Heads, communicator: Communicator, ends: dist.ProcessGroup | 
 
 
 def run_replicas(world, given: Heads) -> str | None:
-    """On every rank of the pool: ranks 0 and 1 are one pipeline, 2 and 3 the other, each with half of the microbatches."""
-    communicator = Communicator.connect([[0, 1], [2, 3]], torch.device("cpu"))
-    assert communicator is not None
-    pairs = [dist.new_group([0, 2]), dist.new_group([1, 3])]
+    """On every rank of the pool, each pipeline with half of the microbatches."""
     case, half = given.case, given.case.microbatches // 2
     spec = with_extra_heads(read_spec(config_of(case)), given.extra)
-    data_group, mine = pairs[world.rank % 2], replace(case, microbatches=half)
-    engine = engine_of(mine, spec, communicator, data_group=data_group, extra_weight=given.weight)
+    pipeline, mine = world.replicas, replace(case, microbatches=half)
+    engine = engine_of(
+        mine, spec, pipeline.communicator, data_group=pipeline.stage, extra_weight=given.weight
+    )
     model, batch = Reference(spec, case), batches(case)
     result = engine.gradients(batch[world.rank // 2 * half :][:half])
     loss, plain = reference_step(model, batch, given)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.distributed as dist
 
-from pinisi.engine.comm import Communicator
 from pinisi.models import read_spec
 from tests.distributed.cases import (
     Case,
@@ -21,15 +19,12 @@ from tests.distributed.cases import (
 
 
 def run(world, case: Case) -> str | None:
-    """On every rank of the pool: ranks 0 and 1 are one pipeline, 2 and 3 the other."""
-    communicator = Communicator.connect([[0, 1], [2, 3]], torch.device("cpu"))
-    assert communicator is not None
-    pairs = [dist.new_group([0, 2]), dist.new_group([1, 3])]
-    ends = [dist.new_group([0, 1]), dist.new_group([2, 3])]
+    """On every rank of the pool."""
+    communicator, stage, ends = world.replicas
     replica, spec = world.rank // 2, read_spec(config_of(case))
-    tied = ends[replica] if case.barriers == 0 and case.tied else None
+    tied = ends if case.barriers == 0 and case.tied else None
     half = Case(**{**vars(case), "microbatches": case.microbatches // 2})
-    engine = engine_of(half, spec, communicator, data_group=pairs[world.rank % 2], tied_group=tied)
+    engine = engine_of(half, spec, communicator, data_group=stage, tied_group=tied)
     everything = batches(case)
     mine = everything[replica * half.microbatches : (replica + 1) * half.microbatches]
     result = engine.gradients(mine, stop=world.rank == 3)
