@@ -133,6 +133,9 @@ class HeadShard:
                     slope_product = add_product(slope_product, slopes, rows, dtype, self._scratch)
             if keep:
                 head_pass.tiles.append(Tile(start, stop, maximum, kept))
+        if capped_sum is not None:  # U, with two products beside what is kept, has no room for these
+            self._scratch.drop("tile")
+            self._scratch.drop("slopes")
         if maximum is None or total is None:  # a shard without rows
             maximum = x.new_full((len(x),), torch.finfo(dtype).min, dtype=dtype)
             total = torch.zeros_like(maximum)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pinisi.vocabulary.buffers import (
     DEVICE_BLOCK,
+    TARGET_BYTES,
     TOKEN_BLOCK,
     Scratch,
     block_elements,
@@ -40,9 +41,10 @@ def target_logits(
     z, slope = torch.full(own.shape, -torch.inf, dtype=dtype, device=own.device), own.to(dtype)
     if not len(weight):
         return z, slope
-    for at, row in _at_targets(targets, x.shape[1]):
+    for at, row in _at_targets(targets, x):
         dot = _gathered(x, at, dtype, scratch).mul_(weight.index_select(0, row)).sum(1)
         z.index_copy_(0, at, dot if bias is None else dot.add_(bias[row]))
+    scratch.drop("block")  # larger than many that follow
     if curve.is_identity and z.device.type == "cpu":
         return z, slope
     z, of_curve = curve.logits_(z)
@@ -91,7 +93,7 @@ def finish_(
         product.mul_(factor.unsqueeze(1))
     if not len(weight):
         return
-    for at, row in _at_targets(targets, product.shape[1]):
+    for at, row in _at_targets(targets, weight):
         rows = _gathered(weight, row, product.dtype, scratch)
         product.index_add_(0, at, rows.mul_(target.index_select(0, at).unsqueeze(1)))
 
@@ -116,7 +118,7 @@ def add_target_rows_(
 ) -> None:
     if not len(gradient):
         return
-    for at, row in _at_targets(targets, x.shape[1]):
+    for at, row in _at_targets(targets, x):
         rows = _gathered(x, at, target.dtype, scratch)
         gradient.index_add_(0, row, rows.mul_(target.index_select(0, at).unsqueeze(1)))
         if bias_gradient is not None:
@@ -136,11 +138,12 @@ def _gathered(matrix: Tensor, rows: Tensor, dtype: torch.dtype, scratch: Scratch
     return found if found.dtype == dtype else scratch.copy(found, dtype)
 
 
-def _at_targets(targets: Targets, hidden: int) -> Iterable[tuple[Tensor, Tensor]]:
-    """Some tokens at a time of those with a target here: where they stand, and the target's row."""
+def _at_targets(targets: Targets, matrix: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """Some tokens at a time of those with a target here, for which rows of `matrix` are gathered: where they stand, and the
+    target's row."""
     places, row = targets.places, targets.row
     elements = DEVICE_BLOCK
     if places.device.type == "cpu":
-        elements = min(TOKEN_BLOCK, block_elements(len(targets.ids) * targets.rows))
-    parts = round(len(places) * hidden / elements)
+        elements = min(TARGET_BYTES // matrix.element_size(), block_elements(len(targets.ids) * targets.rows))
+    parts = round(len(places) * matrix.shape[1] / elements)
     return zip(places.chunk(parts), row.chunk(parts), strict=True) if parts > 1 else [(places, row)]
