@@ -13,9 +13,7 @@ from torch import Tensor
 # Elements of one element-wise block, at least and at most: 1 MiB in fp32 stays in the cache, 1/4 MiB is worth its calls.
 SMALL_BLOCK, CPU_BLOCK = 2**15, 2**18
 TOKEN_BLOCK = 2**16  # at most, of rows [T, h] that are worked on beside the products
-TARGET_BYTES = (
-    2**18
-)  # at most, of rows that are gathered for tokens' targets: each gathering is many small operators
+TARGET_BYTES = 2**18  # at most, of rows gathered for tokens' targets at a time, by many small operators
 DEVICE_BLOCK = 2**25  # the same elsewhere: 128 MiB in fp32
 
 

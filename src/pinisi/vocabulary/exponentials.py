@@ -35,16 +35,16 @@ def exponentiate_(
     scratch: Scratch,
     logit_sum: Tensor | None = None,
     slopes: Tensor | None = None,
-    product: Callable[[], object] | None = None,
+    make: Callable[[], object] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `Kernels.exponentiate_`."""
     dtype = statistics_dtype(z.dtype)
     if _is_in_place(z, curve):
-        tile = _InPlace(z, out, targets, first, product)
+        tile = _InPlace(z, out, targets, first, make)
         references, moderate = _references(tile.bits, floor)
         return references, tile.exponentiate_(references, moderate, scratch, sums=True)
-    if product is not None:
-        product()
+    if make is not None:
+        make()
     column, inside = _left_out_later(z, targets, first, curve)
     total = torch.empty(len(z), dtype=dtype, device=z.device)
     maximum = torch.full_like(total, torch.finfo(dtype).min) if floor is None else floor.clone()
@@ -73,16 +73,16 @@ def exponentiate_again_(
     curve: Curve,
     scratch: Scratch,
     mix: tuple[Tensor, Tensor] | None = None,
-    product: Callable[[], object] | None = None,
+    make: Callable[[], object] | None = None,
 ) -> None:
     """See `Kernels.exponentiate_again_`."""
     if mix is None and _is_in_place(z, curve):
         moderate = not maximum.any()
-        tile = _InPlace(z, out, targets, first, product)
+        tile = _InPlace(z, out, targets, first, make)
         tile.exponentiate_(maximum, moderate, scratch, sums=False)
         return
-    if product is not None:
-        product()
+    if make is not None:
+        make()
     column, inside = _left_out_later(z, targets, first, curve)
     for part in blocks(z.shape[0], z.shape[1], z.device):
         block, slope = curve.logits_(_wide(z[part], out[part], scratch))
@@ -151,7 +151,7 @@ class _InPlace:
         out: Tensor,
         targets: Targets,
         first: int,
-        product: Callable[[], object] | None,
+        make: Callable[[], object] | None,
     ) -> None:
         rows = block_rows(z.shape[0], z.shape[1], z.device)
         self.bits = out.view(torch.int16)
@@ -159,8 +159,8 @@ class _InPlace:
         self.total = torch.empty(len(z))
         self.sums = self.total.split(rows)
         place, nothing = targets.places_within(first, z.shape[1]), out.new_full((), -torch.inf)
-        if product is not None:
-            product()
+        if make is not None:
+            make()
         if out.data_ptr() != z.data_ptr():
             out.copy_(z)
         out.index_put_(place, nothing)

@@ -219,14 +219,14 @@ class HeadShard:
         x, width = head_pass.x, tile.stop - tile.start
         columns = self._working("tile", x, width)
         z = columns if tile.kept is None else tile.kept
-        product = partial(self._logits_, z, x, tile.start, tile.stop) if tile.kept is None else None
+        make = partial(self._logits_, z, x, tile.start, tile.stop) if tile.kept is None else None
         mix, left = None, factor
         if head_pass.keeps_logits and each is not None:
             # One tile for both, relative to the largest factor of any token: fp16 has no room for small ones.
             largest = torch.maximum(largest_of(factor), largest_of(each))
             mix, left = (factor / largest, each / largest), largest.expand(len(x))
         kernels_for(x).exponentiate_again_(
-            z, columns, head_pass.targets, tile.start, tile.maximum, self.curve, self._scratch, mix, product
+            z, columns, head_pass.targets, tile.start, tile.maximum, self.curve, self._scratch, mix, make
         )
         return columns, left
 

@@ -43,14 +43,14 @@ class Kernels(Protocol):
         scratch: Scratch,
         logit_sum: Tensor | None = None,
         slopes: Tensor | None = None,
-        product: Callable[[], object] | None = None,
+        make: Callable[[], object] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """out [T, C], which may be z, = exp(l - maximum)·l'(z)/scale, 0 at the target's column, which counts for nothing;
         returns (maximum, sum of the exponentials). z may be overwritten: logits before the curve of the shard's rows first to
         first + C. The maximum may be 0 instead, where that is near enough.
 
         floor: the maximum is at least this. Only with a soft-cap: logit_sum, to which Σ l over all columns is added, and
-        slopes [T, C], which become l'(z)/scale. product: makes z, and is called first; None: z is there.
+        slopes [T, C], which become l'(z)/scale. make: fills z, and is called first; None: z is there.
         """
         ...
 
@@ -64,7 +64,7 @@ class Kernels(Protocol):
         curve: Curve,
         scratch: Scratch,
         mix: tuple[Tensor, Tensor] | None = None,
-        product: Callable[[], object] | None = None,
+        make: Callable[[], object] | None = None,
     ) -> None:
         """out = the same exponentials from the same z, with a maximum that is known; with mix = (factor, each)
         out = factor ⊙ exponentials + each ⊙ slopes, slopes at y's column too."""

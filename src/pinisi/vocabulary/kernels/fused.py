@@ -46,10 +46,10 @@ def exponentiate_(
     scratch: Scratch,
     logit_sum: Tensor | None = None,
     slopes: Tensor | None = None,
-    product: Callable[[], object] | None = None,
+    make: Callable[[], object] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    if product is not None:
-        product()
+    if make is not None:
+        make()
     tokens, columns = z.shape
     maximum, total = torch.empty(2, tokens, dtype=torch.float32, device=z.device)
     held = columns <= HELD
@@ -72,10 +72,10 @@ def exponentiate_again_(
     curve: Curve,
     scratch: Scratch,
     mix: tuple[Tensor, Tensor] | None = None,
-    product: Callable[[], object] | None = None,
+    make: Callable[[], object] | None = None,
 ) -> None:
-    if product is not None:
-        product()
+    if make is not None:
+        make()
     tokens, columns = z.shape
     factor, each = (None, None) if mix is None else (one.contiguous() for one in mix)
     rows, width, warps = _block(columns, LOOPED)
