@@ -15,7 +15,7 @@ from torch import Tensor
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
 from pinisi.vocabulary.head_pass import HeadPass, Tile, Tiling, tiling
-from pinisi.vocabulary.kernels import kernels_for
+from pinisi.vocabulary.kernels import Kernels, kernels_for
 from pinisi.vocabulary.products import add_product, add_transposed_product_, largest_of, only_product, widened
 from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
@@ -168,7 +168,7 @@ class HeadShard:
         assert head_pass.product is not None, "u is called once, after combine, with 1 barrier"
         product, head_pass.product = head_pass.product, None
         of = self._coefficients(head_pass, torch.ones_like(head_pass.statistics[0]) if g is None else g, k, e)
-        product = self._finished(product, head_pass, of.factor, of)
+        product = self._finished(product, kernels_for(head_pass.x), head_pass, of.factor, of)
         if of.each is not None and head_pass.slope_product is not None:
             product.addcmul_(head_pass.slope_product, of.each.unsqueeze(1))
         elif of.each is not None:
@@ -204,7 +204,7 @@ class HeadShard:
                 dx = add_product(dx, columns, self.weight[rows], left.dtype, self._scratch, factor)
         if self.barriers == 2:
             dx = x.new_zeros(x.shape, dtype=of.softmax.dtype) if dx is None else dx
-            dx = self._finished(dx, head_pass, left if last else None, of)
+            dx = self._finished(dx, kernels, head_pass, left if last else None, of)
         self._free(head_pass)
         if of.each is not None and self.curve.softcap is None:
             self._add_to_each_row(dx, x, of.each)
@@ -312,15 +312,13 @@ class HeadShard:
         return found
 
     def _finished(
-        self, product: Tensor, head_pass: HeadPass, factor: Tensor | None, of: _Coefficients
+        self, product: Tensor, kernels: Kernels, head_pass: HeadPass, factor: Tensor | None, of: _Coefficients
     ) -> Tensor:
         """dX_r in the statistics' dtype: its softmax part, `factor` ⊙ product (overwritten where it has that dtype), and y's own
         part."""
         if product.dtype != of.softmax.dtype:
             product, factor = widened(product, of.softmax.dtype, factor), None
-        kernels_for(head_pass.x).finish_(
-            product, self.weight, head_pass.targets, factor, of.target, self._scratch
-        )
+        kernels.finish_(product, self.weight, head_pass.targets, factor, of.target, self._scratch)
         return product
 
 

@@ -141,9 +141,7 @@ def _gathered(matrix: Tensor, rows: Tensor, dtype: torch.dtype, scratch: Scratch
 def _at_targets(targets: Targets, matrix: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
     """Some tokens at a time of those with a target here, for which rows of `matrix` are gathered: where they stand, and the
     target's row."""
-    places, row = targets.places, targets.row
     elements = DEVICE_BLOCK
-    if places.device.type == "cpu":
+    if matrix.device.type == "cpu":
         elements = min(TARGET_BYTES // matrix.element_size(), block_elements(len(targets.ids) * targets.rows))
-    parts = round(len(places) * matrix.shape[1] / elements)
-    return zip(places.chunk(parts), row.chunk(parts), strict=True) if parts > 1 else [(places, row)]
+    return targets.pieces(max(1, round(len(targets.places) * matrix.shape[1] / elements)))

@@ -18,6 +18,7 @@ class Targets:
         self.ids = ids
         self.start = start
         self.rows = rows
+        self._pieces: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
     @cached_property
     def valid(self) -> Tensor:
@@ -49,6 +50,17 @@ class Targets:
             return self.ids.index_select(0, self.places) - self.start
         spread = torch.arange(len(self.ids), device=self.ids.device) % max(1, self.rows)
         return torch.where(self.own, self.ids - self.start, spread)
+
+    def pieces(self, count: int) -> list[tuple[Tensor, Tensor]]:
+        """places and row in about so many pieces, kept: S, U and T ask for the same."""
+        if count not in self._pieces:
+            split = (
+                (self.places.chunk(count), self.row.chunk(count))
+                if count > 1
+                else ([self.places], [self.row])
+            )
+            self._pieces[count] = list(zip(*split, strict=True))
+        return self._pieces[count]
 
     def places_within(self, first: int, width: int) -> tuple[Tensor, Tensor]:
         """On a CPU: tokens whose target is among the shard's rows first to first + width, and which of these it is."""
