@@ -29,7 +29,6 @@ from tests.distributed.cases import (
     schedule_of,
     worst,
 )
-from tests.effort import only_full
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def check(pool, cases: list[Heads]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("barriers", [pytest.param(0, marks=only_full), 1, pytest.param(2, marks=only_full)])
+@pytest.mark.parametrize("barriers", [0, 1, 2])
 def test_one_step_equals_one_process(pool, barriers):
     base = Case(barriers=barriers, seed=7 + barriers)
     check(

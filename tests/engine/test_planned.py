@@ -18,7 +18,6 @@ from pinisi.errors import ConfigError
 from pinisi.models import read_spec
 from pinisi.plan.hardware import PRESETS
 from pinisi.schedule import Schedule, Timeline, build
-from tests.effort import only_full
 from tests.engine.runs import losses, pinisi
 
 MEASURED = ("forward", "backward", "weight", "s1", "t1", "s2", "t2")
@@ -36,7 +35,6 @@ def hardware(project, tmp_path_factory):
     return out
 
 
-@only_full
 def test_the_written_plan_is_trained(project, hardware, tmp_path, capsys) -> None:
     """Two pipelines side by side of two ranks with two stages each."""
     written, plan = tmp_path / "planned.toml", tmp_path / "plan.json"
@@ -66,7 +64,6 @@ def test_more_ranks_than_named_replicas_are_refused(project) -> None:
         check_world(config, 3)
 
 
-@only_full
 def test_what_was_measured_is_this_models_only(project, hardware, capsys) -> None:
     values = tomllib.loads(hardware.read_text())["measured"]
     assert (values["sequence"], values["microbatch"], values["dtype"]) == (16, 1, "float32")
@@ -79,7 +76,6 @@ def test_what_was_measured_is_this_models_only(project, hardware, capsys) -> Non
     assert "measured with sequence 16, not 32" in capsys.readouterr().err
 
 
-@only_full
 def test_a_searched_order_is_written_and_trained(project, tmp_path, capsys) -> None:
     """On two ranks; the measured timeline has the very order of the file."""
     written, plan = tmp_path / "planned.toml", tmp_path / "plan.json"
