@@ -175,7 +175,7 @@ def kernel_rows(device: torch.device, shape: Shape, rounds: int, calls: int) -> 
                 targets, c, vector, vector, 1.0, vector
             ),
             f"{name}:factor": lambda k=k, c=combined: k.factor(vector, c, vector, 1.0),
-            f"{name}:finish": lambda k=k: k.finish_(product, weight, targets, vector, vector, scratch),
+            f"{name}:finish": lambda k=k: k.finished(product, weight, targets, vector, vector, scratch),
             f"{name}:scaled": lambda k=k: k.scaled(x, vector, scratch),
             f"{name}:add_target_rows": lambda k=k: k.add_target_rows_(
                 gradient, None, x, targets, vector, scratch

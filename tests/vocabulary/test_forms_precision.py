@@ -8,6 +8,7 @@ import torch
 
 from pinisi.vocabulary import RegularizedCrossEntropy, Shards
 
+from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
 from .simulation import Case, relative, run_plain, run_sharded
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)

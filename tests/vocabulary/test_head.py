@@ -13,6 +13,7 @@ from pinisi.vocabulary.buffers import CPU_BLOCK
 from pinisi.vocabulary.statistics import combine_statistics
 from pinisi.vocabulary.tiles import tile_bounds
 
+from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
 from .simulation import Case, head_shards, relative, run_plain, run_sharded
 
 LIMIT = {torch.float32: 1e-5, torch.float64: 1e-11}

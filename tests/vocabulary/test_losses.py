@@ -14,6 +14,7 @@ from pinisi.vocabulary import (
     weighted_cross_entropy,
 )
 
+from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
 from .simulation import Case, head_shards, plain_logits, relative, run_plain, run_sharded
 from .test_head import LIMIT, compare, draw
 from .test_precision import RANKS, VOCABULARY, sure_case

@@ -8,6 +8,7 @@ from pinisi.vocabulary.head_pass import Tiling
 from pinisi.vocabulary.peak import peak_bytes
 from pinisi.vocabulary.tiles import tile_bounds
 
+from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
 from .simulation import Case, bits, head_shards, relative, run_plain, run_sharded
 from .test_head import LIMIT, compare, draw
 

@@ -8,6 +8,7 @@ import torch
 
 from pinisi.vocabulary import Shards
 
+from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
 from .simulation import Case, bits, head_shards, relative, run_plain, run_sharded
 
 VOCABULARY, TOKENS, RANKS = 8191, 32, 8

@@ -6,6 +6,8 @@ import torch
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.products import add_product, add_transposed_product_, only_product
 
+from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
+
 # T, h, C: one part of one block, parts of two blocks with a rest in the first and in the second, many parts, h beyond T.
 SIZES = [(29, 61, 83), (512, 512, 2003), (512, 512, 1950), (300, 700, 1201), (64, 1000, 3001)]
 

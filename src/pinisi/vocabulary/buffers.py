@@ -76,10 +76,11 @@ def block_elements(total: int) -> int:
     return min(CPU_BLOCK, max(SMALL_BLOCK, total // 16))
 
 
-def part_rows(columns: int, tokens: int, hidden: int) -> int:
+def part_rows(columns: int, tokens: int, hidden: int, room: int = 0) -> int:
     """Rows of a part of dW on a CPU. One such part lies beside what T holds, and inside the product a copy of its columns: together
-    about a fifth of [T, C]. Smaller parts would cost time, since each product arranges x [T, h] anew."""
-    return max(1, -(-columns * tokens // (5 * (tokens + hidden) * 32))) * 32
+    about a fifth of [T, C] and, where there is room for as many, `room` numbers. Smaller parts cost time, since each product
+    arranges x [T, h] anew."""
+    return max(1, -(-(columns * tokens + 5 * room) // (5 * (tokens + hidden) * 32))) * 32
 
 
 def blocks(rows: int, columns: int, device: torch.device, elements: int | None = None) -> Iterator[slice]:

@@ -22,7 +22,7 @@ from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import Tiling, tiling
 from pinisi.vocabulary.kernels import Targets
-from pinisi.vocabulary.kernels.reference import add_target_rows_, finish_, target_logits
+from pinisi.vocabulary.kernels.reference import add_target_rows_, finished, target_logits
 from pinisi.vocabulary.products import add_product_, add_transposed_product_
 from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
@@ -423,7 +423,7 @@ class DistributionHead:
         return self._scratch.take(name, len(like), like.shape[1], like.dtype, like.device)
 
     def _add_target_(self, sum_: Tensor, pass_: DistributionPass, factor: Tensor) -> None:
-        finish_(sum_, self.student.weight, pass_.targets, None, factor, self._scratch)
+        finished(sum_, self.student.weight, pass_.targets, None, factor, self._scratch)
 
 
 def _alike(x: Tensor, other: Tensor | None) -> bool:

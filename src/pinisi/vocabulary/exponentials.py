@@ -1,7 +1,6 @@
 """Element-wise work on [T, C] tiles of the logits, in blocks that stay in the cache."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -35,16 +34,13 @@ def exponentiate_(
     scratch: Scratch,
     logit_sum: Tensor | None = None,
     slopes: Tensor | None = None,
-    make: Callable[[], object] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `Kernels.exponentiate_`."""
     dtype = statistics_dtype(z.dtype)
     if _is_in_place(z, curve):
-        tile = _InPlace(z, out, targets, first, make)
-        references, moderate = _references(tile.bits, floor)
-        return references, tile.exponentiate_(references, moderate, scratch, sums=True)
-    if make is not None:
-        make()
+        _leave_out_in(out, z, targets, first)
+        references, moderate = _references(out.view(torch.int16), floor)
+        return references, _exponentiate_in_place(out, references, moderate, scratch, sums=True)
     column, inside = _left_out_later(z, targets, first, curve)
     total = torch.empty(len(z), dtype=dtype, device=z.device)
     maximum = torch.full_like(total, torch.finfo(dtype).min) if floor is None else floor.clone()
@@ -73,16 +69,12 @@ def exponentiate_again_(
     curve: Curve,
     scratch: Scratch,
     mix: tuple[Tensor, Tensor] | None = None,
-    make: Callable[[], object] | None = None,
 ) -> None:
     """See `Kernels.exponentiate_again_`."""
     if mix is None and _is_in_place(z, curve):
-        moderate = not maximum.any()
-        tile = _InPlace(z, out, targets, first, make)
-        tile.exponentiate_(maximum, moderate, scratch, sums=False)
+        _leave_out_in(out, z, targets, first)
+        _exponentiate_in_place(out, maximum, not maximum.any(), scratch, sums=False)
         return
-    if make is not None:
-        make()
     column, inside = _left_out_later(z, targets, first, curve)
     for part in blocks(z.shape[0], z.shape[1], z.device):
         block, slope = curve.logits_(_wide(z[part], out[part], scratch))
@@ -141,52 +133,34 @@ def _references(bits: Tensor, floor: Tensor | None) -> tuple[Tensor, bool]:
     return largest, not largest.any()
 
 
-class _InPlace:
-    """A tile of bf16 logits z [T, C] without y's, in `out`, which may be z. All is cut before the product that makes them: after
-    it the cache is cold and whatever Python does slow."""
+def _leave_out_in(out: Tensor, z: Tensor, targets: Targets, first: int) -> None:
+    """out = z but for y's columns, which become -inf."""
+    if out.data_ptr() != z.data_ptr():
+        out.copy_(z)
+    out.index_put_(targets.places_within(first, z.shape[1]), out.new_full((), -torch.inf))
 
-    def __init__(
-        self,
-        z: Tensor,
-        out: Tensor,
-        targets: Targets,
-        first: int,
-        make: Callable[[], object] | None,
-    ) -> None:
-        rows = block_rows(z.shape[0], z.shape[1], z.device)
-        self.bits = out.view(torch.int16)
-        self.blocks = out.split(rows)
-        self.total = torch.empty(len(z))
-        self.sums = self.total.split(rows)
-        place, nothing = targets.places_within(first, z.shape[1]), out.new_full((), -torch.inf)
-        if make is not None:
-            make()
-        if out.data_ptr() != z.data_ptr():
-            out.copy_(z)
-        out.index_put_(place, nothing)
 
-    def exponentiate_(self, references: Tensor, moderate: bool, scratch: Scratch, *, sums: bool) -> Tensor:
-        """out = exp(z - references); returns its sums over columns [T] if these are asked for. A token's are the same bits whatever
-        others there are: those with a reference other than 0 are made, and summed, in fp32. moderate: there are none."""
-        start = 0
-        for exps, part in zip(self.blocks, self.sums, strict=True):
-            apart = None
-            if not moderate:
-                relative_to = references[start : start + len(exps)]
-                apart = relative_to.nonzero().flatten()
-                start += len(exps)
-            if apart is not None and len(apart):
-                block = scratch.copy(exps.index_select(0, apart), references.dtype)
-                _exp_(block, relative_to[apart], narrow=True)
-                precise, rounded = block.sum(1), block.to(exps.dtype)
-            if apart is None or len(apart) < len(exps):  # of a fresh model's small logits all are
-                exps.exp_()
-                if sums:
-                    torch.sum(scratch.copy(exps, references.dtype), 1, out=part)
-            if apart is not None and len(apart):
-                part.index_copy_(0, apart, precise)
-                exps.index_copy_(0, apart, rounded)
-        return self.total
+def _exponentiate_in_place(
+    l: Tensor, references: Tensor, moderate: bool, scratch: Scratch, *, sums: bool
+) -> Tensor:
+    """l [T, C] of bf16 = exp(l - references); returns its sums over columns [T] if these are asked for. A token's are the same bits
+    whatever others there are: those with a reference other than 0 are made, and summed, in fp32. moderate: there are none."""
+    rows = block_rows(l.shape[0], l.shape[1], l.device)
+    total = torch.empty(len(l))
+    for exps, relative_to, part in zip(l.split(rows), references.split(rows), total.split(rows), strict=True):
+        apart = None if moderate else relative_to.nonzero().flatten()
+        if apart is not None and len(apart):
+            block = scratch.copy(exps.index_select(0, apart), references.dtype)
+            _exp_(block, relative_to[apart], narrow=True)
+            precise, rounded = block.sum(1), block.to(exps.dtype)
+        if apart is None or len(apart) < len(exps):  # of a fresh model's small logits all are
+            exps.exp_()
+            if sums:
+                torch.sum(scratch.copy(exps, references.dtype), 1, out=part)
+        if apart is not None and len(apart):
+            part.index_copy_(0, apart, precise)
+            exps.index_copy_(0, apart, rounded)
+    return total
 
 
 def _leave_out_(l: Tensor, column: Tensor, inside: Tensor) -> None:

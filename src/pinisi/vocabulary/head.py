@@ -6,8 +6,7 @@ dX apart, which cancels where the model is sure; here y's column is left out of 
 enters alone, for cross-entropy with 1 - p_y. T tokens, h hidden, V_r rows of this rank, z = x Wᵀ + bias, l = curve(z).
 """
 
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
 from pinisi.vocabulary.head_pass import HeadPass, Tile, Tiling, tiling
 from pinisi.vocabulary.kernels import Kernels, kernels_for
-from pinisi.vocabulary.products import add_product, add_transposed_product_, largest_of, only_product, widened
+from pinisi.vocabulary.products import add_product, add_transposed_product_, largest_of, only_product
 from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
@@ -78,6 +77,7 @@ class HeadShard:
         self._buffers = Buffers()
         self._scratch = Scratch()
         self._row_sum: Tensor | None = None
+        self._cut: tuple[tuple[Any, ...], Tiling] | None = None  # of the last pass
 
     def weights_changed(self) -> None:
         """To be called between a change of weight or bias and the next s."""
@@ -91,7 +91,8 @@ class HeadShard:
         losses that read Σ_v l_v: a vector per step without a soft-cap; with one a product more in S (1 barrier), and what is
         kept for T are logits, not exponentials.
         """
-        kernels, head_pass = kernels_for(x), HeadPass(x.detach(), targets, self.start, len(self.weight))
+        kernels = kernels_for(x)
+        head_pass = HeadPass(x.detach(), targets, self.start, self.weight.shape[0])
         dtype = statistics_dtype(x.dtype)
         capped_sum = (
             x.new_zeros(len(x), dtype=dtype) if logit_sum and self.curve.softcap is not None else None
@@ -112,10 +113,10 @@ class HeadShard:
             if head_pass.keeps_logits:
                 exps = z if kept is None else self._working("tile", x, stop - start)
                 slopes = None if self.barriers == 2 else self._working("slopes", x, stop - start)
+            self._logits_(z, x, start, stop)
             highest, part = kernels.exponentiate_(
-                z, exps, head_pass.targets, start, maximum, self.curve, self._scratch, capped_sum, slopes,
-                partial(self._logits_, z, x, start, stop),
-            )  # fmt: skip
+                z, exps, head_pass.targets, start, maximum, self.curve, self._scratch, capped_sum, slopes
+            )
             if maximum is not None and total is not None:
                 decay = torch.exp(maximum - highest)
                 part += total.mul_(decay)
@@ -186,9 +187,7 @@ class HeadShard:
         of = self._coefficients(head_pass, g, k, e)
         kernels = kernels_for(x)
         dx = left = None
-        last = (
-            len(head_pass.tiles) == 1 and x.device.type != "cpu"
-        )  # then `left` joins y's part in one kernel
+        only = len(head_pass.tiles) == 1  # then `left` joins y's part in one kernel
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
         kernels.add_target_rows_(
             self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
@@ -196,15 +195,20 @@ class HeadShard:
         for tile in head_pass.tiles:
             columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile, of), of.each)
             rows = slice(tile.start, tile.stop)
-            add_transposed_product_(self.gradient[rows], columns, x, self._scratch, left)
+            room = 2 * x.numel() if only and self.barriers == 2 else 0  # fp32 of dX, which is still to come
+            add_transposed_product_(self.gradient[rows], columns, x, self._scratch, left, room=room)
             if self.bias_gradient is not None:
                 kernels.add_column_sums_(self.bias_gradient[rows], columns, left, self._scratch)
             if self.barriers == 2:  # last, next to what is done to its sum
-                factor = None if last else left
-                dx = add_product(dx, columns, self.weight[rows], left.dtype, self._scratch, factor)
+                dx = (
+                    only_product(columns, self.weight[rows], left.dtype, self._scratch)
+                    if only
+                    else add_product(dx, columns, self.weight[rows], left.dtype, self._scratch, left)
+                )
         if self.barriers == 2:
+            self._scratch.drop("part")  # of dW, beside which dX would count
             dx = x.new_zeros(x.shape, dtype=of.softmax.dtype) if dx is None else dx
-            dx = self._finished(dx, kernels, head_pass, left if last else None, of)
+            dx = self._finished(dx, kernels, head_pass, left if only else None, of)
         self._free(head_pass)
         if of.each is not None and self.curve.softcap is None:
             self._add_to_each_row(dx, x, of.each)
@@ -219,22 +223,26 @@ class HeadShard:
         x, width = head_pass.x, tile.stop - tile.start
         columns = self._working("tile", x, width)
         z = columns if tile.kept is None else tile.kept
-        make = partial(self._logits_, z, x, tile.start, tile.stop) if tile.kept is None else None
+        if tile.kept is None:
+            self._logits_(z, x, tile.start, tile.stop)
         mix, left = None, factor
         if head_pass.keeps_logits and each is not None:
             # One tile for both, relative to the largest factor of any token: fp16 has no room for small ones.
             largest = torch.maximum(largest_of(factor), largest_of(each))
             mix, left = (factor / largest, each / largest), largest.expand(len(x))
         kernels_for(x).exponentiate_again_(
-            z, columns, head_pass.targets, tile.start, tile.maximum, self.curve, self._scratch, mix, make
+            z, columns, head_pass.targets, tile.start, tile.maximum, self.curve, self._scratch, mix
         )
         return columns, left
 
     def _tiling(self, x: Tensor, *, with_slopes: bool) -> Tiling:
         """How the shard's columns are cut, in training as in evaluation. Beside kept logits exponentials are worked on, and
         with 1 barrier slopes."""
-        beside = (3 - self.barriers) * with_slopes
-        return tiling(x, len(self.weight), self.budget, beside)
+        case = x.shape[0], x.dtype, with_slopes, self.budget
+        if self._cut is None or self._cut[0] != case:  # microbatches are often of one size
+            beside = (3 - self.barriers) * with_slopes
+            self._cut = case, tiling(x, self.weight.shape[0], self.budget, beside)
+        return self._cut[1]
 
     def _kept(self, head_pass: HeadPass, start: int, stop: int) -> Tensor:
         assert head_pass.buffer is not None
@@ -316,10 +324,7 @@ class HeadShard:
     ) -> Tensor:
         """dX_r in the statistics' dtype: its softmax part, `factor` ⊙ product (overwritten where it has that dtype), and y's own
         part."""
-        if product.dtype != of.softmax.dtype:
-            product, factor = widened(product, of.softmax.dtype, factor), None
-        kernels.finish_(product, self.weight, head_pass.targets, factor, of.target, self._scratch)
-        return product
+        return kernels.finished(product, self.weight, head_pass.targets, factor, of.target, self._scratch)
 
 
 def _aligned(columns: int, device: torch.device) -> int:

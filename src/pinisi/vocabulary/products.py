@@ -4,14 +4,13 @@ On a CPU torch makes 16-bit products in 16 bit only. Those of bf16 are made in p
 there; fp16, in which a sum over tokens or rows may not fit, is widened for them.
 """
 
-from collections.abc import Callable, Iterable
-from functools import cache, partial
-from itertools import repeat
+from collections.abc import Iterable
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK, Scratch, block_rows, part_rows
+from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK, Scratch, part_rows
 from pinisi.vocabulary.kernels import kernels_for
 
 DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to the sum as it is made
@@ -29,38 +28,27 @@ def add_product(
     if sum_ is not None:
         add_product_(sum_, columns, weight, scratch, factor)
         return sum_
-    if columns.dtype != dtype and columns.device.type != "cuda" and not _to_be_widened(columns):
-        place = _place("hidden", len(columns), weight.shape[1], columns, scratch)
-        return widened(place, dtype, factor, partial(torch.mm, columns, weight, out=place))
-    product = only_product(columns, weight, dtype)
+    product = only_product(columns, weight, dtype, scratch)
+    if product.dtype != dtype:
+        return kernels_for(columns).added(None, product, factor, scratch)
     return product if factor is None else product.mul_(factor.unsqueeze(1))
 
 
-def only_product(columns: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """columns [T, C] @ weight [C, h], to which nothing will be added: in `dtype` where torch makes it so, else still in 16 bit."""
+def only_product(
+    columns: Tensor, weight: Tensor, dtype: torch.dtype, scratch: Scratch | None = None
+) -> Tensor:
+    """columns [T, C] @ weight [C, h], to which nothing will be added: in `dtype` where torch makes it so, else still in 16 bit,
+    and with scratch in working space, where it lives until the next one's."""
     if _to_be_widened(columns):
         product = torch.zeros(len(columns), weight.shape[1], dtype=dtype)
         _add_widened_(product, columns, weight)
         return product
-    if columns.dtype != dtype and columns.device.type == "cuda":
+    if columns.dtype == dtype:
+        return torch.mm(columns, weight)
+    if columns.device.type == "cuda":
         return torch.mm(columns, weight, out_dtype=dtype)
-    return torch.mm(columns, weight)
-
-
-def widened(
-    product: Tensor, dtype: torch.dtype, factor: Tensor | None, make: Callable[[], object] | None = None
-) -> Tensor:
-    """factor [T] ⊙ product [T, h] in `dtype`, anew. make: fills product, once all is cut (see `_add_in_parts_`)."""
-    wide = torch.empty(product.shape, dtype=dtype, device=product.device)
-    rows = block_rows(product.shape[0], product.shape[1], product.device, CPU_BLOCK)
-    blocks = zip(wide.split(rows), product.split(rows), _split(factor, rows), strict=False)
-    if make is not None:
-        make()
-    for to, part, by in blocks:
-        to.copy_(part)
-        if by is not None:
-            to.mul_(by)
-    return wide
+    place = None if scratch is None else _place("hidden", len(columns), weight.shape[1], columns, scratch)
+    return torch.mm(columns, weight) if place is None else torch.mm(columns, weight, out=place)
 
 
 def add_product_(
@@ -79,13 +67,20 @@ def add_product_(
         product = torch.mm(
             columns, weight, out=_place("hidden", sum_.shape[0], sum_.shape[1], columns, scratch)
         )
-    _add_(sum_, product, scratch, factor)
+    kernels_for(columns).added(sum_, product, factor, scratch)
 
 
 def add_transposed_product_(
-    sum_: Tensor, columns: Tensor, x: Tensor, scratch: Scratch, factor: Tensor | None = None
+    sum_: Tensor,
+    columns: Tensor,
+    x: Tensor,
+    scratch: Scratch,
+    factor: Tensor | None = None,
+    *,
+    room: int = 0,
 ) -> None:
-    """sum_ [C, h] += columnsᵀ [C, T] @ (factor [T] ⊙ x [T, h]), the gradient of a tile's weight rows."""
+    """sum_ [C, h] += columnsᵀ [C, T] @ (factor [T] ⊙ x [T, h]), the gradient of a tile's weight rows. room: numbers for
+    which there is room beside (see `part_rows`)."""
     if sum_.dtype == columns.dtype:
         sum_.addmm_(columns.t(), x if factor is None else kernels_for(x).scaled(x, factor, scratch))
         return
@@ -110,9 +105,10 @@ def add_transposed_product_(
         for first in range(0, len(sum_), DEVICE_ROWS):
             part = slice(first, first + DEVICE_ROWS)
             product = torch.mm(columns[:, part].t(), scaled, out_dtype=sum_.dtype)
-            _add_(sum_[part], product, scratch, largest)
+            each = None if largest is None else largest.expand(len(product))
+            kernels_for(columns).added(sum_[part], product, each, scratch)
         return
-    _add_in_parts_(sum_, columns.t(), scaled, scratch)
+    _add_in_parts_(sum_, columns.t(), scaled, scratch, room)
 
 
 def largest_of(factor: Tensor) -> Tensor:
@@ -137,24 +133,17 @@ def _add_widened_(sum_: Tensor, columns: Tensor, weight: Tensor, factor: Tensor 
         sum_.addmm_(wide if factor is None else wide.mul_(factor.unsqueeze(1)), weight[part].to(sum_.dtype))
 
 
-def _add_in_parts_(sum_: Tensor, left: Tensor, right: Tensor, scratch: Scratch) -> None:
-    """sum_ [C, h] += left [C, T] @ right [T, h] on a CPU. All is cut before the first product, since after each the cache is cold
-    and whatever Python does slow."""
+def _add_in_parts_(sum_: Tensor, left: Tensor, right: Tensor, scratch: Scratch, room: int) -> None:
+    """sum_ [C, h] += left [C, T] @ right [T, h] on a CPU."""
     tokens, hidden = right.shape
+    kernels = kernels_for(right)
     # As many rows as stay in the cache, or half as many as `right` has, which is arranged anew for each part.
     cached = max(CPU_BLOCK // hidden, tokens // 2)
-    height = min(part_rows(len(sum_), tokens, hidden), -(-cached // 32) * 32)
-    blocks = -(-height * hidden // CPU_BLOCK)  # of a part, each widened on its way into the sum
-    rows = -(-height // blocks)
-    height = blocks * rows
-    sums = sum_.split(rows)
-    scratch.drop("block")  # torch makes a block of its own, of two dtypes' sum
+    height = min(part_rows(len(sum_), tokens, hidden, room), -(-cached // 32) * 32)
+    scratch.drop("block")  # beside a part there is room for a smaller one
     product = _place("part", height, hidden, right, scratch)
-    narrow = product.split(rows)
-    for index, part in enumerate(left.split(height)):
-        torch.mm(part, right, out=product if len(part) == height else product[: len(part)])
-        for to, block in zip(sums[index * blocks :][:blocks], narrow, strict=False):
-            to.add_(block if len(to) == rows else block[: len(to)])
+    for to, part in zip(sum_.split(height), left.split(height), strict=True):
+        kernels.added(to, torch.mm(part, right, out=product[: len(part)]), None, scratch)
 
 
 @cache
@@ -167,27 +156,6 @@ def adds_to_wide(dtype: torch.dtype, device: torch.device) -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _add_(sum_: Tensor, product: Tensor, scratch: Scratch, factor: Tensor | None = None) -> None:
-    """sum_ += factor ⊙ product; factor: of each row, or one number. torch's own sum of two dtypes would make a wide copy of the
-    whole product."""
-    rows = block_rows(product.shape[0], product.shape[1], product.device)
-    for to, part, by in zip(sum_.split(rows), product.split(rows), _split(factor, rows), strict=False):
-        wide = _wide(part, sum_.dtype, scratch)
-        if by is None:
-            to.add_(wide)
-        else:
-            to.addcmul_(wide, by)
-
-
-def _split(factor: Tensor | None, rows: int) -> Iterable[Tensor | None]:
-    """For each block of so many rows."""
-    return repeat(factor) if factor is None or not factor.dim() else factor.unsqueeze(1).split(rows)
-
-
-def _wide(narrow: Tensor, dtype: torch.dtype, scratch: Scratch) -> Tensor:
-    return narrow if narrow.dtype == dtype else scratch.copy(narrow, dtype)
 
 
 def _place(name: str, rows: int, columns: int, like: Tensor, scratch: Scratch) -> Tensor:

@@ -70,7 +70,7 @@ def call_all(columns, hidden, tokens=64):
     fused.combine(torch.empty(8, 4, tokens), targets)
     fused.coefficients(targets, combined, vector, vector, 1.0, vector, vector, vector)
     fused.factor(vector, combined, vector, 1.0)
-    fused.finish_(product, weight, targets, vector, vector, scratch)
+    fused.finished(product, weight, targets, vector, vector, scratch)
     fused.scaled(x, vector, scratch)
     fused.add_target_rows_(gradient, row, x, targets, vector, scratch)
     fused.add_column_sums_(row, z, vector, scratch)

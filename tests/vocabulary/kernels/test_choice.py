@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import torch
@@ -10,29 +11,28 @@ import torch
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.kernels import kernels_for, reference, use
 
+from .compilers import compiler
+
 ON_CPU = torch.zeros(2, dtype=torch.bfloat16)
 
 
-def test_the_reference_is_for_a_cpu():
-    assert kernels_for(ON_CPU) is reference
+def test_a_cpu_gets_native_ones_in_the_dtypes_that_they_have():
+    compiler()
+    native = import_module("pinisi.vocabulary.kernels.native")
+    for dtype in (torch.float32, torch.bfloat16):
+        assert kernels_for(torch.zeros(2, dtype=dtype)) is native
+    for dtype in (torch.float16, torch.float64):
+        assert kernels_for(torch.zeros(2, dtype=dtype)) is reference
 
 
-def test_triton_by_choice_and_only_within_it():
-    fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
+def test_others_by_choice_and_only_within_it():
+    fused, before = pytest.importorskip("pinisi.vocabulary.kernels.fused"), kernels_for(ON_CPU)
     with use("triton"):
         assert kernels_for(ON_CPU) is fused
         with use("torch"):
             assert kernels_for(ON_CPU) is reference
         assert kernels_for(ON_CPU) is fused
-    assert kernels_for(ON_CPU) is reference
-
-
-def test_the_environment_chooses_for_a_whole_process(monkeypatch):
-    fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
-    monkeypatch.setenv("PINISI_KERNELS", "triton")
-    assert kernels_for(ON_CPU) is fused
-    with use("torch"):
-        assert kernels_for(ON_CPU) is reference
+    assert kernels_for(ON_CPU) is before
 
 
 def test_a_gpu_gets_tritons_kernels_unless_the_order_of_sums_is_to_be_fixed(monkeypatch):
@@ -51,10 +51,10 @@ def test_a_gpu_gets_tritons_kernels_unless_the_order_of_sums_is_to_be_fixed(monk
 
 
 def test_what_is_not_there_is_named():
-    with pytest.raises(ConfigError, match='Kernels are torch or triton, got "cuda"'), use("cuda"):
+    with pytest.raises(ConfigError, match='Kernels are torch, native or triton, got "cuda"'), use("cuda"):
         pass
     pytest.importorskip("triton")
-    with use("triton"), pytest.raises(ConfigError, match="fp64, which they do not have"):
+    with use("triton"), pytest.raises(ConfigError, match="float64, which they do not have"):
         kernels_for(torch.zeros(2, dtype=torch.float64))
 
 
@@ -79,6 +79,8 @@ def test_a_cpu_has_no_triton_kernels_but_interpreted_ones():
     assert refused.startswith("ConfigError") and refused.count("PINISI_KERNELS") == 2
     assert "TRITON_INTERPRET=1" in refused and 'choose "torch"' in refused
     assert printed(PINISI_KERNELS="torch") == printed() == "1\n"
+    refused = printed(PINISI_KERNELS="fast")
+    assert 'torch, native or triton, got "fast"' in refused
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,19 @@ def test_a_machine_without_triton_is_told_what_to_install(monkeypatch):
     monkeypatch.setattr("pinisi.vocabulary.kernels._has_triton", lambda: False)
     with pytest.raises(ConfigError, match=r'pip install "pinisi\[triton\]"'), use("triton"):
         pass
+
+
+def test_native_kernels_are_for_a_cpu_in_fp32_and_bf16():
+    compiler()
+
+    class OnGpu:
+        device, dtype = torch.device("cuda"), torch.bfloat16
+
+    with use("native"):
+        with pytest.raises(ConfigError, match="on a GPU and they are for a CPU"):
+            kernels_for(OnGpu())
+        with pytest.raises(ConfigError, match="float16, which they do not have: use float32, bfloat16"):
+            kernels_for(torch.zeros(2, dtype=torch.float16))
 
 
 def test_triton_is_imported_only_when_it_is_used():

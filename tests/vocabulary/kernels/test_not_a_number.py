@@ -6,17 +6,24 @@ import pytest
 import torch
 
 from pinisi.vocabulary import HeadShard, Shards
-from pinisi.vocabulary.kernels import Targets, reference, use
+from pinisi.vocabulary.kernels import IMPLEMENTATIONS, Targets, kernels_for, reference, use
 
 from ..simulation import Case, bits, head_shards
-
-pytest.importorskip("triton", minversion="3.9")  # older interpreters fail with numpy 2.4
-fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
+from .compilers import compiler
 
 VOCABULARY, TOKENS, HIDDEN = 611, 13, 20
 SHARDS = Shards((0, 37, 38, 38, 611))  # an empty one and one of a single row among them
 BROKEN, IGNORED = 4, (2, 7)
 NAN, INF = math.nan, math.inf
+
+
+@pytest.fixture
+def name(request):
+    if request.param == "native":
+        compiler()
+    if request.param == "triton":
+        pytest.importorskip("triton", minversion="3.9")  # older interpreters fail with numpy 2.4
+    return request.param
 
 
 def case_of(dtype, softcap):
@@ -45,7 +52,7 @@ def run(case, barriers, budget, name):
 @pytest.mark.parametrize("softcap", [None, 4.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("barriers", [1, 2])
-@pytest.mark.parametrize("name", ["torch", "triton"])
+@pytest.mark.parametrize("name", IMPLEMENTATIONS, indirect=True)
 def test_a_token_of_nan_is_nan_and_no_other(name, barriers, dtype, softcap, budget):
     case = case_of(dtype, softcap)
     whole = run(case, barriers, budget, name)
@@ -58,7 +65,7 @@ def test_a_token_of_nan_is_nan_and_no_other(name, barriers, dtype, softcap, budg
         assert bits(got[others]) == bits(was[others])
 
 
-@pytest.mark.parametrize("name", ["torch", "triton"])
+@pytest.mark.parametrize("name", IMPLEMENTATIONS, indirect=True)
 def test_an_ignored_token_of_nan_has_no_loss(name):
     case = case_of(torch.float32, None)
     case.x[IGNORED[0]] = NAN
@@ -66,19 +73,18 @@ def test_an_ignored_token_of_nan_has_no_loss(name):
     assert lp[IGNORED[0]] == 0 and lp.isfinite().all() and lse.isnan().nonzero().tolist() == [[IGNORED[0]]]
 
 
+@pytest.mark.parametrize("name", ["native", "triton"], indirect=True)
 @pytest.mark.parametrize("column", ["target", "other"])
 @pytest.mark.parametrize("value", [INF, -INF, NAN])
 @pytest.mark.parametrize("barriers", [1, 2])
-def test_an_infinite_logit_is_what_it_is_to_the_reference(barriers, value, column):
+def test_an_infinite_logit_is_what_it_is_to_the_reference(name, barriers, value, column):
     """One row's bias makes one logit of every token so; where it is not the target's, only those whose it is differ."""
     case = case_of(torch.float32, None)
     case.bias = torch.zeros(VOCABULARY)
     row = int(case.targets[BROKEN]) if column == "target" else 300
     assert (row in case.targets.tolist()) == (column == "target")
     case.bias[row] = value
-    for got, want in zip(
-        run(case, barriers, None, "triton"), run(case, barriers, None, "torch"), strict=True
-    ):
+    for got, want in zip(run(case, barriers, None, name), run(case, barriers, None, "torch"), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
@@ -91,9 +97,10 @@ GATHERED = [  # m_r, s_r, l_y of two ranks, of which the first has y
 ]
 
 
+@pytest.mark.parametrize("name", ["native", "triton"], indirect=True)
 @pytest.mark.parametrize("sums", [(), (1.0, 2.0), (NAN, 2.0), (1.0, INF)], ids=str)
 @pytest.mark.parametrize("ignored", [False, True])
-def test_combine_keeps_what_is_no_number(ignored, sums):
+def test_combine_keeps_what_is_no_number(name, ignored, sums):
     gathered = torch.tensor(GATHERED).view(len(GATHERED), 2, 3).permute(1, 2, 0)
     if sums:
         more = torch.tensor(sums)[:, None, None].expand(2, 1, len(GATHERED))
@@ -102,7 +109,9 @@ def test_combine_keeps_what_is_no_number(ignored, sums):
     if ignored:
         gathered = gathered.clone()
         gathered[:, 2] = -INF
-    got, want = (kernels.combine(gathered, targets) for kernels in (fused, reference))
+    with use(name):
+        got = kernels_for(gathered).combine(gathered, targets)
+    want = reference.combine(gathered, targets)
     assert ignored or want.lp.isnan().sum() > 6
     for ours, exact in zip(got, want, strict=True):
         if exact is not None:

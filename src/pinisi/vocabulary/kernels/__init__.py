@@ -1,12 +1,12 @@
 """The one interface behind which the element-wise work of S and T lives: `kernels_for(tensor)` answers with an implementation.
 
 Matrix products are torch's in any case. What surrounds them is `reference`, in plain torch operations for any device and
-dtype, or `fused`, Triton kernels that pass over memory once, for fp32 and 16 bit on a GPU. Triton comes with torch where
-there is a GPU and is imported only when it is used.
+dtype, or passes over memory once: `native`, in C++ for fp32 and bf16 on a CPU, compiled where it is used first, and `fused`,
+Triton kernels for fp32 and 16 bit on a GPU. Triton comes with torch where there is a GPU and is imported only when it is used.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -18,13 +18,15 @@ from torch import Tensor
 
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import Scratch
+from pinisi.vocabulary.kernels import build
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import Curve
 
 __all__ = ["IMPLEMENTATIONS", "Kernels", "Targets", "interpreted", "kernels_for", "use"]
 
-IMPLEMENTATIONS = {"torch": "reference", "triton": "fused"}
+IMPLEMENTATIONS = {"torch": "reference", "native": "native", "triton": "fused"}
+DTYPES = {"native": (torch.float32, torch.bfloat16), "triton": (torch.float32, torch.bfloat16, torch.float16)}
 VARIABLE = "PINISI_KERNELS"  # names one of them for a whole process
 
 
@@ -43,14 +45,13 @@ class Kernels(Protocol):
         scratch: Scratch,
         logit_sum: Tensor | None = None,
         slopes: Tensor | None = None,
-        make: Callable[[], object] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """out [T, C], which may be z, = exp(l - maximum)·l'(z)/scale, 0 at the target's column, which counts for nothing;
         returns (maximum, sum of the exponentials). z may be overwritten: logits before the curve of the shard's rows first to
         first + C. The maximum may be 0 instead, where that is near enough.
 
         floor: the maximum is at least this. Only with a soft-cap: logit_sum, to which Σ l over all columns is added, and
-        slopes [T, C], which become l'(z)/scale. make: fills z, and is called first; None: z is there.
+        slopes [T, C], which become l'(z)/scale.
         """
         ...
 
@@ -64,7 +65,6 @@ class Kernels(Protocol):
         curve: Curve,
         scratch: Scratch,
         mix: tuple[Tensor, Tensor] | None = None,
-        make: Callable[[], object] | None = None,
     ) -> None:
         """out = the same exponentials from the same z, with a maximum that is known; with mix = (factor, each)
         out = factor ⊙ exponentials + each ⊙ slopes, slopes at y's column too."""
@@ -107,7 +107,12 @@ class Kernels(Protocol):
         """scale·exp(maximum - lse)·softmax: what turns exponentials above `maximum` into dL/dz."""
         ...
 
-    def finish_(
+    def added(self, sum_: Tensor | None, product: Tensor, factor: Tensor | None, scratch: Scratch) -> Tensor:
+        """sum_ [rows, h] += factor ⊙ product, in place; without sum_ that alone, anew. In the statistics' dtype; the product may
+        be in 16 bit. factor: of each row; None: 1."""
+        ...
+
+    def finished(
         self,
         product: Tensor,
         weight: Tensor,
@@ -115,8 +120,9 @@ class Kernels(Protocol):
         factor: Tensor | None,
         target: Tensor,
         scratch: Scratch,
-    ) -> None:
-        """product [T, h] = factor ⊙ product + target ⊙ W[y], the last where y is this shard's; without factor, + only."""
+    ) -> Tensor:
+        """factor ⊙ product + target ⊙ W[y], the last where y is this shard's, [T, h] in the statistics' dtype: in place of the
+        product if that has it. factor None: 1."""
         ...
 
     def scaled(self, x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
@@ -143,6 +149,7 @@ class Kernels(Protocol):
 
 
 _chosen: list[str] = []
+_named = os.environ.get(VARIABLE) or None
 
 
 @contextmanager
@@ -157,26 +164,42 @@ def use(name: str) -> Iterator[None]:
 
 
 def kernels_for(tensor: Tensor) -> Kernels:
-    """The implementation for tensors like this: what `use` or the environment's PINISI_KERNELS names, else Triton's on a GPU
-    where it is installed. Its sums into rows that several tokens share have no fixed order, so a program that asks torch
-    for deterministic algorithms gets the reference."""
-    name = _chosen[-1] if _chosen else os.environ.get(VARIABLE)
-    if name is None:
-        fits = tensor.device.type == "cuda" and tensor.dtype != torch.float64
-        fused = fits and _has_triton() and not torch.are_deterministic_algorithms_enabled()
-        return _implementation("triton" if fused else "torch")
+    """The implementation for tensors like this: what `use` or the environment's PINISI_KERNELS names; else Triton's on a GPU where
+    it is installed, native ones on a CPU where a compiler is, for the dtypes that they have. Triton's sums into rows that
+    several tokens share have no fixed order, so a program that asks torch for deterministic algorithms gets the reference."""
+    device = tensor.device.type
+    if not _chosen and _named is None:
+        return _on_cpu(tensor.dtype) if device == "cpu" else _elsewhere(device, tensor.dtype)
+    name = _chosen[-1] if _chosen else str(_named)
     _check(name)
-    if name == "triton" and tensor.dtype == torch.float64:
+    if tensor.dtype not in DTYPES.get(name, (tensor.dtype,)):
+        have = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES[name])
         raise ConfigError(
-            f'The Triton kernels were chosen ("{name}"), but the model is in fp64, which they do not have: use '
-            'float32 or 16 bit, or choose "torch".'
+            f'The kernels "{name}" were chosen ({VARIABLE} may name them), but the model is in '
+            f'{str(tensor.dtype).removeprefix("torch.")}, which they do not have: use {have}, or choose "torch".'
         )
-    if name == "triton" and tensor.device.type == "cpu" and not interpreted():
+    if name == "triton" and device == "cpu" and not interpreted():
         raise ConfigError(
             f'The kernels "triton" were chosen ({VARIABLE} may name them), but the model is on a CPU, for which Triton '
             f'has none: choose "torch", leave {VARIABLE} unset, or set TRITON_INTERPRET=1 to try them out slowly.'
         )
+    if name == "native" and device != "cpu":
+        raise ConfigError(
+            f'The kernels "native" were chosen ({VARIABLE} may name them), but the model is on a GPU and they are for a CPU: '
+            f'choose "triton" or leave {VARIABLE} unset.'
+        )
     return _implementation(name)
+
+
+@cache
+def _on_cpu(dtype: torch.dtype) -> Kernels:
+    fits = dtype in DTYPES["native"] and build.library() is not None
+    return _implementation("native" if fits else "torch")
+
+
+def _elsewhere(device: str, dtype: torch.dtype) -> Kernels:
+    fits = device == "cuda" and dtype in DTYPES["triton"] and not torch.are_deterministic_algorithms_enabled()
+    return _implementation("triton" if fits and _has_triton() else "torch")
 
 
 def interpreted() -> bool:
@@ -186,14 +209,17 @@ def interpreted() -> bool:
 
 def _check(name: str) -> None:
     if name not in IMPLEMENTATIONS:
+        *most, last = IMPLEMENTATIONS
         raise ConfigError(
-            f'Kernels are {" or ".join(IMPLEMENTATIONS)}, got "{name}"; name one of these, in {VARIABLE} too.'
+            f'Kernels are {", ".join(most)} or {last}, got "{name}"; name one of these, in {VARIABLE} too.'
         )
     if name == "triton" and not _has_triton():
         raise ConfigError(
             'The kernels "triton" were chosen, but Triton is not installed; run pip install "pinisi[triton]" or '
             'choose "torch".'
         )
+    if name == "native":
+        build.load()
 
 
 @cache

@@ -4,13 +4,12 @@ Block sizes and warps are chosen for a Hopper GPU: enough of a row per program t
 thread (at most 32) that they stay in registers.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from triton import cdiv, next_power_of_2
 
 from pinisi.vocabulary.buffers import Scratch
+from pinisi.vocabulary.kernels.reference import added as added
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.kernels.tile_kernels import (
     column_sums_kernel,
@@ -46,10 +45,7 @@ def exponentiate_(
     scratch: Scratch,
     logit_sum: Tensor | None = None,
     slopes: Tensor | None = None,
-    make: Callable[[], object] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    if make is not None:
-        make()
     tokens, columns = z.shape
     maximum, total = torch.empty(2, tokens, dtype=torch.float32, device=z.device)
     held = columns <= HELD
@@ -72,10 +68,7 @@ def exponentiate_again_(
     curve: Curve,
     scratch: Scratch,
     mix: tuple[Tensor, Tensor] | None = None,
-    make: Callable[[], object] | None = None,
 ) -> None:
-    if make is not None:
-        make()
     tokens, columns = z.shape
     factor, each = (None, None) if mix is None else (one.contiguous() for one in mix)
     rows, width, warps = _block(columns, LOOPED)
@@ -140,14 +133,15 @@ def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -
     return out
 
 
-def finish_(
+def finished(
     product: Tensor,
     weight: Tensor,
     targets: Targets,
     factor: Tensor | None,
     target: Tensor,
     scratch: Scratch,
-) -> None:
+) -> Tensor:
+    product = product.to(torch.float32)
     tokens, hidden = product.shape
     rows, width, warps = _block(hidden, WIDEST)
     if product.numel():
@@ -155,6 +149,7 @@ def finish_(
             product, product.stride(0), weight, weight.stride(0), targets.ids, targets.start, targets.rows,
             None if factor is None else factor.contiguous(), target, tokens, hidden, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
+    return product
 
 
 def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:

@@ -2,6 +2,7 @@
 cache. See `Kernels` for what each function does."""
 
 from collections.abc import Iterable
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -23,12 +24,13 @@ from pinisi.vocabulary.tiles import Curve
 __all__ = [
     "add_column_sums_",
     "add_target_rows_",
+    "added",
     "coefficients",
     "combine",
     "exponentiate_",
     "exponentiate_again_",
     "factor",
-    "finish_",
+    "finished",
     "scaled",
     "target_logits",
 ]
@@ -81,21 +83,41 @@ def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -
     return torch.where(softmax != 0, of_all, 0.0)
 
 
-def finish_(
+def added(sum_: Tensor | None, product: Tensor, factor: Tensor | None, scratch: Scratch) -> Tensor:
+    dtype = statistics_dtype(product.dtype)
+    fresh = sum_ is None
+    out = torch.empty(product.shape, dtype=dtype, device=product.device) if sum_ is None else sum_
+    rows = block_rows(product.shape[0], product.shape[1], product.device, TOKEN_BLOCK)
+    factors = repeat(None) if factor is None else factor.unsqueeze(1).split(rows)
+    for to, part, by in zip(out.split(rows), product.split(rows), factors, strict=False):
+        if fresh:
+            to.copy_(part)
+            if by is not None:
+                to.mul_(by)
+        elif by is None:
+            to.add_(part)
+        else:
+            to.addcmul_(part if part.dtype == dtype else scratch.copy(part, dtype), by)
+    return out
+
+
+def finished(
     product: Tensor,
     weight: Tensor,
     targets: Targets,
     factor: Tensor | None,
     target: Tensor,
     scratch: Scratch,
-) -> None:
-    if factor is not None:
+) -> Tensor:
+    if product.dtype != target.dtype:
+        product = added(None, product, factor, scratch)
+    elif factor is not None:
         product.mul_(factor.unsqueeze(1))
-    if not len(weight):
-        return
-    for at, row in _at_targets(targets, weight):
-        rows = _gathered(weight, row, product.dtype, scratch)
-        product.index_add_(0, at, rows.mul_(target.index_select(0, at).unsqueeze(1)))
+    if len(weight):
+        for at, row in _at_targets(targets, weight):
+            rows = _gathered(weight, row, product.dtype, scratch)
+            product.index_add_(0, at, rows.mul_(target.index_select(0, at).unsqueeze(1)))
+    return product
 
 
 def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
@@ -126,10 +148,11 @@ def add_target_rows_(
 
 
 def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scratch: Scratch) -> None:
-    ones = sums.new_ones(()).expand(len(columns)) if factor is None else factor
     for part in blocks(columns.shape[0], columns.shape[1], columns.device):
-        wide = columns[part] if columns.dtype == sums.dtype else scratch.copy(columns[part], sums.dtype)
-        sums.addmv_(wide.t(), ones[part])
+        block = scratch.copy(columns[part], sums.dtype)
+        if factor is not None:
+            block.mul_(factor[part].unsqueeze(1))
+        sums += block.sum(0)  # addmv would add one token after the other
 
 
 def _gathered(matrix: Tensor, rows: Tensor, dtype: torch.dtype, scratch: Scratch) -> Tensor:

@@ -1,17 +1,18 @@
-"""Each of Triton's kernels, run by its interpreter, against the same in fp64."""
+"""Each kernel in C++ and each of Triton's, run by its interpreter, against the same in fp64."""
+
+from importlib import import_module
 
 import pytest
 import torch
 
 from pinisi.vocabulary.buffers import Scratch
+from pinisi.vocabulary.kernels import DTYPES as HAVE
 from pinisi.vocabulary.kernels import Targets, reference
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import Curve
 
 from ..simulation import bits, relative
-
-pytest.importorskip("triton", minversion="3.9")  # older interpreters fail with numpy 2.4
-fused = pytest.importorskip("pinisi.vocabulary.kernels.fused")
+from .compilers import compiler
 
 TOKENS, COLUMNS, HIDDEN = 29, 131, 61
 SCRATCH = Scratch()
@@ -19,9 +20,29 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 ROUNDING = {torch.float32: 2e-6, torch.bfloat16: 3e-3, torch.float16: 4e-4}  # of one number, at most
 
 
-@pytest.fixture(autouse=True)
-def _seed():
+def pytest_generate_tests(metafunc):
+    """Every test for both, in each dtype that they have."""
+    cases = [(name, dtype) for name in ("native", "triton") for dtype in DTYPES if dtype in HAVE[name]]
+    if "dtype" in metafunc.fixturenames:
+        metafunc.parametrize("kernels,dtype", cases, indirect=["kernels"], ids=str)
+    else:
+        metafunc.parametrize("kernels", ["native", "triton"], indirect=True)
+
+
+@pytest.fixture
+def kernels(request):
     torch.manual_seed(0)
+    if request.param == "native":
+        compiler()
+        return import_module("pinisi.vocabulary.kernels.native")
+    pytest.importorskip("triton", minversion="3.9")  # older interpreters fail with numpy 2.4
+    return pytest.importorskip("pinisi.vocabulary.kernels.fused")
+
+
+def smaller(monkeypatch, kernels, name, value):
+    """Triton's programs cut rows in pieces of that size."""
+    if hasattr(kernels, name):
+        monkeypatch.setattr(kernels, name, value)
 
 
 def targets_around(rows=COLUMNS, start=100):
@@ -33,10 +54,9 @@ def targets_around(rows=COLUMNS, start=100):
 
 @pytest.mark.parametrize("held,looped", [(16384, 4096), (64, 32)], ids=["held", "looped"])
 @pytest.mark.parametrize("curve", [Curve(), Curve(0.7), Curve(0.7, 5.0)], ids=str)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_exponentials_and_their_statistics(dtype, curve, held, looped, monkeypatch):
-    monkeypatch.setattr(fused, "HELD", held)
-    monkeypatch.setattr(fused, "LOOPED", looped)
+def test_exponentials_and_their_statistics(kernels, dtype, curve, held, looped, monkeypatch):
+    smaller(monkeypatch, kernels, "HELD", held)
+    smaller(monkeypatch, kernels, "LOOPED", looped)
     z, targets, floor = (
         4 * torch.randn(TOKENS, COLUMNS),
         targets_around(COLUMNS + 20),
@@ -44,16 +64,14 @@ def test_exponentials_and_their_statistics(dtype, curve, held, looped, monkeypat
     )
     z, first = z.to(dtype), 9
     found, want = [], []
-    for to, kernels, kind in ((found, fused, None), (want, reference, torch.float64)):
+    for to, of, kind in ((found, kernels, None), (want, reference, torch.float64)):
         logits = z.clone() if kind is None else z.to(kind)
         vector = torch.ones(TOKENS, dtype=kind)
         more = (None, None) if curve.softcap is None else (vector, torch.empty_like(logits))
         out = torch.empty_like(logits)
         to += [
             out,
-            *kernels.exponentiate_(
-                logits, out, targets, first, floor.to(vector.dtype), curve, SCRATCH, *more
-            ),
+            *of.exponentiate_(logits, out, targets, first, floor.to(vector.dtype), curve, SCRATCH, *more),
         ]
         to += [one for one in more if one is not None]
     for ours, exact, limit in zip(
@@ -66,22 +84,21 @@ def test_exponentials_and_their_statistics(dtype, curve, held, looped, monkeypat
 
 
 @pytest.mark.parametrize("curve", [Curve(), Curve(0.7, 5.0)], ids=str)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_exponentials_made_again_are_the_same_bits(dtype, curve, monkeypatch):
-    monkeypatch.setattr(fused, "LOOPED", 64)  # several programs for a row
+def test_exponentials_made_again_are_the_same_bits(kernels, dtype, curve, monkeypatch):
+    smaller(monkeypatch, kernels, "LOOPED", 64)  # several programs for a row
     z, targets = (4 * torch.randn(TOKENS, COLUMNS)).to(dtype), targets_around(COLUMNS + 20)
     once, again = z.clone(), torch.empty_like(z)
-    maximum, _ = fused.exponentiate_(once, once, targets, 9, None, curve, SCRATCH)
-    fused.exponentiate_again_(z, again, targets, 9, maximum, curve, SCRATCH)
+    maximum, _ = kernels.exponentiate_(once, once, targets, 9, None, curve, SCRATCH)
+    kernels.exponentiate_again_(z, again, targets, 9, maximum, curve, SCRATCH)
     assert bits(once.float()) == bits(again.float())
     mix = (torch.rand(TOKENS), torch.randn(TOKENS))
-    fused.exponentiate_again_(z, again, targets, 9, maximum, curve, SCRATCH, mix)
+    kernels.exponentiate_again_(z, again, targets, 9, maximum, curve, SCRATCH, mix)
     exact, mixed = z.double(), [one.double() for one in mix]
     reference.exponentiate_again_(exact, exact, targets, 9, maximum.double(), curve, SCRATCH, mixed)
     assert relative(again, exact) <= ROUNDING[dtype]
 
 
-def test_a_soft_cap_is_as_exact_as_torchs_tanh():
+def test_a_soft_cap_is_as_exact_as_torchs_tanh(kernels):
     z = torch.cat((torch.linspace(-1, 1, 4001), torch.linspace(-12, 12, 4001), torch.tensor([300.0, -1e4])))[
         None
     ]
@@ -90,21 +107,20 @@ def test_a_soft_cap_is_as_exact_as_torchs_tanh():
         torch.empty_like(z),
         torch.zeros(1),
     )
-    fused.exponentiate_(z.clone(), z.clone(), targets, 0, None, Curve(1.0, 1.0), SCRATCH, logit_sum, slopes)
+    kernels.exponentiate_(z.clone(), z.clone(), targets, 0, None, Curve(1.0, 1.0), SCRATCH, logit_sum, slopes)
     exact = 1 / torch.cosh(z.double()) ** 2
     assert ((slopes - exact).abs() <= 3e-6 * exact + 1e-38).all()
     assert abs(float(logit_sum) - float(torch.tanh(z.double()).sum())) <= 1e-4
 
 
 @pytest.mark.parametrize("curve", [Curve(), Curve(0.7, 5.0)], ids=str)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_target_logits_are_sums_in_fp32(dtype, curve):
+def test_target_logits_are_sums_in_fp32(kernels, dtype, curve):
     x, weight, bias = (
         torch.randn(*size).to(dtype) for size in ((TOKENS, HIDDEN), (COLUMNS, HIDDEN), (COLUMNS,))
     )
     targets = targets_around()
     for of_bias in (None, bias):
-        found = fused.target_logits(x, weight, of_bias, targets, curve, SCRATCH)
+        found = kernels.target_logits(x, weight, of_bias, targets, curve, SCRATCH)
         exact_bias = None if of_bias is None else of_bias.double()
         exact = reference.target_logits(x.double(), weight.double(), exact_bias, targets, curve, SCRATCH)
         for ours, want in zip(found, exact, strict=True):
@@ -113,7 +129,7 @@ def test_target_logits_are_sums_in_fp32(dtype, curve):
 
 
 @pytest.mark.parametrize("statistics", [3, 4])
-def test_combine_over_all_margins(statistics):
+def test_combine_over_all_margins(kernels, statistics):
     """p_y from e^-150 to 1 - e^-80, tokens without any other column, ignored ones."""
     margin = torch.cat((torch.linspace(-80, 150, 400), torch.tensor([-torch.inf, 0.0, 3.0])))
     gathered = torch.randn(3, statistics, len(margin)).mul_(3)
@@ -125,14 +141,14 @@ def test_combine_over_all_margins(statistics):
     ids = torch.arange(len(margin))
     ids[-2:], gathered[:, 2, -2:] = -100, -torch.inf
     targets = Targets(ids, 0, 7)
-    found, exact = fused.combine(gathered, targets), reference.combine(gathered.double(), targets)
+    found, exact = kernels.combine(gathered, targets), reference.combine(gathered.double(), targets)
     limit = 2e-6 + 3e-7 * margin.abs().clamp(max=200)  # what a margin's own rounding does
     for ours, want, least in zip(found[:3], exact[:3], (1e-37, 1e-6, 1e-37), strict=True):
         assert ((ours - want).abs() <= limit * want.abs() + least).all()
     assert statistics == 3 or relative(found.logit_sum, exact.logit_sum) <= 1e-6
 
 
-def test_coefficients_and_factors():
+def test_coefficients_and_factors(kernels):
     targets = targets_around()
     g, k, e, slope = torch.rand(4, TOKENS).double().unbind()
     lp, lse, rest, maximum = (
@@ -144,16 +160,16 @@ def test_coefficients_and_factors():
     ours = Combined(lp, lse, rest)
     exact = Combined(*(one.double() for one in ours[:3]))
     for more in ((), (k,), (k, e), (None, e)):
-        found = fused.coefficients(targets, ours, maximum, slope.float(), 0.7, g, *more)
+        found = kernels.coefficients(targets, ours, maximum, slope.float(), 0.7, g, *more)
         want = reference.coefficients(targets, exact, maximum.double(), slope, 0.7, g, *more)
         for one, other in zip(found, want, strict=True):
             assert (one is None) == (other is None)
             assert one is None or relative(one, other) <= 3e-6
         assert not found[0][~targets.valid].any() and not found[1][~targets.valid].any()
     found, want = (
-        kernels.factor(m, c, s, 0.7)
-        for kernels, m, c, s in (
-            (fused, maximum, ours, found[0]),
+        of.factor(m, c, s, 0.7)
+        for of, m, c, s in (
+            (kernels, maximum, ours, found[0]),
             (reference, maximum.double(), exact, want[0]),
         )
     )
@@ -161,10 +177,9 @@ def test_coefficients_and_factors():
     assert ((found - want)[inside].abs() <= 5e-6 * want[inside]).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_rows_of_tokens(dtype, monkeypatch):
-    """finish_, scaled, add_target_rows_, add_column_sums_; rows in several programs."""
-    monkeypatch.setattr(fused, "WIDEST", 32)
+def test_rows_of_tokens(kernels, dtype, monkeypatch):
+    """finished, added, scaled, add_target_rows_, add_column_sums_; rows in several programs."""
+    smaller(monkeypatch, kernels, "WIDEST", 32)
     x, weight, columns = (
         torch.randn(n, w).to(dtype) for n, w in ((TOKENS, HIDDEN), (COLUMNS, HIDDEN), (TOKENS, 70))
     )
@@ -173,31 +188,36 @@ def test_rows_of_tokens(dtype, monkeypatch):
     )
     targets, bias_gradient, sums = targets_around(), torch.randn(COLUMNS), torch.randn(70)
     targets.ids[7:11] = 123  # several tokens of one target
-    assert bits(fused.scaled(x, factor, SCRATCH).float()) == bits((x * factor[:, None]).to(dtype).float())
+    assert bits(kernels.scaled(x, factor, SCRATCH).float()) == bits((x * factor[:, None]).to(dtype).float())
     everywhere = torch.tensor(0.3).expand(TOKENS)
-    assert bits(fused.scaled(x, everywhere, SCRATCH).float()) == bits((x * 0.3).to(dtype).float())
+    assert bits(kernels.scaled(x, everywhere, SCRATCH).float()) == bits((x * 0.3).to(dtype).float())
     results = []
-    for kernels, kind in ((fused, torch.float32), (reference, torch.float64)):
+    for of, kind in ((kernels, torch.float32), (reference, torch.float64)):
         p, d, b, s, f, t = (
             one.to(kind, copy=True) for one in (product, gradient, bias_gradient, sums, factor, target)
         )
-        a, w, c = (one if kernels is fused else one.double() for one in (x, weight, columns))
-        kernels.finish_(p, w, targets, f, t, SCRATCH)
-        kernels.finish_(p, w, targets, None, t, SCRATCH)
-        kernels.add_target_rows_(d, b, a, targets, t, SCRATCH)
-        kernels.add_target_rows_(d, None, a, targets, t, SCRATCH)
-        kernels.add_column_sums_(s, c, f, SCRATCH)
-        kernels.add_column_sums_(s, c, None, SCRATCH)
-        results.append((p, d, b, s))
+        a, w, c = (one if of is kernels else one.double() for one in (x, weight, columns))
+        assert of.finished(p, w, targets, f, t, SCRATCH) is p
+        of.finished(p, w, targets, None, t, SCRATCH)
+        of.add_target_rows_(d, b, a, targets, t, SCRATCH)
+        of.add_target_rows_(d, None, a, targets, t, SCRATCH)
+        of.add_column_sums_(s, c, f, SCRATCH)
+        of.add_column_sums_(s, c, None, SCRATCH)
+        narrow = of.finished(a.clone(), w, targets, f, t, SCRATCH)
+        assert narrow.dtype == kind
+        assert of.added(p, a, f, SCRATCH) is p
+        of.added(p, a, None, SCRATCH)
+        fresh = [of.added(None, a, by, SCRATCH) for by in (f, None)]
+        results.append((p, d, b, s, narrow, *fresh))
     for ours, exact in zip(*results, strict=True):
         assert relative(ours, exact) <= 1e-6
 
 
-def test_views_with_a_stride_are_read_and_written_in_place():
+def test_views_with_a_stride_are_read_and_written_in_place(kernels):
     """A tile's rows may begin further apart than they are long, as on a GPU."""
     wide, targets = torch.randn(TOKENS, 192), targets_around()
     tile, alone = wide[:, :COLUMNS], wide[:, :COLUMNS].clone()
     beside = wide[:, COLUMNS:].clone()
     for z in (tile, alone):
-        fused.exponentiate_(z, z, targets, 0, None, Curve(), SCRATCH)
+        kernels.exponentiate_(z, z, targets, 0, None, Curve(), SCRATCH)
     assert torch.equal(tile, alone) and torch.equal(wide[:, COLUMNS:], beside)

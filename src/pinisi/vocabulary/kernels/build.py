@@ -1,0 +1,117 @@
+"""`native.cpp` as a library: compiled by this machine's C++ compiler when it is needed first, then kept in the user's cache."""
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+
+from pinisi.errors import ConfigError
+
+SOURCE = Path(__file__).with_name("native.cpp")
+# -ffast-math is not among them: NaN and infinities must show, and it would change how the whole process rounds small numbers.
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
+    *("-fopenmp", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti"),
+)
+COMPILERS = ("c++", "g++", "clang++")
+TIMEOUT = 120  # seconds; it takes two
+
+
+def compiler() -> str | None:
+    """The environment's CXX, or the first one that is found; Linux only."""
+    if not sys.platform.startswith("linux"):
+        return None
+    named = os.environ.get("CXX")
+    return shutil.which(named) if named else next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """None, with a warning, where it can't be compiled; None where there is no compiler."""
+    try:
+        return load()
+    except ConfigError as error:
+        if compiler() is not None:
+            warnings.warn(
+                f"{error} Until then torch's own operations are used, which are slower.", stacklevel=2
+            )
+        return None
+
+
+@cache
+def load() -> ctypes.CDLL:
+    """ConfigError where there is no compiler or it fails."""
+    found = compiler()
+    if found is None:
+        raise ConfigError(
+            "The native kernels need a C++ compiler on Linux, and none was found; install g++ (apt install g++) or set CXX."
+        )
+    try:
+        path = _cached(found)
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ConfigError(
+            f"The native kernels could not be kept in {folder()}: {error}; make that folder writable or set XDG_CACHE_HOME."
+        ) from error
+
+
+def folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinisi" / "kernels"
+
+
+def _cached(found: str) -> Path:
+    """The library's path, compiled if it is not there. Its name tells all that it depends on: a home folder may serve machines of
+    several kinds, and -march=native is for this one."""
+    command = [found, *FLAGS, str(SOURCE)]
+    told = "\0".join(
+        [SOURCE.read_text(), *command[:-1], str(Path(found).resolve()), platform.machine(), _features()]
+    )
+    path = folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.so"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_suffix(".lock"), "w") as lock:  # one of a machine's ranks compiles, the others wait
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            _compile(command, path)
+    return path
+
+
+def _compile(command: list[str], path: Path) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        done = subprocess.run([*command, "-o", str(partial)], capture_output=True, text=True, timeout=TIMEOUT)
+        if done.returncode != 0:
+            raise ConfigError(
+                f"{command[0]} could not compile the native kernels: {_first_error(done.stderr)}; set CXX to another compiler, "
+                "or PINISI_KERNELS=torch."
+            )
+        partial.replace(path)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(
+            f"{command[0]} took more than {TIMEOUT} s to compile the native kernels; try again."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _first_error(printed: str) -> str:
+    lines = printed.strip().splitlines() or ["it said nothing"]
+    return next((line for line in lines if "error" in line), lines[0])
+
+
+def _features() -> str:
+    """What this processor knows, which -march=native reads."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    wanted = ("flags", "Features", "cpu family", "model\t", "CPU part")
+    return "\n".join(dict.fromkeys(line for line in lines if line.startswith(wanted)))

@@ -1,0 +1,428 @@
+// The element-wise work of S and T on a CPU, for fp32 and bf16. Each function passes over memory once and computes in fp32.
+//
+// `native.py` declares these functions to Python, and `Kernels` says what each of them does. Matrices are row-major with a row
+// stride in elements (`..._row`), vectors contiguous; a null pointer stands for None. Threads never share a sum, and each sum
+// has one order, so that results are the same bits for any number of threads and for a token whatever others there are.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+constexpr float LOWEST = -3.40282347e38f; // of fp32
+constexpr int64_t IGNORED = -100;
+constexpr int64_t STRIP = 256; // numbers of a vector, or columns of a matrix, that are worked on at a time
+
+struct bf16 {
+    uint16_t bits;
+};
+
+inline float wide(float x) { return x; }
+
+inline float wide(bf16 x) {
+    const uint32_t bits = uint32_t(x.bits) << 16;
+    float out;
+    std::memcpy(&out, &bits, sizeof out);
+    return out;
+}
+
+inline void put(float& to, float x) { to = x; }
+
+// To nearest, ties to even. A NaN stays one: what arithmetic makes of bf16 numbers has zeros below bf16's digits.
+inline void put(bf16& to, float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    bits += 0x7fff + ((bits >> 16) & 1);
+    to.bits = uint16_t(bits >> 16);
+}
+
+// exp(x) for x <= 88, to an ulp or so: x = n ln 2 + r with |r| <= ln 2 / 2, 2^n times a Taylor polynomial in r. 0 where the
+// result is not a normal number, as products of bf16 take it; NaN of NaN.
+inline float exponential(float x) {
+    constexpr float ROUND = 12582912.0f; // 1.5·2^23: the last digits of what it is added to are an integer
+    const float in_range = x < -87.0f ? -87.0f : x;
+    const float shifted = in_range * 1.44269504f + ROUND;
+    const float n = shifted - ROUND;
+    float r = std::fma(n, -0.693145752f, in_range); // ln 2 in two parts, the first short enough that n times it is exact
+    r = std::fma(n, -1.42860677e-6f, r);
+    float p = 1.0f / 720;
+    p = std::fma(p, r, 1.0f / 120);
+    p = std::fma(p, r, 1.0f / 24);
+    p = std::fma(p, r, 1.0f / 6);
+    p = std::fma(p, r, 0.5f);
+    p = std::fma(p, r, 1.0f);
+    p = std::fma(p, r, 1.0f);
+    uint32_t bits;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, sizeof power);
+    return x < -87.0f ? 0.0f : p * power;
+}
+
+// tanh(x); slope: 1 - tanh²(x), with its relative precision where tanh is nearly 1. Near 0 it is a + a³·P(a²), P fitted to
+// tanh(a)/a at Chebyshev points: 8e-8 off.
+inline float hyperbolic(float x, float& slope) {
+    const float a = std::fabs(x), square = a * a;
+    const float decay = exponential(-2.0f * a);
+    const float share = 1.0f / (1.0f + decay);
+    float series = -0.005691985663136067f;
+    series = series * square + 0.020626291823206352f;
+    series = series * square - 0.05373531884942157f;
+    series = series * square + 0.133313813543598f;
+    series = series * square - 0.33333279208370553f;
+    const float result = a < 0.625f ? a + a * (square * series) : 1.0f - 2.0f * decay * share;
+    slope = 4.0f * decay * share * share;
+    return std::copysign(result, x);
+}
+
+// l of z and dl/dz without the factor `scale`; cap 0: none.
+struct Curve {
+    float scale, cap;
+
+    inline float operator()(float z, float& slope) const {
+        const float l = z * scale;
+        slope = 1.0f;
+        return cap == 0.0f ? l : hyperbolic(l / cap, slope) * cap;
+    }
+};
+
+// work(0) to work(count - 1), in so many threads.
+template <class Work> inline void each(int64_t count, int threads, Work work) {
+#pragma omp parallel for num_threads(threads) if (threads > 1 && count > 1) schedule(static)
+    for (int64_t i = 0; i < count; ++i)
+        work(i);
+}
+
+// work(begin, end) for the strips of 0 to `length`.
+template <class Work> inline void each_strip(int64_t length, int threads, Work work) {
+    each((length + STRIP - 1) / STRIP, threads, [=](int64_t i) {
+        const int64_t begin = i * STRIP, end = begin + STRIP < length ? begin + STRIP : length;
+        work(begin, end);
+    });
+}
+
+// A target's place among `count` rows or columns from `first`; -1: it is not among them.
+inline int64_t place(int64_t id, int64_t first, int64_t count) {
+    const int64_t at = id - first;
+    return at >= 0 && at < count ? at : -1;
+}
+
+// Σ of(c) over the columns; Part: what a few hundred of them are added in, before their sum joins the others in fp64.
+template <class Part, class Of> inline float summed(int64_t columns, Of of) {
+    double sum = 0;
+    for (int64_t begin = 0; begin < columns; begin += STRIP) {
+        const int64_t end = begin + STRIP < columns ? begin + STRIP : columns;
+        Part part = 0;
+#pragma omp simd reduction(+ : part)
+        for (int64_t c = begin; c < end; ++c)
+            part += of(c);
+        sum += part;
+    }
+    return float(sum);
+}
+
+template <class N>
+void exponentiate(N* z, int64_t z_row, N* out, int64_t out_row, const int64_t* ids, int64_t first, const float* floor,
+                  float* maximum, float* total, int64_t tokens, int64_t columns, int threads) {
+    each(tokens, threads, [=](int64_t t) {
+        N *const from = z + t * z_row, *const to = out + t * out_row;
+        const int64_t target = place(ids[t], first, columns);
+        if (target >= 0)
+            put(from[target], -INFINITY);
+        float highest = floor ? floor[t] : LOWEST;
+#pragma omp simd reduction(max : highest)
+        for (int64_t c = 0; c < columns; ++c) {
+            const float l = wide(from[c]);
+            highest = l > highest ? l : highest;
+        }
+        maximum[t] = highest;
+        total[t] = summed<float>(columns, [=](int64_t c) {
+            const float e = exponential(wide(from[c]) - highest);
+            put(to[c], e);
+            return e;
+        });
+    });
+}
+
+// The same for logits that a curve makes of z, which is left as it is.
+template <class N>
+void exponentiate_curved(const N* z, int64_t z_row, N* out, int64_t out_row, const int64_t* ids, int64_t first,
+                         const float* floor, float* maximum, float* total, float* logit_sum, N* slopes, int64_t slopes_row,
+                         int64_t tokens, int64_t columns, float scale, float cap, int threads) {
+    const Curve curve{scale, cap};
+    each(tokens, threads, [=](int64_t t) {
+        const N* const from = z + t * z_row;
+        N *const to = out + t * out_row, *const to_slopes = slopes ? slopes + t * slopes_row : nullptr;
+        const int64_t target = place(ids[t], first, columns);
+        if (logit_sum) // of both signs; before z may be overwritten
+            logit_sum[t] += summed<double>(columns, [=](int64_t c) {
+                float slope;
+                return curve(wide(from[c]), slope);
+            });
+        float least = INFINITY, greatest = -INFINITY; // the curve keeps the order, or turns it around
+#pragma omp simd reduction(min : least) reduction(max : greatest)
+        for (int64_t c = 0; c < columns; ++c) {
+            const float one = wide(from[c]);
+            const float low = c == target ? INFINITY : one, high = c == target ? -INFINITY : one;
+            least = low < least ? low : least;
+            greatest = high > greatest ? high : greatest;
+        }
+        float highest = floor ? floor[t] : LOWEST, unused;
+        if (least <= greatest) {
+            const float one = curve(least, unused), other = curve(greatest, unused);
+            const float both = one > other ? one : other;
+            highest = both > highest ? both : highest;
+        }
+        maximum[t] = highest;
+        total[t] = summed<float>(columns, [=](int64_t c) {
+            float slope;
+            const float l = curve(wide(from[c]), slope);
+            const float e = c == target ? 0.0f : exponential(l - highest);
+            put(to[c], e * slope);
+            if (to_slopes)
+                put(to_slopes[c], slope);
+            return e;
+        });
+    });
+}
+
+template <class N>
+void exponentiate_again(N* z, int64_t z_row, N* out, int64_t out_row, const int64_t* ids, int64_t first,
+                        const float* maximum, int64_t tokens, int64_t columns, int threads) {
+    each(tokens, threads, [=](int64_t t) {
+        N *const from = z + t * z_row, *const to = out + t * out_row;
+        const int64_t target = place(ids[t], first, columns);
+        if (target >= 0)
+            put(from[target], -INFINITY);
+        const float highest = maximum[t];
+#pragma omp simd
+        for (int64_t c = 0; c < columns; ++c)
+            put(to[c], exponential(wide(from[c]) - highest));
+    });
+}
+
+template <class N>
+void exponentiate_again_curved(const N* z, int64_t z_row, N* out, int64_t out_row, const int64_t* ids, int64_t first,
+                               const float* maximum, const float* factor, const float* every, int64_t tokens,
+                               int64_t columns, float scale, float cap, int threads) {
+    const Curve curve{scale, cap};
+    each(tokens, threads, [=](int64_t t) {
+        const N* const from = z + t * z_row;
+        N* const to = out + t * out_row;
+        const int64_t target = place(ids[t], first, columns);
+        const float highest = maximum[t], by = factor ? factor[t] : 1.0f, more = every ? every[t] : 0.0f;
+#pragma omp simd
+        for (int64_t c = 0; c < columns; ++c) {
+            float slope;
+            const float l = curve(wide(from[c]), slope);
+            const float e = c == target ? 0.0f : exponential(l - highest);
+            put(to[c], (by * e + more) * slope);
+        }
+    });
+}
+
+template <class N>
+void target_logits(const N* x, int64_t x_row, const N* weight, int64_t weight_row, const N* bias, const int64_t* ids,
+                   int64_t start, int64_t rows, float* logits, float* slopes, int64_t tokens, int64_t hidden, float scale,
+                   float cap, int threads) {
+    const Curve curve{scale, cap};
+    each(tokens, threads, [=](int64_t t) {
+        const int64_t row = place(ids[t], start, rows);
+        logits[t] = -INFINITY;
+        slopes[t] = 0.0f;
+        if (row < 0)
+            return;
+        const N *const of = x + t * x_row, *const w = weight + row * weight_row;
+        const float dot = summed<float>(hidden, [=](int64_t i) { return wide(of[i]) * wide(w[i]); });
+        float slope;
+        logits[t] = curve(bias ? dot + wide(bias[row]) : dot, slope);
+        slopes[t] = slope * scale;
+    });
+}
+
+// out [T, h] = factor ⊙ product + target ⊙ W[y]; it may be the product.
+template <class P, class N>
+void finished(const P* product, int64_t product_row, float* out, int64_t out_row, const N* weight, int64_t weight_row,
+              const int64_t* ids, int64_t start, int64_t rows, const float* factor, const float* target, int64_t tokens,
+              int64_t hidden, int threads) {
+    each(tokens, threads, [=](int64_t t) {
+        const int64_t row = place(ids[t], start, rows);
+        const P* const from = product + t * product_row;
+        float* const to = out + t * out_row;
+        const float by = factor ? factor[t] : 1.0f;
+        if (row < 0) {
+#pragma omp simd
+            for (int64_t i = 0; i < hidden; ++i)
+                to[i] = by * wide(from[i]);
+            return;
+        }
+        const N* const w = weight + row * weight_row;
+        const float own = target[t];
+#pragma omp simd
+        for (int64_t i = 0; i < hidden; ++i)
+            to[i] = by * wide(from[i]) + own * wide(w[i]);
+    });
+}
+
+// out = factor ⊙ product, or with `add` out += that.
+template <class N>
+void added(float* out, int64_t out_row, const N* product, int64_t product_row, const float* factor, bool add, int64_t rows,
+           int64_t columns, int threads) {
+    each(rows, threads, [=](int64_t t) {
+        const N* const from = product + t * product_row;
+        float* const to = out + t * out_row;
+        const float by = factor ? factor[t] : 1.0f;
+        if (add) {
+#pragma omp simd
+            for (int64_t i = 0; i < columns; ++i)
+                to[i] += by * wide(from[i]);
+        } else {
+#pragma omp simd
+            for (int64_t i = 0; i < columns; ++i)
+                to[i] = by * wide(from[i]);
+        }
+    });
+}
+
+template <class N>
+void scaled(const N* x, int64_t x_row, const float* factor, N* out, int64_t out_row, int64_t tokens, int64_t hidden,
+            int threads) {
+    each(tokens, threads, [=](int64_t t) {
+        const N* const from = x + t * x_row;
+        N* const to = out + t * out_row;
+        const float by = factor[t];
+#pragma omp simd
+        for (int64_t i = 0; i < hidden; ++i)
+            put(to[i], by * wide(from[i]));
+    });
+}
+
+// Several tokens may share a row, so threads share out the columns.
+template <class N>
+void add_target_rows(float* gradient, int64_t gradient_row, float* bias_gradient, const N* x, int64_t x_row,
+                     const int64_t* ids, int64_t start, int64_t rows, const float* target, int64_t tokens, int64_t hidden,
+                     int threads) {
+    const int64_t share = (hidden + threads - 1) / threads;
+    each(threads, threads, [=](int64_t thread) {
+        const int64_t begin = thread * share, end = begin + share < hidden ? begin + share : hidden;
+        for (int64_t t = 0; t < tokens; ++t) {
+            const int64_t row = place(ids[t], start, rows);
+            if (row < 0)
+                continue;
+            const N* const from = x + t * x_row;
+            float* const to = gradient + row * gradient_row;
+            const float by = target[t];
+#pragma omp simd
+            for (int64_t i = begin; i < end; ++i)
+                to[i] += by * wide(from[i]);
+            if (bias_gradient && thread == 0)
+                bias_gradient[row] += by;
+        }
+    });
+}
+
+template <class N>
+void add_column_sums(float* sums, const N* columns, int64_t columns_row, const float* factor, int64_t tokens, int64_t width,
+                     int threads) {
+    each_strip(width, threads, [=](int64_t begin, int64_t end) {
+        double strip[STRIP] = {};
+        for (int64_t t = 0; t < tokens; ++t) {
+            const N* const from = columns + t * columns_row + begin;
+            const float by = factor ? factor[t] : 1.0f;
+#pragma omp simd
+            for (int64_t c = 0; c < end - begin; ++c)
+                strip[c] += double(by * wide(from[c]));
+        }
+        for (int64_t c = begin; c < end; ++c)
+            sums[c] += float(strip[c - begin]);
+    });
+}
+
+} // namespace
+
+extern "C" {
+
+// gathered [ranks, statistics, T] to out [statistics, T]: lp, lse, 1 - p_y and, of a fourth statistic, its sum. The sums' order is
+// the ranks', and the last steps are made in fp64.
+void combine(const float* gathered, int64_t ranks, int64_t statistics, const int64_t* ids, float* out, int64_t tokens,
+             int threads) {
+    each_strip(tokens, threads, [=](int64_t begin, int64_t end) {
+        float top[STRIP];
+        double sum[STRIP] = {}, logit_sum[STRIP] = {};
+        const auto of = [=](int64_t rank, int64_t statistic) {
+            return gathered + (rank * statistics + statistic) * tokens;
+        };
+        for (int64_t t = begin; t < end; ++t)
+            top[t - begin] = LOWEST; // -inf - -inf would be NaN
+        for (int64_t rank = 0; rank < ranks; ++rank)
+            for (int64_t t = begin; t < end; ++t)
+                top[t - begin] = of(rank, 0)[t] > top[t - begin] ? of(rank, 0)[t] : top[t - begin];
+        for (int64_t rank = 0; rank < ranks; ++rank)
+            for (int64_t t = begin; t < end; ++t) {
+                sum[t - begin] += double(of(rank, 1)[t] * exponential(of(rank, 0)[t] - top[t - begin]));
+                if (statistics > 3)
+                    logit_sum[t - begin] += of(rank, 3)[t];
+            }
+        for (int64_t t = begin; t < end; ++t) {
+            double own = -INFINITY; // NaN where one is
+            for (int64_t rank = 0; rank < ranks; ++rank)
+                own = of(rank, 2)[t] > own || std::isnan(of(rank, 2)[t]) ? of(rank, 2)[t] : own;
+            const double others = top[t - begin] + std::log(sum[t - begin]); // -inf where y is the only column
+            const double margin = ids[t] == IGNORED ? INFINITY : own - others;
+            const double decay = std::exp(-std::fabs(margin)), more = std::log1p(decay);
+            out[t] = float((margin < 0 ? margin : 0.0) - more);
+            const double greater = others > own ? others : own, apart = std::fabs(others - own);
+            out[tokens + t] = float(others == own ? own + std::log(2.0) : greater + std::log1p(std::exp(-apart)));
+            out[2 * tokens + t] = float((margin >= 0 ? decay : 1.0) / (1.0 + decay));
+            if (statistics > 3)
+                out[3 * tokens + t] = float(logit_sum[t - begin]);
+        }
+    });
+}
+
+// k and e may be null, and then `every`.
+void coefficients(const int64_t* ids, const float* lp, const float* lse, const float* rest, const float* maximum,
+                  const float* slope, float scale, const float* g, const float* k, const float* e, float* softmax,
+                  float* target, float* every, float* factor, int64_t tokens, int threads) {
+    each_strip(tokens, threads, [=](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) {
+            const bool counts = ids[t] != IGNORED;
+            const float of_g = counts ? g[t] : 0.0f, of_k = counts && k ? k[t] : 0.0f;
+            softmax[t] = of_g + of_k;
+            target[t] = (k ? of_k * exponential(lp[t]) - of_g * rest[t] : -of_g * rest[t]) * slope[t];
+            if (e)
+                every[t] = counts ? e[t] * scale : 0.0f;
+            factor[t] = softmax[t] != 0.0f ? exponential(maximum[t] - lse[t]) * scale * softmax[t] : 0.0f;
+        }
+    });
+}
+
+void factor(const float* maximum, const float* lse, const float* softmax, float scale, float* out, int64_t tokens,
+            int threads) {
+    each_strip(tokens, threads, [=](int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t)
+            out[t] = softmax[t] != 0.0f ? exponential(maximum[t] - lse[t]) * scale * softmax[t] : 0.0f;
+    });
+}
+
+// What Python finds: the templates' functions by their dtypes' names.
+#define FOR_BOTH(form) \
+    auto form##_float32 = &form<float>; \
+    auto form##_bfloat16 = &form<bf16>;
+
+FOR_BOTH(exponentiate)
+FOR_BOTH(exponentiate_curved)
+FOR_BOTH(exponentiate_again)
+FOR_BOTH(exponentiate_again_curved)
+FOR_BOTH(target_logits)
+FOR_BOTH(added)
+FOR_BOTH(scaled)
+FOR_BOTH(add_target_rows)
+FOR_BOTH(add_column_sums)
+auto finished_float32_float32 = &finished<float, float>;
+auto finished_float32_bfloat16 = &finished<float, bf16>;
+auto finished_bfloat16_bfloat16 = &finished<bf16, bf16>;
+
+} // extern "C"

@@ -1,0 +1,227 @@
+"""The element-wise work of S and T in C++, fp32 and bf16 on a CPU: `native.cpp`. See `Kernels` for what each function does."""
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from pinisi.vocabulary.buffers import Scratch
+from pinisi.vocabulary.kernels import build
+from pinisi.vocabulary.kernels.targets import Targets
+from pinisi.vocabulary.statistics import Combined
+from pinisi.vocabulary.tiles import Curve
+
+# Parameters of each function: p a pointer, i an int64, f a float, b a bool; the number of threads comes last, an int.
+PARAMETERS = {
+    "exponentiate": "pipipipppii",
+    "exponentiate_curved": "pipipipppppiiiff",
+    "exponentiate_again": "pipipipii",
+    "exponentiate_again_curved": "pipipipppiiff",
+    "target_logits": "pipippiippiiff",
+    "finished": "pipipipiippii",
+    "added": "pipipbii",
+    "scaled": "pippiii",
+    "add_target_rows": "pippipiipii",
+    "add_column_sums": "ppipii",
+    "combine": "piippi",
+    "coefficients": "ppppppfpppppppi",
+    "factor": "pppfpi",
+}
+TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "b": ctypes.c_bool}
+
+
+def exponentiate_(
+    z: Tensor,
+    out: Tensor,
+    targets: Targets,
+    first: int,
+    floor: Tensor | None,
+    curve: Curve,
+    scratch: Scratch,
+    logit_sum: Tensor | None = None,
+    slopes: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    tokens, columns = z.shape
+    maximum, total = torch.empty(tokens), torch.empty(tokens)
+    ids, floor = _ids(targets), _vector(floor)
+    matrices = _at(z), z.stride(0), _at(out), out.stride(0)
+    results = _at(floor), _at(maximum), _at(total)
+    first += targets.start
+    if curve.is_identity and logit_sum is None and slopes is None:
+        run = _function("exponentiate", z.dtype)
+        run(*matrices, _at(ids), first, *results, tokens, columns, torch.get_num_threads())
+        return maximum, total
+    run = _function("exponentiate_curved", z.dtype)
+    of_slopes = 0 if slopes is None else slopes.stride(0)
+    run(
+        *matrices, _at(ids), first, *results, _at(logit_sum), _at(slopes), of_slopes, tokens, columns, *_curve(curve),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return maximum, total
+
+
+def exponentiate_again_(
+    z: Tensor,
+    out: Tensor,
+    targets: Targets,
+    first: int,
+    maximum: Tensor,
+    curve: Curve,
+    scratch: Scratch,
+    mix: tuple[Tensor, Tensor] | None = None,
+) -> None:
+    tokens, columns = z.shape
+    ids, maximum = _ids(targets), maximum.contiguous()
+    given = _at(z), z.stride(0), _at(out), out.stride(0), _at(ids), targets.start + first, _at(maximum)
+    if curve.is_identity and mix is None:
+        _function("exponentiate_again", z.dtype)(*given, tokens, columns, torch.get_num_threads())
+        return
+    factor, each = (None, None) if mix is None else map(_vector, mix)
+    run = _function("exponentiate_again_curved", z.dtype)
+    run(*given, _at(factor), _at(each), tokens, columns, *_curve(curve), torch.get_num_threads())
+
+
+def target_logits(
+    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Targets, curve: Curve, scratch: Scratch
+) -> tuple[Tensor, Tensor]:
+    tokens, hidden = x.shape
+    logits, slopes, ids = torch.empty(tokens), torch.empty(tokens), _ids(targets)
+    _function("target_logits", x.dtype)(
+        _at(x), x.stride(0), _at(weight), weight.stride(0), _at(bias), _at(ids), targets.start, targets.rows, _at(logits),
+        _at(slopes), tokens, hidden, *_curve(curve), torch.get_num_threads(),
+    )  # fmt: skip
+    return logits, slopes
+
+
+def combine(gathered: Tensor, targets: Targets) -> Combined:
+    ranks, statistics, tokens = gathered.shape
+    gathered, ids, out = gathered.contiguous(), _ids(targets), torch.empty(statistics, tokens)
+    run = _function("combine")
+    run(_at(gathered), ranks, statistics, _at(ids), _at(out), tokens, torch.get_num_threads())
+    return Combined(*out.unbind())
+
+
+def coefficients(
+    targets: Targets,
+    combined: Combined,
+    maximum: Tensor,
+    slope: Tensor,
+    scale: float,
+    g: Tensor,
+    k: Tensor | None = None,
+    e: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    ids, (of_g, of_k, of_e) = _ids(targets), map(_vector, (g, k, e))
+    made = softmax, target, each, factor = torch.empty(4, len(slope)).unbind()
+    given = [one.contiguous() for one in (combined.lp, combined.lse, combined.rest, maximum, slope)]
+    run = _function("coefficients")
+    run(
+        _at(ids),
+        *map(_at, given),
+        scale,
+        *map(_at, (of_g, of_k, of_e, *made)),
+        len(slope),
+        torch.get_num_threads(),
+    )
+    return softmax, target, None if e is None else each, factor
+
+
+def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:
+    out, given = torch.empty(len(maximum)), [one.contiguous() for one in (maximum, combined.lse, softmax)]
+    _function("factor")(*map(_at, given), scale, _at(out), len(out), torch.get_num_threads())
+    return out
+
+
+def added(sum_: Tensor | None, product: Tensor, factor: Tensor | None, scratch: Scratch) -> Tensor:
+    out, factor = torch.empty(product.shape) if sum_ is None else sum_, _vector(factor)
+    _function("added", product.dtype)(
+        _at(out), out.stride(0), _at(product), product.stride(0), _at(factor), sum_ is not None, *product.shape,
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return out
+
+
+def finished(
+    product: Tensor,
+    weight: Tensor,
+    targets: Targets,
+    factor: Tensor | None,
+    target: Tensor,
+    scratch: Scratch,
+) -> Tensor:
+    out = product if product.dtype == torch.float32 else torch.empty(product.shape)
+    ids, factor, target = _ids(targets), _vector(factor), target.contiguous()
+    _function("finished", product.dtype, weight.dtype)(
+        _at(product), product.stride(0), _at(out), out.stride(0), _at(weight), weight.stride(0), _at(ids), targets.start,
+        targets.rows, _at(factor), _at(target), *product.shape, torch.get_num_threads(),
+    )  # fmt: skip
+    return out
+
+
+def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
+    tokens, hidden = x.shape
+    out, factor = scratch.take("hidden", tokens, hidden, x.dtype, x.device), factor.contiguous()
+    _function("scaled", x.dtype)(
+        _at(x), x.stride(0), _at(factor), _at(out), out.stride(0), tokens, hidden, torch.get_num_threads()
+    )
+    return out
+
+
+def add_target_rows_(
+    gradient: Tensor,
+    bias_gradient: Tensor | None,
+    x: Tensor,
+    targets: Targets,
+    target: Tensor,
+    scratch: Scratch,
+) -> None:
+    ids, target = _ids(targets), target.contiguous()
+    _function("add_target_rows", x.dtype)(
+        _at(gradient), gradient.stride(0), _at(bias_gradient), _at(x), x.stride(0), _at(ids), targets.start, targets.rows,
+        _at(target), *x.shape, torch.get_num_threads(),
+    )  # fmt: skip
+
+
+def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scratch: Scratch) -> None:
+    factor = _vector(factor)
+    _function("add_column_sums", columns.dtype)(
+        _at(sums), _at(columns), columns.stride(0), _at(factor), *columns.shape, torch.get_num_threads()
+    )
+
+
+@cache
+def _function(name: str, *dtypes: torch.dtype) -> Callable[..., None]:
+    """The function of that name for tensors of these dtypes; its temporary tensors must outlive the call."""
+    library = build.library()
+    assert library is not None, "kernels_for asks first"
+    types = [*(TYPES[letter] for letter in PARAMETERS[name]), ctypes.c_int]
+    if not dtypes:
+        function = getattr(library, name)
+        function.argtypes, function.restype = types, None
+        return function
+    names = (str(dtype).removeprefix("torch.") for dtype in dtypes)
+    address = ctypes.c_void_p.in_dll(library, "_".join((name, *names))).value
+    assert address is not None
+    return ctypes.CFUNCTYPE(None, *types)(address)
+
+
+def _at(tensor: Tensor | None) -> int | None:
+    """Where it begins; its rows lie without gaps."""
+    if tensor is None:
+        return None
+    assert tensor.stride(-1) == 1 or tensor.shape[-1] <= 1, f"strides of {tensor.stride()}"
+    return tensor.data_ptr()
+
+
+def _vector(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.to(torch.float32).contiguous()
+
+
+def _ids(targets: Targets) -> Tensor:
+    return targets.ids.to(torch.int64).contiguous()
+
+
+def _curve(curve: Curve) -> tuple[float, float]:
+    return curve.scale, curve.softcap or 0.0

@@ -1,0 +1,134 @@
+"""The C++ kernels as a library: how it is compiled and kept, and that threads do not show."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+import torch
+
+from pinisi.vocabulary import Shards
+from pinisi.vocabulary.kernels import build, native
+
+from ..simulation import Case, bits, run_sharded
+from .compilers import compiler
+
+RUN = """
+import warnings, torch
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    from pinisi.vocabulary.kernels import kernels_for, use
+    for _ in range(2):
+        print(kernels_for(torch.zeros(1)).__name__.rpartition(".")[2])
+    try:
+        with use("native"):
+            print("compiled")
+    except Exception as error:
+        print(type(error).__name__, error)
+print(*[one.message for one in seen], sep="\\n")
+"""
+
+
+def run(folder, **more):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder), **more}
+    environment.pop("PINISI_KERNELS", None)
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def printed(folder, **more):
+    with run(folder, **more) as process:
+        out, _ = process.communicate(timeout=120)
+    return out
+
+
+def libraries(folder):
+    return sorted((folder / "pinisi" / "kernels").glob("*.so"))
+
+
+def test_it_is_compiled_once_for_all_processes(tmp_path):
+    compiler()
+    first = [run(tmp_path) for _ in range(2)]  # at the same time
+    said = [process.communicate(timeout=120)[0] for process in first]
+    assert said == ["native\nnative\ncompiled\n\n"] * 2
+    (library,) = libraries(tmp_path)
+    made = library.stat().st_mtime_ns
+    assert not list(library.parent.glob("*partial"))
+    assert printed(tmp_path) == said[0] and library.stat().st_mtime_ns == made
+
+
+def test_a_machine_without_a_compiler_uses_torchs_operations_and_says_so_where_asked(tmp_path):
+    said = printed(tmp_path, PATH=str(tmp_path), CXX="")
+    assert said.startswith("reference\nreference\nConfigError The native kernels need a C++ compiler")
+    assert "install g++" in said and said.endswith("CXX.\n\n")  # and no warning
+
+
+def test_a_compiler_that_fails_is_named_once(tmp_path):
+    failing = tmp_path / "broken"
+    failing.write_text("#!/bin/sh\necho some note >&2\necho 'fatal error: no such header' >&2\nexit 1\n")
+    failing.chmod(0o755)
+    said = printed(tmp_path, CXX=str(failing))
+    assert said.startswith("reference\nreference\nConfigError") and not libraries(tmp_path)
+    told = said.partition("set CXX to another")[0]
+    assert str(failing) in told and "fatal error: no such header" in told
+    assert said.count("torch's own operations are used") == 1
+
+
+def test_a_cache_that_can_not_be_written_is_named(tmp_path):
+    compiler()
+    (tmp_path / "pinisi").write_text("a file where the folder belongs")
+    said = printed(tmp_path)
+    assert said.startswith("reference\nreference\nConfigError") and str(tmp_path / "pinisi") in said
+    assert "set XDG_CACHE_HOME" in said
+
+
+def test_another_processor_gets_a_library_of_its_own(tmp_path, monkeypatch):
+    """A home folder may be several machines'."""
+    found = compiler()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    here = build._cached(found)
+    monkeypatch.setattr(build, "_features", lambda: "flags: fewer")
+    assert build._cached(found) != here and len(libraries(tmp_path)) == 2
+
+
+KINDS = {"int64_t": "i", "float": "f", "bool": "b", "int": "t"}
+
+
+def test_python_declares_what_the_source_defines():
+    """A parameter too few or too many would be read from nowhere."""
+    source = re.sub(r"//.*", "", build.SOURCE.read_text())
+    for name, letters in native.PARAMETERS.items():
+        (parameters,) = re.findall(rf"^void {name}\((.*?)\) \{{", source, re.S | re.M)
+        kinds = "".join(
+            "p" if "*" in one else KINDS[one.replace("const", "").split()[0]] for one in parameters.split(",")
+        )
+        assert kinds == letters + "t", name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("softcap", [None, 4.0])
+def test_any_number_of_threads_gives_the_same_bits(dtype, softcap):
+    """Products are torch's, and may add in another order: here of whole numbers."""
+    compiler()
+    draws = torch.Generator().manual_seed(2)
+    x, weight = (torch.randint(-2, 3, of, generator=draws) / 4 for of in ((67, 16), (1031, 16)))
+    targets = torch.randint(1031, (67,), generator=draws)
+    bias = torch.randint(-2, 3, (1031,), generator=draws) / 4
+    case = Case(x, weight, targets, torch.rand(67, generator=draws), bias, softcap=softcap).to(dtype)
+    threads, seen = torch.get_num_threads(), []
+    assert native is import_module("pinisi.vocabulary.kernels.native")
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            got = run_sharded(case, Shards((0, 300, 1031)), 2)
+            seen.append([bits(one) for one in (got.lp, got.db)])
+    finally:
+        torch.set_num_threads(threads)
+    assert seen[1] == seen[0] and seen[2] == seen[0]
