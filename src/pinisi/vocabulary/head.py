@@ -185,7 +185,7 @@ class HeadShard:
         2 barriers returns dX_r [T, h] in the statistics' dtype, in which it is to be summed."""
         x = head_pass.x
         of = self._coefficients(head_pass, g, k, e)
-        kernels = kernels_for(x)
+        kernels, dtype = kernels_for(x), of.softmax.dtype
         dx = left = None
         only = len(head_pass.tiles) == 1  # then `left` joins y's part in one kernel
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
@@ -194,20 +194,23 @@ class HeadShard:
         )
         for tile in head_pass.tiles:
             columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile, of), of.each)
-            rows = slice(tile.start, tile.stop)
-            room = 2 * x.numel() if only and self.barriers == 2 else 0  # fp32 of dX, which is still to come
+            rows, room = slice(tile.start, tile.stop), 0
+            if only and self.barriers == 2:
+                room = 2 * x.numel()  # of dX in fp32, which is still to come
+            elif _is_narrow(columns, x):
+                columns, left, room = kernels.scaled(columns, left, self._scratch, columns), None, x.numel()
             add_transposed_product_(self.gradient[rows], columns, x, self._scratch, left, room=room)
             if self.bias_gradient is not None:
                 kernels.add_column_sums_(self.bias_gradient[rows], columns, left, self._scratch)
             if self.barriers == 2:  # last, next to what is done to its sum
                 dx = (
-                    only_product(columns, self.weight[rows], left.dtype, self._scratch)
+                    only_product(columns, self.weight[rows], dtype, self._scratch)
                     if only
-                    else add_product(dx, columns, self.weight[rows], left.dtype, self._scratch, left)
+                    else add_product(dx, columns, self.weight[rows], dtype, self._scratch, left)
                 )
         if self.barriers == 2:
             self._scratch.drop("part")  # of dW, beside which dX would count
-            dx = x.new_zeros(x.shape, dtype=of.softmax.dtype) if dx is None else dx
+            dx = x.new_zeros(x.shape, dtype=dtype) if dx is None else dx
             dx = self._finished(dx, kernels, head_pass, left if only else None, of)
         self._free(head_pass)
         if of.each is not None and self.curve.softcap is None:
@@ -325,6 +328,13 @@ class HeadShard:
         """dX_r in the statistics' dtype: its softmax part, `factor` ⊙ product (overwritten where it has that dtype), and y's own
         part."""
         return kernels.finished(product, self.weight, head_pass.targets, factor, of.target, self._scratch)
+
+
+def _is_narrow(columns: Tensor, x: Tensor) -> bool:
+    """Whether columns [T, C] themselves are multiplied by what is left instead of x [T, h]: that costs little more, rounds as much,
+    and leaves the room of a scaled x to parts of dW, the products of 16-bit numbers on a CPU."""
+    fits = columns.device.type == "cpu" and columns.dtype == torch.bfloat16
+    return fits and columns.shape[1] <= 2 * x.shape[1]
 
 
 def _aligned(columns: int, device: torch.device) -> int:

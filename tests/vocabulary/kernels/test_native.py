@@ -1,10 +1,12 @@
 """The C++ kernels as a library: how it is compiled and kept, and that threads do not show."""
 
 import os
+import platform
 import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -96,6 +98,26 @@ def test_another_processor_gets_a_library_of_its_own(tmp_path, monkeypatch):
     here = build._cached(found)
     monkeypatch.setattr(build, "_features", lambda: "flags: fewer")
     assert build._cached(found) != here and len(libraries(tmp_path)) == 2
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64")
+@pytest.mark.parametrize("level", ["x86-64-v2", "x86-64-v3"])
+def test_a_processor_that_knows_less_computes_as_well(tmp_path, level):
+    """Without fused operations, or without bf16."""
+    compiler()
+    environment = {**os.environ, "CXXFLAGS": f"-march={level}", "XDG_CACHE_HOME": str(tmp_path)}
+    names = ["test_each.py", "test_whole_head.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-k",
+        "native",
+        *(str(Path(__file__).with_name(n)) for n in names),
+    ]
+    done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout and len(libraries(tmp_path)) == 1
 
 
 KINDS = {"int64_t": "i", "float": "f", "bool": "b", "int": "t"}

@@ -125,8 +125,8 @@ class Kernels(Protocol):
         product if that has it. factor None: 1."""
         ...
 
-    def scaled(self, x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
-        """factor ⊙ x [T, h], multiplied in the statistics' dtype, rounded once to x's."""
+    def scaled(self, x: Tensor, factor: Tensor, scratch: Scratch, out: Tensor | None = None) -> Tensor:
+        """factor ⊙ x [T, n], multiplied in the statistics' dtype, rounded once to x's; out: where, which may be x."""
         ...
 
     def add_target_rows_(

@@ -1,4 +1,5 @@
-"""`native.cpp` as a library: compiled by this machine's C++ compiler when it is needed first, then kept in the user's cache."""
+"""`native.cpp` as a library: compiled by this machine's C++ compiler when it is needed first, then kept in the user's cache. The
+environment's CXX and CXXFLAGS are heeded."""
 
 import ctypes
 import fcntl
@@ -69,7 +70,7 @@ def folder() -> Path:
 def _cached(found: str) -> Path:
     """The library's path, compiled if it is not there. Its name tells all that it depends on: a home folder may serve machines of
     several kinds, and -march=native is for this one."""
-    command = [found, *FLAGS, str(SOURCE)]
+    command = [found, *FLAGS, *os.environ.get("CXXFLAGS", "").split(), str(SOURCE)]
     told = "\0".join(
         [SOURCE.read_text(), *command[:-1], str(Path(found).resolve()), platform.machine(), _features()]
     )

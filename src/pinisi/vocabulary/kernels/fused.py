@@ -152,13 +152,22 @@ def finished(
     return product
 
 
-def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
+def scaled(x: Tensor, factor: Tensor, scratch: Scratch, out: Tensor | None = None) -> Tensor:
     tokens, hidden = x.shape
-    out = torch.empty(tokens, hidden, dtype=x.dtype, device=x.device)
+    out = torch.empty(tokens, hidden, dtype=x.dtype, device=x.device) if out is None else out
     rows, width, warps = _block(hidden, WIDEST)
     if x.numel():
         scaled_kernel[(cdiv(tokens, rows), cdiv(hidden, width))](
-            x, x.stride(0), factor.contiguous(), out, tokens, hidden, ROWS=rows, WIDTH=width, num_warps=warps
+            x,
+            x.stride(0),
+            factor.contiguous(),
+            out,
+            out.stride(0),
+            tokens,
+            hidden,
+            ROWS=rows,
+            WIDTH=width,
+            num_warps=warps,
         )
     return out
 

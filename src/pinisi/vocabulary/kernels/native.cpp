@@ -7,6 +7,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -123,6 +126,73 @@ template <class Part, class Of> inline float summed(int64_t columns, Of of) {
     return float(sum);
 }
 
+template <class N> inline float largest(const N* of, int64_t columns, float floor) {
+    float highest = floor;
+#pragma omp simd reduction(max : highest)
+    for (int64_t c = 0; c < columns; ++c) {
+        const float l = wide(of[c]);
+        highest = l > highest ? l : highest;
+    }
+    return highest;
+}
+
+// Of the bits, twice as many at a time: as integers positive numbers are in order, negative ones in reverse, below them.
+inline float largest(const bf16* of, int64_t columns, float floor) {
+    int16_t most = INT16_MIN, least = INT16_MAX;
+#pragma omp simd reduction(max : most) reduction(min : least)
+    for (int64_t c = 0; c < columns; ++c) {
+        const int16_t bits = int16_t(of[c].bits);
+        most = bits > most ? bits : most;
+        least = bits < least ? bits : least;
+    }
+    const float highest = columns ? wide(bf16{uint16_t(most < 0 ? least : most)}) : floor;
+    return highest > floor ? highest : floor;
+}
+
+// to = exp(from - maximum), and their sum.
+template <class N> inline float exponentials(const N* from, N* to, int64_t columns, float maximum) {
+    return summed<float>(columns, [=](int64_t c) {
+        const float e = exponential(wide(from[c]) - maximum);
+        put(to[c], e);
+        return e;
+    });
+}
+
+#ifdef __AVX512BF16__
+// As `exponential`, sixteen at once.
+inline __m512 exponential(__m512 x) {
+    const __m512 lowest = _mm512_set1_ps(-87.0f), in_range = _mm512_max_ps(lowest, x);
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(in_range, _mm512_set1_ps(1.44269504f)), 8);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145752f), in_range);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860677e-6f), r);
+    __m512 p = _mm512_set1_ps(1.0f / 720);
+    constexpr float SERIES[] = {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+    for (const float next : SERIES)
+        p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(next));
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ), p, n);
+}
+
+// Where the processor rounds to bf16 by itself; compilers do not make that of `put`.
+inline float exponentials(const bf16* from, bf16* to, int64_t columns, float maximum) {
+    const __m512 highest = _mm512_set1_ps(maximum);
+    double sum = 0;
+    for (int64_t begin = 0; begin < columns; begin += STRIP) {
+        const int64_t end = begin + STRIP < columns ? begin + STRIP : columns;
+        __m512 part = _mm512_setzero_ps();
+        for (int64_t c = begin; c < end; c += 16) {
+            const __mmask16 there = end - c < 16 ? __mmask16((1u << (end - c)) - 1) : __mmask16(0xffff);
+            const __m256i bits = _mm256_maskz_loadu_epi16(there, from + c);
+            const __m512 l = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+            const __m512 e = exponential(_mm512_sub_ps(l, highest));
+            part = _mm512_mask_add_ps(part, there, part, e);
+            _mm256_mask_storeu_epi16(to + c, there, (__m256i)_mm512_cvtneps_pbh(e));
+        }
+        sum += _mm512_reduce_add_ps(part);
+    }
+    return float(sum);
+}
+#endif
+
 template <class N>
 void exponentiate(N* z, int64_t z_row, N* out, int64_t out_row, const int64_t* ids, int64_t first, const float* floor,
                   float* maximum, float* total, int64_t tokens, int64_t columns, int threads) {
@@ -131,18 +201,8 @@ void exponentiate(N* z, int64_t z_row, N* out, int64_t out_row, const int64_t* i
         const int64_t target = place(ids[t], first, columns);
         if (target >= 0)
             put(from[target], -INFINITY);
-        float highest = floor ? floor[t] : LOWEST;
-#pragma omp simd reduction(max : highest)
-        for (int64_t c = 0; c < columns; ++c) {
-            const float l = wide(from[c]);
-            highest = l > highest ? l : highest;
-        }
-        maximum[t] = highest;
-        total[t] = summed<float>(columns, [=](int64_t c) {
-            const float e = exponential(wide(from[c]) - highest);
-            put(to[c], e);
-            return e;
-        });
+        maximum[t] = largest(from, columns, floor ? floor[t] : LOWEST);
+        total[t] = exponentials(from, to, columns, maximum[t]);
     });
 }
 
@@ -196,10 +256,7 @@ void exponentiate_again(N* z, int64_t z_row, N* out, int64_t out_row, const int6
         const int64_t target = place(ids[t], first, columns);
         if (target >= 0)
             put(from[target], -INFINITY);
-        const float highest = maximum[t];
-#pragma omp simd
-        for (int64_t c = 0; c < columns; ++c)
-            put(to[c], exponential(wide(from[c]) - highest));
+        exponentials(from, to, columns, maximum[t]);
     });
 }
 

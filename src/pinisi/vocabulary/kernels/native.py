@@ -160,11 +160,11 @@ def finished(
     return out
 
 
-def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
-    tokens, hidden = x.shape
-    out, factor = scratch.take("hidden", tokens, hidden, x.dtype, x.device), factor.contiguous()
+def scaled(x: Tensor, factor: Tensor, scratch: Scratch, out: Tensor | None = None) -> Tensor:
+    out = scratch.take("hidden", x.shape[0], x.shape[1], x.dtype, x.device) if out is None else out
+    factor = factor.contiguous()
     _function("scaled", x.dtype)(
-        _at(x), x.stride(0), _at(factor), _at(out), out.stride(0), tokens, hidden, torch.get_num_threads()
+        _at(x), x.stride(0), _at(factor), _at(out), out.stride(0), *x.shape, torch.get_num_threads()
     )
     return out
 

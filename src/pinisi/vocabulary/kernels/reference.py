@@ -120,8 +120,8 @@ def finished(
     return product
 
 
-def scaled(x: Tensor, factor: Tensor, scratch: Scratch) -> Tensor:
-    out = scratch.take("hidden", x.shape[0], x.shape[1], x.dtype, x.device)
+def scaled(x: Tensor, factor: Tensor, scratch: Scratch, out: Tensor | None = None) -> Tensor:
+    out = scratch.take("hidden", x.shape[0], x.shape[1], x.dtype, x.device) if out is None else out
     if x.dtype == factor.dtype:
         return torch.mul(x, factor.unsqueeze(1), out=out)
     rows = block_rows(x.shape[0], x.shape[1], x.device, TOKEN_BLOCK)

@@ -144,7 +144,9 @@ def finish_kernel(
 
 
 @triton.jit
-def scaled_kernel(x, x_stride, factor, out, tokens, hidden, ROWS: tl.constexpr, WIDTH: tl.constexpr):
+def scaled_kernel(
+    x, x_stride, factor, out, out_stride, tokens, hidden, ROWS: tl.constexpr, WIDTH: tl.constexpr
+):
     """See `Kernels.scaled`. A program per ROWS tokens and WIDTH of their numbers."""
     token = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     there = token < tokens
@@ -153,7 +155,7 @@ def scaled_kernel(x, x_stride, factor, out, tokens, hidden, ROWS: tl.constexpr, 
     row = token.to(tl.int64)[:, None]
     result = tl.load(x + row * x_stride + column, mask=inside, other=0.0).to(tl.float32)
     result *= tl.load(factor + token, mask=there, other=0.0)[:, None]
-    tl.store(out + row * hidden + column, narrowed(result, out.dtype.element_ty), mask=inside)
+    tl.store(out + row * out_stride + column, narrowed(result, out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
