@@ -5,23 +5,12 @@ import math
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import Scratch, block_rows, blocks
+from pinisi.vocabulary.buffers import Scratch, blocks
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 LOG2_E = math.log2(math.e)
-# e^30 times any number of rows is far from the range's end, and so is a token's weight in a large step over that: products of
-# bf16 take subnormal numbers for 0.
-MODERATE = 30.0
-# From here on bf16's own steps of the logits hide those of their exponentials, of which few may make most of a sum.
-CLOSE = 2.0
-CLOSE_BITS, MODERATE_BITS = (
-    int(torch.tensor(of, dtype=torch.bfloat16).view(torch.int16)) for of in (CLOSE, MODERATE)
-)
-# Reference of a token whose largest logit is 0, so that it is made with those that have one.
-NOT_QUITE_0 = 2.0**-20
-ENOUGH = 256  # columns among which the rounding of single exponentials is lost
 
 
 def exponentiate_(
@@ -37,10 +26,6 @@ def exponentiate_(
 ) -> tuple[Tensor, Tensor]:
     """See `Kernels.exponentiate_`."""
     dtype = statistics_dtype(z.dtype)
-    if _is_in_place(z, curve):
-        _leave_out_in(out, z, targets, first)
-        references, moderate = _references(out.view(torch.int16), floor)
-        return references, _exponentiate_in_place(out, references, moderate, scratch, sums=True)
     column, inside = _left_out_later(z, targets, first, curve)
     total = torch.empty(len(z), dtype=dtype, device=z.device)
     maximum = torch.full_like(total, torch.finfo(dtype).min) if floor is None else floor.clone()
@@ -71,10 +56,6 @@ def exponentiate_again_(
     mix: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     """See `Kernels.exponentiate_again_`."""
-    if mix is None and _is_in_place(z, curve):
-        _leave_out_in(out, z, targets, first)
-        _exponentiate_in_place(out, maximum, not maximum.any(), scratch, sums=False)
-        return
     column, inside = _left_out_later(z, targets, first, curve)
     for part in blocks(z.shape[0], z.shape[1], z.device):
         block, slope = curve.logits_(_wide(z[part], out[part], scratch))
@@ -103,64 +84,6 @@ def _left_out_later(
         return dense
     _leave_out_(z, *dense)
     return None, None
-
-
-def _is_in_place(z: Tensor, curve: Curve) -> bool:
-    """Whether exponentials are taken of 16-bit numbers where they lie: bf16, which has fp32's range, on a CPU. Most tokens' sums
-    are then those of the rounded ones, with which T will multiply; with few columns that would show in lp."""
-    return curve.is_identity and z.dtype == torch.bfloat16 and z.device.type == "cpu" and z.shape[1] >= ENOUGH
-
-
-def _references(bits: Tensor, floor: Tensor | None) -> tuple[Tensor, bool]:
-    """What bf16 logits [T, C] of these bits are taken relative to, [T]: 0, which costs nothing, where a token's largest so far
-    is moderate, CLOSE to MODERATE without its sign, so that neither its exponentials nor their sum leave the range, and
-    rounding them does not show; else that largest one, or almost. And whether all are 0.
-
-    Maxima are taken of the bits, which is ten times as fast: as integers, positive numbers are in order, negative ones in
-    reverse, below them.
-    """
-    highest = bits.amax(1)
-    least, most = (int(one) for one in highest.aminmax()) if len(bits) else (CLOSE_BITS, MODERATE_BITS)
-    if floor is None and least >= CLOSE_BITS and most <= MODERATE_BITS:
-        return torch.zeros(len(bits)), True
-    if least < 0:
-        highest = torch.where(highest < 0, bits.amin(1), highest)
-    largest = highest.view(torch.bfloat16).float()
-    if floor is not None:
-        torch.maximum(largest, floor, out=largest)
-    size = largest.abs()
-    largest.masked_fill_(size == 0, NOT_QUITE_0).masked_fill_((size >= CLOSE) & (size <= MODERATE), 0.0)
-    return largest, not largest.any()
-
-
-def _leave_out_in(out: Tensor, z: Tensor, targets: Targets, first: int) -> None:
-    """out = z but for y's columns, which become -inf."""
-    if out.data_ptr() != z.data_ptr():
-        out.copy_(z)
-    out.index_put_(targets.places_within(first, z.shape[1]), out.new_full((), -torch.inf))
-
-
-def _exponentiate_in_place(
-    l: Tensor, references: Tensor, moderate: bool, scratch: Scratch, *, sums: bool
-) -> Tensor:
-    """l [T, C] of bf16 = exp(l - references); returns its sums over columns [T] if these are asked for. A token's are the same bits
-    whatever others there are: those with a reference other than 0 are made, and summed, in fp32. moderate: there are none."""
-    rows = block_rows(l.shape[0], l.shape[1], l.device)
-    total = torch.empty(len(l))
-    for exps, relative_to, part in zip(l.split(rows), references.split(rows), total.split(rows), strict=True):
-        apart = None if moderate else relative_to.nonzero().flatten()
-        if apart is not None and len(apart):
-            block = scratch.copy(exps.index_select(0, apart), references.dtype)
-            _exp_(block, relative_to[apart], narrow=True)
-            precise, rounded = block.sum(1), block.to(exps.dtype)
-        if apart is None or len(apart) < len(exps):  # of a fresh model's small logits all are
-            exps.exp_()
-            if sums:
-                torch.sum(scratch.copy(exps, references.dtype), 1, out=part)
-        if apart is not None and len(apart):
-            part.index_copy_(0, apart, precise)
-            exps.index_copy_(0, apart, rounded)
-    return total
 
 
 def _leave_out_(l: Tensor, column: Tensor, inside: Tensor) -> None:

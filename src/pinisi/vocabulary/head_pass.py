@@ -19,8 +19,7 @@ DEVICE_NARROW, DEVICE_WIDE = 2048, 8192  # on a GPU, where a narrow product does
 
 @dataclass
 class Tile:
-    """Columns start to stop of a shard. maximum [T]: of the logits over the columns before stop that are not y's, or 0
-    where that is near enough (see `exponentials`).
+    """Columns start to stop of a shard. maximum [T]: of the logits over the columns before stop that are not y's.
 
     kept [T, C] in the model's dtype: exp(l - maximum)·l'(z)/scale, 0 at y's column, or the logits z before the curve (see
     `HeadPass.keeps_logits`); None: T makes z again.

@@ -48,7 +48,7 @@ class Kernels(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """out [T, C], which may be z, = exp(l - maximum)·l'(z)/scale, 0 at the target's column, which counts for nothing;
         returns (maximum, sum of the exponentials). z may be overwritten: logits before the curve of the shard's rows first to
-        first + C. The maximum may be 0 instead, where that is near enough.
+        first + C.
 
         floor: the maximum is at least this. Only with a soft-cap: logit_sum, to which Σ l over all columns is added, and
         slopes [T, C], which become l'(z)/scale.
