@@ -1,7 +1,12 @@
-"""Files that are there whole or not at all: a killed run leaves the last good one."""
+"""Files that are there whole or not at all: a killed run leaves the last good one. And where what is fetched or compiled is kept."""
 
 import os
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """The user's, which may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinisi"
 
 
 def write_whole(path: str | Path, content: str | bytes) -> Path:

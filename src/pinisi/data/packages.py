@@ -4,7 +4,6 @@ Nothing is installed and no archive is unpacked to disk, so no path in an archiv
 """
 
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from pinisi.files import cache_folder
 
 TIMEOUT = 300  # seconds for one download
 FAILURES = 2  # of a client that never worked, after which it is not asked again: no network, most likely
@@ -77,7 +78,7 @@ class Fetcher:
     """Fetches packages from the allowed sources ("npm", "pip", "apt"); what fails is reported once."""
 
     def __init__(self, cache: str | Path | None, sources: tuple[str, ...], report: Report):
-        self.cache = Path(cache) if cache else default_cache()
+        self.cache = Path(cache) if cache else cache_folder()
         self.cache.mkdir(parents=True, exist_ok=True)
         self.sources, self.report = sources, report
         self._said: set[str] = set()
@@ -161,11 +162,6 @@ class Fetcher:
         if path is None:
             raise Unavailable(f"{name} could not be fetched ({error or 'the client gave no file'})")
         return path
-
-
-def default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "pinisi"
 
 
 def _client(name: str) -> None:

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from pinisi.errors import ConfigError
+from pinisi.files import cache_folder
 
 SOURCE = Path(__file__).with_name("native.cpp")
 # -ffast-math is not among them: NaN and infinities must show, and it would change how the whole process rounds small numbers.
@@ -64,7 +65,7 @@ def load() -> ctypes.CDLL:
 
 
 def folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinisi" / "kernels"
+    return cache_folder() / "kernels"
 
 
 def _cached(found: str) -> Path:
