@@ -36,7 +36,19 @@ if os.environ.pop(SERVER, None):
     os.setsid()
 
 # Variables that libraries read as they are loaded: a rank for which one is to be another than the server's is started anew.
-READ_EARLY = ("ATEN_", "DNNL_", "GLIBC_", "GOMP_", "KMP_", "LD_", "MALLOC_", "MKL_", "OMP_", "ONEDNN_", "PINISI_KERNELS")
+READ_EARLY = (
+    "ATEN_",
+    "DNNL_",
+    "GLIBC_",
+    "GOMP_",
+    "KMP_",
+    "LD_",
+    "MALLOC_",
+    "MKL_",
+    "OMP_",
+    "ONEDNN_",
+    "PINISI_KERNELS",
+)
 SET_LATE = "OMP_NUM_THREADS"  # by torch
 
 ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")

@@ -213,11 +213,15 @@ def test_rows_of_tokens(kernels, dtype, monkeypatch):
         assert relative(ours, exact) <= 1e-6
 
 
-def test_views_with_a_stride_are_read_and_written_in_place(kernels):
+@pytest.mark.parametrize("curve", [Curve(), Curve(0.7, 5.0)], ids=str)
+def test_views_with_a_stride_are_read_and_written_in_place(kernels, dtype, curve):
     """A tile's rows may begin further apart than they are long, as on a GPU."""
-    wide, targets = torch.randn(TOKENS, 192), targets_around()
+    wide, targets, factor = torch.randn(TOKENS, 192).to(dtype), targets_around(), torch.rand(TOKENS)
     tile, alone = wide[:, :COLUMNS], wide[:, :COLUMNS].clone()
     beside = wide[:, COLUMNS:].clone()
     for z in (tile, alone):
-        kernels.exponentiate_(z, z, targets, 0, None, Curve(), SCRATCH)
-    assert torch.equal(tile, alone) and torch.equal(wide[:, COLUMNS:], beside)
+        maximum, _ = kernels.exponentiate_(z, z, targets, 0, None, curve, SCRATCH)
+        assert kernels.scaled(z, factor, SCRATCH, z) is z
+        kernels.exponentiate_again_(z, z, targets, 0, maximum, curve, SCRATCH)
+    assert bits(tile.float()) == bits(alone.float())
+    assert bits(wide[:, COLUMNS:].float()) == bits(beside.float())

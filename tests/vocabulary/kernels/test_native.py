@@ -5,16 +5,16 @@ import platform
 import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
-from pinisi.vocabulary import Shards
-from pinisi.vocabulary.kernels import build, native
+from pinisi.vocabulary.buffers import Scratch
+from pinisi.vocabulary.kernels import Targets, build, native
+from pinisi.vocabulary.tiles import Curve
 
-from ..simulation import Case, bits, run_sharded
+from ..simulation import bits
 from .compilers import compiler
 
 RUN = """
@@ -135,22 +135,44 @@ def test_python_declares_what_the_source_defines():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("softcap", [None, 4.0])
-def test_any_number_of_threads_gives_the_same_bits(dtype, softcap):
-    """Products are torch's, and may add in another order: here of whole numbers."""
+@pytest.mark.parametrize("curve", [Curve(), Curve(0.7, 5.0)], ids=str)
+def test_any_number_of_threads_gives_the_same_bits(dtype, curve):
     compiler()
-    draws = torch.Generator().manual_seed(2)
-    x, weight = (torch.randint(-2, 3, of, generator=draws) / 4 for of in ((67, 16), (1031, 16)))
-    targets = torch.randint(1031, (67,), generator=draws)
-    bias = torch.randint(-2, 3, (1031,), generator=draws) / 4
-    case = Case(x, weight, targets, torch.rand(67, generator=draws), bias, softcap=softcap).to(dtype)
     threads, seen = torch.get_num_threads(), []
-    assert native is import_module("pinisi.vocabulary.kernels.native")
     try:
         for count in (1, 2, 5):
             torch.set_num_threads(count)
-            got = run_sharded(case, Shards((0, 300, 1031)), 2)
-            seen.append([bits(one) for one in (got.lp, got.db)])
+            seen.append([bits(one.float()) for one in everything(dtype, curve)])
     finally:
         torch.set_num_threads(threads)
     assert seen[1] == seen[0] and seen[2] == seen[0]
+
+
+def everything(dtype, curve):
+    """What each function makes of the same numbers, of more tokens, hidden units and columns than one thread takes at a time."""
+    draws, scratch = torch.Generator().manual_seed(2), Scratch()
+    x, weight, z = (
+        torch.randn(*of, generator=draws).to(dtype) for of in ((603, 301), (1031, 301), (603, 700))
+    )
+    targets = Targets(torch.randint(-100, 1300, (603,), generator=draws), 100, 1031)
+    gathered = torch.rand(3, 3, 603, generator=draws)
+    bias, g, k, e = weight[:, 0].contiguous(), *torch.rand(3, 603, generator=draws)
+    logits = native.target_logits(x, weight, bias, targets, curve, scratch)
+    exps, slopes, logit_sum = torch.empty_like(z), torch.empty_like(z), torch.zeros(603)
+    more = () if curve.is_identity else (logit_sum, slopes)
+    maximum, total = native.exponentiate_(z.clone(), exps, targets, 7, None, curve, scratch, *more)
+    again = torch.empty_like(z)
+    native.exponentiate_again_(
+        z.clone(), again, targets, 7, maximum, curve, scratch, (g, k) if more else None
+    )
+    combined = native.combine(gathered, targets)
+    of = native.coefficients(targets, combined, maximum, logits[1], 0.7, g, k, e)
+    gradient, db, sums = torch.zeros(1031, 301), torch.zeros(1031), torch.zeros(700)
+    native.add_target_rows_(gradient, db, x, targets, of[1], scratch)
+    native.add_column_sums_(sums, exps, of[3], scratch)
+    dx = native.finished(x.clone(), weight, targets, of[3], of[1], scratch)
+    added = native.added(native.added(None, x, g, scratch), x, k, scratch)
+    scaled = native.scaled(x, g, scratch).clone()
+    written = (slopes, logit_sum) if more else ()
+    vectors = (maximum, total, *combined[:3], native.factor(maximum, combined, of[0], 0.7))
+    return [*logits, exps, *written, again, *vectors, *of, gradient, db, sums, dx, added, scaled]

@@ -78,7 +78,7 @@ def _cached(found: str) -> Path:
     path = folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.so"
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run
     with open(path.with_suffix(".lock"), "w") as lock:  # one of a machine's ranks compiles, the others wait
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():

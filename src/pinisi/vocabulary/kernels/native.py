@@ -116,15 +116,9 @@ def coefficients(
     ids, (of_g, of_k, of_e) = _ids(targets), map(_vector, (g, k, e))
     made = softmax, target, each, factor = torch.empty(4, len(slope)).unbind()
     given = [one.contiguous() for one in (combined.lp, combined.lse, combined.rest, maximum, slope)]
+    of_loss = map(_at, (of_g, of_k, of_e, *made))
     run = _function("coefficients")
-    run(
-        _at(ids),
-        *map(_at, given),
-        scale,
-        *map(_at, (of_g, of_k, of_e, *made)),
-        len(slope),
-        torch.get_num_threads(),
-    )
+    run(_at(ids), *map(_at, given), scale, *of_loss, len(slope), torch.get_num_threads())
     return softmax, target, None if e is None else each, factor
 
 
