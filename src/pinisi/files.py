@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: a killed run leaves the last good one. And where what is fetched or compiled is kept."""
+"""Files that are there whole or not at all: a killed run leaves the last good one. And where fetched and compiled ones are kept."""
 
 import os
 from pathlib import Path
