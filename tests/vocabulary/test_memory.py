@@ -77,6 +77,22 @@ def test_a_pass_keeps_what_fits(dtype):
     assert 0 < kept[2] < everything
 
 
+def test_microbatches_of_several_sizes_are_cut_each_by_its_own():
+    """Of one head, one after the other."""
+    case = one_shard(torch.float32, tokens=256, softcap=3.0)
+    (head,), _, _ = head_shards(case, Shards.even(5003, 1), 1, budget=2_000_000)
+    for tokens in (256, 10, 256, 100):
+        for logit_sum in (False, True, False):
+            x, targets = case.x[:tokens], case.targets[:tokens]
+            (fresh,), _, _ = head_shards(case, Shards.even(5003, 1), 1, budget=2_000_000)
+            found, wanted = (
+                [(tile.start, tile.stop, tile.kept is None) for tile in one.tiles]
+                for one in (of.s(x, targets, logit_sum=logit_sum) for of in (head, fresh))
+            )
+            assert found == wanted
+    assert len(found) > 1
+
+
 def peak(dtype, barriers, tokens, hidden, rows, budget=None, reads="", softcap=None):
     """Bytes of S, C1's part, U and T, beside x, weights and their gradient. reads: what the loss reads besides lp, of "sum",
     "entropy", "teacher"."""

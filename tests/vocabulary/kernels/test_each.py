@@ -83,6 +83,18 @@ def test_exponentials_and_their_statistics(kernels, dtype, curve, held, looped, 
     assert inside.any() and not found[0][rows[inside], targets.local[rows[inside]] - first].any()
 
 
+@pytest.mark.parametrize("curve", [Curve(), Curve(0.7), Curve(1.0, 1e3), Curve(-1.0)], ids=str)
+def test_a_target_far_above_does_not_hide_the_others(kernels, dtype, curve):
+    z, targets = torch.randn(TOKENS, COLUMNS).to(dtype), targets_around()
+    rows = targets.own.nonzero()[:, 0]
+    z[rows, targets.local[rows]] = 300.0 if curve.scale > 0 else -300.0
+    maximum, total = kernels.exponentiate_(z.clone(), z.clone(), targets, 0, None, curve, SCRATCH)
+    exact, _ = curve.logits_(z.double())
+    exact[rows, targets.local[rows]] = -torch.inf
+    assert relative(maximum, exact.amax(1)) <= 1e-6
+    assert relative(total, (exact - maximum.double()[:, None]).exp().sum(1)) <= 1e-5
+
+
 @pytest.mark.parametrize("curve", [Curve(), Curve(0.7, 5.0)], ids=str)
 def test_exponentials_made_again_are_the_same_bits(kernels, dtype, curve, monkeypatch):
     smaller(monkeypatch, kernels, "LOOPED", 64)  # several programs for a row

@@ -97,7 +97,9 @@ def test_another_processor_gets_a_library_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     here = build._cached(found)
     monkeypatch.setattr(build, "_features", lambda: "flags: fewer")
-    assert build._cached(found) != here and len(libraries(tmp_path)) == 2
+    there = build._cached(found)
+    monkeypatch.setenv("CXXFLAGS", "-DOTHER")  # other flags, too
+    assert len({here, there, build._cached(found)}) == len(libraries(tmp_path)) == 3
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64")
