@@ -63,9 +63,9 @@ def test_a_cpu_has_no_triton_kernels_but_interpreted_ones():
     pytest.importorskip("triton")
     run = (
         "import torch; from pinisi.vocabulary import HeadShard\n"
-        "head = HeadShard(torch.randn(5, 4), torch.zeros(5, 4), 0)\n"
-        "try: print(len(head.s(torch.randn(3, 4), torch.arange(3)).tiles))\n"
-        "except Exception as error: print(type(error).__name__, error)"
+        "try: head = HeadShard(torch.randn(5, 4), torch.zeros(5, 4), 0)\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+        "else: print(len(head.s(torch.randn(3, 4), torch.arange(3)).tiles))"
     )
 
     def printed(**more):
