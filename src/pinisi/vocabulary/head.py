@@ -66,9 +66,8 @@ class HeadShard:
             raise ConfigError(f"The vocabulary head has 1 or 2 barriers, got {barriers}; 0 needs no shards.")
         assert gradient.shape == weight.shape and gradient.dtype == statistics_dtype(weight.dtype)
         assert (bias is None) == (bias_gradient is None)
-        kernels_for(
-            weight
-        )  # compiled now, if they are to be; and a choice that does not fit is named before the first step
+        # Compiled now, if they are to be; and a choice that does not fit is named before the first step.
+        kernels_for(weight)
         self.weight = weight.detach()
         self.gradient = gradient
         self.start = start
