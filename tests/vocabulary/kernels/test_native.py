@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import Targets, build, native
 from pinisi.vocabulary.tiles import Curve
@@ -89,6 +90,18 @@ def test_a_cache_that_can_not_be_written_is_named(tmp_path):
     said = printed(tmp_path)
     assert said.startswith("reference\nreference\nConfigError") and str(tmp_path / "pinisi") in said
     assert "set XDG_CACHE_HOME" in said
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    compiler()
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(ConfigError, match="home directory.*set XDG_CACHE_HOME"):
+        build.load.__wrapped__()
 
 
 def test_another_processor_gets_a_library_of_its_own(tmp_path, monkeypatch):

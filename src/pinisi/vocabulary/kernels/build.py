@@ -58,9 +58,9 @@ def load() -> ctypes.CDLL:
     try:
         path = _cached(found)
         return ctypes.CDLL(str(path))
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the latter of a user without a home
         raise ConfigError(
-            f"The native kernels could not be kept in {folder()}: {error}; make that folder writable or set XDG_CACHE_HOME."
+            f"The native kernels could not be kept in the user's cache: {error}; make that folder writable or set XDG_CACHE_HOME."
         ) from error
 
 
