@@ -100,7 +100,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", nowhere)
-    with pytest.raises(ConfigError, match="home directory.*set XDG_CACHE_HOME"):
+    with pytest.raises(ConfigError, match=r"home directory.*set XDG_CACHE_HOME"):
         build.load.__wrapped__()
 
 

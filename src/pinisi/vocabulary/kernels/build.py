@@ -60,7 +60,8 @@ def load() -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except (OSError, RuntimeError) as error:  # the latter of a user without a home
         raise ConfigError(
-            f"The native kernels could not be kept in the user's cache: {error}; make that folder writable or set XDG_CACHE_HOME."
+            f"The native kernels could not be kept in the user's cache: {error}; "
+            "make that folder writable or set XDG_CACHE_HOME."
         ) from error
 
 
