@@ -397,6 +397,11 @@ void add_column_sums(float* sums, const N* columns, int64_t columns_row, const f
     });
 }
 
+// What turns exponentials above `maximum` into dL/dz; 0 where nothing is asked of them, whatever they are.
+inline float factor_of(float maximum, float lse, float softmax, float scale) {
+    return softmax != 0.0f ? exponential(maximum - lse) * scale * softmax : 0.0f;
+}
+
 } // namespace
 
 extern "C" {
@@ -451,7 +456,7 @@ void coefficients(const int64_t* ids, const float* lp, const float* lse, const f
             target[t] = (k ? of_k * exponential(lp[t]) - of_g * rest[t] : -of_g * rest[t]) * slope[t];
             if (e)
                 every[t] = counts ? e[t] * scale : 0.0f;
-            factor[t] = softmax[t] != 0.0f ? exponential(maximum[t] - lse[t]) * scale * softmax[t] : 0.0f;
+            factor[t] = factor_of(maximum[t], lse[t], softmax[t], scale);
         }
     });
 }
@@ -460,7 +465,7 @@ void factor(const float* maximum, const float* lse, const float* softmax, float 
             int threads) {
     each_strip(tokens, threads, [=](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t)
-            out[t] = softmax[t] != 0.0f ? exponential(maximum[t] - lse[t]) * scale * softmax[t] : 0.0f;
+            out[t] = factor_of(maximum[t], lse[t], softmax[t], scale);
     });
 }
 
