@@ -5,6 +5,7 @@ All that is compared is measured in turns, in one run.
 
 import argparse
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -174,7 +175,7 @@ def compare(
     names: tuple[str, ...] = (),
     shards: int = 1,
 ) -> list[dict[str, Any]]:
-    """Every form that runs here: time in turns, share of the matrix rate, peak bytes beside x, weight and the gradient that
+    """Every form that runs here: time in turns of drawn order, share of the matrix rate, peak bytes beside x, weight and the gradient that
     HeadShard adds to, errors against fp64 (on a CPU at a smaller shape). sum_ms: with dW added to that gradient, in fp32, as
     several microbatches need it; HeadShard always does. shards: the others, which know none, get the rows of so many at
     once, and every token's target, of which ours then has one in so many; rate and us_per_row, of sum_ms, count them."""
@@ -188,9 +189,12 @@ def compare(
         name: (form, case if peers.is_ours(name) else whole)
         for name, form in peers.forms(case, names=names).items()
     }
+    order, draws = list(runs), random.Random(0)
     for _ in range(rounds + 1):
         products()
-        for name, (form, of) in runs.items():
+        draws.shuffle(order)  # what ran before leaves the cache to a form, or does not: 3 to 7 % at the smallest shards
+        for name in order:
+            form, of = runs[name]
             outcome = watch.time(name, partial(form, of))
             if outcome.dw is not of.gradient:
                 watch.time(f"{name}, sum", partial(of.gradient.add_, outcome.dw))
