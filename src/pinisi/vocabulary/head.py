@@ -252,8 +252,8 @@ class HeadShard:
     def _kept(self, head_pass: HeadPass, start: int, stop: int) -> Tensor:
         assert head_pass.buffer is not None
         tokens, width = len(head_pass.x), _aligned(stop - start, head_pass.x.device)
-        first = tokens * start
-        return head_pass.buffer[first : first + tokens * width].view(tokens, width)[:, : stop - start]
+        # A view in one operation, not three: each that comes upon a cold cache costs 5 µs or more.
+        return head_pass.buffer.as_strided((tokens, stop - start), (width, 1), tokens * start)
 
     def _working(self, name: str, x: Tensor, width: int) -> Tensor:
         return self._scratch.take(name, len(x), width, x.dtype, x.device)

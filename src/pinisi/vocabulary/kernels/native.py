@@ -45,18 +45,18 @@ def exponentiate_(
 ) -> tuple[Tensor, Tensor]:
     tokens, columns = z.shape
     maximum, total = torch.empty(tokens), torch.empty(tokens)
-    ids, floor = _ids(targets), _vector(floor)
+    ids, floor = _at(targets.ids), _vector(floor)
     matrices = _at(z), z.stride(0), _at(out), out.stride(0)
     results = _at(floor), _at(maximum), _at(total)
     first += targets.start
     if curve.is_identity and logit_sum is None and slopes is None:
         run = _function("exponentiate", z.dtype)
-        run(*matrices, _at(ids), first, *results, tokens, columns, torch.get_num_threads())
+        run(*matrices, ids, first, *results, tokens, columns, torch.get_num_threads())
         return maximum, total
     run = _function("exponentiate_curved", z.dtype)
     of_slopes = 0 if slopes is None else slopes.stride(0)
     run(
-        *matrices, _at(ids), first, *results, _at(logit_sum), _at(slopes), of_slopes, tokens, columns, *_curve(curve),
+        *matrices, ids, first, *results, _at(logit_sum), _at(slopes), of_slopes, tokens, columns, *_curve(curve),
         torch.get_num_threads(),
     )  # fmt: skip
     return maximum, total
@@ -73,8 +73,8 @@ def exponentiate_again_(
     mix: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     tokens, columns = z.shape
-    ids, maximum = _ids(targets), maximum.contiguous()
-    given = _at(z), z.stride(0), _at(out), out.stride(0), _at(ids), targets.start + first, _at(maximum)
+    ids, maximum = _at(targets.ids), maximum.contiguous()
+    given = _at(z), z.stride(0), _at(out), out.stride(0), ids, targets.start + first, _at(maximum)
     if curve.is_identity and mix is None:
         _function("exponentiate_again", z.dtype)(*given, tokens, columns, torch.get_num_threads())
         return
@@ -87,9 +87,9 @@ def target_logits(
     x: Tensor, weight: Tensor, bias: Tensor | None, targets: Targets, curve: Curve, scratch: Scratch
 ) -> tuple[Tensor, Tensor]:
     tokens, hidden = x.shape
-    logits, slopes, ids = torch.empty(tokens), torch.empty(tokens), _ids(targets)
+    logits, slopes, ids = torch.empty(tokens), torch.empty(tokens), _at(targets.ids)
     _function("target_logits", x.dtype)(
-        _at(x), x.stride(0), _at(weight), weight.stride(0), _at(bias), _at(ids), targets.start, targets.rows, _at(logits),
+        _at(x), x.stride(0), _at(weight), weight.stride(0), _at(bias), ids, targets.start, targets.rows, _at(logits),
         _at(slopes), tokens, hidden, *_curve(curve), torch.get_num_threads(),
     )  # fmt: skip
     return logits, slopes
@@ -97,9 +97,9 @@ def target_logits(
 
 def combine(gathered: Tensor, targets: Targets) -> Combined:
     ranks, statistics, tokens = gathered.shape
-    gathered, ids, out = gathered.contiguous(), _ids(targets), torch.empty(statistics, tokens)
+    gathered, ids, out = gathered.contiguous(), _at(targets.ids), torch.empty(statistics, tokens)
     run = _function("combine")
-    run(_at(gathered), ranks, statistics, _at(ids), _at(out), tokens, torch.get_num_threads())
+    run(_at(gathered), ranks, statistics, ids, _at(out), tokens, torch.get_num_threads())
     return Combined(*out.unbind())
 
 
@@ -113,12 +113,12 @@ def coefficients(
     k: Tensor | None = None,
     e: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    ids, (of_g, of_k, of_e) = _ids(targets), map(_vector, (g, k, e))
+    ids, (of_g, of_k, of_e) = _at(targets.ids), map(_vector, (g, k, e))
     made = softmax, target, each, factor = torch.empty(4, len(slope)).unbind()
     given = [one.contiguous() for one in (combined.lp, combined.lse, combined.rest, maximum, slope)]
     of_loss = map(_at, (of_g, of_k, of_e, *made))
     run = _function("coefficients")
-    run(_at(ids), *map(_at, given), scale, *of_loss, len(slope), torch.get_num_threads())
+    run(ids, *map(_at, given), scale, *of_loss, len(slope), torch.get_num_threads())
     return softmax, target, None if e is None else each, factor
 
 
@@ -146,9 +146,9 @@ def finished(
     scratch: Scratch,
 ) -> Tensor:
     out = product if product.dtype == torch.float32 else torch.empty(product.shape)
-    ids, factor, target = _ids(targets), _vector(factor), target.contiguous()
+    ids, factor, target = _at(targets.ids), _vector(factor), target.contiguous()
     _function("finished", product.dtype, weight.dtype)(
-        _at(product), product.stride(0), _at(out), out.stride(0), _at(weight), weight.stride(0), _at(ids), targets.start,
+        _at(product), product.stride(0), _at(out), out.stride(0), _at(weight), weight.stride(0), ids, targets.start,
         targets.rows, _at(factor), _at(target), *product.shape, torch.get_num_threads(),
     )  # fmt: skip
     return out
@@ -171,9 +171,9 @@ def add_target_rows_(
     target: Tensor,
     scratch: Scratch,
 ) -> None:
-    ids, target = _ids(targets), target.contiguous()
+    ids, target = _at(targets.ids), target.contiguous()
     _function("add_target_rows", x.dtype)(
-        _at(gradient), gradient.stride(0), _at(bias_gradient), _at(x), x.stride(0), _at(ids), targets.start, targets.rows,
+        _at(gradient), gradient.stride(0), _at(bias_gradient), _at(x), x.stride(0), ids, targets.start, targets.rows,
         _at(target), *x.shape, torch.get_num_threads(),
     )  # fmt: skip
 
@@ -211,10 +211,6 @@ def _at(tensor: Tensor | None) -> int | None:
 
 def _vector(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.to(torch.float32).contiguous()
-
-
-def _ids(targets: Targets) -> Tensor:
-    return targets.ids.to(torch.int64).contiguous()
 
 
 def _curve(curve: Curve) -> tuple[float, float]:

@@ -15,7 +15,7 @@ class Targets:
     """
 
     def __init__(self, ids: Tensor, start: int, rows: int) -> None:
-        self.ids = ids
+        self.ids = ids.to(torch.int64).contiguous()
         self.start = start
         self.rows = rows
         self._pieces: dict[int, list[tuple[Tensor, Tensor]]] = {}
