@@ -21,8 +21,7 @@ from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import Tiling, tiling
-from pinisi.vocabulary.kernels import Targets
-from pinisi.vocabulary.kernels.reference import add_target_rows_, finished, target_logits
+from pinisi.vocabulary.kernels import Targets, kernels_for
 from pinisi.vocabulary.products import add_product_, add_transposed_product_
 from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
@@ -336,6 +335,7 @@ class DistributionHead:
         """After combine: adds dW and db, frees the pass; with 2 barriers returns dX's part [T, h]."""
         assert pass_.buffer is not None and e is None, "t is called once, after s with keep=True"
         x, (exps, moments, theirs, target) = pass_.x, self._factors(pass_, g, k, n, d)
+        kernels = kernels_for(x)
         dx = x.new_zeros(x.shape, dtype=exps.dtype) if self.barriers == 2 else None
         # Columns are made relative to the largest factor of their token: 16 bit has no room for small ones.
         largest = torch.maximum(torch.maximum(exps.abs(), moments.abs()), theirs.abs())
@@ -348,11 +348,10 @@ class DistributionHead:
                 add_product_(dx, columns, self.student.weight[rows], self._scratch, largest)
             add_transposed_product_(self.gradient[rows], columns, x, self._scratch, largest)
             if self.bias_gradient is not None:
-                for part in blocks(len(columns), columns.shape[1], columns.device):
-                    self.bias_gradient[rows].addmv_(columns[part].to(largest.dtype).t(), largest[part])
+                kernels.add_column_sums_(self.bias_gradient[rows], columns, largest, self._scratch)
         self._buffers.give(pass_.buffer)
         pass_.buffer = pass_.teacher = None
-        add_target_rows_(self.gradient, self.bias_gradient, x, pass_.targets, target, self._scratch)
+        kernels.add_target_rows_(self.gradient, self.bias_gradient, x, pass_.targets, target, self._scratch)
         if dx is not None:
             self._add_target_(dx, pass_, target)
         return dx
@@ -390,7 +389,8 @@ class DistributionHead:
         )
 
     def _at_targets(self, of: Projection, x: Tensor, pass_: DistributionPass) -> tuple[Tensor, Tensor]:
-        return target_logits(x, of.weight, of.bias, pass_.targets, of.curve, self._scratch)
+        kernels = kernels_for(x)
+        return kernels.target_logits(x, of.weight, of.bias, pass_.targets, of.curve, self._scratch)
 
     def _logits(self, pass_: DistributionPass, start: int, stop: int, *, again: bool = True) -> Tensor:
         place = self._kept(pass_, 0, start, stop)
@@ -423,7 +423,8 @@ class DistributionHead:
         return self._scratch.take(name, len(like), like.shape[1], like.dtype, like.device)
 
     def _add_target_(self, sum_: Tensor, pass_: DistributionPass, factor: Tensor) -> None:
-        finished(sum_, self.student.weight, pass_.targets, None, factor, self._scratch)
+        kernels = kernels_for(pass_.x)
+        kernels.finished(sum_, self.student.weight, pass_.targets, None, factor, self._scratch)
 
 
 def _alike(x: Tensor, other: Tensor | None) -> bool:
