@@ -21,6 +21,7 @@ from pinisi.vocabulary import (
 )
 from pinisi.vocabulary.tiles import Curve
 
+from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
 from .simulation import Case, bits, plain_logits, relative, wide
 from .test_head import LIMIT, draw
 from .test_precision import RANKS, VOCABULARY, sure_case

@@ -58,6 +58,23 @@ def compare(case, got, limit, **loss):
     assert math.isclose(got.loss, want.loss, rel_tol=limit, abs_tol=1e-30)
 
 
+@pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_autograd_records_nothing(barriers, softcap):
+    """Whatever of what it is given asks for gradients: they would be kept, or find the gradient buffer changed in place."""
+    x, weight, bias = (torch.randn(*shape).requires_grad_() for shape in ((9, 5), (11, 5), (11,)))
+    g, k, e = (torch.rand(9).requires_grad_() * 2 for _ in range(3))
+    gradient, bias_gradient = torch.zeros(11, 5), torch.zeros(11)
+    shard = HeadShard(
+        weight, gradient, 0, bias=bias, bias_gradient=bias_gradient, softcap=softcap, barriers=barriers
+    )
+    one = shard.s(x, torch.arange(9), logit_sum=True)
+    found = shard.combine(one, one.statistics.unsqueeze(0))
+    made = [shard.u(one, g, k, e) if barriers == 1 else None, shard.t(one, g, k, e)]
+    made += [gradient, bias_gradient, one.statistics, found.lp, found.lse, found.logit_sum]
+    assert gradient.any() and not any(of.requires_grad for of in made if of is not None)
+
+
 @pytest.mark.parametrize("dtype", LIMIT, ids=str)
 @pytest.mark.parametrize("barriers", [1, 2])
 @pytest.mark.parametrize("seed", range(24))

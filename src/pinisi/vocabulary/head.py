@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
-from pinisi.vocabulary.head_pass import HeadPass, Tile, Tiling, tiling
-from pinisi.vocabulary.kernels import Kernels, kernels_for
+from pinisi.vocabulary.head_pass import HeadPass, Rows, Tile, Tiling, tiling
+from pinisi.vocabulary.kernels import kernels_for
 from pinisi.vocabulary.products import add_product, add_transposed_product_, largest_of, only_product
 from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
@@ -41,8 +41,8 @@ class HeadShard:
     For each microbatch: s, then (after an all-gather of the statistics) combine, then u with 1 barrier, and
     t, in any order between microbatches and as late as one likes. x must not be overwritten before t.
 
-    A loss enters u and t by its derivatives (see `LossValue`): dL/dl_v = g (p_v - 1[v = y]) + k p_v + e. Who
-    changes the weights says so by `weights_changed`.
+    A loss enters u and t by its derivatives (see `LossValue`): dL/dl_v = g (p_v - 1[v = y]) + k p_v + e. Autograd records
+    nothing: what is given is detached. Who changes the weights says so by `weights_changed`.
 
     budget: bytes of [T, V_r] numbers that a microbatch may hold, at work and from S to T. None: all are kept, in the model's
     dtype, and S and T take 6·T·h·V_r FLOPs. What does not fit T makes again, as exactly, from another 2·T·h per column; 0:
@@ -79,13 +79,12 @@ class HeadShard:
         self._buffers = Buffers()
         self._scratch = Scratch()
         self._row_sum: Tensor | None = None
-        self._cut: tuple[tuple[Any, ...], Tiling] | None = None  # of the last pass
+        self._cut: tuple[tuple[Any, ...], Tiling, list[Rows]] | None = None  # of the last pass
 
     def weights_changed(self) -> None:
         """To be called between a change of weight or bias and the next s."""
         self._row_sum = None
 
-    @torch.no_grad()
     def s(self, x: Tensor, targets: Tensor, *, keep: bool = True, logit_sum: bool = False) -> HeadPass:
         """S: x [T, h] in the weight's dtype, targets [T] (global ids or -100).
 
@@ -93,8 +92,8 @@ class HeadShard:
         losses that read Σ_v l_v: a vector per step without a soft-cap; with one a product more in S (1 barrier), and what is
         kept for T are logits, not exponentials.
         """
-        kernels = kernels_for(x)
-        head_pass = HeadPass(x.detach(), targets, self.start, self.weight.shape[0])
+        head_pass = HeadPass(x, targets, self.start, self.weight.shape[0])
+        x, kernels = head_pass.x, head_pass.kernels
         dtype = statistics_dtype(x.dtype)
         capped_sum = (
             x.new_zeros(len(x), dtype=dtype) if logit_sum and self.curve.softcap is not None else None
@@ -102,22 +101,23 @@ class HeadShard:
         head_pass.keeps_logits = keep and capped_sum is not None
         # Many small operators: before the products, which leave a CPU's cache to nothing else.
         target, head_pass.target_slope = kernels.target_logits(
-            head_pass.x, self.weight, self.bias, head_pass.targets, self.curve, self._scratch
+            x, self.weight, self.bias, head_pass.targets, self.curve, self._scratch
         )
-        plan = self._tiling(x, with_slopes=capped_sum is not None)
+        plan, tiles = self._tiling(x, with_slopes=capped_sum is not None)
         if keep:
             head_pass.buffer = self._buffers.take(len(x) * _aligned(plan.kept_columns, x.device), x)
         maximum = total = product = slope_product = None
-        for index, (start, stop) in enumerate(plan.bounds):
-            kept = self._kept(head_pass, start, stop) if keep and index < plan.kept else None
-            z = self._working("tile", x, stop - start) if kept is None else kept
+        for index, rows in enumerate(tiles):
+            width = rows.stop - rows.start
+            kept = self._kept(head_pass, rows) if keep and index < plan.kept else None
+            z = self._working("tile", x, width) if kept is None else kept
             exps, slopes = z, None
             if head_pass.keeps_logits:
-                exps = z if kept is None else self._working("tile", x, stop - start)
-                slopes = None if self.barriers == 2 else self._working("slopes", x, stop - start)
-            self._logits_(z, x, start, stop)
+                exps = z if kept is None else self._working("tile", x, width)
+                slopes = None if self.barriers == 2 else self._working("slopes", x, width)
+            _logits_(z, x, rows)
             highest, part = kernels.exponentiate_(
-                z, exps, head_pass.targets, start, maximum, self.curve, self._scratch, capped_sum, slopes
+                z, exps, head_pass.targets, rows.start, maximum, self.curve, self._scratch, capped_sum, slopes
             )
             if maximum is not None and total is not None:
                 decay = torch.exp(maximum - highest)
@@ -125,17 +125,16 @@ class HeadShard:
                 if product is not None:
                     product.mul_(decay.unsqueeze(1))
             maximum, total = highest, part
-            rows = self.weight[start:stop]
             if keep and self.barriers == 1:
                 product = (
-                    only_product(exps, rows, dtype)
-                    if len(plan.bounds) == 1
-                    else add_product(product, exps, rows, dtype, self._scratch)
+                    only_product(exps, rows.weight, dtype)
+                    if len(tiles) == 1
+                    else add_product(product, exps, rows.weight, dtype, self._scratch)
                 )
                 if slopes is not None:
-                    slope_product = add_product(slope_product, slopes, rows, dtype, self._scratch)
+                    slope_product = add_product(slope_product, slopes, rows.weight, dtype, self._scratch)
             if keep:
-                head_pass.tiles.append(Tile(start, stop, maximum, kept))
+                head_pass.tiles.append(Tile(rows, maximum, kept))
         if capped_sum is not None:  # U, with two products beside what is kept, has no room for these
             self._scratch.drop("tile")
             self._scratch.drop("slopes")
@@ -147,20 +146,18 @@ class HeadShard:
             head_pass.slope_product = slope_product
         statistics = [maximum, total, target]
         if logit_sum:
-            statistics.append(self._uncapped_sum(head_pass.x) if capped_sum is None else capped_sum)
+            statistics.append(self._uncapped_sum(x) if capped_sum is None else capped_sum)
         head_pass.statistics = torch.stack(statistics)
         return head_pass
 
-    @torch.no_grad()
     def combine(self, head_pass: HeadPass, gathered: Tensor) -> LogProbs:
         """After C1: gathered [p, 3 or 4, T], the statistics by rank. lp, lse and logit_sum [T] are the same bits on every
         rank.
         """
-        combined = kernels_for(head_pass.x).combine(gathered, head_pass.targets)
+        combined = head_pass.kernels.combine(gathered, head_pass.targets)
         head_pass.combined = combined
         return LogProbs(combined.lp, combined.lse, combined.logit_sum)
 
-    @torch.no_grad()
     def u(
         self, head_pass: HeadPass, g: Tensor | None = None, k: Tensor | None = None, e: Tensor | None = None
     ) -> Tensor:
@@ -171,7 +168,7 @@ class HeadShard:
         assert head_pass.product is not None, "u is called once, after combine, with 1 barrier"
         product, head_pass.product = head_pass.product, None
         of = self._coefficients(head_pass, torch.ones_like(head_pass.statistics[0]) if g is None else g, k, e)
-        product = self._finished(product, kernels_for(head_pass.x), head_pass, of.factor, of)
+        product = self._finished(product, head_pass, of.factor, of)
         if of.each is not None and head_pass.slope_product is not None:
             product.addcmul_(head_pass.slope_product, of.each.unsqueeze(1))
         elif of.each is not None:
@@ -179,7 +176,6 @@ class HeadShard:
         head_pass.slope_product = None
         return product
 
-    @torch.no_grad()
     def t(
         self, head_pass: HeadPass, g: Tensor, k: Tensor | None = None, e: Tensor | None = None
     ) -> Tensor | None:
@@ -187,7 +183,7 @@ class HeadShard:
         2 barriers returns dX_r [T, h] in the statistics' dtype, in which it is to be summed."""
         x = head_pass.x
         of = self._coefficients(head_pass, g, k, e)
-        kernels, dtype = kernels_for(x), of.softmax.dtype
+        kernels, dtype = head_pass.kernels, of.softmax.dtype
         dx = left = None
         only = len(head_pass.tiles) == 1  # then `left` joins y's part in one kernel
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
@@ -196,24 +192,24 @@ class HeadShard:
         )
         for tile in head_pass.tiles:
             columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile, of), of.each)
-            rows, room = slice(tile.start, tile.stop), 0
+            rows, room = tile.rows, 0
             if only and self.barriers == 2:
                 room = 2 * x.numel()  # of dX in fp32, which is still to come
             elif _is_narrow(columns, x):
                 columns, left, room = kernels.scaled(columns, left, self._scratch, columns), None, x.numel()
-            add_transposed_product_(self.gradient[rows], columns, x, self._scratch, left, room=room)
-            if self.bias_gradient is not None:
-                kernels.add_column_sums_(self.bias_gradient[rows], columns, left, self._scratch)
+            add_transposed_product_(rows.gradient, columns, x, self._scratch, left, room=room)
+            if rows.bias_gradient is not None:
+                kernels.add_column_sums_(rows.bias_gradient, columns, left, self._scratch)
             if self.barriers == 2:  # last, next to what is done to its sum
                 dx = (
-                    only_product(columns, self.weight[rows], dtype, self._scratch)
+                    only_product(columns, rows.weight, dtype, self._scratch)
                     if only
-                    else add_product(dx, columns, self.weight[rows], dtype, self._scratch, left)
+                    else add_product(dx, columns, rows.weight, dtype, self._scratch, left)
                 )
         if self.barriers == 2:
             self._scratch.drop("part")  # of dW, beside which dX would count
             dx = x.new_zeros(x.shape, dtype=dtype) if dx is None else dx
-            dx = self._finished(dx, kernels, head_pass, left if only else None, of)
+            dx = self._finished(dx, head_pass, left if only else None, of)
         self._free(head_pass)
         if of.each is not None and self.curve.softcap is None:
             self._add_to_each_row(dx, x, of.each)
@@ -229,31 +225,41 @@ class HeadShard:
         columns = self._working("tile", x, width)
         z = columns if tile.kept is None else tile.kept
         if tile.kept is None:
-            self._logits_(z, x, tile.start, tile.stop)
+            _logits_(z, x, tile.rows)
         mix, left = None, factor
         if head_pass.keeps_logits and each is not None:
             # One tile for both, relative to the largest factor of any token: fp16 has no room for small ones.
             largest = torch.maximum(largest_of(factor), largest_of(each))
             mix, left = (factor / largest, each / largest), largest.expand(len(x))
-        kernels_for(x).exponentiate_again_(
+        head_pass.kernels.exponentiate_again_(
             z, columns, head_pass.targets, tile.start, tile.maximum, self.curve, self._scratch, mix
         )
         return columns, left
 
-    def _tiling(self, x: Tensor, *, with_slopes: bool) -> Tiling:
+    def _tiling(self, x: Tensor, *, with_slopes: bool) -> tuple[Tiling, list[Rows]]:
         """How the shard's columns are cut, in training as in evaluation. Beside kept logits exponentials are worked on, and
         with 1 barrier slopes."""
         case = x.shape[0], x.dtype, with_slopes, self.budget
         if self._cut is None or self._cut[0] != case:  # microbatches are often of one size
             beside = (3 - self.barriers) * with_slopes
-            self._cut = case, tiling(x, self.weight.shape[0], self.budget, beside)
-        return self._cut[1]
+            plan = tiling(x, self.weight.shape[0], self.budget, beside)
+            self._cut = case, plan, [self._rows(*bounds) for bounds in plan.bounds]
+        return self._cut[1:]
 
-    def _kept(self, head_pass: HeadPass, start: int, stop: int) -> Tensor:
+    def _rows(self, start: int, stop: int) -> Rows:
+        weight, gradient, bias, bias_gradient = (
+            None if of is None else of[start:stop]
+            for of in (self.weight, self.gradient, self.bias, self.bias_gradient)
+        )
+        assert weight is not None and gradient is not None
+        return Rows(start, stop, weight, weight.t(), gradient, bias, bias_gradient)
+
+    def _kept(self, head_pass: HeadPass, rows: Rows) -> Tensor:
         assert head_pass.buffer is not None
-        tokens, width = len(head_pass.x), _aligned(stop - start, head_pass.x.device)
-        # A view in one operation, not three: each that comes upon a cold cache costs 5 µs or more.
-        return head_pass.buffer.as_strided((tokens, stop - start), (width, 1), tokens * start)
+        tokens, width = len(head_pass.x), rows.stop - rows.start
+        return head_pass.buffer.as_strided(
+            (tokens, width), (_aligned(width, head_pass.x.device), 1), tokens * rows.start
+        )
 
     def _working(self, name: str, x: Tensor, width: int) -> Tensor:
         return self._scratch.take(name, len(x), width, x.dtype, x.device)
@@ -294,20 +300,12 @@ class HeadShard:
             found[part] = torch.mv(x[part].to(rows.dtype), rows[:-1])
         return found.add_(rows[-1]).mul_(self.curve.scale)
 
-    def _logits_(self, out: Tensor, x: Tensor, start: int, stop: int) -> None:
-        rows = self.weight[start:stop].t()
-        if self.bias is None:
-            torch.mm(x, rows, out=out)
-        else:
-            torch.addmm(self.bias[start:stop], x, rows, out=out)
-
     def _factor(self, head_pass: HeadPass, tile: Tile, of: _Coefficients) -> Tensor:
         """What turns a tile's exponentials into dL/dz: [T], 0 at ignored tokens."""
         assert head_pass.combined is not None, "combine comes before u and t"
         if tile is head_pass.tiles[-1]:
             return of.factor
-        kernels = kernels_for(head_pass.x)
-        return kernels.factor(tile.maximum, head_pass.combined, of.softmax, self.curve.scale)
+        return head_pass.kernels.factor(tile.maximum, head_pass.combined, of.softmax, self.curve.scale)
 
     def _coefficients(
         self, head_pass: HeadPass, g: Tensor, k: Tensor | None, e: Tensor | None
@@ -320,16 +318,27 @@ class HeadShard:
             if all(one is other for one, other in zip(same, (g, k, e), strict=True)):
                 return found
         of_pass = (head_pass.targets, head_pass.combined, head_pass.statistics[0], head_pass.target_slope)
-        found = _Coefficients(*kernels_for(head_pass.x).coefficients(*of_pass, self.curve.scale, g, k, e))
+        of_k, of_e = (None if of is None else of.detach() for of in (k, e))
+        made = head_pass.kernels.coefficients(*of_pass, self.curve.scale, g.detach(), of_k, of_e)
+        found = _Coefficients(*made)
         head_pass.coefficients = (found, g, k, e)
         return found
 
     def _finished(
-        self, product: Tensor, kernels: Kernels, head_pass: HeadPass, factor: Tensor | None, of: _Coefficients
+        self, product: Tensor, head_pass: HeadPass, factor: Tensor | None, of: _Coefficients
     ) -> Tensor:
         """dX_r in the statistics' dtype: its softmax part, `factor` ⊙ product (overwritten where it has that dtype), and y's own
         part."""
-        return kernels.finished(product, self.weight, head_pass.targets, factor, of.target, self._scratch)
+        return head_pass.kernels.finished(
+            product, self.weight, head_pass.targets, factor, of.target, self._scratch
+        )
+
+
+def _logits_(out: Tensor, x: Tensor, rows: Rows) -> None:
+    if rows.bias is None:
+        torch.mm(x, rows.transposed, out=out)
+    else:
+        torch.addmm(rows.bias, x, rows.transposed, out=out)
 
 
 def _is_narrow(columns: Tensor, x: Tensor) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK, part_rows
-from pinisi.vocabulary.kernels import Targets
+from pinisi.vocabulary.kernels import Targets, kernels_for
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import tile_bounds
 
@@ -17,6 +17,19 @@ DEVICE_NARROW, DEVICE_WIDE = 2048, 8192  # on a GPU, where a narrow product does
 # `plan.work.head_columns` cuts as `tiling` does, for which a test compares them: a change here is one there.
 
 
+class Rows(NamedTuple):
+    """Views of a shard's rows start to stop, which are the columns of a tile: weight [C, h] and [h, C], gradient [C, h], bias and
+    its gradient [C] or None. Made once, since each takes 10 µs and more where a product has left the cache cold."""
+
+    start: int
+    stop: int
+    weight: Tensor
+    transposed: Tensor
+    gradient: Tensor
+    bias: Tensor | None
+    bias_gradient: Tensor | None
+
+
 @dataclass
 class Tile:
     """Columns start to stop of a shard. maximum [T]: of the logits over the columns before stop that are not y's.
@@ -25,10 +38,17 @@ class Tile:
     `HeadPass.keeps_logits`); None: T makes z again.
     """
 
-    start: int
-    stop: int
+    rows: Rows
     maximum: Tensor
     kept: Tensor | None
+
+    @property
+    def start(self) -> int:
+        return self.rows.start
+
+    @property
+    def stop(self) -> int:
+        return self.rows.stop
 
 
 class HeadPass:
@@ -37,7 +57,8 @@ class HeadPass:
     """
 
     def __init__(self, x: Tensor, targets: Tensor, start: int, rows: int) -> None:
-        self.x = x
+        self.x = x.detach()
+        self.kernels = kernels_for(x)
         self.targets = Targets(targets, start, rows)
         self.tiles: list[Tile] = []
         self.keeps_logits = False  # the loss needs exponentials and slopes: T makes both from z

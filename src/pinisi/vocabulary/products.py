@@ -142,7 +142,8 @@ def _add_in_parts_(sum_: Tensor, left: Tensor, right: Tensor, scratch: Scratch, 
     height = min(part_rows(len(sum_), tokens, hidden, room), -(-cached // 32) * 32)
     scratch.drop("block")  # beside a part there is room for a smaller one
     product = _place("part", height, hidden, right, scratch)
-    for to, part in zip(sum_.split(height), left.split(height), strict=True):
+    for first in range(0, len(sum_), height):  # slices: Tensor.split takes longer than a few of them
+        to, part = sum_[first : first + height], left[first : first + height]
         kernels.added(to, torch.mm(part, right, out=product[: len(part)]), None, scratch)
 
 

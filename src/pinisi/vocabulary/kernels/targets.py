@@ -15,7 +15,8 @@ class Targets:
     """
 
     def __init__(self, ids: Tensor, start: int, rows: int) -> None:
-        self.ids = ids.to(torch.int64).contiguous()
+        ready = ids.dtype == torch.int64 and ids.is_contiguous()
+        self.ids = ids if ready else ids.to(torch.int64).contiguous()
         self.start = start
         self.rows = rows
         self._pieces: dict[int, list[tuple[Tensor, Tensor]]] = {}
