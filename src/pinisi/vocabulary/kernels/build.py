@@ -20,8 +20,11 @@ SOURCE = Path(__file__).with_name("native.cpp")
 # -ffast-math is not among them: NaN and infinities must show, and it would change how the whole process rounds small numbers.
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
-    *("-fopenmp", "-fPIC", "-shared", "-fno-exceptions", "-fno-rtti"),
+    *("-fPIC", "-shared", "-fno-exceptions", "-fno-rtti"),
 )
+# The second for a compiler that has no OpenMP library (clang's is a package of its own): the lanes of a vector still share a sum,
+# which is worth digits too, but one thread does all.
+THREADS = ("-fopenmp", "-fopenmp-simd")
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT = 120  # seconds; it takes two
 
@@ -74,7 +77,14 @@ def _cached(found: str) -> Path:
     several kinds, and -march=native is for this one."""
     command = [found, *FLAGS, *os.environ.get("CXXFLAGS", "").split(), str(SOURCE)]
     told = "\0".join(
-        [SOURCE.read_text(), *command[:-1], str(Path(found).resolve()), platform.machine(), _features()]
+        [
+            SOURCE.read_text(),
+            *command[:-1],
+            *THREADS,
+            str(Path(found).resolve()),
+            platform.machine(),
+            _features(),
+        ]
     )
     path = folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.so"
     if path.exists():
@@ -89,25 +99,39 @@ def _cached(found: str) -> Path:
 
 def _compile(command: list[str], path: Path) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    failed = []
     try:
-        done = subprocess.run([*command, "-o", str(partial)], capture_output=True, text=True, timeout=TIMEOUT)
-        if done.returncode != 0:
+        for threads in THREADS:
+            # Before CXXFLAGS, which may undo it.
+            line = [command[0], threads, *command[1:], "-o", str(partial)]
+            done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT)
+            if done.returncode == 0:
+                partial.replace(path)
+                break
+            failed.append(_first_error(done.stderr))
+        else:
             raise ConfigError(
-                f"{command[0]} could not compile the native kernels: {_first_error(done.stderr)}; set CXX to another compiler, "
-                "or PINISI_KERNELS=torch."
+                f"{command[0]} could not compile the native kernels: {failed[0]}; set CXX to another compiler, or "
+                "PINISI_KERNELS=torch."
             )
-        partial.replace(path)
     except subprocess.TimeoutExpired as error:
         raise ConfigError(
             f"{command[0]} took more than {TIMEOUT} s to compile the native kernels; try again."
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+    if failed:
+        warnings.warn(
+            f"{command[0]} compiled the native kernels for one thread ({failed[0]}). For more install its OpenMP library (apt "
+            f"install libomp-dev) and delete {path}.",
+            stacklevel=2,
+        )
 
 
 def _first_error(printed: str) -> str:
     lines = printed.strip().splitlines() or ["it said nothing"]
-    return next((line for line in lines if "error" in line), lines[0])
+    told = (line for word in ("cannot find", "error") for line in lines if word in line)
+    return next(told, lines[0])  # the linker's own line says more than the compiler's of it
 
 
 def _features() -> str:
