@@ -3,6 +3,7 @@
 import gc
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from pinisi.vocabulary.statistics import combine_statistics
 from pinisi.vocabulary.tiles import tile_bounds
 
 from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
-from .simulation import Case, head_shards, relative, run_plain, run_sharded
+from .simulation import Case, bits, head_shards, relative, run_plain, run_sharded, wide
 
 LIMIT = {torch.float32: 1e-5, torch.float64: 1e-11}
 PRIMES = (7, 131, 509, 4099, 8209)
@@ -58,21 +59,61 @@ def compare(case, got, limit, **loss):
     assert math.isclose(got.loss, want.loss, rel_tol=limit, abs_tol=1e-30)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("budget", [None, 0])
 @pytest.mark.parametrize("barriers", [1, 2])
-def test_autograd_records_nothing(barriers, softcap):
-    """Whatever of what it is given asks for gradients: they would be kept, or find the gradient buffer changed in place."""
-    x, weight, bias = (torch.randn(*shape).requires_grad_() for shape in ((9, 5), (11, 5), (11,)))
-    g, k, e = (torch.rand(9).requires_grad_() * 2 for _ in range(3))
-    gradient, bias_gradient = torch.zeros(11, 5), torch.zeros(11)
-    shard = HeadShard(
-        weight, gradient, 0, bias=bias, bias_gradient=bias_gradient, softcap=softcap, barriers=barriers
-    )
-    one = shard.s(x, torch.arange(9), logit_sum=True)
-    found = shard.combine(one, one.statistics.unsqueeze(0))
-    made = [shard.u(one, g, k, e) if barriers == 1 else None, shard.t(one, g, k, e)]
-    made += [gradient, bias_gradient, one.statistics, found.lp, found.lse, found.logit_sum]
-    assert gradient.any() and not any(of.requires_grad for of in made if of is not None)
+def test_autograd_records_nothing(barriers, budget, softcap, dtype):
+    """Whatever of what it is given asks for gradients: they would be kept, or find the gradient buffer changed in place. Nor does
+    it see what a loss does with its own lp and lse."""
+    x, weight, bias, g, k, e = (torch.randn(*of) for of in ((9, 5), (11, 5), (11,), (9,), (9,), (9,)))
+    results = []
+    for asks in (False, True):
+        gradient, bias_gradient = torch.zeros(11, 5, dtype=wide(dtype)), torch.zeros(11, dtype=wide(dtype))
+        shard = HeadShard(
+            weight.to(dtype).requires_grad_(asks),
+            gradient,
+            0,
+            bias=bias.to(dtype).requires_grad_(asks),
+            bias_gradient=bias_gradient,
+            softcap=softcap,
+            barriers=barriers,
+            budget=budget,
+        )
+        one = shard.s(x.to(dtype).requires_grad_(asks), torch.arange(9), logit_sum=True)
+        gathered = one.statistics.unsqueeze(0).clone().requires_grad_(asks)
+        found = shard.combine(one, gathered)
+        read = [found.lp, found.lse, found.logit_sum]
+        results.append([of.clone() for of in read])
+        assert not any(of.requires_grad for of in read)
+        of_loss = [of.to(wide(dtype)).requires_grad_(asks) * 2 for of in (g, k, e)]
+        if asks:
+            for of in read:
+                of.add_(1).requires_grad_()
+        made = [shard.u(one, *of_loss)] if barriers == 1 else []
+        late = shard.t(one, *of_loss)
+        results[-1] += [*made, *([] if late is None else [late]), gradient, bias_gradient]
+    assert results[1][-2].any() and not any(of.requires_grad for of in results[1])
+    for one, other in zip(*results, strict=True):
+        assert bits(one) == bits(other)
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
+def test_other_tensors_than_before_are_seen(barriers):
+    """After `weights_changed`, as other values in the same tensors are."""
+    case, _ = draw(4)
+    case = case.to(torch.float32)
+    shards = Shards.even(len(case.weight), 1)
+    (shard,), _, _ = head_shards(replace(case, weight=-case.weight), shards, barriers)
+    shard.s(case.x, case.targets)
+    fresh = run_sharded(case, shards, barriers)
+    shard.weight, shard.gradient = case.weight, torch.zeros_like(case.weight)
+    shard.weights_changed()
+    one = shard.s(case.x, case.targets)
+    lp = shard.combine(one, one.statistics.unsqueeze(0)).lp
+    dx = [shard.u(one, case.weights) if barriers == 1 else None, shard.t(one, case.weights)][barriers - 1]
+    for got, want in ((lp, fresh.lp), (dx, fresh.dx), (shard.gradient, fresh.dw)):
+        assert bits(got) == bits(want)
 
 
 @pytest.mark.parametrize("dtype", LIMIT, ids=str)

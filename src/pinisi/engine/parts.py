@@ -139,7 +139,7 @@ def _vocabulary(
             continue
         tensor = weights.get(name, rows).to(device=device, dtype=dtype)
         parameter = nn.Parameter(tensor.contiguous())
-        buffer = no_buffer(tensor) if frozen else torch.zeros_like(tensor, dtype=gradient_dtype(dtype))
+        buffer = no_buffer(tensor) if frozen else torch.zeros_like(parameter, dtype=gradient_dtype(dtype))
         shape = (spec.vocabulary, *tensor.shape[1:])
         slots[name] = Slot(name, parameter, buffer, shape, start=rows.start, sharded=True)
     embed, head, bias = slots[names.embedding], slots[names.head], slots.get(names.bias or "")

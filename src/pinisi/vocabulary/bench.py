@@ -175,11 +175,11 @@ def compare(
     names: tuple[str, ...] = (),
     shards: int = 1,
 ) -> list[dict[str, Any]]:
-    """Every form that runs here: time in turns of drawn order, share of the matrix rate, peak bytes beside x, weight and the
-    gradient that HeadShard adds to, errors against fp64 (on a CPU at a smaller shape). sum_ms: with dW added to that gradient,
-    in fp32, as several microbatches need it; HeadShard always does. shards: the others, which know none, get the rows of so
-    many at once, and every token's target, of which ours then has one in so many; rate and us_per_row, of sum_ms, count
-    them."""
+    """Every form that runs here: time in turns of drawn order (busy: each one's fastest, whatever ran before it), share of the
+    matrix rate, peak bytes beside x, weight and the gradient that HeadShard adds to, errors against fp64 (on a CPU at a smaller
+    shape). sum_ms: with dW added to that gradient, in fp32, as several microbatches need it; HeadShard always does. shards: the
+    others, which know none, get the rows of so many at once, and every token's target, of which ours then has one in so many;
+    rate and us_per_row, of sum_ms, count them."""
     case = whole = peers.random_case(*shape, dtype, device)
     if shards > 1:
         whole = peers.random_case(shape.tokens, shape.hidden, shards * shape.rows, dtype, device)
@@ -193,9 +193,8 @@ def compare(
     order, draws = list(runs), random.Random(0)
     for _ in range(rounds + 1):
         products()
-        draws.shuffle(
-            order
-        )  # what ran before leaves the cache to a form, or does not: 3 to 7 % at the smallest shards
+        # What ran before leaves the cache to a form, or does not, which is 3 to 7 % at the smallest shards.
+        draws.shuffle(order)
         for name in order:
             form, of = runs[name]
             outcome = watch.time(name, partial(form, of))

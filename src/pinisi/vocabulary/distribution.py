@@ -21,9 +21,9 @@ from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import Tiling, tiling
-from pinisi.vocabulary.kernels import Targets, kernels_for
+from pinisi.vocabulary.kernels import Targets, kernels_for, rows_without_gaps
 from pinisi.vocabulary.products import add_product_, add_transposed_product_
-from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, statistics_dtype
+from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, log_probs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 BLOCKS = 8  # of tokens of a tile in fp32, at a time
@@ -119,6 +119,11 @@ class DistributionHead:
                 f"The teacher's shard has {len(teacher.weight)} rows, the student's {len(weight)}: divide both vocabularies alike."
             )
         assert gradient.shape == weight.shape and gradient.dtype == statistics_dtype(weight.dtype)
+        assert rows_without_gaps(weight, bias), "kernels go by the rows' stride alone"
+        kernels_for(weight)  # now, as of `HeadShard`
+        if teacher is not None:
+            assert rows_without_gaps(teacher.weight, teacher.bias)
+            kernels_for(teacher.weight)
         self.student = Projection(
             weight.detach(), None if bias is None else bias.detach(), Curve(scale, softcap)
         )
@@ -158,6 +163,7 @@ class DistributionHead:
         assert teacher is None or self.teacher is not None, "hidden states of no teacher"
         assert teacher is not None or self.teacher is None or not keep, "a teacher's hidden states are needed"
         rows = len(self.student.weight)
+        assert x.dtype == self.student.weight.dtype and rows_without_gaps(x, teacher)
         pass_ = DistributionPass(x.detach(), targets, self.start, rows, teacher)
         dtype = statistics_dtype(x.dtype)
         pass_.plan = self._tiling(x, teacher)
@@ -256,6 +262,7 @@ class DistributionHead:
     @torch.no_grad()
     def combine(self, pass_: DistributionPass, gathered: Tensor) -> LogProbs:
         """After C1: gathered [p, R, T], the statistics by rank; the same bits on every rank."""
+        gathered = gathered.detach()
         student = combine_statistics(gathered[:, :3], pass_.targets.valid)
         entropy = others = teacher = divergence = None
         if self.entropy:
@@ -270,7 +277,7 @@ class DistributionHead:
             divergence = apart + teacher.lp.exp() * (teacher.lp - student.lp)
             divergence = torch.where(pass_.targets.valid, divergence, 0.0)
         pass_.spread = Spread(student, entropy, others, teacher, divergence)
-        return LogProbs(student.lp, student.lse, None, entropy, divergence)
+        return log_probs(student, *(None if of is None else of.clone() for of in (entropy, divergence)))
 
     def _factors(
         self, pass_: DistributionPass, g: Tensor, k: Tensor | None, n: Tensor | None, d: Tensor | None
@@ -389,8 +396,7 @@ class DistributionHead:
         )
 
     def _at_targets(self, of: Projection, x: Tensor, pass_: DistributionPass) -> tuple[Tensor, Tensor]:
-        kernels = kernels_for(x)
-        return kernels.target_logits(x, of.weight, of.bias, pass_.targets, of.curve, self._scratch)
+        return kernels_for(x).target_logits(x, of.weight, of.bias, pass_.targets, of.curve, self._scratch)
 
     def _logits(self, pass_: DistributionPass, start: int, stop: int, *, again: bool = True) -> Tensor:
         place = self._kept(pass_, 0, start, stop)
@@ -423,8 +429,7 @@ class DistributionHead:
         return self._scratch.take(name, len(like), like.shape[1], like.dtype, like.device)
 
     def _add_target_(self, sum_: Tensor, pass_: DistributionPass, factor: Tensor) -> None:
-        kernels = kernels_for(pass_.x)
-        kernels.finished(sum_, self.student.weight, pass_.targets, None, factor, self._scratch)
+        kernels_for(pass_.x).finished(sum_, self.student.weight, pass_.targets, None, factor, self._scratch)
 
 
 def _alike(x: Tensor, other: Tensor | None) -> bool:

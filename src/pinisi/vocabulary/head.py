@@ -14,9 +14,9 @@ from torch import Tensor
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
 from pinisi.vocabulary.head_pass import HeadPass, Rows, Tile, Tiling, tiling
-from pinisi.vocabulary.kernels import kernels_for
+from pinisi.vocabulary.kernels import kernels_for, rows_without_gaps
 from pinisi.vocabulary.products import add_product, add_transposed_product_, largest_of, only_product
-from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
+from pinisi.vocabulary.statistics import LogProbs, log_probs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 
@@ -66,6 +66,7 @@ class HeadShard:
             raise ConfigError(f"The vocabulary head has 1 or 2 barriers, got {barriers}; 0 needs no shards.")
         assert gradient.shape == weight.shape and gradient.dtype == statistics_dtype(weight.dtype)
         assert (bias is None) == (bias_gradient is None)
+        assert rows_without_gaps(weight, bias), "kernels go by the rows' stride alone"
         # Compiled now, if they are to be; and a choice that does not fit is named before the first step.
         kernels_for(weight)
         self.weight = weight.detach()
@@ -83,7 +84,7 @@ class HeadShard:
 
     def weights_changed(self) -> None:
         """To be called between a change of weight or bias and the next s."""
-        self._row_sum = None
+        self._row_sum = self._cut = None
 
     def s(self, x: Tensor, targets: Tensor, *, keep: bool = True, logit_sum: bool = False) -> HeadPass:
         """S: x [T, h] in the weight's dtype, targets [T] (global ids or -100).
@@ -92,6 +93,7 @@ class HeadShard:
         losses that read Σ_v l_v: a vector per step without a soft-cap; with one a product more in S (1 barrier), and what is
         kept for T are logits, not exponentials.
         """
+        assert x.dtype == self.weight.dtype and rows_without_gaps(x)
         head_pass = HeadPass(x, targets, self.start, self.weight.shape[0])
         x, kernels = head_pass.x, head_pass.kernels
         dtype = statistics_dtype(x.dtype)
@@ -154,9 +156,9 @@ class HeadShard:
         """After C1: gathered [p, 3 or 4, T], the statistics by rank. lp, lse and logit_sum [T] are the same bits on every
         rank.
         """
-        combined = head_pass.kernels.combine(gathered, head_pass.targets)
+        combined = head_pass.kernels.combine(gathered.detach(), head_pass.targets)
         head_pass.combined = combined
-        return LogProbs(combined.lp, combined.lse, combined.logit_sum)
+        return log_probs(combined)
 
     def u(
         self, head_pass: HeadPass, g: Tensor | None = None, k: Tensor | None = None, e: Tensor | None = None

@@ -31,6 +31,16 @@ def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def log_probs(
+    combined: Combined, entropy: Tensor | None = None, divergence: Tensor | None = None
+) -> LogProbs:
+    """What a loss gets: copies, since U and T read `combined`, whatever the loss does to its own."""
+    lp, lse, _, logit_sum = combined
+    return LogProbs(
+        lp.clone(), lse.clone(), None if logit_sum is None else logit_sum.clone(), entropy, divergence
+    )
+
+
 def combine_statistics(gathered: Tensor, valid: Tensor) -> Combined:
     """gathered [p, 3, T]: every rank's m_r, s_r (over the columns that are not y) and l_y (-inf if not its
     own); [p, 4, T] with the sum of its logits.

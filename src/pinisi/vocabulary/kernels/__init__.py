@@ -23,7 +23,7 @@ from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import Curve
 
-__all__ = ["IMPLEMENTATIONS", "Kernels", "Targets", "interpreted", "kernels_for", "use"]
+__all__ = ["IMPLEMENTATIONS", "Kernels", "Targets", "interpreted", "kernels_for", "rows_without_gaps", "use"]
 
 IMPLEMENTATIONS = {"torch": "reference", "native": "native", "triton": "fused"}
 DTYPES = {"native": (torch.float32, torch.bfloat16), "triton": (torch.float32, torch.bfloat16, torch.float16)}
@@ -148,13 +148,18 @@ class Kernels(Protocol):
         ...
 
 
+def rows_without_gaps(*tensors: Tensor | None) -> bool:
+    """Whether neighbours in each row lie side by side, as `native` and `fused` take them to."""
+    return all(of is None or of.stride(-1) == 1 or of.shape[-1] <= 1 for of in tensors)
+
+
 _chosen: list[str] = []
 _named = os.environ.get(VARIABLE) or None
 
 
 @contextmanager
 def use(name: str) -> Iterator[None]:
-    """Within it kernels_for answers with this implementation, "torch" or "triton": for tests and benchmarks."""
+    """Within it kernels_for answers with this implementation, "torch", "native" or "triton": for tests and benchmarks."""
     _check(name)
     _chosen.append(name)
     try:

@@ -9,6 +9,7 @@ from torch import Tensor
 from triton import cdiv, next_power_of_2
 
 from pinisi.vocabulary.buffers import Scratch
+from pinisi.vocabulary.kernels import rows_without_gaps
 from pinisi.vocabulary.kernels.reference import added as added
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.kernels.tile_kernels import (
@@ -52,8 +53,8 @@ def exponentiate_(
     rows, width, warps = _block(columns, HELD if held else LOOPED)
     if tokens:
         exponentiate_kernel[(cdiv(tokens, rows),)](
-            z, z.stride(0), out, out.stride(0), targets.ids, targets.start + first, floor, maximum, total,
-            logit_sum, slopes, 0 if slopes is None else slopes.stride(0), tokens, columns, curve.scale,
+            z, _row(z), out, _row(out), targets.ids, targets.start + first, floor, maximum, total,
+            logit_sum, slopes, 0 if slopes is None else _row(slopes), tokens, columns, curve.scale,
             curve.softcap, HELD=held, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
     return maximum, total
@@ -74,7 +75,7 @@ def exponentiate_again_(
     rows, width, warps = _block(columns, LOOPED)
     if z.numel():
         exponentiate_again_kernel[(cdiv(tokens, rows), cdiv(columns, width))](
-            z, z.stride(0), out, out.stride(0), targets.ids, targets.start + first, maximum, factor, each,
+            z, _row(z), out, _row(out), targets.ids, targets.start + first, maximum, factor, each,
             tokens, columns, curve.scale, curve.softcap, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
 
@@ -87,7 +88,7 @@ def target_logits(
     rows, width, warps = _block(hidden, WIDEST)
     if tokens:
         target_logits_kernel[(cdiv(tokens, rows),)](
-            x, x.stride(0), weight, weight.stride(0), bias, targets.ids, targets.start, targets.rows, logits,
+            x, _row(x), weight, _row(weight), bias, targets.ids, targets.start, targets.rows, logits,
             slopes, tokens, hidden, curve.scale, curve.softcap, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
     return logits, slopes
@@ -146,7 +147,7 @@ def finished(
     rows, width, warps = _block(hidden, WIDEST)
     if product.numel():
         finish_kernel[(cdiv(tokens, rows), cdiv(hidden, width))](
-            product, product.stride(0), weight, weight.stride(0), targets.ids, targets.start, targets.rows,
+            product, _row(product), weight, _row(weight), targets.ids, targets.start, targets.rows,
             None if factor is None else factor.contiguous(), target, tokens, hidden, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
     return product
@@ -159,10 +160,10 @@ def scaled(x: Tensor, factor: Tensor, scratch: Scratch, out: Tensor | None = Non
     if x.numel():
         scaled_kernel[(cdiv(tokens, rows), cdiv(hidden, width))](
             x,
-            x.stride(0),
+            _row(x),
             factor.contiguous(),
             out,
-            out.stride(0),
+            _row(out),
             tokens,
             hidden,
             ROWS=rows,
@@ -184,7 +185,7 @@ def add_target_rows_(
     rows, width, warps = _block(hidden, WIDEST)
     if x.numel():
         add_target_rows_kernel[(cdiv(tokens, rows), cdiv(hidden, width))](
-            gradient, gradient.stride(0), bias_gradient, x, x.stride(0), targets.ids, targets.start,
+            gradient, _row(gradient), bias_gradient, x, _row(x), targets.ids, targets.start,
             targets.rows, target, tokens, hidden, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
 
@@ -194,7 +195,7 @@ def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scrat
     factor = None if factor is None else factor.contiguous()
     if columns.numel():
         column_sums_kernel[(cdiv(width, 64),)](
-            sums, columns, columns.stride(0), factor, tokens, width, ROWS=64, WIDTH=64
+            sums, columns, _row(columns), factor, tokens, width, ROWS=64, WIDTH=64
         )
 
 
@@ -203,3 +204,9 @@ def _block(columns: int, widest: int) -> tuple[int, int, int]:
     width = min(widest, max(16, next_power_of_2(columns)))
     rows = max(1, BLOCK // width)
     return rows, width, min(16, max(4, rows * width // 1024))
+
+
+def _row(matrix: Tensor) -> int:
+    """Where the next row begins, in elements."""
+    assert rows_without_gaps(matrix), f"strides of {matrix.stride()}"
+    return matrix.stride(0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pinisi.vocabulary.buffers import Scratch
-from pinisi.vocabulary.kernels import build
+from pinisi.vocabulary.kernels import build, rows_without_gaps
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import Curve
@@ -97,7 +97,8 @@ def target_logits(
 
 def combine(gathered: Tensor, targets: Targets) -> Combined:
     ranks, statistics, tokens = gathered.shape
-    gathered, ids, out = gathered.contiguous(), _at(targets.ids), torch.empty(statistics, tokens)
+    gathered = gathered.to(torch.float32).contiguous()
+    ids, out = _at(targets.ids), torch.empty(statistics, tokens)
     run = _function("combine")
     run(_at(gathered), ranks, statistics, ids, _at(out), tokens, torch.get_num_threads())
     return Combined(*out.unbind())
@@ -205,7 +206,7 @@ def _at(tensor: Tensor | None) -> int | None:
     """Where it begins; its rows lie without gaps."""
     if tensor is None:
         return None
-    assert tensor.stride(-1) == 1 or tensor.shape[-1] <= 1, f"strides of {tensor.stride()}"
+    assert rows_without_gaps(tensor), f"strides of {tensor.stride()}"
     return tensor.data_ptr()
 
 
