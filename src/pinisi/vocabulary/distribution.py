@@ -262,7 +262,6 @@ class DistributionHead:
     @torch.no_grad()
     def combine(self, pass_: DistributionPass, gathered: Tensor) -> LogProbs:
         """After C1: gathered [p, R, T], the statistics by rank; the same bits on every rank."""
-        gathered = gathered.detach()
         student = combine_statistics(gathered[:, :3], pass_.targets.valid)
         entropy = others = teacher = divergence = None
         if self.entropy:
