@@ -147,6 +147,7 @@ def kernel_rows(device: torch.device, shape: Shape, rounds: int, calls: int) -> 
     targets = Targets(torch.randint(0, 8 * rows, (tokens,), device=device), 0, rows)
     own = int(targets.own.sum())
     gathered = torch.rand(8, 3, tokens, device=device)
+    statistics = gathered[0].clone()
     tile, vectors = z.nbytes, vector.nbytes
     bytes_of = {
         "exponentiate": 2 * tile,
@@ -165,14 +166,18 @@ def kernel_rows(device: torch.device, shape: Shape, rounds: int, calls: int) -> 
             k = kernels_for(x)
         combined = k.combine(gathered, targets)
         runs |= {
-            f"{name}:exponentiate": lambda k=k: k.exponentiate_(z, z, targets, 0, None, Curve(), scratch),
-            f"{name}:exponentiate, soft-cap": lambda k=k: k.exponentiate_(
-                z, z, targets, 0, None, Curve(1.0, 30.0), scratch
+            f"{name}:exponentiate": lambda k=k: k.exponentiate_(
+                z, z, targets, 0, statistics, None, Curve(), scratch
             ),
-            f"{name}:target_logits": lambda k=k: k.target_logits(x, weight, None, targets, Curve(), scratch),
+            f"{name}:exponentiate, soft-cap": lambda k=k: k.exponentiate_(
+                z, z, targets, 0, statistics, None, Curve(1.0, 30.0), scratch
+            ),
+            f"{name}:target_logits": lambda k=k: k.target_logits(
+                x, weight, None, targets, statistics, Curve(), scratch
+            ),
             f"{name}:combine": lambda k=k: k.combine(gathered, targets),
             f"{name}:coefficients": lambda k=k, c=combined: k.coefficients(
-                targets, c, vector, vector, 1.0, vector
+                targets, c, statistics, vector, 1.0, vector
             ),
             f"{name}:factor": lambda k=k, c=combined: k.factor(vector, c, vector, 1.0),
             f"{name}:finish": lambda k=k: k.finished(product, weight, targets, vector, vector, scratch),

@@ -52,10 +52,10 @@ def test_buffers_are_given_back_while_another_thread_takes_its_first(monkeypatch
     def meanwhile():
         """Whoever asks for its own number finds that another thread came in between."""
         monkeypatch.setattr(buffers, "get_ident", lambda: mine + 1)
-        scratch.take(f"of another, {len(scratch._flat)}", 3, 5, torch.float32, cpu)
+        scratch.take(f"of another, {len(scratch._buffers)}", 3, 5, torch.float32, cpu)
         monkeypatch.setattr(buffers, "get_ident", meanwhile)
         return mine
 
     monkeypatch.setattr(buffers, "get_ident", meanwhile)
     scratch.drop("block")
-    assert scratch._flat and not any(name == "block" for name, _, _ in scratch._flat)
+    assert scratch._buffers and not any(name == "block" for name, _, _ in scratch._buffers)

@@ -41,10 +41,11 @@ def drawn(seed):
 
 
 def taken(z, targets, floor=None):
-    out = z.clone()
-    return out, *kernels_for(z).exponentiate_(
-        out, out, Targets(targets, 0, COLUMNS), 0, floor, Curve(), Scratch()
+    out, statistics = z.clone(), torch.empty(2, len(z))
+    kernels_for(z).exponentiate_(
+        out, out, Targets(targets, 0, COLUMNS), 0, statistics, floor, Curve(), Scratch()
     )
+    return out, *statistics
 
 
 def without_targets(z, targets):

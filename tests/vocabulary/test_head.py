@@ -271,7 +271,7 @@ def test_one_buffer_of_logits_in_the_models_dtype_outlives_s(dtype):
     alive = {place: t for place, t in storages().items() if place not in before}
     large = [t for t in alive.values() if t.untyped_storage().nbytes() > 4 * CPU_BLOCK]
     assert {t.untyped_storage().nbytes() for t in large} == {tokens * 5003 * dtype.itemsize}
-    assert len(large) == 1 and one.tiles[0].kept.untyped_storage().data_ptr() in alive
+    assert len(large) == 1 and one.tiles[0].kept.columns.untyped_storage().data_ptr() in alive
 
 
 def test_barriers_other_than_one_or_two_are_refused():
@@ -317,7 +317,7 @@ def test_microbatches_of_two_sizes_in_flight(barriers):
     head = HeadShard(torch.randn(37, 5), torch.zeros(37, 5), 0, barriers=barriers)
     for _ in range(2):
         passes = [head.s(torch.randn(n, 5), torch.randint(37, (n,))) for n in (11, 7)]
-        assert [one.buffer.numel() for one in passes] == [11 * 37, 7 * 37]
+        assert [one.buffer.flat.numel() for one in passes] == [11 * 37, 7 * 37]
         for one in passes:
             head.combine(one, one.statistics[None])
             head.t(one, torch.ones(len(one.x)))

@@ -4,8 +4,9 @@ A fresh buffer costs a page fault every 4 KiB there (8 % of S); torch's allocato
 classes ask it anew each time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import get_ident
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,25 +15,41 @@ from torch import Tensor
 SMALL_BLOCK, CPU_BLOCK = 2**15, 2**18
 TOKEN_BLOCK = 2**16  # at most, of rows [T, h] that are worked on beside the products
 TARGET_BYTES = 2**18  # at most, of rows gathered for tokens' targets at a time, by many small operators
+VIEWS = 4  # of one buffer that are kept
 DEVICE_BLOCK = 2**25  # the same elsewhere: 128 MiB in fp32
 
 
+class Buffer:
+    """A flat one, and what was last cut of it: views cost 10 to 20 µs each where a product has left the cache cold, and the next
+    microbatch is often of the same size."""
+
+    def __init__(self, flat: Tensor) -> None:
+        self.flat = flat
+        self._cut: tuple[Any, Any] | None = None
+
+    def cut(self, case: object, make: Callable[[], Any]) -> Any:
+        """What `make` makes of it; the same as before, where `case` is the same object as then."""
+        if self._cut is None or self._cut[0] is not case:
+            self._cut = case, make()
+        return self._cut[1]
+
+
 class Buffers:
-    """Flat buffers of one dtype at a time; asked for a larger one, it lets the smaller ones go."""
+    """Buffers of one dtype at a time; asked for a larger one, it lets the smaller ones go."""
 
     def __init__(self) -> None:
-        self._free: list[Tensor] = []
+        self._free: list[Buffer] = []
 
-    def take(self, elements: int, like: Tensor) -> Tensor:
+    def take(self, elements: int, like: Tensor) -> Buffer:
         """An uninitialised buffer of at least `elements`, of the dtype and on the device of `like`."""
         while self._free:  # of mixed sizes, since microbatches have different numbers of targets
             buffer = self._free.pop()
-            if buffer.numel() >= elements and buffer.dtype == like.dtype:
+            if buffer.flat.numel() >= elements and buffer.flat.dtype == like.dtype:
                 return buffer
-        return like.new_empty(elements)
+        return Buffer(like.new_empty(elements))
 
-    def give(self, buffer: Tensor) -> None:
-        if buffer.device.type == "cpu":
+    def give(self, buffer: Buffer) -> None:
+        if buffer.flat.device.type == "cpu":
             self._free.append(buffer)
 
 
@@ -41,30 +58,34 @@ class Scratch:
     name may be at work on a thread. Every thread has its own: U is made beside S and T."""
 
     def __init__(self) -> None:
-        self._flat: dict[tuple[str, torch.dtype, int], tuple[Tensor, Tensor]] = {}  # and the latest view
+        # A buffer, as it was first asked for, and the latest views of it by their shape.
+        self._buffers: dict[tuple[str, torch.dtype, int], tuple[Tensor, dict[tuple[int, int], Tensor]]] = {}
 
     def take(self, name: str, rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """An uninitialised [rows, columns]."""
-        elements = rows * columns
         if device.type != "cpu":
             return torch.empty(rows, columns, dtype=dtype, device=device)
-        key = name, dtype, get_ident()
-        flat, view = self._flat.get(key, (None, None))
-        if view is not None and view.shape == (rows, columns):
-            return view
-        if flat is None or flat.numel() < elements:
-            self._flat.pop(key, None)
-            flat = view = None
-            flat = torch.empty(elements, dtype=dtype, device=device)
-        view = flat[:elements].view(rows, columns)
-        self._flat[key] = flat, view
+        key, shape = (name, dtype, get_ident()), (rows, columns)
+        buffer, views = self._buffers.get(key, (None, {}))
+        if shape in views:
+            return views[shape]
+        if buffer is None or buffer.numel() < rows * columns:
+            self._buffers.pop(key, None)
+            views.clear()  # before a larger one is asked for
+            buffer = None
+            buffer = torch.empty(rows, columns, dtype=dtype, device=device)
+            self._buffers[key] = buffer, {shape: buffer}
+            return buffer
+        if len(views) == VIEWS:
+            views.clear()
+        views[shape] = view = buffer.as_strided(shape, (columns, 1))
         return view
 
     def drop(self, name: str) -> None:
         """Gives this thread's buffers of that name back, before others are needed beside which they would count."""
-        for key in list(self._flat):  # a copy, since another thread may take its first one meanwhile
+        for key in list(self._buffers):  # a copy, since another thread may take its first one meanwhile
             if key[0] == name and key[2] == get_ident():
-                del self._flat[key]
+                del self._buffers[key]
 
     def copy(self, of: Tensor, dtype: torch.dtype) -> Tensor:
         """A block's copy in that dtype, which lives until the next one's."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pinisi.errors import ConfigError
-from pinisi.vocabulary.buffers import Buffers, Scratch, blocks
+from pinisi.vocabulary.buffers import Buffer, Buffers, Scratch, blocks
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import Tiling, tiling
 from pinisi.vocabulary.kernels import Targets, kernels_for, rows_without_gaps
@@ -64,9 +64,8 @@ class DistributionPass:
         self.x, self.teacher = x, teacher
         self.targets = Targets(targets, start, rows)
         self.plan: Tiling
-        self.buffer: Tensor | None = (
-            None  # flat: logits before the curve, then the teacher's, of the kept tiles; None once T has run
-        )
+        # Logits before the curve, then the teacher's, of the kept tiles; None once T has run.
+        self.buffer: Buffer | None = None
         self.statistics: Tensor
         self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
         self.product: Tensor | None = None  # A [T, h] and what else 1 barrier needs of S
@@ -77,7 +76,8 @@ class DistributionPass:
     @property
     def nbytes(self) -> int:
         """What it holds on to beside x and vectors [T]."""
-        held = (self.buffer, self.product, self.moment_product, self.teacher_product)
+        kept = None if self.buffer is None else self.buffer.flat
+        held = (kept, self.product, self.moment_product, self.teacher_product)
         return sum(tensor.nbytes for tensor in held if tensor is not None)
 
 
@@ -395,7 +395,11 @@ class DistributionHead:
         )
 
     def _at_targets(self, of: Projection, x: Tensor, pass_: DistributionPass) -> tuple[Tensor, Tensor]:
-        return kernels_for(x).target_logits(x, of.weight, of.bias, pass_.targets, of.curve, self._scratch)
+        statistics = x.new_empty((3, len(x)), dtype=statistics_dtype(x.dtype))
+        slopes = kernels_for(x).target_logits(
+            x, of.weight, of.bias, pass_.targets, statistics, of.curve, self._scratch
+        )
+        return statistics[2], slopes
 
     def _logits(self, pass_: DistributionPass, start: int, stop: int, *, again: bool = True) -> Tensor:
         place = self._kept(pass_, 0, start, stop)
@@ -422,7 +426,8 @@ class DistributionHead:
         if pass_.buffer is None or stop > kept:
             return None
         tokens, first = len(pass_.x), which * kept
-        return pass_.buffer[tokens * (first + start) : tokens * (first + stop)].view(tokens, stop - start)
+        place = slice(tokens * (first + start), tokens * (first + stop))
+        return pass_.buffer.flat[place].view(tokens, stop - start)
 
     def _place(self, name: str, like: Tensor) -> Tensor:
         return self._scratch.take(name, len(like), like.shape[1], like.dtype, like.device)

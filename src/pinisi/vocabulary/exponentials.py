@@ -18,17 +18,18 @@ def exponentiate_(
     out: Tensor,
     targets: Targets,
     first: int,
+    statistics: Tensor,
     floor: Tensor | None,
     curve: Curve,
     scratch: Scratch,
     logit_sum: Tensor | None = None,
     slopes: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> None:
     """See `Kernels.exponentiate_`."""
     dtype = statistics_dtype(z.dtype)
     column, inside = _left_out_later(z, targets, first, curve)
-    total = torch.empty(len(z), dtype=dtype, device=z.device)
-    maximum = torch.full_like(total, torch.finfo(dtype).min) if floor is None else floor.clone()
+    maximum, total = statistics[:2]
+    maximum.copy_(floor) if floor is not None else maximum.fill_(torch.finfo(dtype).min)
     for part in blocks(z.shape[0], z.shape[1], z.device):
         narrow, highest = out[part], maximum[part]
         block, slope = curve.logits_(_wide(z[part], narrow, scratch))
@@ -42,7 +43,6 @@ def exponentiate_(
         _exp_(block, highest, narrow=z.dtype.itemsize == 2)
         torch.sum(block, 1, out=total[part])
         _finish_(block, slope, narrow)
-    return maximum, total
 
 
 def exponentiate_again_(

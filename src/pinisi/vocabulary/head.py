@@ -6,6 +6,7 @@ dX apart, which cancels where the model is sure; here y's column is left out of 
 enters alone, for cross-entropy with 1 - p_y. T tokens, h hidden, V_r rows of this rank, z = x Wᵀ + bias, l = curve(z).
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,9 +14,15 @@ from torch import Tensor
 
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
-from pinisi.vocabulary.head_pass import HeadPass, Rows, Tile, Tiling, tiling
+from pinisi.vocabulary.head_pass import HeadPass, Place, Rows, Tile, Tiling, tiling
 from pinisi.vocabulary.kernels import kernels_for, rows_without_gaps
-from pinisi.vocabulary.products import add_product, add_transposed_product_, largest_of, only_product
+from pinisi.vocabulary.products import (
+    add_product,
+    add_transposed_product_,
+    largest_of,
+    made_in_parts,
+    only_product,
+)
 from pinisi.vocabulary.statistics import LogProbs, log_probs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
@@ -94,39 +101,43 @@ class HeadShard:
         kept for T are logits, not exponentials.
         """
         assert x.dtype == self.weight.dtype and rows_without_gaps(x)
-        head_pass = HeadPass(x, targets, self.start, self.weight.shape[0])
+        head_pass = HeadPass(x, targets, self.start, self.weight.shape[0], logit_sum)
         x, kernels = head_pass.x, head_pass.kernels
         dtype = statistics_dtype(x.dtype)
-        capped_sum = (
-            x.new_zeros(len(x), dtype=dtype) if logit_sum and self.curve.softcap is not None else None
-        )
+        capped_sum = head_pass.statistics[3].zero_() if logit_sum and self.curve.softcap is not None else None
         head_pass.keeps_logits = keep and capped_sum is not None
         # Many small operators: before the products, which leave a CPU's cache to nothing else.
-        target, head_pass.target_slope = kernels.target_logits(
-            x, self.weight, self.bias, head_pass.targets, self.curve, self._scratch
+        head_pass.target_slope = kernels.target_logits(
+            x, self.weight, self.bias, head_pass.targets, head_pass.statistics, self.curve, self._scratch
         )
         plan, tiles = self._tiling(x, with_slopes=capped_sum is not None)
+        places: list[Place] = []
         if keep:
             head_pass.buffer = self._buffers.take(len(x) * _aligned(plan.kept_columns, x.device), x)
-        maximum = total = product = slope_product = None
+            places = head_pass.buffer.cut(
+                tiles, partial(_places, head_pass.buffer.flat, len(x), tiles[: plan.kept])
+            )
+        before = product = slope_product = None
         for index, rows in enumerate(tiles):
             width = rows.stop - rows.start
-            kept = self._kept(head_pass, rows) if keep and index < plan.kept else None
-            z = self._working("tile", x, width) if kept is None else kept
+            kept = places[index] if index < len(places) else None
+            z = self._working("tile", x, width) if kept is None else kept.columns
             exps, slopes = z, None
             if head_pass.keeps_logits:
                 exps = z if kept is None else self._working("tile", x, width)
                 slopes = None if self.barriers == 2 else self._working("slopes", x, width)
             _logits_(z, x, rows)
-            highest, part = kernels.exponentiate_(
-                z, exps, head_pass.targets, rows.start, maximum, self.curve, self._scratch, capped_sum, slopes
-            )
-            if maximum is not None and total is not None:
-                decay = torch.exp(maximum - highest)
-                part += total.mul_(decay)
+            so_far = head_pass.statistics if rows is tiles[-1] else torch.empty_like(head_pass.statistics)
+            kernels.exponentiate_(
+                z, exps, head_pass.targets, rows.start, so_far, None if before is None else before[0],
+                self.curve, self._scratch, capped_sum, slopes,
+            )  # fmt: skip
+            if before is not None:
+                decay = torch.exp(before[0] - so_far[0])
+                so_far[1] += decay * before[1]
                 if product is not None:
                     product.mul_(decay.unsqueeze(1))
-            maximum, total = highest, part
+            before = so_far
             if keep and self.barriers == 1:
                 product = (
                     only_product(exps, rows.weight, dtype)
@@ -136,27 +147,25 @@ class HeadShard:
                 if slopes is not None:
                     slope_product = add_product(slope_product, slopes, rows.weight, dtype, self._scratch)
             if keep:
-                head_pass.tiles.append(Tile(rows, maximum, kept))
+                head_pass.tiles.append(Tile(rows, so_far, kept))
         if capped_sum is not None:  # U, with two products beside what is kept, has no room for these
             self._scratch.drop("tile")
             self._scratch.drop("slopes")
-        if maximum is None or total is None:  # a shard without rows
-            maximum = x.new_full((len(x),), torch.finfo(dtype).min, dtype=dtype)
-            total = torch.zeros_like(maximum)
+        if not tiles:  # a shard without rows
+            head_pass.statistics[0].fill_(torch.finfo(dtype).min)
+            head_pass.statistics[1].zero_()
         if keep and self.barriers == 1:
             head_pass.product = x.new_zeros(x.shape, dtype=dtype) if product is None else product
             head_pass.slope_product = slope_product
-        statistics = [maximum, total, target]
-        if logit_sum:
-            statistics.append(self._uncapped_sum(x) if capped_sum is None else capped_sum)
-        head_pass.statistics = torch.stack(statistics)
+        if logit_sum and capped_sum is None:
+            self._uncapped_sum(head_pass.statistics[3], x)
         return head_pass
 
     def combine(self, head_pass: HeadPass, gathered: Tensor) -> LogProbs:
         """After C1: gathered [p, 3 or 4, T], the statistics by rank. lp, lse and logit_sum [T] are the same bits on every
         rank.
         """
-        combined = head_pass.kernels.combine(gathered.detach(), head_pass.targets)
+        combined = head_pass.kernels.combine(_detached(gathered), head_pass.targets)
         head_pass.combined = combined
         return log_probs(combined)
 
@@ -189,17 +198,23 @@ class HeadShard:
         dx = left = None
         only = len(head_pass.tiles) == 1  # then `left` joins y's part in one kernel
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
-        kernels.add_target_rows_(
-            self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
-        )
+        in_parts = made_in_parts(x)  # then each part gets y's rows while it is in the cache
+        if not in_parts:
+            kernels.add_target_rows_(
+                self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
+            )
         for tile in head_pass.tiles:
             columns, left = self._columns(head_pass, tile, self._factor(head_pass, tile, of), of.each)
             rows, room = tile.rows, 0
             if only and self.barriers == 2:
                 room = 2 * x.numel()  # of dX in fp32, which is still to come
-            elif _is_narrow(columns, x):
+            elif in_parts and _is_narrow(columns, x):
                 columns, left, room = kernels.scaled(columns, left, self._scratch, columns), None, x.numel()
-            add_transposed_product_(rows.gradient, columns, x, self._scratch, left, room=room)
+            parts = None if tile.kept is None else tile.kept.parts
+            then = partial(self._add_target_rows, head_pass, rows, of.target) if in_parts else None
+            add_transposed_product_(
+                rows.gradient, columns, x, self._scratch, left, room=room, parts=parts, then=then
+            )
             if rows.bias_gradient is not None:
                 kernels.add_column_sums_(rows.bias_gradient, columns, left, self._scratch)
             if self.barriers == 2:  # last, next to what is done to its sum
@@ -217,15 +232,26 @@ class HeadShard:
             self._add_to_each_row(dx, x, of.each)
         return dx
 
+    def _add_target_rows(
+        self, head_pass: HeadPass, rows: Rows, target: Tensor, first: int, gradient: Tensor
+    ) -> None:
+        """y's part of dW and db in some of a tile's rows, from `first` of them on."""
+        count = len(gradient)
+        bias_gradient = None if rows.bias_gradient is None else rows.bias_gradient[first : first + count]
+        targets = head_pass.targets.among(rows.start + first, count)
+        head_pass.kernels.add_target_rows_(
+            gradient, bias_gradient, head_pass.x, targets, target, self._scratch
+        )
+
     def _columns(
         self, head_pass: HeadPass, tile: Tile, factor: Tensor, each: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """A tile's [T, C] and what is left to multiply it by [T]: together dL/dz but for y's own part."""
         if tile.kept is not None and not head_pass.keeps_logits:
-            return tile.kept, factor
+            return tile.kept.columns, factor
         x, width = head_pass.x, tile.stop - tile.start
         columns = self._working("tile", x, width)
-        z = columns if tile.kept is None else tile.kept
+        z = columns if tile.kept is None else tile.kept.columns
         if tile.kept is None:
             _logits_(z, x, tile.rows)
         mix, left = None, factor
@@ -255,13 +281,6 @@ class HeadShard:
         )
         assert weight is not None and gradient is not None
         return Rows(start, stop, weight, weight.t(), gradient, bias, bias_gradient)
-
-    def _kept(self, head_pass: HeadPass, rows: Rows) -> Tensor:
-        assert head_pass.buffer is not None
-        tokens, width = len(head_pass.x), rows.stop - rows.start
-        return head_pass.buffer.as_strided(
-            (tokens, width), (_aligned(width, head_pass.x.device), 1), tokens * rows.start
-        )
 
     def _working(self, name: str, x: Tensor, width: int) -> Tensor:
         return self._scratch.take(name, len(x), width, x.dtype, x.device)
@@ -294,13 +313,12 @@ class HeadShard:
             self._row_sum = torch.cat((total, bias.sum(0, keepdim=True, dtype=dtype)))
         return self._row_sum
 
-    def _uncapped_sum(self, x: Tensor) -> Tensor:
-        """Σ_v l_v [T] over this shard where l is linear in z."""
+    def _uncapped_sum(self, out: Tensor, x: Tensor) -> None:
+        """out [T] = Σ_v l_v over this shard where l is linear in z."""
         rows = self._sum_of_rows()
-        found = torch.empty(len(x), dtype=rows.dtype, device=x.device)
         for part in blocks(x.shape[0], x.shape[1], x.device, TOKEN_BLOCK):
-            found[part] = torch.mv(x[part].to(rows.dtype), rows[:-1])
-        return found.add_(rows[-1]).mul_(self.curve.scale)
+            out[part] = torch.mv(x[part].to(rows.dtype), rows[:-1])
+        out.add_(rows[-1]).mul_(self.curve.scale)
 
     def _factor(self, head_pass: HeadPass, tile: Tile, of: _Coefficients) -> Tensor:
         """What turns a tile's exponentials into dL/dz: [T], 0 at ignored tokens."""
@@ -319,9 +337,9 @@ class HeadShard:
             found, *same = head_pass.coefficients
             if all(one is other for one, other in zip(same, (g, k, e), strict=True)):
                 return found
-        of_pass = (head_pass.targets, head_pass.combined, head_pass.statistics[0], head_pass.target_slope)
-        of_k, of_e = (None if of is None else of.detach() for of in (k, e))
-        made = head_pass.kernels.coefficients(*of_pass, self.curve.scale, g.detach(), of_k, of_e)
+        of_pass = (head_pass.targets, head_pass.combined, head_pass.statistics, head_pass.target_slope)
+        of_k, of_e = (None if of is None else _detached(of) for of in (k, e))
+        made = head_pass.kernels.coefficients(*of_pass, self.curve.scale, _detached(g), of_k, of_e)
         found = _Coefficients(*made)
         head_pass.coefficients = (found, g, k, e)
         return found
@@ -336,6 +354,20 @@ class HeadShard:
         )
 
 
+def _places(flat: Tensor, tokens: int, tiles: list[Rows]) -> list[Place]:
+    """Of kept tiles, one after the other."""
+    places = []
+    for rows in tiles:
+        width = rows.stop - rows.start
+        strides = (_aligned(width, flat.device), 1)
+        places.append(Place(flat.as_strided((tokens, width), strides, tokens * rows.start)))
+    return places
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    return tensor.detach() if tensor.requires_grad else tensor
+
+
 def _logits_(out: Tensor, x: Tensor, rows: Rows) -> None:
     if rows.bias is None:
         torch.mm(x, rows.transposed, out=out)
@@ -345,9 +377,8 @@ def _logits_(out: Tensor, x: Tensor, rows: Rows) -> None:
 
 def _is_narrow(columns: Tensor, x: Tensor) -> bool:
     """Whether columns [T, C] themselves are multiplied by what is left instead of x [T, h]: that costs little more, rounds as much,
-    and leaves the room of a scaled x to parts of dW, the products of 16-bit numbers on a CPU."""
-    fits = columns.device.type == "cpu" and columns.dtype == torch.bfloat16
-    return fits and columns.shape[1] <= 2 * x.shape[1]
+    and leaves the room of a scaled x to parts of dW."""
+    return columns.shape[1] <= 2 * x.shape[1]
 
 
 def _aligned(columns: int, device: torch.device) -> int:

@@ -1,13 +1,15 @@
 """What S of one microbatch leaves for U and T, and how much of its [T, V_r] numbers stays in memory until then."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK, part_rows
+from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK, Buffer, part_rows
 from pinisi.vocabulary.kernels import Targets, kernels_for
-from pinisi.vocabulary.statistics import Combined
+from pinisi.vocabulary.products import Parts
+from pinisi.vocabulary.statistics import Combined, statistics_dtype
 from pinisi.vocabulary.tiles import tile_bounds
 
 # Columns of a tile that is worked on beside kept ones: an eighth or a twelfth of the shard's, at least and at most. Wider ones cost
@@ -31,16 +33,29 @@ class Rows(NamedTuple):
 
 
 @dataclass
-class Tile:
-    """Columns start to stop of a shard. maximum [T]: of the logits over the columns before stop that are not y's.
+class Place:
+    """Where a tile's [T, C] are kept, and how T cuts them and the gradient that they are for; made once, as `Rows` are."""
 
-    kept [T, C] in the model's dtype: exp(l - maximum)·l'(z)/scale, 0 at y's column, or the logits z before the curve (see
+    columns: Tensor
+    parts: Parts = field(default_factory=list)
+
+
+@dataclass
+class Tile:
+    """Columns start to stop of a shard. statistics: as of the pass, whose first two rows run over the columns before stop.
+
+    kept: [T, C] in the model's dtype: exp(l - maximum)·l'(z)/scale, 0 at y's column, or the logits z before the curve (see
     `HeadPass.keeps_logits`); None: T makes z again.
     """
 
     rows: Rows
-    maximum: Tensor
-    kept: Tensor | None
+    statistics: Tensor
+    kept: Place | None
+
+    @property
+    def maximum(self) -> Tensor:
+        """[T]: of the logits that are not y's."""
+        return self.statistics[0]
 
     @property
     def start(self) -> int:
@@ -56,14 +71,14 @@ class HeadPass:
     it. m_r and s_r run over the columns that are not y; l_y is -inf where y is another rank's or ignored.
     """
 
-    def __init__(self, x: Tensor, targets: Tensor, start: int, rows: int) -> None:
-        self.x = x.detach()
+    def __init__(self, x: Tensor, targets: Tensor, start: int, rows: int, logit_sum: bool = False) -> None:
+        self.x = x.detach() if x.requires_grad else x
         self.kernels = kernels_for(x)
         self.targets = Targets(targets, start, rows)
         self.tiles: list[Tile] = []
         self.keeps_logits = False  # the loss needs exponentials and slopes: T makes both from z
-        self.buffer: Tensor | None = None  # flat; tiles' `kept` are views of it; None once T has run
-        self.statistics: Tensor
+        self.buffer: Buffer | None = None  # tiles' `kept` are views of it; None once T has run
+        self.statistics = torch.empty(3 + logit_sum, len(x), dtype=statistics_dtype(x.dtype), device=x.device)
         self.target_slope: Tensor  # dl/dz at y, 0 where y is not mine
         self.product: Tensor | None = (
             None  # A_r [T, h], 1 barrier only; of an only tile on a CPU still in bf16
@@ -75,7 +90,7 @@ class HeadPass:
     @property
     def kept_bytes(self) -> int:
         """Of the [T, V_r] numbers that are kept until T."""
-        return sum(tile.kept.nbytes for tile in self.tiles if tile.kept is not None)
+        return sum(tile.kept.columns.nbytes for tile in self.tiles if tile.kept is not None)
 
     @property
     def nbytes(self) -> int:

@@ -4,7 +4,7 @@ On a CPU torch makes 16-bit products in 16 bit only. Those of bf16 are made in p
 there; fp16, in which a sum over tokens or rows may not fit, is widened for them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 import torch
@@ -14,6 +14,9 @@ from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK, Scratch, part_rows
 from pinisi.vocabulary.kernels import kernels_for
 
 DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to the sum as it is made
+
+# Of a sum [C, h] and columns [T, C]: where each part begins, its rows of the sum, and its columns as [C', T].
+Parts = list[tuple[int, Tensor, Tensor]]
 
 
 def add_product(
@@ -78,11 +81,24 @@ def add_transposed_product_(
     factor: Tensor | None = None,
     *,
     room: int = 0,
+    parts: Parts | None = None,
+    then: Callable[[int, Tensor], None] | None = None,
 ) -> None:
-    """sum_ [C, h] += columnsᵀ [C, T] @ (factor [T] ⊙ x [T, h]), the gradient of a tile's weight rows. room: numbers for
-    which there is room beside (see `part_rows`)."""
+    """sum_ [C, h] += columnsᵀ [C, T] @ (factor [T] ⊙ x [T, h]), the gradient of a tile's weight rows.
+
+    Where `made_in_parts`: room: numbers for which there is room beside (see `part_rows`); parts: how it was cut, to be filled or
+    to be used again with the same tensors; then: called with each part's first row and its rows of the sum, still in the cache.
+    """
     if sum_.dtype == columns.dtype:
         sum_.addmm_(columns.t(), x if factor is None else kernels_for(x).scaled(x, factor, scratch))
+        return
+    if made_in_parts(columns):
+        parts = [] if parts is None else parts
+        if not parts:
+            parts += _parts(sum_, columns, room)
+        _add_in_parts_(
+            parts, x if factor is None else kernels_for(x).scaled(x, factor, scratch), scratch, then
+        )
         return
     if _to_be_widened(columns):
         half = max(1, -(-x.shape[1] // 2))  # two halves in fp32, one after the other, are as large as x
@@ -98,17 +114,19 @@ def add_transposed_product_(
         largest = largest_of(factor)
         factor = factor / largest
     scaled = x if factor is None else kernels_for(x).scaled(x, factor, scratch)
-    if columns.device.type == "cuda" and largest is None and adds_to_wide(columns.dtype, columns.device):
+    if largest is None and adds_to_wide(columns.dtype, columns.device):
         torch.addmm(sum_, columns.t(), scaled, out_dtype=sum_.dtype, out=sum_)
         return
-    if columns.device.type == "cuda":
-        for first in range(0, len(sum_), DEVICE_ROWS):
-            part = slice(first, first + DEVICE_ROWS)
-            product = torch.mm(columns[:, part].t(), scaled, out_dtype=sum_.dtype)
-            each = None if largest is None else largest.expand(len(product))
-            kernels_for(columns).added(sum_[part], product, each, scratch)
-        return
-    _add_in_parts_(sum_, columns.t(), scaled, scratch, room)
+    for first in range(0, len(sum_), DEVICE_ROWS):
+        part = slice(first, first + DEVICE_ROWS)
+        product = torch.mm(columns[:, part].t(), scaled, out_dtype=sum_.dtype)
+        each = None if largest is None else largest.expand(len(product))
+        kernels_for(columns).added(sum_[part], product, each, scratch)
+
+
+def made_in_parts(columns: Tensor) -> bool:
+    """Whether `add_transposed_product_` makes its product in parts that stay in a cache."""
+    return columns.dtype == torch.bfloat16 and columns.device.type == "cpu"
 
 
 def largest_of(factor: Tensor) -> Tensor:
@@ -133,18 +151,29 @@ def _add_widened_(sum_: Tensor, columns: Tensor, weight: Tensor, factor: Tensor 
         sum_.addmm_(wide if factor is None else wide.mul_(factor.unsqueeze(1)), weight[part].to(sum_.dtype))
 
 
-def _add_in_parts_(sum_: Tensor, left: Tensor, right: Tensor, scratch: Scratch, room: int) -> None:
-    """sum_ [C, h] += left [C, T] @ right [T, h] on a CPU."""
-    tokens, hidden = right.shape
-    kernels = kernels_for(right)
-    # As many rows as stay in the cache, or half as many as `right` has, which is arranged anew for each part.
+def _parts(sum_: Tensor, columns: Tensor, room: int) -> Parts:
+    tokens, hidden = len(columns), sum_.shape[1]
+    # As many rows as stay in the cache, or half as many as x has, which is arranged anew for each part.
     cached = max(CPU_BLOCK // hidden, tokens // 2)
     height = min(part_rows(len(sum_), tokens, hidden, room), -(-cached // 32) * 32)
+    left = columns.t()
+    return [
+        (first, sum_[first : first + height], left[first : first + height])
+        for first in range(0, len(sum_), height)
+    ]
+
+
+def _add_in_parts_(
+    parts: Parts, right: Tensor, scratch: Scratch, then: Callable[[int, Tensor], None] | None
+) -> None:
+    """Each part of a sum [C, h] += its part of [C, T] @ right [T, h] on a CPU."""
+    kernels = kernels_for(right)
     scratch.drop("block")  # beside a part there is room for a smaller one
-    product = _place("part", height, hidden, right, scratch)
-    for first in range(0, len(sum_), height):  # slices: Tensor.split takes longer than a few of them
-        to, part = sum_[first : first + height], left[first : first + height]
-        kernels.added(to, torch.mm(part, right, out=product[: len(part)]), None, scratch)
+    for first, to, left in parts:
+        place = _place("part", len(left), right.shape[1], right, scratch)
+        kernels.added(to, torch.mm(left, right, out=place), None, scratch)
+        if then is not None:
+            then(first, to)
 
 
 @cache

@@ -68,11 +68,11 @@ def test_exponentials_and_their_statistics(kernels, dtype, curve, held, looped, 
         logits = z.clone() if kind is None else z.to(kind)
         vector = torch.ones(TOKENS, dtype=kind)
         more = (None, None) if curve.softcap is None else (vector, torch.empty_like(logits))
-        out = torch.empty_like(logits)
-        to += [
-            out,
-            *of.exponentiate_(logits, out, targets, first, floor.to(vector.dtype), curve, SCRATCH, *more),
-        ]
+        out, statistics = torch.empty_like(logits), vector.new_empty(2, TOKENS)
+        of.exponentiate_(
+            logits, out, targets, first, statistics, floor.to(vector.dtype), curve, SCRATCH, *more
+        )
+        to += [out, *statistics]
         to += [one for one in more if one is not None]
     for ours, exact, limit in zip(
         found, want, (ROUNDING[dtype], 1e-6, 1e-6, 1e-6, ROUNDING[dtype]), strict=False
@@ -88,7 +88,8 @@ def test_a_target_far_above_does_not_hide_the_others(kernels, dtype, curve):
     z, targets = torch.randn(TOKENS, COLUMNS).to(dtype), targets_around()
     rows = targets.own.nonzero()[:, 0]
     z[rows, targets.local[rows]] = 300.0 if curve.scale > 0 else -300.0
-    maximum, total = kernels.exponentiate_(z.clone(), z.clone(), targets, 0, None, curve, SCRATCH)
+    maximum, total = statistics = torch.empty(2, TOKENS)
+    kernels.exponentiate_(z.clone(), z.clone(), targets, 0, statistics, None, curve, SCRATCH)
     exact, _ = curve.logits_(z.double())
     exact[rows, targets.local[rows]] = -torch.inf
     assert relative(maximum, exact.amax(1)) <= 1e-6
@@ -100,7 +101,8 @@ def test_exponentials_made_again_are_the_same_bits(kernels, dtype, curve, monkey
     smaller(monkeypatch, kernels, "LOOPED", 64)  # several programs for a row
     z, targets = (4 * torch.randn(TOKENS, COLUMNS)).to(dtype), targets_around(COLUMNS + 20)
     once, again = z.clone(), torch.empty_like(z)
-    maximum, _ = kernels.exponentiate_(once, once, targets, 9, None, curve, SCRATCH)
+    maximum, _ = statistics = torch.empty(2, TOKENS)
+    kernels.exponentiate_(once, once, targets, 9, statistics, None, curve, SCRATCH)
     kernels.exponentiate_again_(z, again, targets, 9, maximum, curve, SCRATCH)
     assert bits(once.float()) == bits(again.float())
     mix = (torch.rand(TOKENS), torch.randn(TOKENS))
@@ -119,7 +121,10 @@ def test_a_soft_cap_is_as_exact_as_torchs_tanh(kernels):
         torch.empty_like(z),
         torch.zeros(1),
     )
-    kernels.exponentiate_(z.clone(), z.clone(), targets, 0, None, Curve(1.0, 1.0), SCRATCH, logit_sum, slopes)
+    statistics = torch.empty(2, 1)
+    kernels.exponentiate_(
+        z.clone(), z.clone(), targets, 0, statistics, None, Curve(1.0, 1.0), SCRATCH, logit_sum, slopes
+    )
     exact = 1 / torch.cosh(z.double()) ** 2
     assert ((slopes - exact).abs() <= 3e-6 * exact + 1e-38).all()
     assert abs(float(logit_sum) - float(torch.tanh(z.double()).sum())) <= 1e-4
@@ -132,12 +137,16 @@ def test_target_logits_are_sums_in_fp32(kernels, dtype, curve):
     )
     targets = targets_around()
     for of_bias in (None, bias):
-        found = kernels.target_logits(x, weight, of_bias, targets, curve, SCRATCH)
-        exact_bias = None if of_bias is None else of_bias.double()
-        exact = reference.target_logits(x.double(), weight.double(), exact_bias, targets, curve, SCRATCH)
-        for ours, want in zip(found, exact, strict=True):
+        statistics = torch.full((4, TOKENS), 7.0)
+        slopes = kernels.target_logits(x, weight, of_bias, targets, statistics, curve, SCRATCH)
+        exact_bias, exact = None if of_bias is None else of_bias.double(), statistics.double()
+        exact_slopes = reference.target_logits(
+            x.double(), weight.double(), exact_bias, targets, exact, curve, SCRATCH
+        )
+        for ours, want in ((statistics[2], exact[2]), (slopes, exact_slopes)):
             assert relative(ours[targets.own], want[targets.own]) <= 1e-6
-        assert (found[0][~targets.own] == -torch.inf).all() and not found[1][~targets.own].any()
+        assert (statistics[2][~targets.own] == -torch.inf).all() and not slopes[~targets.own].any()
+        assert (statistics[[0, 1, 3]] == 7).all(), "its own row only"
 
 
 @pytest.mark.parametrize("statistics", [3, 4])
@@ -163,17 +172,13 @@ def test_combine_over_all_margins(kernels, statistics):
 def test_coefficients_and_factors(kernels):
     targets = targets_around()
     g, k, e, slope = torch.rand(4, TOKENS).double().unbind()
-    lp, lse, rest, maximum = (
-        -5 * torch.rand(TOKENS),
-        torch.randn(TOKENS) + 90,
-        torch.rand(TOKENS),
-        90 * torch.rand(TOKENS),
-    )
+    lp, lse, rest = -5 * torch.rand(TOKENS), torch.randn(TOKENS) + 90, torch.rand(TOKENS)
+    maximum, *_ = statistics = 90 * torch.rand(3, TOKENS)
     ours = Combined(lp, lse, rest)
     exact = Combined(*(one.double() for one in ours[:3]))
     for more in ((), (k,), (k, e), (None, e)):
-        found = kernels.coefficients(targets, ours, maximum, slope.float(), 0.7, g, *more)
-        want = reference.coefficients(targets, exact, maximum.double(), slope, 0.7, g, *more)
+        found = kernels.coefficients(targets, ours, statistics, slope.float(), 0.7, g, *more)
+        want = reference.coefficients(targets, exact, statistics.double(), slope, 0.7, g, *more)
         for one, other in zip(found, want, strict=True):
             assert (one is None) == (other is None)
             assert one is None or relative(one, other) <= 3e-6
@@ -232,7 +237,8 @@ def test_views_with_a_stride_are_read_and_written_in_place(kernels, dtype, curve
     tile, alone = wide[:, :COLUMNS], wide[:, :COLUMNS].clone()
     beside = wide[:, COLUMNS:].clone()
     for z in (tile, alone):
-        maximum, _ = kernels.exponentiate_(z, z, targets, 0, None, curve, SCRATCH)
+        maximum, _ = statistics = torch.empty(2, TOKENS)
+        kernels.exponentiate_(z, z, targets, 0, statistics, None, curve, SCRATCH)
         assert kernels.scaled(z, factor, SCRATCH, z) is z
         kernels.exponentiate_again_(z, z, targets, 0, maximum, curve, SCRATCH)
     assert bits(tile.float()) == bits(alone.float())

@@ -72,7 +72,7 @@ def run(case, barriers, loss, budget):
     seen = head.combine(one, one.statistics[None])
     value = loss(seen.lp, seen.lse, case.weights, seen.logit_sum)
     derivatives = (value.g, value.k, value.e)
-    kept = [tile.kept for tile in one.tiles]
+    kept = [tile.kept.columns for tile in one.tiles if tile.kept is not None]
     dx = head.u(one, *derivatives) if barriers == 1 else None
     from_t = head.t(one, *derivatives)
     return seen.lp, from_t if dx is None else dx, gradient, db, kept

@@ -202,16 +202,18 @@ def everything(dtype, curve):
     targets = Targets(torch.randint(-100, 1300, (603,), generator=draws), 100, 1031)
     gathered = torch.rand(3, 3, 603, generator=draws)
     bias, g, k, e = weight[:, 0].contiguous(), *torch.rand(3, 603, generator=draws)
-    logits = native.target_logits(x, weight, bias, targets, curve, scratch)
+    statistics = torch.zeros(3, 603)
+    of_target = native.target_logits(x, weight, bias, targets, statistics, curve, scratch)
     exps, slopes, logit_sum = torch.empty_like(z), torch.empty_like(z), torch.zeros(603)
     more = () if curve.is_identity else (logit_sum, slopes)
-    maximum, total = native.exponentiate_(z.clone(), exps, targets, 7, None, curve, scratch, *more)
+    native.exponentiate_(z.clone(), exps, targets, 7, statistics, None, curve, scratch, *more)
+    maximum = statistics[0]
     again = torch.empty_like(z)
     native.exponentiate_again_(
         z.clone(), again, targets, 7, maximum, curve, scratch, (g, k) if more else None
     )
     combined = native.combine(gathered, targets)
-    of = native.coefficients(targets, combined, maximum, logits[1], 0.7, g, k, e)
+    of = native.coefficients(targets, combined, statistics, of_target, 0.7, g, k, e)
     gradient, db, sums = torch.zeros(1031, 301), torch.zeros(1031), torch.zeros(700)
     native.add_target_rows_(gradient, db, x, targets, of[1], scratch)
     native.add_column_sums_(sums, exps, of[3], scratch)
@@ -219,5 +221,5 @@ def everything(dtype, curve):
     added = native.added(native.added(None, x, g, scratch), x, k, scratch)
     scaled = native.scaled(x, g, scratch).clone()
     written = (slopes, logit_sum) if more else ()
-    vectors = (maximum, total, *combined[:3], native.factor(maximum, combined, of[0], 0.7))
-    return [*logits, exps, *written, again, *vectors, *of, gradient, db, sums, dx, added, scaled]
+    vectors = (statistics, *combined[:3], native.factor(maximum, combined, of[0], 0.7))
+    return [of_target, exps, *written, again, *vectors, *of, gradient, db, sums, dx, added, scaled]

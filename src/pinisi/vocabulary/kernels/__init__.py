@@ -40,17 +40,18 @@ class Kernels(Protocol):
         out: Tensor,
         targets: Targets,
         first: int,
+        statistics: Tensor,
         floor: Tensor | None,
         curve: Curve,
         scratch: Scratch,
         logit_sum: Tensor | None = None,
         slopes: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """out [T, C], which may be z, = exp(l - maximum)·l'(z)/scale, 0 at the target's column, which counts for nothing;
-        returns (maximum, sum of the exponentials). z may be overwritten: logits before the curve of the shard's rows first to
-        first + C.
+    ) -> None:
+        """out [T, C], which may be z, = exp(l - maximum)·l'(z)/scale, 0 at the target's column, which counts for nothing. z may be
+        overwritten: logits before the curve of the shard's rows first to first + C.
 
-        floor: the maximum is at least this. Only with a soft-cap: logit_sum, to which Σ l over all columns is added, and
+        statistics [2 or more, T], contiguous: the maximum becomes its first row, the exponentials' sum its second. floor: the
+        maximum is at least this. Only with a soft-cap: logit_sum, to which Σ l over all columns is added, and
         slopes [T, C], which become l'(z)/scale.
         """
         ...
@@ -76,11 +77,12 @@ class Kernels(Protocol):
         weight: Tensor,
         bias: Tensor | None,
         targets: Targets,
+        statistics: Tensor,
         curve: Curve,
         scratch: Scratch,
-    ) -> tuple[Tensor, Tensor]:
-        """l_y and dl/dz at y from x [T, h] and the shard's weight [V_r, h] with sums in the statistics' dtype; -inf and 0
-        where y is another rank's or ignored."""
+    ) -> Tensor:
+        """l_y, which becomes the third row of statistics [3 or more, T], and dl/dz at y, from x [T, h] and the shard's weight
+        [V_r, h] with sums in the statistics' dtype; -inf and 0 where y is another rank's or ignored."""
         ...
 
     def combine(self, gathered: Tensor, targets: Targets) -> Combined:
@@ -91,7 +93,7 @@ class Kernels(Protocol):
         self,
         targets: Targets,
         combined: Combined,
-        maximum: Tensor,
+        statistics: Tensor,
         slope: Tensor,
         scale: float,
         g: Tensor,
@@ -100,7 +102,7 @@ class Kernels(Protocol):
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """A loss' derivatives (see `LossValue`), 0 at ignored tokens: softmax = g + k, which multiplies p_v at every column
         but y; slope·(k p_y - g (1 - p_y)), of y's column, with slope = dl/dz there; scale·e, of every column; and `factor` of
-        that maximum."""
+        the maximum, the first row of statistics."""
         ...
 
     def factor(self, maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:

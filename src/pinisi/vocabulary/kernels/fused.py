@@ -41,14 +41,15 @@ def exponentiate_(
     out: Tensor,
     targets: Targets,
     first: int,
+    statistics: Tensor,
     floor: Tensor | None,
     curve: Curve,
     scratch: Scratch,
     logit_sum: Tensor | None = None,
     slopes: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> None:
     tokens, columns = z.shape
-    maximum, total = torch.empty(2, tokens, dtype=torch.float32, device=z.device)
+    maximum, total = statistics[:2]
     held = columns <= HELD
     rows, width, warps = _block(columns, HELD if held else LOOPED)
     if tokens:
@@ -57,7 +58,6 @@ def exponentiate_(
             logit_sum, slopes, 0 if slopes is None else _row(slopes), tokens, columns, curve.scale,
             curve.softcap, HELD=held, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
-    return maximum, total
 
 
 def exponentiate_again_(
@@ -81,17 +81,23 @@ def exponentiate_again_(
 
 
 def target_logits(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Targets, curve: Curve, scratch: Scratch
-) -> tuple[Tensor, Tensor]:
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Targets,
+    statistics: Tensor,
+    curve: Curve,
+    scratch: Scratch,
+) -> Tensor:
     tokens, hidden = x.shape
-    logits, slopes = torch.empty(2, tokens, dtype=torch.float32, device=x.device)
+    logits, slopes = statistics[2], torch.empty(tokens, dtype=torch.float32, device=x.device)
     rows, width, warps = _block(hidden, WIDEST)
     if tokens:
         target_logits_kernel[(cdiv(tokens, rows),)](
             x, _row(x), weight, _row(weight), bias, targets.ids, targets.start, targets.rows, logits,
             slopes, tokens, hidden, curve.scale, curve.softcap, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
-    return logits, slopes
+    return slopes
 
 
 def combine(gathered: Tensor, targets: Targets) -> Combined:
@@ -107,7 +113,7 @@ def combine(gathered: Tensor, targets: Targets) -> Combined:
 def coefficients(
     targets: Targets,
     combined: Combined,
-    maximum: Tensor,
+    statistics: Tensor,
     slope: Tensor,
     scale: float,
     g: Tensor,
@@ -119,7 +125,7 @@ def coefficients(
     k, e = (of if of is None else of.contiguous() for of in (k, e))
     if tokens:
         coefficients_kernel[(cdiv(tokens, VECTOR),)](
-            targets.ids, combined.lp, combined.lse, combined.rest, maximum, slope, scale, g.contiguous(), k, e,
+            targets.ids, combined.lp, combined.lse, combined.rest, statistics[0], slope, scale, g.contiguous(), k, e,
             softmax, target, each, factor, tokens, WIDTH=VECTOR,
         )  # fmt: skip
     return softmax, target, None if e is None else each, factor

@@ -159,31 +159,38 @@ template <class N> inline float exponentials(const N* from, N* to, int64_t colum
 }
 
 #ifdef __AVX512BF16__
-// As `exponential`, sixteen at once.
+// exp(x) for x <= 88, to 2 ulp or so, sixteen at once: x log2 e = n + f with |f| <= 1/2, 2^n times 1 + f·P(f), P fitted to the
+// least relative error, 1.1e-7. 0 from -200 on; what is not a normal number before, the conversion to bf16 takes for 0. NaN of NaN.
 inline __m512 exponential(__m512 x) {
-    const __m512 lowest = _mm512_set1_ps(-87.0f), in_range = _mm512_max_ps(lowest, x);
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(in_range, _mm512_set1_ps(1.44269504f)), 8);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145752f), in_range);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860677e-6f), r);
-    __m512 p = _mm512_set1_ps(1.0f / 720);
-    constexpr float SERIES[] = {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+    const __m512 power = _mm512_mul_ps(_mm512_max_ps(_mm512_set1_ps(-200.0f), x), _mm512_set1_ps(1.44269504f));
+    const __m512 n = _mm512_roundscale_ps(power, 8), f = _mm512_sub_ps(power, n);
+    __m512 p = _mm512_set1_ps(0.001326472731f);
+    constexpr float SERIES[] = {0.009671512991f, 0.05550733581f, 0.2402224243f, 0.6931470037f, 1.0f};
     for (const float next : SERIES)
-        p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(next));
-    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ), p, n);
+        p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(next));
+    return _mm512_scalef_ps(p, n);
 }
 
 // Where the processor rounds to bf16 by itself; compilers do not make that of `put`.
 inline float exponentials(const bf16* from, bf16* to, int64_t columns, float maximum) {
     const __m512 highest = _mm512_set1_ps(maximum);
+    const auto of = [=](__m256i bits) {
+        const __m512 l = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+        return exponential(_mm512_sub_ps(l, highest));
+    };
     double sum = 0;
     for (int64_t begin = 0; begin < columns; begin += STRIP) {
         const int64_t end = begin + STRIP < columns ? begin + STRIP : columns;
         __m512 part = _mm512_setzero_ps();
-        for (int64_t c = begin; c < end; c += 16) {
-            const __mmask16 there = end - c < 16 ? __mmask16((1u << (end - c)) - 1) : __mmask16(0xffff);
-            const __m256i bits = _mm256_maskz_loadu_epi16(there, from + c);
-            const __m512 l = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
-            const __m512 e = exponential(_mm512_sub_ps(l, highest));
+        int64_t c = begin;
+        for (; c + 16 <= end; c += 16) { // without masks: a store with one takes longer
+            const __m512 e = of(_mm256_loadu_si256((const __m256i*)(from + c)));
+            part = _mm512_add_ps(part, e);
+            _mm256_storeu_si256((__m256i*)(to + c), (__m256i)_mm512_cvtneps_pbh(e));
+        }
+        if (c < end) {
+            const __mmask16 there = __mmask16((1u << (end - c)) - 1);
+            const __m512 e = of(_mm256_maskz_loadu_epi16(there, from + c));
             part = _mm512_mask_add_ps(part, there, part, e);
             _mm256_mask_storeu_epi16(to + c, there, (__m256i)_mm512_cvtneps_pbh(e));
         }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pinisi.vocabulary.buffers import Scratch
-from pinisi.vocabulary.kernels import build, rows_without_gaps
+from pinisi.vocabulary.kernels import build
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import Curve
@@ -37,29 +37,28 @@ def exponentiate_(
     out: Tensor,
     targets: Targets,
     first: int,
+    statistics: Tensor,
     floor: Tensor | None,
     curve: Curve,
     scratch: Scratch,
     logit_sum: Tensor | None = None,
     slopes: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> None:
     tokens, columns = z.shape
-    maximum, total = torch.empty(tokens), torch.empty(tokens)
     ids, floor = _at(targets.ids), _vector(floor)
     matrices = _at(z), z.stride(0), _at(out), out.stride(0)
-    results = _at(floor), _at(maximum), _at(total)
+    results = _at(floor), *_rows_at(statistics, 0, 1)
     first += targets.start
     if curve.is_identity and logit_sum is None and slopes is None:
         run = _function("exponentiate", z.dtype)
         run(*matrices, ids, first, *results, tokens, columns, torch.get_num_threads())
-        return maximum, total
+        return
     run = _function("exponentiate_curved", z.dtype)
     of_slopes = 0 if slopes is None else slopes.stride(0)
     run(
         *matrices, ids, first, *results, _at(logit_sum), _at(slopes), of_slopes, tokens, columns, *_curve(curve),
         torch.get_num_threads(),
     )  # fmt: skip
-    return maximum, total
 
 
 def exponentiate_again_(
@@ -73,7 +72,7 @@ def exponentiate_again_(
     mix: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     tokens, columns = z.shape
-    ids, maximum = _at(targets.ids), maximum.contiguous()
+    ids, maximum = _at(targets.ids), _ready(maximum)
     given = _at(z), z.stride(0), _at(out), out.stride(0), ids, targets.start + first, _at(maximum)
     if curve.is_identity and mix is None:
         _function("exponentiate_again", z.dtype)(*given, tokens, columns, torch.get_num_threads())
@@ -84,20 +83,26 @@ def exponentiate_again_(
 
 
 def target_logits(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Targets, curve: Curve, scratch: Scratch
-) -> tuple[Tensor, Tensor]:
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Targets,
+    statistics: Tensor,
+    curve: Curve,
+    scratch: Scratch,
+) -> Tensor:
     tokens, hidden = x.shape
-    logits, slopes, ids = torch.empty(tokens), torch.empty(tokens), _at(targets.ids)
+    slopes, ids, (logits,) = torch.empty(tokens), _at(targets.ids), _rows_at(statistics, 2)
     _function("target_logits", x.dtype)(
-        _at(x), x.stride(0), _at(weight), weight.stride(0), _at(bias), ids, targets.start, targets.rows, _at(logits),
+        _at(x), x.stride(0), _at(weight), weight.stride(0), _at(bias), ids, targets.start, targets.rows, logits,
         _at(slopes), tokens, hidden, *_curve(curve), torch.get_num_threads(),
     )  # fmt: skip
-    return logits, slopes
+    return slopes
 
 
 def combine(gathered: Tensor, targets: Targets) -> Combined:
     ranks, statistics, tokens = gathered.shape
-    gathered = gathered.to(torch.float32).contiguous()
+    gathered = _ready(gathered)
     ids, out = _at(targets.ids), torch.empty(statistics, tokens)
     run = _function("combine")
     run(_at(gathered), ranks, statistics, ids, _at(out), tokens, torch.get_num_threads())
@@ -107,7 +112,7 @@ def combine(gathered: Tensor, targets: Targets) -> Combined:
 def coefficients(
     targets: Targets,
     combined: Combined,
-    maximum: Tensor,
+    statistics: Tensor,
     slope: Tensor,
     scale: float,
     g: Tensor,
@@ -115,16 +120,19 @@ def coefficients(
     e: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     ids, (of_g, of_k, of_e) = _at(targets.ids), map(_vector, (g, k, e))
-    made = softmax, target, each, factor = torch.empty(4, len(slope)).unbind()
-    given = [one.contiguous() for one in (combined.lp, combined.lse, combined.rest, maximum, slope)]
-    of_loss = map(_at, (of_g, of_k, of_e, *made))
-    run = _function("coefficients")
-    run(ids, *map(_at, given), scale, *of_loss, len(slope), torch.get_num_threads())
+    # Four calls of one function: where the cache is cold, another function, as one that unbinds, takes longer.
+    made = softmax, target, each, factor = [torch.empty(len(slope)) for _ in range(4)]
+    given = [_ready(one) for one in (combined.lp, combined.lse, combined.rest, slope)]
+    *of_tokens, of_slope = map(_at, given)
+    _function("coefficients")(
+        ids, *of_tokens, *_rows_at(statistics, 0), of_slope, scale, *map(_at, (of_g, of_k, of_e, *made)), len(slope),
+        torch.get_num_threads(),
+    )  # fmt: skip
     return softmax, target, None if e is None else each, factor
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:
-    out, given = torch.empty(len(maximum)), [one.contiguous() for one in (maximum, combined.lse, softmax)]
+    out, given = torch.empty(len(maximum)), [_ready(one) for one in (maximum, combined.lse, softmax)]
     _function("factor")(*map(_at, given), scale, _at(out), len(out), torch.get_num_threads())
     return out
 
@@ -147,7 +155,7 @@ def finished(
     scratch: Scratch,
 ) -> Tensor:
     out = product if product.dtype == torch.float32 else torch.empty(product.shape)
-    ids, factor, target = _at(targets.ids), _vector(factor), target.contiguous()
+    ids, factor, target = _at(targets.ids), _vector(factor), _ready(target)
     _function("finished", product.dtype, weight.dtype)(
         _at(product), product.stride(0), _at(out), out.stride(0), _at(weight), weight.stride(0), ids, targets.start,
         targets.rows, _at(factor), _at(target), *product.shape, torch.get_num_threads(),
@@ -157,7 +165,7 @@ def finished(
 
 def scaled(x: Tensor, factor: Tensor, scratch: Scratch, out: Tensor | None = None) -> Tensor:
     out = scratch.take("hidden", x.shape[0], x.shape[1], x.dtype, x.device) if out is None else out
-    factor = factor.contiguous()
+    factor = _ready(factor)
     _function("scaled", x.dtype)(
         _at(x), x.stride(0), _at(factor), _at(out), out.stride(0), *x.shape, torch.get_num_threads()
     )
@@ -172,7 +180,7 @@ def add_target_rows_(
     target: Tensor,
     scratch: Scratch,
 ) -> None:
-    ids, target = _at(targets.ids), target.contiguous()
+    ids, target = _at(targets.ids), _ready(target)
     _function("add_target_rows", x.dtype)(
         _at(gradient), gradient.stride(0), _at(bias_gradient), _at(x), x.stride(0), ids, targets.start, targets.rows,
         _at(target), *x.shape, torch.get_num_threads(),
@@ -206,12 +214,26 @@ def _at(tensor: Tensor | None) -> int | None:
     """Where it begins; its rows lie without gaps."""
     if tensor is None:
         return None
-    assert rows_without_gaps(tensor), f"strides of {tensor.stride()}"
+    # As `rows_without_gaps`, without the time of its generator.
+    assert tensor.stride(-1) == 1 or tensor.shape[-1] <= 1, f"strides of {tensor.stride()}"
     return tensor.data_ptr()
 
 
+def _rows_at(statistics: Tensor, *rows: int) -> list[int]:
+    """Where these rows of an fp32 [R, T] begin: a view of one takes longer."""
+    assert statistics.dtype == torch.float32 and statistics.is_contiguous()
+    first, width = statistics.data_ptr(), 4 * statistics.shape[1]
+    return [first + row * width for row in rows]
+
+
+def _ready(tensor: Tensor) -> Tensor:
+    """In fp32 and without gaps. Asked first: an operation that does nothing takes 10 µs, too, where the cache is cold."""
+    fits = tensor.dtype == torch.float32 and tensor.is_contiguous()
+    return tensor if fits else tensor.to(torch.float32).contiguous()
+
+
 def _vector(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.to(torch.float32).contiguous()
+    return None if tensor is None else _ready(tensor)
 
 
 def _curve(curve: Curve) -> tuple[float, float]:

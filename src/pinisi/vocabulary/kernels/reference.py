@@ -37,21 +37,27 @@ __all__ = [
 
 
 def target_logits(
-    x: Tensor, weight: Tensor, bias: Tensor | None, targets: Targets, curve: Curve, scratch: Scratch
-) -> tuple[Tensor, Tensor]:
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Targets,
+    statistics: Tensor,
+    curve: Curve,
+    scratch: Scratch,
+) -> Tensor:
     dtype, own = statistics_dtype(x.dtype), targets.own
-    z, slope = torch.full(own.shape, -torch.inf, dtype=dtype, device=own.device), own.to(dtype)
+    z, slope = statistics[2].fill_(-torch.inf), own.to(dtype)
     if not len(weight):
-        return z, slope
+        return slope
     for at, row in _at_targets(targets, x):
         dot = _gathered(x, at, dtype, scratch).mul_(weight.index_select(0, row)).sum(1)
         z.index_copy_(0, at, dot if bias is None else dot.add_(bias[row]))
     scratch.drop("block")  # larger than many that follow
-    if curve.is_identity and z.device.type == "cpu":
-        return z, slope
-    z, of_curve = curve.logits_(z)
-    slope *= curve.scale if of_curve is None else of_curve.mul_(curve.scale)
-    return torch.where(own, z, -torch.inf), slope
+    if not curve.is_identity or z.device.type != "cpu":
+        l, of_curve = curve.logits_(z)
+        slope *= curve.scale if of_curve is None else of_curve.mul_(curve.scale)
+        z.copy_(torch.where(own, l, -torch.inf))
+    return slope
 
 
 def combine(gathered: Tensor, targets: Targets) -> Combined:
@@ -61,7 +67,7 @@ def combine(gathered: Tensor, targets: Targets) -> Combined:
 def coefficients(
     targets: Targets,
     combined: Combined,
-    maximum: Tensor,
+    statistics: Tensor,
     slope: Tensor,
     scale: float,
     g: Tensor,
@@ -75,7 +81,7 @@ def coefficients(
         k = torch.where(valid, k, 0.0).to(dtype)
         softmax, target = g + k, target + k * combined.lp.exp()
     each = None if e is None else torch.where(valid, e, 0.0).to(dtype) * scale
-    return softmax, target * slope, each, factor(maximum, combined, softmax, scale)
+    return softmax, target * slope, each, factor(statistics[0], combined, softmax, scale)
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:

@@ -21,6 +21,10 @@ class Targets:
         self.rows = rows
         self._pieces: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
+    def among(self, first: int, rows: int) -> "Targets":
+        """The same, seen from these of the shard's rows."""
+        return Targets(self.ids, self.start + first, rows)
+
     @cached_property
     def valid(self) -> Tensor:
         """[T]: not ignored."""
