@@ -321,3 +321,36 @@ def test_microbatches_of_two_sizes_in_flight(barriers):
         for one in passes:
             head.combine(one, one.statistics[None])
             head.t(one, torch.ones(len(one.x)))
+
+
+@pytest.mark.parametrize("budget", [None, 2**16])
+@pytest.mark.parametrize("barriers", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_buffers_used_again_for_other_sizes_change_no_bit(dtype, barriers, budget):
+    """Views of what is kept and of dW's parts stay with a buffer; the next microbatch may be smaller or larger."""
+    draws = torch.Generator().manual_seed(5)
+    weight, bias = (torch.randn(*size, generator=draws).to(dtype) for size in ((371, 33), (371,)))
+
+    def new():
+        made = HeadShard(
+            weight.clone(), torch.zeros(371, 33), 0, bias=bias, bias_gradient=torch.zeros(371),
+            barriers=barriers, budget=budget,
+        )  # fmt: skip
+        return made
+
+    kept = new()
+    for step, tokens in enumerate((67, 67, 29, 41, 67, 67, 3)):
+        x, targets = torch.randn(tokens, 33, generator=draws).to(dtype), torch.randint(371, (tokens,))
+        fresh = new()
+        for head in (kept, fresh):
+            if step % 3 == 2:
+                head.weights_changed()
+            head.gradient.zero_()
+            head.bias_gradient.zero_()
+            one = head.s(x, targets)
+            head.combine(one, one.statistics[None])
+            dx = head.u(one, torch.ones(tokens)) if barriers == 1 else None
+            of_t = head.t(one, torch.ones(tokens))
+            head.found = (head.gradient, head.bias_gradient, of_t if dx is None else dx)
+        for ours, want in zip(kept.found, fresh.found, strict=True):
+            assert bits(ours) == bits(want)
