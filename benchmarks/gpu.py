@@ -164,7 +164,7 @@ def kernel_rows(device: torch.device, shape: Shape, rounds: int, calls: int) -> 
     for name in implementations(device):
         with use(name):
             k = kernels_for(x)
-        combined = k.combine(gathered, targets)
+        combined, _ = k.combine(gathered, targets)
         runs |= {
             f"{name}:exponentiate": lambda k=k: k.exponentiate_(
                 z, z, targets, 0, statistics, None, Curve(), scratch

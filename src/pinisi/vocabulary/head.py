@@ -23,7 +23,7 @@ from pinisi.vocabulary.products import (
     made_in_parts,
     only_product,
 )
-from pinisi.vocabulary.statistics import LogProbs, log_probs, statistics_dtype
+from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 
@@ -165,9 +165,8 @@ class HeadShard:
         """After C1: gathered [p, 3 or 4, T], the statistics by rank. lp, lse and logit_sum [T] are the same bits on every
         rank.
         """
-        combined = head_pass.kernels.combine(_detached(gathered), head_pass.targets)
-        head_pass.combined = combined
-        return log_probs(combined)
+        head_pass.combined, seen = head_pass.kernels.combine(_detached(gathered), head_pass.targets)
+        return seen
 
     def u(
         self, head_pass: HeadPass, g: Tensor | None = None, k: Tensor | None = None, e: Tensor | None = None
@@ -198,7 +197,7 @@ class HeadShard:
         dx = left = None
         only = len(head_pass.tiles) == 1  # then `left` joins y's part in one kernel
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
-        in_parts = made_in_parts(x)  # then each part gets y's rows while it is in the cache
+        in_parts = made_in_parts(x)  # then y's rows join each part
         if not in_parts:
             kernels.add_target_rows_(
                 self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
@@ -211,9 +210,9 @@ class HeadShard:
             elif in_parts and _is_narrow(columns, x):
                 columns, left, room = kernels.scaled(columns, left, self._scratch, columns), None, x.numel()
             parts = None if tile.kept is None else tile.kept.parts
-            then = partial(self._add_target_rows, head_pass, rows, of.target) if in_parts else None
+            join = partial(self._join, head_pass, rows, of.target) if in_parts else None
             add_transposed_product_(
-                rows.gradient, columns, x, self._scratch, left, room=room, parts=parts, then=then
+                rows.gradient, columns, x, self._scratch, left, room=room, parts=parts, join=join
             )
             if rows.bias_gradient is not None:
                 kernels.add_column_sums_(rows.bias_gradient, columns, left, self._scratch)
@@ -232,15 +231,15 @@ class HeadShard:
             self._add_to_each_row(dx, x, of.each)
         return dx
 
-    def _add_target_rows(
-        self, head_pass: HeadPass, rows: Rows, target: Tensor, first: int, gradient: Tensor
+    def _join(
+        self, head_pass: HeadPass, rows: Rows, target: Tensor, first: int, gradient: Tensor, product: Tensor
     ) -> None:
-        """y's part of dW and db in some of a tile's rows, from `first` of them on."""
+        """A product and y's part join dW, and db, in some of a tile's rows, from `first` of them on."""
         count = len(gradient)
         bias_gradient = None if rows.bias_gradient is None else rows.bias_gradient[first : first + count]
         targets = head_pass.targets.among(rows.start + first, count)
-        head_pass.kernels.add_target_rows_(
-            gradient, bias_gradient, head_pass.x, targets, target, self._scratch
+        head_pass.kernels.add_with_target_rows_(
+            gradient, bias_gradient, product, head_pass.x, targets, target, self._scratch
         )
 
     def _columns(

@@ -112,7 +112,7 @@ def forms(case: Case, barriers: tuple[int, ...] = (1, 2), names: tuple[str, ...]
     unknown = [name for name in names if name not in found]
     if unknown:
         raise ConfigError(
-            f"'{unknown[0]}' is no form that runs here on {case.x.device.type}: choose of {', '.join(found)}"
+            f"'{unknown[0]}' is no form that runs here on {case.x.device.type}: choose of {'; '.join(found)}"
         )
     return {name: found[name] for name in names}
 

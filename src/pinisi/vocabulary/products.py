@@ -17,6 +17,7 @@ DEVICE_ROWS = 8192  # of such a part on a GPU, where a product can't be added to
 
 # Of a sum [C, h] and columns [T, C]: where each part begins, its rows of the sum, and its columns as [C', T].
 Parts = list[tuple[int, Tensor, Tensor]]
+Join = Callable[[int, Tensor, Tensor], None]
 
 
 def add_product(
@@ -82,12 +83,12 @@ def add_transposed_product_(
     *,
     room: int = 0,
     parts: Parts | None = None,
-    then: Callable[[int, Tensor], None] | None = None,
+    join: Join | None = None,
 ) -> None:
     """sum_ [C, h] += columnsᵀ [C, T] @ (factor [T] ⊙ x [T, h]), the gradient of a tile's weight rows.
 
     Where `made_in_parts`: room: numbers for which there is room beside (see `part_rows`); parts: how it was cut, to be filled or
-    to be used again with the same tensors; then: called with each part's first row and its rows of the sum, still in the cache.
+    to be used again with the same tensors; join: who adds a part's product to the sum, given its first row and both.
     """
     if sum_.dtype == columns.dtype:
         sum_.addmm_(columns.t(), x if factor is None else kernels_for(x).scaled(x, factor, scratch))
@@ -97,7 +98,7 @@ def add_transposed_product_(
         if not parts:
             parts += _parts(sum_, columns, room)
         _add_in_parts_(
-            parts, x if factor is None else kernels_for(x).scaled(x, factor, scratch), scratch, then
+            parts, x if factor is None else kernels_for(x).scaled(x, factor, scratch), scratch, join
         )
         return
     if _to_be_widened(columns):
@@ -163,17 +164,16 @@ def _parts(sum_: Tensor, columns: Tensor, room: int) -> Parts:
     ]
 
 
-def _add_in_parts_(
-    parts: Parts, right: Tensor, scratch: Scratch, then: Callable[[int, Tensor], None] | None
-) -> None:
+def _add_in_parts_(parts: Parts, right: Tensor, scratch: Scratch, join: Join | None) -> None:
     """Each part of a sum [C, h] += its part of [C, T] @ right [T, h] on a CPU."""
-    kernels = kernels_for(right)
     scratch.drop("block")  # beside a part there is room for a smaller one
     for first, to, left in parts:
         place = _place("part", len(left), right.shape[1], right, scratch)
-        kernels.added(to, torch.mm(left, right, out=place), None, scratch)
-        if then is not None:
-            then(first, to)
+        product = torch.mm(left, right, out=place)
+        if join is None:
+            kernels_for(right).added(to, product, None, scratch)
+        else:
+            join(first, to, product)
 
 
 @cache

@@ -163,7 +163,11 @@ def test_combine_over_all_margins(kernels, statistics):
     ids = torch.arange(len(margin))
     ids[-2:], gathered[:, 2, -2:] = -100, -torch.inf
     targets = Targets(ids, 0, 7)
-    found, exact = kernels.combine(gathered, targets), reference.combine(gathered.double(), targets)
+    found, seen = kernels.combine(gathered, targets)
+    exact, _ = reference.combine(gathered.double(), targets)
+    for kept, given in ((found.lp, seen.lp), (found.lse, seen.lse), (found.logit_sum, seen.logit_sum)):
+        assert (kept is None) == (given is None) == (kept is found.logit_sum and statistics == 3)
+        assert kept is None or (torch.equal(kept, given) and kept.data_ptr() != given.data_ptr())
     limit = 2e-6 + 3e-7 * margin.abs().clamp(max=200)  # what a margin's own rounding does
     for ours, want, least in zip(found[:3], exact[:3], (1e-37, 1e-6, 1e-37), strict=True):
         assert ((ours - want).abs() <= limit * want.abs() + least).all()
@@ -196,7 +200,7 @@ def test_coefficients_and_factors(kernels):
 
 
 def test_rows_of_tokens(kernels, dtype, monkeypatch):
-    """finished, added, scaled, add_target_rows_, add_column_sums_; rows in several programs."""
+    """finished, added, scaled, add_target_rows_, add_with_target_rows_, add_column_sums_; rows in several programs."""
     smaller(monkeypatch, kernels, "WIDEST", 32)
     x, weight, columns = (
         torch.randn(n, w).to(dtype) for n, w in ((TOKENS, HIDDEN), (COLUMNS, HIDDEN), (TOKENS, 70))
@@ -219,6 +223,11 @@ def test_rows_of_tokens(kernels, dtype, monkeypatch):
         of.finished(p, w, targets, None, t, SCRATCH)
         of.add_target_rows_(d, b, a, targets, t, SCRATCH)
         of.add_target_rows_(d, None, a, targets, t, SCRATCH)
+        of.add_with_target_rows_(d, b, w, a, targets, t, SCRATCH)
+        some = slice(17, 40)  # of the shard's rows, among them the one of several tokens
+        among = targets.among(some.start, some.stop - some.start)
+        of.add_with_target_rows_(d[some], b[some], w[some], a, among, t, SCRATCH)
+        of.add_with_target_rows_(d[some], None, w[some], a, among, t, SCRATCH)
         of.add_column_sums_(s, c, f, SCRATCH)
         of.add_column_sums_(s, c, None, SCRATCH)
         narrow = of.finished(a.clone(), w, targets, f, t, SCRATCH)

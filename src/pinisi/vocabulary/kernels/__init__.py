@@ -20,7 +20,7 @@ from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import build
 from pinisi.vocabulary.kernels.targets import Targets
-from pinisi.vocabulary.statistics import Combined
+from pinisi.vocabulary.statistics import Combined, LogProbs
 from pinisi.vocabulary.tiles import Curve
 
 __all__ = ["IMPLEMENTATIONS", "Kernels", "Targets", "interpreted", "kernels_for", "rows_without_gaps", "use"]
@@ -85,8 +85,9 @@ class Kernels(Protocol):
         [V_r, h] with sums in the statistics' dtype; -inf and 0 where y is another rank's or ignored."""
         ...
 
-    def combine(self, gathered: Tensor, targets: Targets) -> Combined:
-        """The statistics of all ranks, [p, 3 or 4, T], to lp, lse, 1 - p_y and Σ_v l_v; see `combine_statistics`."""
+    def combine(self, gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
+        """The statistics of all ranks, [p, 3 or 4, T], to lp, lse, 1 - p_y and Σ_v l_v; see `combine_statistics`. And what a
+        loss gets of them, as `log_probs`."""
         ...
 
     def coefficients(
@@ -141,6 +142,19 @@ class Kernels(Protocol):
         scratch: Scratch,
     ) -> None:
         """gradient [V_r, h] += target ⊙ x at the rows that are y, bias_gradient [V_r] += target there."""
+        ...
+
+    def add_with_target_rows_(
+        self,
+        gradient: Tensor,
+        bias_gradient: Tensor | None,
+        product: Tensor,
+        x: Tensor,
+        targets: Targets,
+        target: Tensor,
+        scratch: Scratch,
+    ) -> None:
+        """gradient += product [V_r, h], which may be in 16 bit, besides what `add_target_rows_` adds."""
         ...
 
     def add_column_sums_(

@@ -26,7 +26,7 @@ from pinisi.vocabulary.kernels.token_kernels import (
     scaled_kernel,
     target_logits_kernel,
 )
-from pinisi.vocabulary.statistics import Combined
+from pinisi.vocabulary.statistics import Combined, LogProbs, log_probs
 from pinisi.vocabulary.tiles import Curve
 
 HELD = 16384  # columns of a tile that one program holds in registers
@@ -100,14 +100,15 @@ def target_logits(
     return slopes
 
 
-def combine(gathered: Tensor, targets: Targets) -> Combined:
+def combine(gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
     ranks, statistics, tokens = gathered.shape
     out = gathered.new_empty(statistics, tokens)
     if tokens:
         combine_kernel[(cdiv(tokens, VECTOR),)](
             gathered.contiguous(), ranks, targets.ids, out, tokens, STATISTICS=statistics, WIDTH=VECTOR
         )
-    return Combined(*out.unbind())
+    combined = Combined(*out.unbind())
+    return combined, log_probs(combined)
 
 
 def coefficients(
@@ -194,6 +195,19 @@ def add_target_rows_(
             gradient, _row(gradient), bias_gradient, x, _row(x), targets.ids, targets.start,
             targets.rows, target, tokens, hidden, ROWS=rows, WIDTH=width, num_warps=warps,
         )  # fmt: skip
+
+
+def add_with_target_rows_(
+    gradient: Tensor,
+    bias_gradient: Tensor | None,
+    product: Tensor,
+    x: Tensor,
+    targets: Targets,
+    target: Tensor,
+    scratch: Scratch,
+) -> None:
+    added(gradient, product, None, scratch)
+    add_target_rows_(gradient, bias_gradient, x, targets, target, scratch)
 
 
 def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scratch: Scratch) -> None:

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 #ifdef __AVX512BF16__
 #include <immintrin.h>
 #endif
@@ -387,6 +388,39 @@ void add_target_rows(float* gradient, int64_t gradient_row, float* bias_gradient
     });
 }
 
+// Both at once, row by row: what a row gets of its tokens joins it while it is in the cache. gradient: of rows from `start` on.
+template <class N>
+void add_with_target_rows(float* gradient, int64_t gradient_row, float* bias_gradient, const N* product, int64_t product_row,
+                          const N* x, int64_t x_row, const int64_t* ids, int64_t start, int64_t rows, const float* target,
+                          int64_t tokens, int64_t hidden, int threads) {
+    std::vector<int64_t> of_row(rows, -1), next(tokens); // a row's first token, a token's next one in its row
+    for (int64_t t = tokens - 1; t >= 0; --t)
+        if (const int64_t row = place(ids[t], start, rows); row >= 0) {
+            next[t] = of_row[row];
+            of_row[row] = t;
+        }
+    const int64_t *const first = of_row.data(), *const then = next.data();
+    each(rows, threads, [=](int64_t row) {
+        float* const to = gradient + row * gradient_row;
+        const N* const from = product + row * product_row;
+        for (int64_t begin = 0; begin < hidden; begin += STRIP) {
+            const int64_t end = begin + STRIP < hidden ? begin + STRIP : hidden;
+#pragma omp simd
+            for (int64_t i = begin; i < end; ++i)
+                to[i] += wide(from[i]);
+            for (int64_t t = first[row]; t >= 0; t = then[t]) {
+                const N* const of = x + t * x_row;
+                const float by = target[t];
+#pragma omp simd
+                for (int64_t i = begin; i < end; ++i)
+                    to[i] += by * wide(of[i]);
+            }
+        }
+        for (int64_t t = first[row]; bias_gradient && t >= 0; t = then[t])
+            bias_gradient[row] += target[t];
+    });
+}
+
 template <class N>
 void add_column_sums(float* sums, const N* columns, int64_t columns_row, const float* factor, int64_t tokens, int64_t width,
                      int threads) {
@@ -413,10 +447,10 @@ inline float factor_of(float maximum, float lse, float softmax, float scale) {
 
 extern "C" {
 
-// gathered [ranks, statistics, T] to out [statistics, T]: lp, lse, 1 - p_y and, of a fourth statistic, its sum. The sums' order is
-// the ranks', and the last steps are made in fp64.
-void combine(const float* gathered, int64_t ranks, int64_t statistics, const int64_t* ids, float* out, int64_t tokens,
-             int threads) {
+// gathered [ranks, statistics, T] to lp, lse, 1 - p_y and, of a fourth statistic, its sum, each but 1 - p_y twice. The sums' order
+// is the ranks', and the last steps are made in fp64.
+void combine(const float* gathered, int64_t ranks, int64_t statistics, const int64_t* ids, float* lp, float* lse, float* rest,
+             float* sums, float* lp_again, float* lse_again, float* sums_again, int64_t tokens, int threads) {
     each_strip(tokens, threads, [=](int64_t begin, int64_t end) {
         float top[STRIP];
         double sum[STRIP] = {}, logit_sum[STRIP] = {};
@@ -441,12 +475,12 @@ void combine(const float* gathered, int64_t ranks, int64_t statistics, const int
             const double others = top[t - begin] + std::log(sum[t - begin]); // -inf where y is the only column
             const double margin = ids[t] == IGNORED ? INFINITY : own - others;
             const double decay = std::exp(-std::fabs(margin)), more = std::log1p(decay);
-            out[t] = float((margin < 0 ? margin : 0.0) - more);
+            lp_again[t] = lp[t] = float((margin < 0 ? margin : 0.0) - more);
             const double greater = others > own ? others : own, apart = std::fabs(others - own);
-            out[tokens + t] = float(others == own ? own + std::log(2.0) : greater + std::log1p(std::exp(-apart)));
-            out[2 * tokens + t] = float((margin >= 0 ? decay : 1.0) / (1.0 + decay));
+            lse_again[t] = lse[t] = float(others == own ? own + std::log(2.0) : greater + std::log1p(std::exp(-apart)));
+            rest[t] = float((margin >= 0 ? decay : 1.0) / (1.0 + decay));
             if (statistics > 3)
-                out[3 * tokens + t] = float(logit_sum[t - begin]);
+                sums_again[t] = sums[t] = float(logit_sum[t - begin]);
         }
     });
 }
@@ -489,6 +523,7 @@ FOR_BOTH(target_logits)
 FOR_BOTH(added)
 FOR_BOTH(scaled)
 FOR_BOTH(add_target_rows)
+FOR_BOTH(add_with_target_rows)
 FOR_BOTH(add_column_sums)
 auto finished_float32_float32 = &finished<float, float>;
 auto finished_float32_bfloat16 = &finished<float, bf16>;

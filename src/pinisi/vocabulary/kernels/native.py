@@ -10,7 +10,7 @@ from torch import Tensor
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import build
 from pinisi.vocabulary.kernels.targets import Targets
-from pinisi.vocabulary.statistics import Combined
+from pinisi.vocabulary.statistics import Combined, LogProbs
 from pinisi.vocabulary.tiles import Curve
 
 # Parameters of each function: p a pointer, i an int64, f a float, b a bool; the number of threads comes last, an int.
@@ -24,8 +24,9 @@ PARAMETERS = {
     "added": "pipipbii",
     "scaled": "pippiii",
     "add_target_rows": "pippipiipii",
+    "add_with_target_rows": "pippipipiipii",
     "add_column_sums": "ppipii",
-    "combine": "piippi",
+    "combine": "piippppppppi",
     "coefficients": "ppppppfpppppppi",
     "factor": "pppfpi",
 }
@@ -100,13 +101,18 @@ def target_logits(
     return slopes
 
 
-def combine(gathered: Tensor, targets: Targets) -> Combined:
+def combine(gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
     ranks, statistics, tokens = gathered.shape
     gathered = _ready(gathered)
-    ids, out = _at(targets.ids), torch.empty(statistics, tokens)
+    # Each of its own and copied here: to unbind, or to clone, is another operation, for which a cold cache takes longer.
+    lp, lse, rest, lp_again, lse_again, *sums = (
+        torch.empty(tokens) for _ in range(5 if statistics == 3 else 7)
+    )
+    sum_, sum_again = sums or (None, None)
+    made = map(_at, (lp, lse, rest, sum_, lp_again, lse_again, sum_again))
     run = _function("combine")
-    run(_at(gathered), ranks, statistics, ids, _at(out), tokens, torch.get_num_threads())
-    return Combined(*out.unbind())
+    run(_at(gathered), ranks, statistics, _at(targets.ids), *made, tokens, torch.get_num_threads())
+    return Combined(lp, lse, rest, sum_), LogProbs(lp_again, lse_again, sum_again)
 
 
 def coefficients(
@@ -180,10 +186,28 @@ def add_target_rows_(
     target: Tensor,
     scratch: Scratch,
 ) -> None:
+    assert len(gradient) == targets.rows, "memory beyond the gradient's rows would be written"
     ids, target = _at(targets.ids), _ready(target)
     _function("add_target_rows", x.dtype)(
         _at(gradient), gradient.stride(0), _at(bias_gradient), _at(x), x.stride(0), ids, targets.start, targets.rows,
         _at(target), *x.shape, torch.get_num_threads(),
+    )  # fmt: skip
+
+
+def add_with_target_rows_(
+    gradient: Tensor,
+    bias_gradient: Tensor | None,
+    product: Tensor,
+    x: Tensor,
+    targets: Targets,
+    target: Tensor,
+    scratch: Scratch,
+) -> None:
+    assert len(gradient) == targets.rows, "memory beyond the gradient's rows would be written"
+    ids, target = _at(targets.ids), _ready(target)
+    _function("add_with_target_rows", x.dtype)(
+        _at(gradient), gradient.stride(0), _at(bias_gradient), _at(product), product.stride(0), _at(x), x.stride(0), ids,
+        targets.start, targets.rows, _at(target), *x.shape, torch.get_num_threads(),
     )  # fmt: skip
 
 

@@ -18,12 +18,13 @@ from pinisi.vocabulary.buffers import (
 )
 from pinisi.vocabulary.exponentials import exponentiate_, exponentiate_again_
 from pinisi.vocabulary.kernels.targets import Targets
-from pinisi.vocabulary.statistics import Combined, combine_statistics, statistics_dtype
+from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, log_probs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 __all__ = [
     "add_column_sums_",
     "add_target_rows_",
+    "add_with_target_rows_",
     "added",
     "coefficients",
     "combine",
@@ -60,8 +61,9 @@ def target_logits(
     return slope
 
 
-def combine(gathered: Tensor, targets: Targets) -> Combined:
-    return combine_statistics(gathered, targets.valid)
+def combine(gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
+    combined = combine_statistics(gathered, targets.valid)
+    return combined, log_probs(combined)
 
 
 def coefficients(
@@ -151,6 +153,19 @@ def add_target_rows_(
         gradient.index_add_(0, row, rows.mul_(target.index_select(0, at).unsqueeze(1)))
         if bias_gradient is not None:
             bias_gradient.index_add_(0, row, target[at])
+
+
+def add_with_target_rows_(
+    gradient: Tensor,
+    bias_gradient: Tensor | None,
+    product: Tensor,
+    x: Tensor,
+    targets: Targets,
+    target: Tensor,
+    scratch: Scratch,
+) -> None:
+    added(gradient, product, None, scratch)
+    add_target_rows_(gradient, bias_gradient, x, targets, target, scratch)
 
 
 def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scratch: Scratch) -> None:
