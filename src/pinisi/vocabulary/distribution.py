@@ -119,10 +119,10 @@ class DistributionHead:
                 f"The teacher's shard has {len(teacher.weight)} rows, the student's {len(weight)}: divide both vocabularies alike."
             )
         assert gradient.shape == weight.shape and gradient.dtype == statistics_dtype(weight.dtype)
-        assert rows_without_gaps(weight, bias), "kernels go by the rows' stride alone"
+        assert rows_without_gaps(weight) and rows_without_gaps(bias), "kernels go by the rows' stride alone"
         kernels_for(weight)  # now, as of `HeadShard`
         if teacher is not None:
-            assert rows_without_gaps(teacher.weight, teacher.bias)
+            assert rows_without_gaps(teacher.weight) and rows_without_gaps(teacher.bias)
             kernels_for(teacher.weight)
         self.student = Projection(
             weight.detach(), None if bias is None else bias.detach(), Curve(scale, softcap)
@@ -163,7 +163,8 @@ class DistributionHead:
         assert teacher is None or self.teacher is not None, "hidden states of no teacher"
         assert teacher is not None or self.teacher is None or not keep, "a teacher's hidden states are needed"
         rows = len(self.student.weight)
-        assert x.dtype == self.student.weight.dtype and rows_without_gaps(x, teacher)
+        assert x.dtype == self.student.weight.dtype
+        assert rows_without_gaps(x) and rows_without_gaps(teacher)
         pass_ = DistributionPass(x.detach(), targets, self.start, rows, teacher)
         dtype = statistics_dtype(x.dtype)
         pass_.plan = self._tiling(x, teacher)

@@ -73,7 +73,7 @@ class HeadShard:
             raise ConfigError(f"The vocabulary head has 1 or 2 barriers, got {barriers}; 0 needs no shards.")
         assert gradient.shape == weight.shape and gradient.dtype == statistics_dtype(weight.dtype)
         assert (bias is None) == (bias_gradient is None)
-        assert rows_without_gaps(weight, bias), "kernels go by the rows' stride alone"
+        assert rows_without_gaps(weight) and rows_without_gaps(bias), "kernels go by the rows' stride alone"
         # Compiled now, if they are to be; and a choice that does not fit is named before the first step.
         kernels_for(weight)
         self.weight = weight.detach()

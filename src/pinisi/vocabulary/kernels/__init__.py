@@ -164,9 +164,9 @@ class Kernels(Protocol):
         ...
 
 
-def rows_without_gaps(*tensors: Tensor | None) -> bool:
+def rows_without_gaps(of: Tensor | None) -> bool:
     """Whether neighbours in each row lie side by side, as `native` and `fused` take them to."""
-    return all(of is None or of.stride(-1) == 1 or of.shape[-1] <= 1 for of in tensors)
+    return of is None or of.stride(-1) == 1 or of.shape[-1] <= 1
 
 
 _chosen: list[str] = []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pinisi.vocabulary.buffers import Scratch
-from pinisi.vocabulary.kernels import build
+from pinisi.vocabulary.kernels import build, rows_without_gaps
 from pinisi.vocabulary.kernels.targets import Targets
 from pinisi.vocabulary.statistics import Combined, LogProbs
 from pinisi.vocabulary.tiles import Curve
@@ -238,8 +238,7 @@ def _at(tensor: Tensor | None) -> int | None:
     """Where it begins; its rows lie without gaps."""
     if tensor is None:
         return None
-    # As `rows_without_gaps`, without the time of its generator.
-    assert tensor.stride(-1) == 1 or tensor.shape[-1] <= 1, f"strides of {tensor.stride()}"
+    assert rows_without_gaps(tensor), f"strides of {tensor.stride()}"
     return tensor.data_ptr()
 
 
