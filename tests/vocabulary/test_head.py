@@ -323,18 +323,20 @@ def test_microbatches_of_two_sizes_in_flight(barriers):
             head.t(one, torch.ones(len(one.x)))
 
 
+@pytest.mark.parametrize("softcap", [None, 5.0])
 @pytest.mark.parametrize("budget", [None, 2**16])
 @pytest.mark.parametrize("barriers", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_buffers_used_again_for_other_sizes_change_no_bit(dtype, barriers, budget):
-    """Views of what is kept and of dW's parts stay with a buffer; the next microbatch may be smaller or larger."""
+def test_buffers_used_again_for_other_sizes_change_no_bit(dtype, barriers, budget, softcap):
+    """Views of what is kept and of dW's parts stay with a buffer; the next microbatch may be smaller or larger. With a soft-cap
+    the logits stay, and T works on a tile beside them."""
     draws = torch.Generator().manual_seed(5)
     weight, bias = (torch.randn(*size, generator=draws).to(dtype) for size in ((371, 33), (371,)))
 
     def new():
         made = HeadShard(
             weight.clone(), torch.zeros(371, 33), 0, bias=bias, bias_gradient=torch.zeros(371),
-            barriers=barriers, budget=budget,
+            barriers=barriers, budget=budget, softcap=softcap,
         )  # fmt: skip
         return made
 
@@ -347,10 +349,11 @@ def test_buffers_used_again_for_other_sizes_change_no_bit(dtype, barriers, budge
                 head.weights_changed()
             head.gradient.zero_()
             head.bias_gradient.zero_()
-            one = head.s(x, targets)
+            one = head.s(x, targets, logit_sum=True)
             head.combine(one, one.statistics[None])
-            dx = head.u(one, torch.ones(tokens)) if barriers == 1 else None
-            of_t = head.t(one, torch.ones(tokens))
+            derivatives = torch.ones(tokens), None, torch.linspace(-1, 1, tokens)
+            dx = head.u(one, *derivatives) if barriers == 1 else None
+            of_t = head.t(one, *derivatives)
             head.found = (head.gradient, head.bias_gradient, of_t if dx is None else dx)
         for ours, want in zip(kept.found, fresh.found, strict=True):
             assert bits(ours) == bits(want)

@@ -127,7 +127,7 @@ class HeadShard:
                 exps = z if kept is None else self._working("tile", x, width)
                 slopes = None if self.barriers == 2 else self._working("slopes", x, width)
             _logits_(z, x, rows)
-            so_far = head_pass.statistics if rows is tiles[-1] else torch.empty_like(head_pass.statistics)
+            so_far = head_pass.statistics if rows is tiles[-1] else x.new_empty((2, len(x)), dtype=dtype)
             kernels.exponentiate_(
                 z, exps, head_pass.targets, rows.start, so_far, None if before is None else before[0],
                 self.curve, self._scratch, capped_sum, slopes,
@@ -197,8 +197,9 @@ class HeadShard:
         dx = left = None
         only = len(head_pass.tiles) == 1  # then `left` joins y's part in one kernel
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
-        in_parts = made_in_parts(x)  # then y's rows join each part
-        if not in_parts:
+        in_parts = made_in_parts(x)
+        joins = in_parts and kernels.add_with_target_rows_ is not None  # y's rows each part's product
+        if not joins:
             kernels.add_target_rows_(
                 self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
             )
@@ -209,8 +210,9 @@ class HeadShard:
                 room = 2 * x.numel()  # of dX in fp32, which is still to come
             elif in_parts and _is_narrow(columns, x):
                 columns, left, room = kernels.scaled(columns, left, self._scratch, columns), None, x.numel()
-            parts = None if tile.kept is None else tile.kept.parts
-            join = partial(self._join, head_pass, rows, of.target) if in_parts else None
+            kept = tile.kept
+            parts = kept.parts if kept is not None and columns is kept.columns else None
+            join = partial(self._join, head_pass, rows, of.target) if joins else None
             add_transposed_product_(
                 rows.gradient, columns, x, self._scratch, left, room=room, parts=parts, join=join
             )
@@ -238,9 +240,9 @@ class HeadShard:
         count = len(gradient)
         bias_gradient = None if rows.bias_gradient is None else rows.bias_gradient[first : first + count]
         targets = head_pass.targets.among(rows.start + first, count)
-        head_pass.kernels.add_with_target_rows_(
-            gradient, bias_gradient, product, head_pass.x, targets, target, self._scratch
-        )
+        both = head_pass.kernels.add_with_target_rows_
+        assert both is not None
+        both(gradient, bias_gradient, product, head_pass.x, targets, target)
 
     def _columns(
         self, head_pass: HeadPass, tile: Tile, factor: Tensor, each: Tensor | None

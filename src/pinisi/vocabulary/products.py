@@ -97,6 +97,7 @@ def add_transposed_product_(
         parts = [] if parts is None else parts
         if not parts:
             parts += _parts(sum_, columns, room)
+        assert not parts or parts[0][2].data_ptr() == columns.data_ptr(), "parts of other columns"
         _add_in_parts_(
             parts, x if factor is None else kernels_for(x).scaled(x, factor, scratch), scratch, join
         )

@@ -216,7 +216,7 @@ def everything(dtype, curve):
     of = native.coefficients(targets, combined, statistics, of_target, 0.7, g, k, e)
     gradient, db, sums = torch.zeros(1031, 301), torch.zeros(1031), torch.zeros(700)
     native.add_target_rows_(gradient, db, x, targets, of[1], scratch)
-    native.add_with_target_rows_(gradient, db, weight, x, targets, of[1], scratch)
+    native.add_with_target_rows_(gradient, db, weight, x, targets, of[1])
     native.add_column_sums_(sums, exps, of[3], scratch)
     dx = native.finished(x.clone(), weight, targets, of[3], of[1], scratch)
     added = native.added(native.added(None, x, g, scratch), x, k, scratch)

@@ -6,7 +6,7 @@ Triton kernels for fp32 and 16 bit on a GPU. Triton comes with torch where there
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -144,18 +144,9 @@ class Kernels(Protocol):
         """gradient [V_r, h] += target ⊙ x at the rows that are y, bias_gradient [V_r] += target there."""
         ...
 
-    def add_with_target_rows_(
-        self,
-        gradient: Tensor,
-        bias_gradient: Tensor | None,
-        product: Tensor,
-        x: Tensor,
-        targets: Targets,
-        target: Tensor,
-        scratch: Scratch,
-    ) -> None:
-        """gradient += product [V_r, h], which may be in 16 bit, besides what `add_target_rows_` adds."""
-        ...
+    # (gradient, bias_gradient, product, x, targets, target): gradient += product [V_r, h] of x's dtype, and what
+    # `add_target_rows_` adds, in one pass; None: there is none, and one after the other is as well.
+    add_with_target_rows_: Callable[[Tensor, Tensor | None, Tensor, Tensor, Targets, Tensor], None] | None
 
     def add_column_sums_(
         self, sums: Tensor, columns: Tensor, factor: Tensor | None, scratch: Scratch

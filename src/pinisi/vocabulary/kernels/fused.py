@@ -197,17 +197,7 @@ def add_target_rows_(
         )  # fmt: skip
 
 
-def add_with_target_rows_(
-    gradient: Tensor,
-    bias_gradient: Tensor | None,
-    product: Tensor,
-    x: Tensor,
-    targets: Targets,
-    target: Tensor,
-    scratch: Scratch,
-) -> None:
-    added(gradient, product, None, scratch)
-    add_target_rows_(gradient, bias_gradient, x, targets, target, scratch)
+add_with_target_rows_ = None
 
 
 def add_column_sums_(sums: Tensor, columns: Tensor, factor: Tensor | None, scratch: Scratch) -> None:

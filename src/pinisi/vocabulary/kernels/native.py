@@ -201,9 +201,9 @@ def add_with_target_rows_(
     x: Tensor,
     targets: Targets,
     target: Tensor,
-    scratch: Scratch,
 ) -> None:
     assert len(gradient) == targets.rows, "memory beyond the gradient's rows would be written"
+    assert product.shape == gradient.shape and product.dtype == x.dtype
     ids, target = _at(targets.ids), _ready(target)
     _function("add_with_target_rows", x.dtype)(
         _at(gradient), gradient.stride(0), _at(bias_gradient), _at(product), product.stride(0), _at(x), x.stride(0), ids,
