@@ -224,3 +224,27 @@ def everything(dtype, curve):
     written = (slopes, logit_sum) if more else ()
     vectors = (statistics, *combined[:3], native.factor(maximum, combined, of[0], 0.7))
     return [of_target, exps, *written, again, *vectors, *of, gradient, db, sums, dx, added, scaled]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("hidden", [2080, 2043])
+def test_a_result_too_large_for_caches_has_the_same_bits(hidden, threads, monkeypatch):
+    """It is written past them."""
+    compiler()
+    tokens, rows, draws = 2**22 // 2040, 301, torch.Generator().manual_seed(3)
+    product, weight = (torch.randn(n, hidden, generator=draws).bfloat16() for n in (tokens, rows))
+    factor, target = torch.randn(2, tokens, generator=draws)
+    ids = torch.randint(-100, 2 * rows, (tokens,), generator=draws)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        whole, *halves = (
+            native.finished(product[part], weight, Targets(ids[part], 0, rows), factor[part], target[part], Scratch())
+            for part in (slice(None), slice(1000), slice(1000, None))
+        )  # fmt: skip
+    finally:
+        torch.set_num_threads(before)
+    assert tokens * hidden >= 2**22 and bits(whole) == bits(torch.cat(halves))
+    own = torch.where((ids >= 0) & (ids < rows), target, 0.0).double().unsqueeze(1)
+    exact = product.double() * factor.double().unsqueeze(1) + own * weight[ids.clamp(0, rows - 1)].double()
+    assert float((whole - exact).abs().max() / exact.abs().max()) <= 1e-6

@@ -17,6 +17,7 @@ namespace {
 constexpr float LOWEST = -3.40282347e38f; // of fp32
 constexpr int64_t IGNORED = -100;
 constexpr int64_t STRIP = 256; // numbers of a vector, or columns of a matrix, that are worked on at a time
+constexpr int64_t PAST_CACHES = 1 << 22; // fp32 numbers of a result, from which on it does not stay in a cache
 
 struct bf16 {
     uint16_t bits;
@@ -163,7 +164,44 @@ template <class N> inline float dotted(const N* one, const N* other, int64_t col
     return summed<float>(columns, [=](int64_t c) { return wide(one[c]) * wide(other[c]); });
 }
 
+// to = by·from + own·w; w may be null. large: see PAST_CACHES.
+template <class P, class N>
+inline void mix(float* to, float by, const P* from, float own, const N* w, int64_t columns, bool /* large */) {
+    if (!w) {
+#pragma omp simd
+        for (int64_t i = 0; i < columns; ++i)
+            to[i] = by * wide(from[i]);
+        return;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i)
+        to[i] = by * wide(from[i]) + own * wide(w[i]);
+}
+
 #ifdef __AVX512BF16__
+inline __m512 wide(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
+
+// A large result is written past the caches, which saves reading it first; the numbers are the same.
+inline void mix(float* to, float by, const bf16* from, float own, const bf16* w, int64_t columns, bool large) {
+    const __m512 of_from = _mm512_set1_ps(by), of_w = _mm512_set1_ps(own);
+    const auto mixed = [=](int64_t i, __mmask16 there) {
+        const __m512 one = _mm512_mul_ps(of_from, wide(_mm256_maskz_loadu_epi16(there, from + i)));
+        return w ? _mm512_fmadd_ps(of_w, wide(_mm256_maskz_loadu_epi16(there, w + i)), one) : one;
+    };
+    const int64_t whole = columns / 16 * 16;
+    if (large && uintptr_t(to) % 64 == 0) {
+        for (int64_t i = 0; i < whole; i += 16)
+            _mm512_stream_ps(to + i, mixed(i, 0xffff));
+        _mm_sfence(); // before another thread reads it
+    } else {
+        for (int64_t i = 0; i < whole; i += 16)
+            _mm512_storeu_ps(to + i, mixed(i, 0xffff));
+    }
+    const __mmask16 there = __mmask16((1u << (columns - whole)) - 1);
+    if (there)
+        _mm512_mask_storeu_ps(to + whole, there, mixed(whole, there));
+}
+
 // exp(x) for x <= 88, sixteen at once: x log2 e = n + f with |f| <= 1/2, 2^n times 1 + f·P(f), P fitted to the least relative error,
 // 1.1e-7, to which rounding x log2 e adds 4e-8·|x|. 0 from -200 on; what is not a normal number before, a sum still counts, but
 // the conversion to bf16 takes for 0. NaN of NaN.
@@ -197,8 +235,7 @@ inline float dotted(const bf16* one, const bf16* other, int64_t columns) {
 inline float exponentials(const bf16* from, bf16* to, int64_t columns, float maximum) {
     const __m512 highest = _mm512_set1_ps(maximum);
     const auto of = [=](__m256i bits) {
-        const __m512 l = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
-        return exponential(_mm512_sub_ps(l, highest));
+        return exponential(_mm512_sub_ps(wide(bits), highest));
     };
     double sum = 0;
     for (int64_t begin = 0; begin < columns; begin += STRIP) {
@@ -333,22 +370,13 @@ template <class P, class N>
 void finished(const P* product, int64_t product_row, float* out, int64_t out_row, const N* weight, int64_t weight_row,
               const int64_t* ids, int64_t start, int64_t rows, const float* factor, const float* target, int64_t tokens,
               int64_t hidden, int threads) {
+    const bool large = tokens * hidden >= PAST_CACHES;
     each(tokens, threads, [=](int64_t t) {
         const int64_t row = place(ids[t], start, rows);
         const P* const from = product + t * product_row;
         float* const to = out + t * out_row;
-        const float by = factor ? factor[t] : 1.0f;
-        if (row < 0) {
-#pragma omp simd
-            for (int64_t i = 0; i < hidden; ++i)
-                to[i] = by * wide(from[i]);
-            return;
-        }
-        const N* const w = weight + row * weight_row;
-        const float own = target[t];
-#pragma omp simd
-        for (int64_t i = 0; i < hidden; ++i)
-            to[i] = by * wide(from[i]) + own * wide(w[i]);
+        const float by = factor ? factor[t] : 1.0f, own = row < 0 ? 0.0f : target[t];
+        mix(to, by, from, own, row < 0 ? (const N*)nullptr : weight + row * weight_row, hidden, large);
     });
 }
 
