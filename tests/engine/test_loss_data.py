@@ -3,7 +3,7 @@
 import torch
 
 from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine.loss_data import flat_data, token_weights, totals
+from pinisi.engine.loss_data import flat_data, target_weights, totals
 from pinisi.vocabulary import PreferenceLoss, weighted_cross_entropy
 
 
@@ -19,7 +19,7 @@ def made(seed: int, weighted: bool = True) -> Microbatch:
 
 def test_a_weight_goes_with_the_token_that_is_predicted():
     for batch in (made(0), made(1), made(2, weighted=False)):
-        found = token_weights(batch, 3, torch.float64)
+        found = target_weights(batch, 3, torch.float64)
         for k in range(3):
             for row in range(3):
                 for at in range(7):

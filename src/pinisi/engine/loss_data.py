@@ -48,7 +48,7 @@ def _check_shape(i: int, name: str, tensor: torch.Tensor, microbatch: Microbatch
         raise DataError(f"microbatch {i}: {name} has shape {list(tensor.shape)}, needed {needed}")
 
 
-def token_weights(batch: Microbatch, heads: int, dtype: torch.dtype) -> torch.Tensor:
+def target_weights(batch: Microbatch, heads: int, dtype: torch.dtype) -> torch.Tensor:
     """[heads, b, s]: what the target of each head weighs, 0 where it is ignored. A weight belongs to the predicted token, so
     that of head k stands k places further on."""
     valid = head_targets(batch, heads) != IGNORE
@@ -82,7 +82,7 @@ def totals(batch: Sequence[Microbatch], loss: Loss, heads: int) -> list[float]:
     sums = torch.zeros(heads, dtype=torch.float64)
     count = getattr(loss, "count", None)
     for microbatch in batch:
-        weights = token_weights(microbatch, heads, torch.float64)
+        weights = target_weights(microbatch, heads, torch.float64)
         sums += weights.sum((1, 2))
         if count is not None:
             data = flat_data(microbatch, loss, torch.float64)

@@ -16,7 +16,7 @@ from torch import nn
 from pinisi.data.batches import Microbatch
 from pinisi.engine.gradients import WeightGradients
 from pinisi.engine.heads import by_head, head_targets
-from pinisi.engine.loss_data import flat_data, token_weights
+from pinisi.engine.loss_data import flat_data, target_weights
 from pinisi.errors import ConfigError
 from pinisi.models import Stage
 from pinisi.schedule import Kind, Layout, Pass
@@ -205,7 +205,7 @@ class PipelineWorker:
         kept = kept_positions(targets) if self.layout.barriers else None
         languages = by_head(batch.languages.reshape(-1), self.heads, self.languages)
         dtype = self._statistics_dtype()
-        by_target = token_weights(batch, self.heads, dtype)
+        by_target = target_weights(batch, self.heads, dtype)
         each = (by_target * torch.tensor(weights, dtype=dtype)[:, None, None]).reshape(-1)
         data: dict[str, Any] = flat_data(batch, self.loss, dtype, kept) if self.want == "loss" else {}
         data = {name: tensor.to(self.device, non_blocking=True) for name, tensor in data.items()}
