@@ -12,8 +12,12 @@ from contextlib import suppress
 import pytest
 import torch
 
+from pinisi.config import load
 from pinisi.engine import checkpoint
+from pinisi.engine.start import check
 from pinisi.errors import CheckpointError
+from pinisi.vocabulary import kernels
+from pinisi.vocabulary.kernels import build
 from tests.effort import only_full
 from tests.engine.runs import TRAIN, continued, losses, pinisi, process_of
 
@@ -135,6 +139,31 @@ def test_what_is_wrong_is_said_before_a_rank_starts(project, override, words):
     done = pinisi("train", str(project / "config.toml"), override, f"run.folder={project}/never")
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("error:") == 1, done.stderr
     assert not (project / "never" / "logs").exists()
+
+
+def test_a_compiler_that_fails_is_heard_of_before_a_rank_starts(project, monkeypatch):
+    """Kernels that were asked for are an error, others a warning on the terminal, not in the ranks' logs."""
+    run = (str(project / "config.toml"), f"run.folder={project}/uncompiled")
+    monkeypatch.setenv("CXX", "false")
+    monkeypatch.setattr(kernels, "_named", "native")
+    done = _uncompiled(lambda: pinisi("train", *run))
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "set CXX" in done.stderr
+    assert not (project / "uncompiled" / "logs").exists()
+    monkeypatch.setattr(kernels, "_named", None)
+    with pytest.warns(UserWarning, match="set CXX.*which are slower"):
+        _uncompiled(lambda: check(load(run[0], [run[1]])))
+
+
+def _uncompiled(work):
+    """`work` with nothing known of earlier attempts to compile, nor kept of its own."""
+    kept = (kernels._on_cpu, build.library, build.load)
+    for known in kept:
+        known.cache_clear()
+    try:
+        return work()
+    finally:
+        for known in kept:
+            known.cache_clear()
 
 
 def test_a_checkpoint_of_another_model_is_refused(project, whole):

@@ -6,15 +6,18 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from pinisi.config import RunConfig, load
 from pinisi.data import Shards as TokenShards
 from pinisi.engine import checkpoint
 from pinisi.engine.launch import STATUS, joined, launch, rank_main
-from pinisi.engine.trainer import check_rows, identity, spec_of, train
+from pinisi.engine.trainer import DTYPES, check_rows, identity, spec_of, train
 from pinisi.engine.work import planned
 from pinisi.errors import CheckpointError, ConfigError, DataError
 from pinisi.models import FolderWeights, parameter_shapes
 from pinisi.schedule import verify
+from pinisi.vocabulary.kernels import kernels_for
 
 
 def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
@@ -57,6 +60,9 @@ def check(config: RunConfig) -> None:
     verify(planned(config, spec)[0])
     if config.runtime.emulate:
         raise ConfigError("runtime.emulate sleeps instead of training: use `pinisi bench emulated`")
+    if config.schedule.barriers and not torch.cuda.is_available():
+        # Compiles the native ones: what is wrong with that is said here and not only in the ranks' logs.
+        kernels_for(torch.empty(0, dtype=DTYPES[config.model.dtype]))
     shards = TokenShards(config.data.shards)
     check_rows(spec, config.model.tokenizer)
     if config.data.evaluation:
