@@ -253,6 +253,30 @@ def test_evaluation_keeps_nothing_and_sees_the_same_lp(barriers):
     assert all(one.buffer is None and not one.tiles and one.product is None for one in passes)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("barriers", [1, 2])
+@pytest.mark.parametrize("budget", [None, 0])
+def test_training_goes_on_after_an_evaluation_in_inference_mode(barriers, budget, dtype):
+    """Buffers stay, and torch refuses to write to a tensor of that mode outside of it."""
+    draws = torch.Generator().manual_seed(7)
+    weight, x = (
+        torch.randn(131, 33, generator=draws).to(dtype),
+        torch.randn(29, 33, generator=draws).to(dtype),
+    )
+    gradient, targets = torch.zeros(131, 33), torch.arange(29)
+    head = HeadShard(weight, gradient, 0, barriers=barriers, budget=budget)
+    found = []
+    for mode in (True, False):
+        with torch.inference_mode(mode):
+            one = head.s(x, targets)
+            head.combine(one, one.statistics[None])
+            dx = head.u(one, torch.ones(29)) if barriers == 1 else None
+            of_t = head.t(one, torch.ones(29))
+            found.append([bits(gradient), bits(of_t if dx is None else dx)])
+            gradient.zero_()
+    assert found[0] == found[1]
+
+
 def storages():
     """Every tensor of this process, by where its memory is: other tests may have left some."""
     return {t.untyped_storage().data_ptr(): t for t in gc.get_objects() if type(t) is torch.Tensor}

@@ -46,7 +46,8 @@ class Buffers:
             buffer = self._free.pop()
             if buffer.flat.numel() >= elements and buffer.flat.dtype == like.dtype:
                 return buffer
-        return Buffer(like.new_empty(elements))
+        with torch.inference_mode(False):  # an evaluation's is kept for training, which may not write to inference tensors
+            return Buffer(torch.empty(elements, dtype=like.dtype, device=like.device))
 
     def give(self, buffer: Buffer) -> None:
         if buffer.flat.device.type == "cpu":
@@ -73,7 +74,8 @@ class Scratch:
             self._buffers.pop(key, None)
             views.clear()  # before a larger one is asked for
             buffer = None
-            buffer = torch.empty(rows, columns, dtype=dtype, device=device)
+            with torch.inference_mode(False):  # see Buffers
+                buffer = torch.empty(rows, columns, dtype=dtype, device=device)
             self._buffers[key] = buffer, {shape: buffer}
             return buffer
         if len(views) == VIEWS:
