@@ -277,6 +277,31 @@ def test_training_goes_on_after_an_evaluation_in_inference_mode(barriers, budget
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("barriers", [1, 2])
+@pytest.mark.parametrize("softcap, budget", [(None, None), (None, 0), (4.0, None)])
+def test_torchs_default_dtype_changes_no_bit(softcap, budget, barriers, dtype):
+    """A program may set it to the model's."""
+    weight, x, targets = torch.randn(131, 33).to(dtype), torch.randn(29, 33).to(dtype), torch.arange(29)
+    derivatives = torch.rand(3, 29, dtype=wide(dtype)).unbind()
+    before, found = torch.get_default_dtype(), []
+    try:
+        for default in (torch.float32, torch.bfloat16, torch.float64):
+            torch.set_default_dtype(default)
+            gradient, db = torch.zeros(131, 33, dtype=wide(dtype)), torch.zeros(131, dtype=wide(dtype))
+            more = {"bias": weight[:, 0].contiguous(), "bias_gradient": db}
+            head = HeadShard(weight, gradient, 0, barriers=barriers, budget=budget, softcap=softcap, **more)
+            one = head.s(x, targets, logit_sum=True)
+            seen = head.combine(one, one.statistics[None])
+            dx = head.u(one, *derivatives) if barriers == 1 else None
+            of_t = head.t(one, *derivatives)
+            made = (seen.lp, seen.lse, seen.logit_sum, gradient, db, of_t if dx is None else dx)
+            found.append([(of.dtype, bits(of)) for of in made])
+    finally:
+        torch.set_default_dtype(before)
+    assert found[1] == found[0] and found[2] == found[0]
+
+
 def storages():
     """Every tensor of this process, by where its memory is: other tests may have left some."""
     return {t.untyped_storage().data_ptr(): t for t in gc.get_objects() if type(t) is torch.Tensor}

@@ -122,7 +122,7 @@ class Optimizer:
                 slot.parameter.detach().copy_(master)
             if steps and self.adam is not None and master.numel():
                 self.adam.state[master] = {
-                    "step": torch.tensor(float(steps)),
+                    "step": torch.tensor(float(steps), dtype=torch.float32),
                     "exp_avg": kept["exp_avg"].to(master),
                     "exp_avg_sq": kept["exp_avg_sq"].to(master),
                 }

@@ -46,7 +46,9 @@ class Buffers:
             buffer = self._free.pop()
             if buffer.flat.numel() >= elements and buffer.flat.dtype == like.dtype:
                 return buffer
-        with torch.inference_mode(False):  # an evaluation's is kept for training, which may not write to inference tensors
+        with torch.inference_mode(
+            False
+        ):  # an evaluation's is kept for training, which may not write to inference tensors
             return Buffer(torch.empty(elements, dtype=like.dtype, device=like.device))
 
     def give(self, buffer: Buffer) -> None:

@@ -130,15 +130,32 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
         build.load.__wrapped__()
 
 
-def test_another_processor_gets_a_library_of_its_own(tmp_path, monkeypatch):
+def test_another_machine_gets_a_library_of_its_own(tmp_path, monkeypatch):
     """A home folder may be several machines'."""
     found = compiler()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    here = build._cached(found)
-    monkeypatch.setattr(build, "_features", lambda: "flags: fewer")
-    there = build._cached(found)
-    monkeypatch.setenv("CXXFLAGS", "-DOTHER")  # other flags, too
-    assert len({here, there, build._cached(found)}) == len(libraries(tmp_path)) == 3
+    monkeypatch.setattr(build, "_compile", lambda command, path: path.touch())
+    names = [build._cached(found)]
+    for change in (
+        lambda: None,
+        lambda: monkeypatch.setattr(build, "_features", lambda: "flags: fewer"),
+        lambda: monkeypatch.setattr(build, "_which", lambda path: [str(path), "1", "2"]),
+        lambda: monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.17")),
+        lambda: monkeypatch.setenv("CXXFLAGS", "-DOTHER"),
+    ):
+        change()
+        names.append(build._cached(found))
+    assert names[0] == names[1] and len(set(names)) == len(libraries(tmp_path)) == 5
+
+
+def test_a_library_that_can_not_be_loaded_is_compiled_anew(tmp_path):
+    compiler()
+    assert printed(tmp_path) == "native\nnative\ncompiled\n\n"
+    (library,) = libraries(tmp_path)
+    size = library.stat().st_size
+    library.write_text("no library")
+    assert printed(tmp_path) == "native\nnative\ncompiled\n\n"
+    assert libraries(tmp_path) == [library] and library.stat().st_size == size
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64")
@@ -224,6 +241,20 @@ def everything(dtype, curve):
     written = (slopes, logit_sum) if more else ()
     vectors = (statistics, *combined[:3], native.factor(maximum, combined, of[0], 0.7))
     return [of_target, exps, *written, again, *vectors, *of, gradient, db, sums, dx, added, scaled]
+
+
+def test_sizes_that_do_not_fit_are_refused_before_memory_beyond_is_read():
+    compiler()
+    x, weight, statistics, scratch = torch.ones(5, 7), torch.ones(11, 7), torch.zeros(3, 5), Scratch()
+    targets, fewer = Targets(torch.arange(5), 0, 11), Targets(torch.arange(4), 0, 11)
+    for case in ((x, weight, None, fewer), (x, weight[:, :6], None, targets)):
+        with pytest.raises(AssertionError, match="do not fit"):
+            native.target_logits(*case, statistics, Curve(), scratch)
+    with pytest.raises(AssertionError, match=r"\[1, 3, 5\] of 4 tokens"):
+        native.combine(statistics.unsqueeze(0), fewer)
+    combined, _ = native.combine(statistics.unsqueeze(0), targets)
+    with pytest.raises(AssertionError, match="one number a token"):
+        native.coefficients(targets, combined, statistics, torch.ones(5), 1.0, torch.ones(4))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -60,7 +60,11 @@ def load() -> ctypes.CDLL:
         )
     try:
         path = _cached(found)
-        return ctypes.CDLL(str(path))
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:  # one cut off, or of a machine that has a library which this one lacks
+            path.unlink(missing_ok=True)
+            return ctypes.CDLL(str(_cached(found)))
     except (OSError, RuntimeError) as error:  # the latter of a user without a home
         raise ConfigError(
             f"The native kernels could not be kept in the user's cache: {error}; "
@@ -81,8 +85,9 @@ def _cached(found: str) -> Path:
             SOURCE.read_text(),
             *command[:-1],
             *THREADS,
-            str(Path(found).resolve()),
+            *_which(Path(found).resolve()),
             platform.machine(),
+            *platform.libc_ver(),
             _features(),
         ]
     )
@@ -132,6 +137,12 @@ def _first_error(printed: str) -> str:
     lines = printed.strip().splitlines() or ["it said nothing"]
     told = (line for word in ("cannot find", "error") for line in lines if word in line)
     return next(told, lines[0])  # the linker's own line says more than the compiler's of it
+
+
+def _which(compiler: Path) -> list[str]:
+    """A compiler at the same path may be another one, on another machine or after an upgrade; to ask it would take a process."""
+    file = compiler.stat()
+    return [str(compiler), str(file.st_size), str(file.st_mtime_ns)]
 
 
 def _features() -> str:

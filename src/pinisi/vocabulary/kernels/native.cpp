@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <cstring>
 #include <vector>
-#ifdef __AVX512BF16__
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#define BF16_VECTORS
 #include <immintrin.h>
 #endif
 
@@ -17,7 +18,7 @@ namespace {
 constexpr float LOWEST = -3.40282347e38f; // of fp32
 constexpr int64_t IGNORED = -100;
 constexpr int64_t STRIP = 256; // numbers of a vector, or columns of a matrix, that are worked on at a time
-constexpr int64_t PAST_CACHES = 1 << 22; // fp32 numbers of a result, from which on it does not stay in a cache
+constexpr int64_t PAST_CACHES = 1 << 22; // fp32 numbers of a result, 16 MiB, from which on a cache has better use than to hold it
 
 struct bf16 {
     uint16_t bits;
@@ -178,7 +179,7 @@ inline void mix(float* to, float by, const P* from, float own, const N* w, int64
         to[i] = by * wide(from[i]) + own * wide(w[i]);
 }
 
-#ifdef __AVX512BF16__
+#ifdef BF16_VECTORS
 inline __m512 wide(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
 
 // A large result is written past the caches, which saves reading it first; the numbers are the same.
@@ -370,7 +371,7 @@ template <class P, class N>
 void finished(const P* product, int64_t product_row, float* out, int64_t out_row, const N* weight, int64_t weight_row,
               const int64_t* ids, int64_t start, int64_t rows, const float* factor, const float* target, int64_t tokens,
               int64_t hidden, int threads) {
-    const bool large = tokens * hidden >= PAST_CACHES;
+    const bool large = tokens * hidden >= PAST_CACHES && out_row % 16 == 0; // every row or none: one by one is slower
     each(tokens, threads, [=](int64_t t) {
         const int64_t row = place(ids[t], start, rows);
         const P* const from = product + t * product_row;

@@ -30,6 +30,7 @@ PARAMETERS = {
     "coefficients": "ppppppfpppppppi",
     "factor": "pppfpi",
 }
+CPU = torch.device("cpu")
 TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "b": ctypes.c_bool}
 
 
@@ -93,7 +94,10 @@ def target_logits(
     scratch: Scratch,
 ) -> Tensor:
     tokens, hidden = x.shape
-    slopes, ids, (logits,) = torch.empty(tokens), _at(targets.ids), _rows_at(statistics, 2)
+    assert hidden == weight.shape[1] and tokens == len(targets.ids) and targets.ids.device == x.device, (
+        f"x {list(x.shape)}, weight {list(weight.shape)} and {len(targets.ids)} targets on {targets.ids.device} do not fit"
+    )
+    slopes, ids, (logits,) = _empty(tokens), _at(targets.ids), _rows_at(statistics, 2)
     _function("target_logits", x.dtype)(
         _at(x), x.stride(0), _at(weight), weight.stride(0), _at(bias), ids, targets.start, targets.rows, logits,
         _at(slopes), tokens, hidden, *_curve(curve), torch.get_num_threads(),
@@ -103,11 +107,12 @@ def target_logits(
 
 def combine(gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
     ranks, statistics, tokens = gathered.shape
+    assert statistics in (3, 4) and tokens == len(targets.ids), (
+        f"gathered statistics {list(gathered.shape)} of {len(targets.ids)} tokens"
+    )
     gathered = _ready(gathered)
     # Each of its own and copied here: to unbind, or to clone, is another operation, for which a cold cache takes longer.
-    lp, lse, rest, lp_again, lse_again, *sums = (
-        torch.empty(tokens) for _ in range(5 if statistics == 3 else 7)
-    )
+    lp, lse, rest, lp_again, lse_again, *sums = (_empty(tokens) for _ in range(5 if statistics == 3 else 7))
     sum_, sum_again = sums or (None, None)
     made = map(_at, (lp, lse, rest, sum_, lp_again, lse_again, sum_again))
     run = _function("combine")
@@ -125,9 +130,12 @@ def coefficients(
     k: Tensor | None = None,
     e: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    assert all(one is None or one.shape == slope.shape for one in (g, k, e)), (
+        f"g, k and e are [{len(slope)}] each, one number a token"
+    )
     ids, (of_g, of_k, of_e) = _at(targets.ids), map(_vector, (g, k, e))
     # Four calls of one function: where the cache is cold, another function, as one that unbinds, takes longer.
-    made = softmax, target, each, factor = [torch.empty(len(slope)) for _ in range(4)]
+    made = softmax, target, each, factor = [_empty(len(slope)) for _ in range(4)]
     given = [_ready(one) for one in (combined.lp, combined.lse, combined.rest, slope)]
     *of_tokens, of_slope = map(_at, given)
     _function("coefficients")(
@@ -138,13 +146,13 @@ def coefficients(
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:
-    out, given = torch.empty(len(maximum)), [_ready(one) for one in (maximum, combined.lse, softmax)]
+    out, given = _empty(len(maximum)), [_ready(one) for one in (maximum, combined.lse, softmax)]
     _function("factor")(*map(_at, given), scale, _at(out), len(out), torch.get_num_threads())
     return out
 
 
 def added(sum_: Tensor | None, product: Tensor, factor: Tensor | None, scratch: Scratch) -> Tensor:
-    out, factor = torch.empty(product.shape) if sum_ is None else sum_, _vector(factor)
+    out, factor = _empty(*product.shape) if sum_ is None else sum_, _vector(factor)
     _function("added", product.dtype)(
         _at(out), out.stride(0), _at(product), product.stride(0), _at(factor), sum_ is not None, *product.shape,
         torch.get_num_threads(),
@@ -160,7 +168,7 @@ def finished(
     target: Tensor,
     scratch: Scratch,
 ) -> Tensor:
-    out = product if product.dtype == torch.float32 else torch.empty(product.shape)
+    out = product if product.dtype == torch.float32 else _empty(*product.shape)
     ids, factor, target = _at(targets.ids), _vector(factor), _ready(target)
     _function("finished", product.dtype, weight.dtype)(
         _at(product), product.stride(0), _at(out), out.stride(0), _at(weight), weight.stride(0), ids, targets.start,
@@ -232,6 +240,11 @@ def _function(name: str, *dtypes: torch.dtype) -> Callable[..., None]:
     address = ctypes.c_void_p.in_dll(library, "_".join((name, *names))).value
     assert address is not None
     return ctypes.CFUNCTYPE(None, *types)(address)
+
+
+def _empty(*size: int) -> Tensor:
+    """An uninitialised one in fp32, whatever defaults a program has given torch."""
+    return torch.empty(size, dtype=torch.float32, device=CPU)
 
 
 def _at(tensor: Tensor | None) -> int | None:
