@@ -204,6 +204,25 @@ def test_where_student_and_teacher_are_sure(barriers, p_y):
 
 
 @pytest.mark.parametrize("barriers", [1, 2])
+def test_a_target_that_neither_student_nor_teacher_expects(barriers):
+    """With distillation alone a target's logit has the gradient p_y - q_y: as exact as plain PyTorch's, in its row too."""
+    draws = torch.Generator().manual_seed(1)
+    weight, x = torch.randn(20_011, 64, generator=draws) / 8, torch.randn(32, 64, generator=draws)
+    case = Case(x, weight, torch.randint(20_011, (32,), generator=draws), torch.full((32,), 1 / 32))
+    noise = torch.randn(weight.shape, generator=draws) / 80
+    teacher = replace(case, weight=weight + noise)
+    exact = plain(case.to(torch.float64), torch.float64, teacher.to(torch.float64), share=1.0)
+    theirs = plain(case, torch.float32, teacher, share=1.0)
+    *_, dx, dw, _ = run(
+        case, Shards.even(20_011, 3), barriers, WithDistillation(weighted_cross_entropy, 1.0), teacher
+    )
+    assert relative(dx, exact[3]) <= relative(theirs[3], exact[3])
+    rows = case.targets.unique()
+    for of in (slice(None), rows):
+        assert relative(dw[of], exact[4][of]) <= 1.2 * relative(theirs[4][of], exact[4][of])
+
+
+@pytest.mark.parametrize("barriers", [1, 2])
 def test_large_logits_stay_finite(barriers):
     torch.manual_seed(0)
     x, weight = torch.randn(7, 5), torch.randn(203, 5)

@@ -86,6 +86,19 @@ def test_logits_of_ten_thousand_stay_finite_with_every_term(softcap, dtype, barr
 @pytest.mark.parametrize("budget", [None, 0])
 @pytest.mark.parametrize("barriers", [1, 2])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("offset", [-30.0, 30.0, 1000.0, 10_000.0])
+def test_logits_with_an_offset_that_all_share(offset, dtype, barriers, budget):
+    """From a direction that W's rows have in common, in which dX would show if the softmax did not sum to 1: a log-sum-exp rounded
+    at its own size is as wrong as the offset is large."""
+    case = drawn(0.5, dtype)
+    case = Case(case.x.clone(), case.weight.clone(), case.targets, case.weights)
+    case.x[:, 0], case.weight[:, 0] = offset / 8, 8.0
+    no_worse_than_plain(case, barriers, budget)
+
+
+@pytest.mark.parametrize("budget", [None, 0])
+@pytest.mark.parametrize("barriers", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_shard_that_holds_every_target_and_shards_that_hold_none(dtype, barriers, budget):
     """Of six rows one is every token's target: its shard has no other column, the others no target."""
     draws = torch.Generator().manual_seed(3)

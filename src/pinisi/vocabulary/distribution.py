@@ -11,6 +11,7 @@ T tokens, h hidden, V_r rows, e_v = exp(l_v - m), t_v the same of the teacher; s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics,
 from pinisi.vocabulary.tiles import Curve
 
 BLOCKS = 8  # of tokens of a tile in fp32, at a time
+LN_2 = math.log(2)
 NO_LESS = -1e4  # of a logarithm whose exponential is 0 long before: keeps 0 · it finite
 
 
@@ -47,7 +49,7 @@ class Projection:
 
 
 class Spread(NamedTuple):
-    """Of the whole vocabulary, [T] each, None where not asked for. others: H without y's term. teacher: lse, lp, rest."""
+    """Of the whole vocabulary, [T] each, None where not asked for. others: H without y's term."""
 
     student: Combined
     entropy: Tensor | None
@@ -263,21 +265,21 @@ class DistributionHead:
     @torch.no_grad()
     def combine(self, pass_: DistributionPass, gathered: Tensor) -> LogProbs:
         """After C1: gathered [p, R, T], the statistics by rank; the same bits on every rank."""
-        student = combine_statistics(gathered[:, :3], pass_.targets.valid)
+        student, lse = combine_statistics(gathered[:, :3], pass_.targets.valid)
         entropy = others = teacher = divergence = None
         if self.entropy:
-            others = _entropy_of_others(gathered, student.lse)
+            others = _entropy_of_others(gathered, student)
             others = torch.where(pass_.targets.valid, others, 0.0)
             entropy = torch.where(pass_.targets.valid, others - student.lp.exp() * student.lp, 0.0)
         if pass_.teacher is not None:
             rows = gathered[:, 3 + self.entropy :]
-            teacher = combine_statistics(rows[:, :3], pass_.targets.valid)
-            apart = (torch.exp(_finite(rows[:, 0]) - teacher.lse) * rows[:, 3]).sum(0)
-            apart = apart - teacher.rest * (teacher.lse - student.lse)
+            teacher, teacher_lse = combine_statistics(rows[:, :3], pass_.targets.valid)
+            apart = (teacher.probability(_finite(rows[:, 0])) * rows[:, 3]).sum(0)
+            apart = apart - teacher.rest * (teacher_lse - lse)
             divergence = apart + teacher.lp.exp() * (teacher.lp - student.lp)
             divergence = torch.where(pass_.targets.valid, divergence, 0.0)
         pass_.spread = Spread(student, entropy, others, teacher, divergence)
-        return log_probs(student, *(None if of is None else of.clone() for of in (entropy, divergence)))
+        return log_probs(student, lse, *(None if of is None else of.clone() for of in (entropy, divergence)))
 
     def _factors(
         self, pass_: DistributionPass, g: Tensor, k: Tensor | None, n: Tensor | None, d: Tensor | None
@@ -286,7 +288,7 @@ class DistributionHead:
         tokens. m_r: this shard's maximum over all its columns but y's."""
         spread = pass_.spread
         assert spread is not None, "combine comes before u and t"
-        zero, student, scale = torch.zeros_like(spread.student.lse), spread.student, self.student.curve.scale
+        zero, student, scale = torch.zeros_like(spread.student.lp), spread.student, self.student.curve.scale
         g, k, n, d = (
             zero if of is None else torch.where(pass_.targets.valid, of, 0.0).to(zero.dtype)
             for of in (g, k, n, d)
@@ -295,13 +297,13 @@ class DistributionHead:
         softmax, target = g + k + d, k * p_y - g * student.rest
         top = pass_.statistics[0]
         if spread.entropy is not None and spread.others is not None:
-            softmax = softmax - n * ((top - student.lse).clamp(min=NO_LESS) + spread.entropy)
+            softmax = softmax - n * (student.log_probability(top).clamp_(min=NO_LESS) + spread.entropy)
             target = target - n * p_y * (student.rest * student.lp + spread.others)
-        factor = torch.exp(top - student.lse) * scale
+        factor = student.probability(top) * scale
         theirs = zero
         if spread.teacher is not None:
-            target = target + d * (spread.teacher.rest - student.rest)
-            theirs = -d * torch.exp(pass_.statistics[3 + self.entropy] - spread.teacher.lse) * scale
+            target = target + d * _difference(student, spread.teacher)
+            theirs = -d * spread.teacher.probability(pass_.statistics[3 + self.entropy]) * scale
         return factor * softmax, -n * factor, theirs, target * pass_.target_slope
 
     @torch.no_grad()
@@ -477,8 +479,14 @@ def _finite(maxima: Tensor) -> Tensor:
     return maxima.clamp(min=torch.finfo(maxima.dtype).min)
 
 
-def _entropy_of_others(gathered: Tensor, lse: Tensor) -> Tensor:
+def _entropy_of_others(gathered: Tensor, student: Combined) -> Tensor:
     """Σ -p_v log p_v over v ≠ y: every rank's term is positive, so nothing cancels."""
     maxima, sums, moments = _finite(gathered[:, 0]), gathered[:, 1], gathered[:, 3]
-    above = (lse - maxima).clamp(max=-NO_LESS)
-    return (torch.exp(maxima - lse) * (sums * above - moments)).sum(0)
+    below = student.log_probability(maxima).clamp_(min=NO_LESS)
+    return (student.probability(maxima) * (-sums * below - moments)).sum(0)
+
+
+def _difference(student: Combined, teacher: Combined) -> Tensor:
+    """p_y - q_y [T], of what both are exact in: two small numbers, or two that are near 1."""
+    small = torch.maximum(student.lp, teacher.lp) < -LN_2
+    return torch.where(small, student.lp.exp() - teacher.lp.exp(), teacher.rest - student.rest)

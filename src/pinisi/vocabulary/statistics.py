@@ -19,12 +19,21 @@ class LogProbs(NamedTuple):
 
 
 class Combined(NamedTuple):
-    """lp, lse, rest = 1 - p_y, and the sum of logits where it was asked for, each [T]."""
+    """What U and T read of the whole vocabulary, [T] each: lp, rest = 1 - p_y, base and unit, of which p_v = exp(l_v - base)·unit,
+    and the sum of logits where it was asked for. Not lse, which is rounded at its own size: where all logits are near 1e4, by 5e-4
+    in fp32, and p_v = exp(l_v - lse) would be off by as much."""
 
     lp: Tensor
-    lse: Tensor
     rest: Tensor
+    base: Tensor  # no less than any rank's m_r and than l_y
+    unit: Tensor  # 1 / Σ_v exp(l_v - base)
     logit_sum: Tensor | None = None
+
+    def probability(self, logit: Tensor) -> Tensor:
+        return torch.exp(logit - self.base).mul_(self.unit)
+
+    def log_probability(self, logit: Tensor) -> Tensor:
+        return (logit - self.base).add_(self.unit.log())
 
 
 def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -32,18 +41,16 @@ def statistics_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def log_probs(
-    combined: Combined, entropy: Tensor | None = None, divergence: Tensor | None = None
+    combined: Combined, lse: Tensor, entropy: Tensor | None = None, divergence: Tensor | None = None
 ) -> LogProbs:
     """What a loss gets: copies, since U and T read `combined`, whatever the loss does to its own."""
-    lp, lse, _, logit_sum = combined
-    return LogProbs(
-        lp.clone(), lse.clone(), None if logit_sum is None else logit_sum.clone(), entropy, divergence
-    )
+    logit_sum = None if combined.logit_sum is None else combined.logit_sum.clone()
+    return LogProbs(combined.lp.clone(), lse, logit_sum, entropy, divergence)
 
 
-def combine_statistics(gathered: Tensor, valid: Tensor) -> Combined:
+def combine_statistics(gathered: Tensor, valid: Tensor) -> tuple[Combined, Tensor]:
     """gathered [p, 3, T]: every rank's m_r, s_r (over the columns that are not y) and l_y (-inf if not its
-    own); [p, 4, T] with the sum of its logits.
+    own); [p, 4, T] with the sum of its logits. And lse [T].
 
     The order of the sums is fixed by the ranks' numbers, so every rank gets the same bits. 1 - p_y is a
     sigmoid: -expm1(lp) and 1 - exp(lp) cancel where the model is sure.
@@ -51,13 +58,16 @@ def combine_statistics(gathered: Tensor, valid: Tensor) -> Combined:
     maxima, sums, target, *logit_sums = gathered.unbind(1)
     maxima = maxima.clamp(min=torch.finfo(maxima.dtype).min)  # -inf - -inf would be NaN
     top = maxima.amax(0)
-    others = top + (sums * torch.exp(maxima - top)).sum(0).log()  # -inf where y is the only column
-    own = target.amax(0)
-    lse = torch.logaddexp(others, own)  # own is -inf where y is ignored
-    margin = torch.where(valid, own - others, torch.inf)
-    return Combined(
+    others = (sums * torch.exp(maxima - top)).sum(0)  # above top; 0 where y is the only column
+    own = target.amax(0)  # -inf where y is ignored
+    base = torch.maximum(top, own)
+    total = others * torch.exp(top - base) + torch.exp(own - base)
+    margin = torch.where(valid, (own - top) - others.log(), torch.inf)
+    combined = Combined(
         lp=logsigmoid(margin),
-        lse=lse,
         rest=torch.sigmoid(-margin),
+        base=base,
+        unit=total.reciprocal(),
         logit_sum=logit_sums[0].sum(0) if logit_sums else None,
     )
+    return combined, base + total.log()

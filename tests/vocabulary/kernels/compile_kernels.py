@@ -63,7 +63,7 @@ def call_all(columns, hidden, tokens=64):
         torch.empty(*s) for s in ((tokens, hidden), (columns, hidden), (tokens,), (columns,))
     )
     targets, curve, scratch = Targets(torch.zeros(tokens).long(), 4096, columns), Curve(1.0, 30.0), Scratch()
-    combined = Combined(vector, vector, vector)
+    combined = Combined(vector, vector, vector, vector)
     statistics = torch.empty(3, tokens)
     fused.exponentiate_(z, z, targets, 0, statistics, vector, curve, scratch, vector, torch.empty_like(z))
     fused.exponentiate_again_(z, z, targets, 0, vector, curve, scratch, (vector, vector))

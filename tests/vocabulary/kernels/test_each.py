@@ -164,23 +164,27 @@ def test_combine_over_all_margins(kernels, statistics):
     ids[-2:], gathered[:, 2, -2:] = -100, -torch.inf
     targets = Targets(ids, 0, 7)
     found, seen = kernels.combine(gathered, targets)
-    exact, _ = reference.combine(gathered.double(), targets)
-    for kept, given in ((found.lp, seen.lp), (found.lse, seen.lse), (found.logit_sum, seen.logit_sum)):
+    exact, exact_seen = reference.combine(gathered.double(), targets)
+    for kept, given in ((found.lp, seen.lp), (found.logit_sum, seen.logit_sum)):
         assert (kept is None) == (given is None) == (kept is found.logit_sum and statistics == 3)
         assert kept is None or (torch.equal(kept, given) and kept.data_ptr() != given.data_ptr())
     limit = 2e-6 + 3e-7 * margin.abs().clamp(max=200)  # what a margin's own rounding does
-    for ours, want, least in zip(found[:3], exact[:3], (1e-37, 1e-6, 1e-37), strict=True):
-        assert ((ours - want).abs() <= limit * want.abs() + least).all()
+    for ours, want in ((found.lp, exact.lp), (found.rest, exact.rest)):
+        assert ((ours - want).abs() <= limit * want.abs() + 1e-37).all()
+    assert ((seen.lse - exact_seen.lse).abs() <= 3e-7 * exact_seen.lse.abs() + 1e-6).all()
+    assert (
+        torch.equal(found.base.double(), exact.base) and ((found.unit / exact.unit - 1).abs() <= 2e-6).all()
+    )
     assert statistics == 3 or relative(found.logit_sum, exact.logit_sum) <= 1e-6
 
 
 def test_coefficients_and_factors(kernels):
     targets = targets_around()
     g, k, e, slope = torch.rand(4, TOKENS).double().unbind()
-    lp, lse, rest = -5 * torch.rand(TOKENS), torch.randn(TOKENS) + 90, torch.rand(TOKENS)
+    lp, base, (rest, unit) = -5 * torch.rand(TOKENS), torch.randn(TOKENS) + 90, torch.rand(2, TOKENS)
     maximum, *_ = statistics = 90 * torch.rand(3, TOKENS)
-    ours = Combined(lp, lse, rest)
-    exact = Combined(*(one.double() for one in ours[:3]))
+    ours = Combined(lp, rest, base, unit)
+    exact = Combined(*(one.double() for one in ours[:4]))
     for more in ((), (k,), (k, e), (None, e)):
         found = kernels.coefficients(targets, ours, statistics, slope.float(), 0.7, g, *more)
         want = reference.coefficients(targets, exact, statistics.double(), slope, 0.7, g, *more)

@@ -86,8 +86,8 @@ class Kernels(Protocol):
         ...
 
     def combine(self, gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
-        """The statistics of all ranks, [p, 3 or 4, T], to lp, lse, 1 - p_y and Σ_v l_v; see `combine_statistics`. And what a
-        loss gets of them, as `log_probs`."""
+        """The statistics of all ranks, [p, 3 or 4, T], to what U and T read, and what a loss gets; see `combine_statistics` and
+        `log_probs`."""
         ...
 
     def coefficients(
@@ -107,7 +107,7 @@ class Kernels(Protocol):
         ...
 
     def factor(self, maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:
-        """scale·exp(maximum - lse)·softmax: what turns exponentials above `maximum` into dL/dz."""
+        """scale·p_v·softmax of the logit `maximum`: what turns exponentials above `maximum` into dL/dz."""
         ...
 
     def added(self, sum_: Tensor | None, product: Tensor, factor: Tensor | None, scratch: Scratch) -> Tensor:

@@ -102,13 +102,14 @@ def target_logits(
 
 def combine(gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
     ranks, statistics, tokens = gathered.shape
-    out = gathered.new_empty(statistics, tokens)
+    out = gathered.new_empty(2 + statistics, tokens)
     if tokens:
         combine_kernel[(cdiv(tokens, VECTOR),)](
             gathered.contiguous(), ranks, targets.ids, out, tokens, STATISTICS=statistics, WIDTH=VECTOR
         )
-    combined = Combined(*out.unbind())
-    return combined, log_probs(combined)
+    lse, *rows = out.unbind()
+    combined = Combined(*rows)
+    return combined, log_probs(combined, lse)
 
 
 def coefficients(
@@ -126,8 +127,8 @@ def coefficients(
     k, e = (of if of is None else of.contiguous() for of in (k, e))
     if tokens:
         coefficients_kernel[(cdiv(tokens, VECTOR),)](
-            targets.ids, combined.lp, combined.lse, combined.rest, statistics[0], slope, scale, g.contiguous(), k, e,
-            softmax, target, each, factor, tokens, WIDTH=VECTOR,
+            targets.ids, combined.lp, combined.rest, combined.base, combined.unit, statistics[0], slope, scale,
+            g.contiguous(), k, e, softmax, target, each, factor, tokens, WIDTH=VECTOR,
         )  # fmt: skip
     return softmax, target, None if e is None else each, factor
 
@@ -136,7 +137,7 @@ def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -
     out, tokens = torch.empty_like(maximum), len(maximum)
     if tokens:
         factor_kernel[(cdiv(tokens, VECTOR),)](
-            maximum, combined.lse, softmax, scale, out, tokens, WIDTH=VECTOR
+            maximum, combined.base, combined.unit, softmax, scale, out, tokens, WIDTH=VECTOR
         )
     return out
 

@@ -489,8 +489,8 @@ void add_column_sums(float* sums, const N* columns, int64_t columns_row, const f
 }
 
 // What turns exponentials above `maximum` into dL/dz; 0 where nothing is asked of them, whatever they are.
-inline float factor_of(float maximum, float lse, float softmax, float scale) {
-    return softmax != 0.0f ? exponential(maximum - lse) * scale * softmax : 0.0f;
+inline float factor_of(float maximum, float base, float unit, float softmax, float scale) {
+    return softmax != 0.0f ? exponential(maximum - base) * unit * scale * softmax : 0.0f;
 }
 
 } // namespace
@@ -499,8 +499,8 @@ extern "C" {
 
 // gathered [ranks, statistics, T] to lp, lse, 1 - p_y and, of a fourth statistic, its sum, each but 1 - p_y twice. The sums' order
 // is the ranks', and the last steps are made in fp64.
-void combine(const float* gathered, int64_t ranks, int64_t statistics, const int64_t* ids, float* lp, float* lse, float* rest,
-             float* sums, float* lp_again, float* lse_again, float* sums_again, int64_t tokens, int threads) {
+void combine(const float* gathered, int64_t ranks, int64_t statistics, const int64_t* ids, float* lp, float* rest, float* base,
+             float* unit, float* sums, float* lp_again, float* lse, float* sums_again, int64_t tokens, int threads) {
     each_strip(tokens, threads, [=](int64_t begin, int64_t end) {
         float top[STRIP];
         double sum[STRIP] = {}, logit_sum[STRIP] = {};
@@ -522,12 +522,14 @@ void combine(const float* gathered, int64_t ranks, int64_t statistics, const int
             double own = -INFINITY; // NaN where one is
             for (int64_t rank = 0; rank < ranks; ++rank)
                 own = of(rank, 2)[t] > own || std::isnan(of(rank, 2)[t]) ? of(rank, 2)[t] : own;
-            const double others = top[t - begin] + std::log(sum[t - begin]); // -inf where y is the only column
-            const double margin = ids[t] == IGNORED ? INFINITY : own - others;
+            const double highest = top[t - begin], greater = own > highest ? own : highest;
+            const double total = sum[t - begin] * std::exp(highest - greater) + std::exp(own - greater);
+            base[t] = float(greater);
+            unit[t] = float(1.0 / total);
+            lse[t] = float(greater + std::log(total));
+            const double margin = ids[t] == IGNORED ? INFINITY : own - highest - std::log(sum[t - begin]); // y alone: infinity
             const double decay = std::exp(-std::fabs(margin)), more = std::log1p(decay);
             lp_again[t] = lp[t] = float((margin < 0 ? margin : 0.0) - more);
-            const double greater = others > own ? others : own, apart = std::fabs(others - own);
-            lse_again[t] = lse[t] = float(others == own ? own + std::log(2.0) : greater + std::log1p(std::exp(-apart)));
             rest[t] = float((margin >= 0 ? decay : 1.0) / (1.0 + decay));
             if (statistics > 3)
                 sums_again[t] = sums[t] = float(logit_sum[t - begin]);
@@ -536,8 +538,8 @@ void combine(const float* gathered, int64_t ranks, int64_t statistics, const int
 }
 
 // k and e may be null, and then `every`.
-void coefficients(const int64_t* ids, const float* lp, const float* lse, const float* rest, const float* maximum,
-                  const float* slope, float scale, const float* g, const float* k, const float* e, float* softmax,
+void coefficients(const int64_t* ids, const float* lp, const float* rest, const float* base, const float* unit,
+                  const float* maximum, const float* slope, float scale, const float* g, const float* k, const float* e, float* softmax,
                   float* target, float* every, float* factor, int64_t tokens, int threads) {
     each_strip(tokens, threads, [=](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) {
@@ -547,16 +549,16 @@ void coefficients(const int64_t* ids, const float* lp, const float* lse, const f
             target[t] = (k ? of_k * exponential(lp[t]) - of_g * rest[t] : -of_g * rest[t]) * slope[t];
             if (e)
                 every[t] = counts ? e[t] * scale : 0.0f;
-            factor[t] = factor_of(maximum[t], lse[t], softmax[t], scale);
+            factor[t] = factor_of(maximum[t], base[t], unit[t], softmax[t], scale);
         }
     });
 }
 
-void factor(const float* maximum, const float* lse, const float* softmax, float scale, float* out, int64_t tokens,
+void factor(const float* maximum, const float* base, const float* unit, const float* softmax, float scale, float* out, int64_t tokens,
             int threads) {
     each_strip(tokens, threads, [=](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t)
-            out[t] = factor_of(maximum[t], lse[t], softmax[t], scale);
+            out[t] = factor_of(maximum[t], base[t], unit[t], softmax[t], scale);
     });
 }
 

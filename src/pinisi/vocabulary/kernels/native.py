@@ -26,9 +26,9 @@ PARAMETERS = {
     "add_target_rows": "pippipiipii",
     "add_with_target_rows": "pippipipiipii",
     "add_column_sums": "ppipii",
-    "combine": "piippppppppi",
-    "coefficients": "ppppppfpppppppi",
-    "factor": "pppfpi",
+    "combine": "piipppppppppi",
+    "coefficients": "pppppppfpppppppi",
+    "factor": "ppppfpi",
 }
 CPU = torch.device("cpu")
 TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "b": ctypes.c_bool}
@@ -112,12 +112,12 @@ def combine(gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
     )
     gathered = _ready(gathered)
     # Each of its own and copied here: to unbind, or to clone, is another operation, for which a cold cache takes longer.
-    lp, lse, rest, lp_again, lse_again, *sums = (_empty(tokens) for _ in range(5 if statistics == 3 else 7))
+    lp, rest, base, unit, lp_again, lse, *sums = (_empty(tokens) for _ in range(6 if statistics == 3 else 8))
     sum_, sum_again = sums or (None, None)
-    made = map(_at, (lp, lse, rest, sum_, lp_again, lse_again, sum_again))
+    made = map(_at, (lp, rest, base, unit, sum_, lp_again, lse, sum_again))
     run = _function("combine")
     run(_at(gathered), ranks, statistics, _at(targets.ids), *made, tokens, torch.get_num_threads())
-    return Combined(lp, lse, rest, sum_), LogProbs(lp_again, lse_again, sum_again)
+    return Combined(lp, rest, base, unit, sum_), LogProbs(lp_again, lse, sum_again)
 
 
 def coefficients(
@@ -136,7 +136,7 @@ def coefficients(
     ids, (of_g, of_k, of_e) = _at(targets.ids), map(_vector, (g, k, e))
     # Four calls of one function: where the cache is cold, another function, as one that unbinds, takes longer.
     made = softmax, target, each, factor = [_empty(len(slope)) for _ in range(4)]
-    given = [_ready(one) for one in (combined.lp, combined.lse, combined.rest, slope)]
+    given = [_ready(one) for one in (*combined[:4], slope)]
     *of_tokens, of_slope = map(_at, given)
     _function("coefficients")(
         ids, *of_tokens, *_rows_at(statistics, 0), of_slope, scale, *map(_at, (of_g, of_k, of_e, *made)), len(slope),
@@ -146,7 +146,10 @@ def coefficients(
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:
-    out, given = _empty(len(maximum)), [_ready(one) for one in (maximum, combined.lse, softmax)]
+    out, given = (
+        _empty(len(maximum)),
+        [_ready(one) for one in (maximum, combined.base, combined.unit, softmax)],
+    )
     _function("factor")(*map(_at, given), scale, _at(out), len(out), torch.get_num_threads())
     return out
 

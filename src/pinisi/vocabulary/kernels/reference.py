@@ -62,8 +62,8 @@ def target_logits(
 
 
 def combine(gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
-    combined = combine_statistics(gathered, targets.valid)
-    return combined, log_probs(combined)
+    combined, lse = combine_statistics(gathered, targets.valid)
+    return combined, log_probs(combined, lse)
 
 
 def coefficients(
@@ -87,7 +87,7 @@ def coefficients(
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:
-    of_all = torch.exp(maximum - combined.lse).mul_(scale).mul_(softmax)
+    of_all = combined.probability(maximum).mul_(scale).mul_(softmax)
     return torch.where(softmax != 0, of_all, 0.0)
 
 

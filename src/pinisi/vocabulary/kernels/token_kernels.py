@@ -42,7 +42,7 @@ def target_logits_kernel(
 
 @triton.jit
 def combine_kernel(gathered, ranks, ids, out, tokens, STATISTICS: tl.constexpr, WIDTH: tl.constexpr):
-    """See `Kernels.combine`: gathered [p, STATISTICS, T] to out [STATISTICS, T] = lp, lse, 1 - p_y (, Σ_v l_v).
+    """See `Kernels.combine`: gathered [p, STATISTICS, T] to out [2 + STATISTICS, T] = lse, lp, 1 - p_y, base, unit (, Σ_v l_v).
 
     What is NaN in a token's statistics is NaN in its results.
     """
@@ -65,28 +65,32 @@ def combine_kernel(gathered, ranks, ids, out, tokens, STATISTICS: tl.constexpr, 
         if STATISTICS == 4:
             logit_sum += tl.load(of_rank + 3 * tokens, mask=there, other=0.0)
     none = sum_ == 0  # y is the only column; NaN is not none
-    others = tl.where(none, float("-inf"), top + tl.log(tl.where(none, 1.0, sum_)))
-    margin = others - tl.where(valid, own, 0.0)
+    others = tl.where(none, float("-inf"), tl.log(tl.where(none, 1.0, sum_)))
+    margin = (top - tl.where(valid, own, 0.0)) + others
     share = exp_of_negative(-tl.abs(margin))  # of the smaller of p_y and 1 - p_y to the larger
-    more = log1p_of_share(share)
     rest = tl.where(margin > 0, 1.0, share) / (1.0 + share)
-    lp = -(greater(margin, 0.0) + more)
-    lse = greater(others, own) + more
-    tl.store(out + token, tl.where(valid, lp, 0.0), mask=there)
-    tl.store(out + tokens + token, tl.where(valid, lse, others), mask=there)
+    lp = -(greater(margin, 0.0) + log1p_of_share(share))
+    base = greater(top, own)
+    total = sum_ * exp_of_negative(top - base) + exp_of_negative(own - base)
+    nothing = total == 0  # an ignored token's, all of whose logits are -inf
+    total = tl.where(nothing, 1.0, total)
+    tl.store(out + token, tl.where(nothing, float("-inf"), base + tl.log(total)), mask=there)
+    tl.store(out + tokens + token, tl.where(valid, lp, 0.0), mask=there)
     tl.store(out + 2 * tokens + token, tl.where(valid, rest, 0.0), mask=there)
+    tl.store(out + 3 * tokens + token, base, mask=there)
+    tl.store(out + 4 * tokens + token, 1.0 / total, mask=there)
     if STATISTICS == 4:
-        tl.store(out + 3 * tokens + token, logit_sum, mask=there)
+        tl.store(out + 5 * tokens + token, logit_sum, mask=there)
 
 
 @triton.jit
-def factor_of(maximum, lse, softmax, scale):
-    return tl.where(softmax != 0.0, exp_of_negative(maximum - lse) * scale * softmax, 0.0)
+def factor_of(maximum, base, unit, softmax, scale):
+    return tl.where(softmax != 0.0, exp_of_negative(maximum - base) * unit * scale * softmax, 0.0)
 
 
 @triton.jit
 def coefficients_kernel(
-    ids, lp, lse, rest, maximum, slope, scale, g, k, e, softmax, target, each, factor, tokens,
+    ids, lp, rest, base, unit, maximum, slope, scale, g, k, e, softmax, target, each, factor, tokens,
     WIDTH: tl.constexpr,
 ):  # fmt: skip
     """See `Kernels.coefficients`."""
@@ -106,19 +110,25 @@ def coefficients_kernel(
         of_each = tl.load(e + token, mask=valid, other=0.0).to(tl.float32)
         tl.store(each + token, of_each * scale, mask=there)
     top = tl.load(maximum + token, mask=valid, other=0.0)
-    below = tl.load(lse + token, mask=valid, other=0.0)
-    tl.store(factor + token, factor_of(top, below, of_softmax, scale), mask=there)
+    of_base, of_unit = (
+        tl.load(base + token, mask=valid, other=0.0),
+        tl.load(unit + token, mask=valid, other=0.0),
+    )
+    tl.store(factor + token, factor_of(top, of_base, of_unit, of_softmax, scale), mask=there)
 
 
 @triton.jit
-def factor_kernel(maximum, lse, softmax, scale, out, tokens, WIDTH: tl.constexpr):
+def factor_kernel(maximum, base, unit, softmax, scale, out, tokens, WIDTH: tl.constexpr):
     """See `Kernels.factor`."""
     token = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
     there = token < tokens
     top = tl.load(maximum + token, mask=there, other=0.0)
-    below = tl.load(lse + token, mask=there, other=0.0)
+    of_base, of_unit = (
+        tl.load(base + token, mask=there, other=0.0),
+        tl.load(unit + token, mask=there, other=0.0),
+    )
     of_softmax = tl.load(softmax + token, mask=there, other=0.0)
-    tl.store(out + token, factor_of(top, below, of_softmax, scale), mask=there)
+    tl.store(out + token, factor_of(top, of_base, of_unit, of_softmax, scale), mask=there)
 
 
 @triton.jit
