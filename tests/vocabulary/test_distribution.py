@@ -247,8 +247,6 @@ def test_what_a_wrapped_loss_reads_is_read():
 
 def test_what_cannot_be_is_refused():
     weight = torch.zeros(3, 2)
-    with pytest.raises(ConfigError, match="1 or 2 barriers"):
-        DistributionHead(weight, weight.clone(), 0, barriers=0)
     with pytest.raises(ConfigError, match="4 rows, the student's 3"):
         DistributionHead(weight, weight.clone(), 0, teacher=Projection(torch.zeros(4, 2), None, Curve()))
     with pytest.raises(ConfigError, match="from 0 to 1"):

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pinisi.errors import ConfigError
 from pinisi.vocabulary import HeadShard, Shards, token_weights
 from pinisi.vocabulary.buffers import CPU_BLOCK
 from pinisi.vocabulary.statistics import combine_statistics
@@ -321,11 +320,6 @@ def test_one_buffer_of_logits_in_the_models_dtype_outlives_s(dtype):
     large = [t for t in alive.values() if t.untyped_storage().nbytes() > 4 * CPU_BLOCK]
     assert {t.untyped_storage().nbytes() for t in large} == {tokens * 5003 * dtype.itemsize}
     assert len(large) == 1 and one.tiles[0].kept.columns.untyped_storage().data_ptr() in alive
-
-
-def test_barriers_other_than_one_or_two_are_refused():
-    with pytest.raises(ConfigError, match="1 or 2 barriers, got 3"):
-        HeadShard(torch.randn(3, 2), torch.zeros(3, 2), 0, barriers=3)
 
 
 def test_only_minus_infinity_besides_the_target():

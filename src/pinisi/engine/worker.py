@@ -342,11 +342,17 @@ class PipelineWorker:
         return slot.loss
 
     def answer(self, seen: LogProbs, weights: torch.Tensor, data: dict[str, Any]) -> LossValue:
-        """The loss and its derivatives. Raises ConfigError for a derivative by what the loss doesn't read: the head hasn't made
-        what it would multiply."""
+        """The loss and its derivatives. Raises ConfigError for one that isn't a number a token, and for a derivative by what the
+        loss doesn't read: the head hasn't made what it would multiply."""
         more = () if seen.logit_sum is None else (seen.logit_sum,)
         of_distribution = {name: getattr(seen, name) for name in self.of_distribution}
         value = self.loss(seen.lp, seen.lse, weights, *more, **data, **of_distribution)
+        for name, of in zip(value._fields[1:], value[1:], strict=True):
+            if of is not None and of.shape != seen.lp.shape:
+                raise ConfigError(
+                    f"the loss {self.loss} gives a derivative {name} of shape {list(of.shape)}, needed "
+                    f"{list(seen.lp.shape)}: a number a token"
+                )
         for name, of, read in (
             ("e", "the logits' sum", self.logit_sum),
             ("n", "entropy", "entropy" in self.of_distribution),

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import Buffer, Buffers, Scratch, blocks
+from pinisi.vocabulary.checks import check_derivatives, check_gathered, check_shard, check_tokens
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import Tiling, tiling
 from pinisi.vocabulary.kernels import Targets, kernels_for, rows_without_gaps
@@ -114,15 +115,11 @@ class DistributionHead:
         teacher: Projection | None = None,
         budget: int | None = None,
     ) -> None:
-        if barriers not in (1, 2):
-            raise ConfigError(f"The vocabulary head has 1 or 2 barriers, got {barriers}; 0 needs no shards.")
+        check_shard(weight, gradient, bias, bias_gradient, barriers, budget)
         if teacher is not None and len(teacher.weight) != len(weight):
             raise ConfigError(
                 f"The teacher's shard has {len(teacher.weight)} rows, the student's {len(weight)}: divide both vocabularies alike."
             )
-        assert gradient.shape == weight.shape and gradient.dtype == statistics_dtype(weight.dtype)
-        assert rows_without_gaps(weight) and rows_without_gaps(bias), "kernels go by the rows' stride alone"
-        kernels_for(weight)  # now, as of `HeadShard`
         if teacher is not None:
             assert rows_without_gaps(teacher.weight) and rows_without_gaps(teacher.bias)
             kernels_for(teacher.weight)
@@ -165,8 +162,9 @@ class DistributionHead:
         assert teacher is None or self.teacher is not None, "hidden states of no teacher"
         assert teacher is not None or self.teacher is None or not keep, "a teacher's hidden states are needed"
         rows = len(self.student.weight)
-        assert x.dtype == self.student.weight.dtype
-        assert rows_without_gaps(x) and rows_without_gaps(teacher)
+        check_tokens(x, targets, self.student.weight)
+        if teacher is not None and self.teacher is not None:
+            check_tokens(teacher, targets, self.teacher.weight)
         pass_ = DistributionPass(x.detach(), targets, self.start, rows, teacher)
         dtype = statistics_dtype(x.dtype)
         pass_.plan = self._tiling(x, teacher)
@@ -265,6 +263,7 @@ class DistributionHead:
     @torch.no_grad()
     def combine(self, pass_: DistributionPass, gathered: Tensor) -> LogProbs:
         """After C1: gathered [p, R, T], the statistics by rank; the same bits on every rank."""
+        check_gathered(gathered, pass_.statistics)
         student, lse = combine_statistics(gathered[:, :3], pass_.targets.valid)
         entropy = others = teacher = divergence = None
         if self.entropy:
@@ -288,6 +287,9 @@ class DistributionHead:
         tokens. m_r: this shard's maximum over all its columns but y's."""
         spread = pass_.spread
         assert spread is not None, "combine comes before u and t"
+        assert n is None or self.entropy, "a derivative by an entropy that was not asked for"
+        assert d is None or self.teacher is not None, "a derivative by the divergence from no teacher"
+        check_derivatives(pass_.target_slope, g, k, n, d)
         zero, student, scale = torch.zeros_like(spread.student.lp), spread.student, self.student.curve.scale
         g, k, n, d = (
             zero if of is None else torch.where(pass_.targets.valid, of, 0.0).to(zero.dtype)

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pinisi.errors import ConfigError
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
+from pinisi.vocabulary.checks import check_derivatives, check_gathered, check_shard, check_tokens
 from pinisi.vocabulary.head_pass import HeadPass, Place, Rows, Tile, Tiling, tiling
-from pinisi.vocabulary.kernels import kernels_for, rows_without_gaps
 from pinisi.vocabulary.products import (
     add_product,
     add_transposed_product_,
@@ -69,13 +68,7 @@ class HeadShard:
         barriers: int = 1,
         budget: int | None = None,
     ) -> None:
-        if barriers not in (1, 2):
-            raise ConfigError(f"The vocabulary head has 1 or 2 barriers, got {barriers}; 0 needs no shards.")
-        assert gradient.shape == weight.shape and gradient.dtype == statistics_dtype(weight.dtype)
-        assert (bias is None) == (bias_gradient is None)
-        assert rows_without_gaps(weight) and rows_without_gaps(bias), "kernels go by the rows' stride alone"
-        # Compiled now, if they are to be; and a choice that does not fit is named before the first step.
-        kernels_for(weight)
+        check_shard(weight, gradient, bias, bias_gradient, barriers, budget)
         self.weight = weight.detach()
         self.gradient = gradient
         self.start = start
@@ -100,7 +93,7 @@ class HeadShard:
         losses that read Σ_v l_v: a vector per step without a soft-cap; with one a product more in S (1 barrier), and what is
         kept for T are logits, not exponentials.
         """
-        assert x.dtype == self.weight.dtype and rows_without_gaps(x)
+        check_tokens(x, targets, self.weight)
         head_pass = HeadPass(x, targets, self.start, self.weight.shape[0], logit_sum)
         x, kernels = head_pass.x, head_pass.kernels
         dtype = statistics_dtype(x.dtype)
@@ -165,6 +158,7 @@ class HeadShard:
         """After C1: gathered [p, 3 or 4, T], the statistics by rank. lp, lse and logit_sum [T] are the same bits on every
         rank.
         """
+        check_gathered(gathered, head_pass.statistics)
         head_pass.combined, seen = head_pass.kernels.combine(_detached(gathered), head_pass.targets)
         return seen
 
@@ -338,6 +332,7 @@ class HeadShard:
             found, *same = head_pass.coefficients
             if all(one is other for one, other in zip(same, (g, k, e), strict=True)):
                 return found
+        check_derivatives(head_pass.target_slope, g, k, e)
         of_pass = (head_pass.targets, head_pass.combined, head_pass.statistics, head_pass.target_slope)
         of_k, of_e = (None if of is None else _detached(of) for of in (k, e))
         made = head_pass.kernels.coefficients(*of_pass, self.curve.scale, _detached(g), of_k, of_e)

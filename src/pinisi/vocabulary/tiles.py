@@ -1,9 +1,12 @@
 """How logits come out of z, and the tiles of columns in which they are made."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from pinisi.errors import ConfigError
 
 CPU_COLUMNS = 8192
 DEVICE_COLUMNS = 32768  # wide tiles: fewer sums of [T, h], and full matrix products
@@ -15,6 +18,14 @@ class Curve:
 
     scale: float = 1.0
     softcap: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.softcap is not None and not 0 < self.softcap < math.inf:
+            raise ConfigError(
+                f"A soft-cap bounds logits by a positive number, got {self.softcap}; None is for no bound."
+            )
+        if not math.isfinite(self.scale):
+            raise ConfigError(f"Logits are multiplied by a finite number, got a scale of {self.scale}.")
 
     @property
     def is_identity(self) -> bool:

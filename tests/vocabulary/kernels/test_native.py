@@ -243,20 +243,6 @@ def everything(dtype, curve):
     return [of_target, exps, *written, again, *vectors, *of, gradient, db, sums, dx, added, scaled]
 
 
-def test_sizes_that_do_not_fit_are_refused_before_memory_beyond_is_read():
-    compiler()
-    x, weight, statistics, scratch = torch.ones(5, 7), torch.ones(11, 7), torch.zeros(3, 5), Scratch()
-    targets, fewer = Targets(torch.arange(5), 0, 11), Targets(torch.arange(4), 0, 11)
-    for case in ((x, weight, None, fewer), (x, weight[:, :6], None, targets)):
-        with pytest.raises(AssertionError, match="do not fit"):
-            native.target_logits(*case, statistics, Curve(), scratch)
-    with pytest.raises(AssertionError, match=r"\[1, 3, 5\] of 4 tokens"):
-        native.combine(statistics.unsqueeze(0), fewer)
-    combined, _ = native.combine(statistics.unsqueeze(0), targets)
-    with pytest.raises(AssertionError, match="one number a token"):
-        native.coefficients(targets, combined, statistics, torch.ones(5), 1.0, torch.ones(4))
-
-
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("hidden", [2080, 2043])
 def test_a_result_too_large_for_caches_has_the_same_bits(hidden, threads, monkeypatch):

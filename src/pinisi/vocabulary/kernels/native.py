@@ -94,9 +94,6 @@ def target_logits(
     scratch: Scratch,
 ) -> Tensor:
     tokens, hidden = x.shape
-    assert hidden == weight.shape[1] and tokens == len(targets.ids) and targets.ids.device == x.device, (
-        f"x {list(x.shape)}, weight {list(weight.shape)} and {len(targets.ids)} targets on {targets.ids.device} do not fit"
-    )
     slopes, ids, (logits,) = _empty(tokens), _at(targets.ids), _rows_at(statistics, 2)
     _function("target_logits", x.dtype)(
         _at(x), x.stride(0), _at(weight), weight.stride(0), _at(bias), ids, targets.start, targets.rows, logits,
@@ -107,9 +104,6 @@ def target_logits(
 
 def combine(gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
     ranks, statistics, tokens = gathered.shape
-    assert statistics in (3, 4) and tokens == len(targets.ids), (
-        f"gathered statistics {list(gathered.shape)} of {len(targets.ids)} tokens"
-    )
     gathered = _ready(gathered)
     # Each of its own and copied here: to unbind, or to clone, is another operation, for which a cold cache takes longer.
     lp, rest, base, unit, lp_again, lse, *sums = (_empty(tokens) for _ in range(6 if statistics == 3 else 8))
@@ -130,9 +124,6 @@ def coefficients(
     k: Tensor | None = None,
     e: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    assert all(one is None or one.shape == slope.shape for one in (g, k, e)), (
-        f"g, k and e are [{len(slope)}] each, one number a token"
-    )
     ids, (of_g, of_k, of_e) = _at(targets.ids), map(_vector, (g, k, e))
     # Four calls of one function: where the cache is cold, another function, as one that unbinds, takes longer.
     made = softmax, target, each, factor = [_empty(len(slope)) for _ in range(4)]
