@@ -28,7 +28,6 @@ def head(request):
         ({"gradient": torch.zeros(ROWS, HIDDEN).double()}, "gradient of its shape in torch.float32"),
         ({"dtype": torch.float64}, "gradient of its shape in torch.float64"),
         ({"weight": torch.ones(HIDDEN, ROWS).t()}, "weight: neighbours"),
-        ({"gradient": torch.zeros(HIDDEN, ROWS).t()}, "weight: neighbours"),
         ({"bias": torch.ones(ROWS)}, "bias and its gradient come together"),
         (
             {"bias": torch.ones(ROWS), "bias_gradient": torch.zeros(3)},

@@ -347,10 +347,10 @@ class PipelineWorker:
         more = () if seen.logit_sum is None else (seen.logit_sum,)
         of_distribution = {name: getattr(seen, name) for name in self.of_distribution}
         value = self.loss(seen.lp, seen.lse, weights, *more, **data, **of_distribution)
-        for name, of in zip(value._fields[1:], value[1:], strict=True):
-            if of is not None and of.shape != seen.lp.shape:
+        for name, derivative in zip(value._fields[1:], value[1:], strict=True):
+            if derivative is not None and derivative.shape != seen.lp.shape:
                 raise ConfigError(
-                    f"the loss {self.loss} gives a derivative {name} of shape {list(of.shape)}, needed "
+                    f"the loss {self.loss} gives a derivative {name} of shape {list(derivative.shape)}, needed "
                     f"{list(seen.lp.shape)}: a number a token"
                 )
         for name, of, read in (
