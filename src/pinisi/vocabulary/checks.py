@@ -44,10 +44,10 @@ def check_shard(
 
 def check_tokens(x: Tensor, targets: Tensor, weight: Tensor) -> None:
     """x [T, h] and targets [T] of these rows."""
-    assert x.dtype == weight.dtype and x.shape[1:] == weight.shape[1:] and targets.shape == x.shape[:1], (
+    assert x.dtype == weight.dtype and x.shape == (*targets.shape, weight.shape[1]), (
         f"x {list(x.shape)} in {x.dtype} and targets {list(targets.shape)} beside weight {list(weight.shape)} in {weight.dtype}"
     )
-    assert targets.device == x.device == weight.device, (
+    assert targets.is_cpu == x.is_cpu == weight.is_cpu, (
         f"targets on {targets.device}, x on {x.device}, weight on {weight.device}"
     )
     assert rows_without_gaps(x), "x: neighbours in a row must lie side by side"

@@ -94,7 +94,7 @@ def target_logits(
     scratch: Scratch,
 ) -> Tensor:
     tokens, hidden = x.shape
-    slopes, ids, (logits,) = _empty(tokens), _at(targets.ids), _rows_at(statistics, 2)
+    slopes, ids, (logits,) = statistics.new_empty(tokens), _at(targets.ids), _rows_at(statistics, 2)
     _function("target_logits", x.dtype)(
         _at(x), x.stride(0), _at(weight), weight.stride(0), _at(bias), ids, targets.start, targets.rows, logits,
         _at(slopes), tokens, hidden, *_curve(curve), torch.get_num_threads(),
@@ -106,7 +106,9 @@ def combine(gathered: Tensor, targets: Targets) -> tuple[Combined, LogProbs]:
     ranks, statistics, tokens = gathered.shape
     gathered = _ready(gathered)
     # Each of its own and copied here: to unbind, or to clone, is another operation, for which a cold cache takes longer.
-    lp, rest, base, unit, lp_again, lse, *sums = (_empty(tokens) for _ in range(6 if statistics == 3 else 8))
+    lp, rest, base, unit, lp_again, lse, *sums = (
+        gathered.new_empty(tokens) for _ in range(6 if statistics == 3 else 8)
+    )
     sum_, sum_again = sums or (None, None)
     made = map(_at, (lp, rest, base, unit, sum_, lp_again, lse, sum_again))
     run = _function("combine")
@@ -126,7 +128,7 @@ def coefficients(
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     ids, (of_g, of_k, of_e) = _at(targets.ids), map(_vector, (g, k, e))
     # Four calls of one function: where the cache is cold, another function, as one that unbinds, takes longer.
-    made = softmax, target, each, factor = [_empty(len(slope)) for _ in range(4)]
+    made = softmax, target, each, factor = [slope.new_empty(len(slope)) for _ in range(4)]
     given = [_ready(one) for one in (*combined[:4], slope)]
     *of_tokens, of_slope = map(_at, given)
     _function("coefficients")(
@@ -137,10 +139,8 @@ def coefficients(
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:
-    out, given = (
-        _empty(len(maximum)),
-        [_ready(one) for one in (maximum, combined.base, combined.unit, softmax)],
-    )
+    given = [_ready(one) for one in (maximum, combined.base, combined.unit, softmax)]
+    out = given[0].new_empty(len(maximum))
     _function("factor")(*map(_at, given), scale, _at(out), len(out), torch.get_num_threads())
     return out
 
