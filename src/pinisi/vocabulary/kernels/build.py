@@ -59,12 +59,10 @@ def load() -> ctypes.CDLL:
             "The native kernels need a C++ compiler on Linux, and none was found; install g++ (apt install g++) or set CXX."
         )
     try:
-        path = _cached(found)
         try:
-            return ctypes.CDLL(str(path))
-        except OSError:  # one cut off, or of a machine that has a library which this one lacks
-            path.unlink(missing_ok=True)
             return ctypes.CDLL(str(_cached(found)))
+        except OSError:  # not a library, or of a machine that has one which this one lacks
+            return ctypes.CDLL(str(_cached(found, anew=True)))
     except (OSError, RuntimeError) as error:  # the latter of a user without a home
         raise ConfigError(
             f"The native kernels could not be kept in the user's cache: {error}; "
@@ -76,28 +74,28 @@ def folder() -> Path:
     return cache_folder() / "kernels"
 
 
-def _cached(found: str) -> Path:
+def _cached(found: str, *, anew: bool = False) -> Path:
     """The library's path, compiled if it is not there. Its name tells all that it depends on: a home folder may serve machines of
-    several kinds, and -march=native is for this one."""
+    several kinds, and -march=native is for this one. anew: compiled in any case, in the place of the one that is there."""
     command = [found, *FLAGS, *os.environ.get("CXXFLAGS", "").split(), str(SOURCE)]
     told = "\0".join(
         [
             SOURCE.read_text(),
             *command[:-1],
             *THREADS,
-            *_which(Path(found).resolve()),
+            *_identity(Path(found).resolve()),
             platform.machine(),
             *platform.libc_ver(),
             _features(),
         ]
     )
     path = folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.so"
-    if path.exists():
+    if path.exists() and not anew:
         return path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run
     with open(path.with_suffix(".lock"), "w") as lock:  # one of a machine's ranks compiles, the others wait
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
+        if anew or not path.exists():
             _compile(command, path)
     return path
 
@@ -139,10 +137,10 @@ def _first_error(printed: str) -> str:
     return next(told, lines[0])  # the linker's own line says more than the compiler's of it
 
 
-def _which(compiler: Path) -> list[str]:
+def _identity(program: Path) -> list[str]:
     """A compiler at the same path may be another one, on another machine or after an upgrade; to ask it would take a process."""
-    file = compiler.stat()
-    return [str(compiler), str(file.st_size), str(file.st_mtime_ns)]
+    file = program.stat()
+    return [str(program), str(file.st_size), str(file.st_mtime_ns)]
 
 
 def _features() -> str:

@@ -497,8 +497,8 @@ inline float factor_of(float maximum, float base, float unit, float softmax, flo
 
 extern "C" {
 
-// gathered [ranks, statistics, T] to lp, lse, 1 - p_y and, of a fourth statistic, its sum, each but 1 - p_y twice. The sums' order
-// is the ranks', and the last steps are made in fp64.
+// gathered [ranks, statistics, T] to lp, 1 - p_y, base, unit and, of a fourth statistic, its sum; and what a loss gets: lp and that
+// sum again, and lse. The sums' order is the ranks', and the last steps are made in fp64.
 void combine(const float* gathered, int64_t ranks, int64_t statistics, const int64_t* ids, float* lp, float* rest, float* base,
              float* unit, float* sums, float* lp_again, float* lse, float* sums_again, int64_t tokens, int threads) {
     each_strip(tokens, threads, [=](int64_t begin, int64_t end) {

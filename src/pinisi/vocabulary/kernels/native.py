@@ -127,13 +127,12 @@ def coefficients(
     e: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     ids, (of_g, of_k, of_e) = _at(targets.ids), map(_vector, (g, k, e))
+    *of_tokens, slope = [_ready(one) for one in (*combined[:4], slope)]
     # Four calls of one function: where the cache is cold, another function, as one that unbinds, takes longer.
     made = softmax, target, each, factor = [slope.new_empty(len(slope)) for _ in range(4)]
-    given = [_ready(one) for one in (*combined[:4], slope)]
-    *of_tokens, of_slope = map(_at, given)
     _function("coefficients")(
-        ids, *of_tokens, *_rows_at(statistics, 0), of_slope, scale, *map(_at, (of_g, of_k, of_e, *made)), len(slope),
-        torch.get_num_threads(),
+        ids, *map(_at, of_tokens), *_rows_at(statistics, 0), _at(slope), scale, *map(_at, (of_g, of_k, of_e, *made)),
+        len(slope), torch.get_num_threads(),
     )  # fmt: skip
     return softmax, target, None if e is None else each, factor
 
