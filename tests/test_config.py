@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi import config
-from pinisi.config import RunConfig, dump, fingerprint, load
-from pinisi.errors import ConfigError
-from pinisi.typed_toml import to_toml
+from pinisi.base import settings as settings_of
+from pinisi.base.errors import ConfigError
+from pinisi.base.settings import dump, fingerprint
+from pinisi.base.typed_toml import to_toml
+from pinisi.config import RunConfig, load
 
 TEXT = """\
 [run]
@@ -185,10 +187,10 @@ def test_a_wrong_value_says_got_and_needed(path: Path, override: str, message: s
 
 def test_config_made_in_python_is_checked_alike(path: Path) -> None:
     good = load(path)
-    config.validate(good)
+    settings_of.validate(good)
     bad = dataclasses.replace(good, data=dataclasses.replace(good.data, sequence=0))
     with pytest.raises(ConfigError, match=r"data\.sequence is 0; it needs at least 1"):
-        config.validate(bad)
+        settings_of.validate(bad)
 
 
 def test_round_trip(path: Path, tmp_path: Path) -> None:
@@ -241,9 +243,9 @@ def test_load_into_another_class(tmp_path: Path) -> None:
 
     file = tmp_path / "outer.toml"
     file.write_text("choices = [1, 2, 3]")
-    assert load(file, into=Inner) == Inner((1, 2, 3))
+    assert settings_of.load(file, into=Inner) == Inner((1, 2, 3))
     file.write_text("[count]\na = 1")
-    assert load(file, ["name=x"], into=Outer) == Outer("x", {"a": 1.0})
+    assert settings_of.load(file, ["name=x"], into=Outer) == Outer("x", {"a": 1.0})
 
 
 def test_every_field_says_what_it_is() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pinisi import __version__
-from pinisi.errors import PinisiError
+from pinisi.base.errors import PinisiError
 
 BENCHES = {
     "pipeline": ("pinisi.bench.pipeline", "throughput, memory and balance against torch's own 1F1B"),

@@ -4,28 +4,15 @@ Relative paths are relative to the working directory, not to the file. Every key
 command line as `section.key=value`; `none` unsets an optional key. Read and written by `typed_toml`.
 """
 
-import dataclasses
-import hashlib
-import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Literal
 
+from pinisi.base import settings
+from pinisi.base.settings import at_least, byte_count, not_empty
+from pinisi.base.typed_toml import Fault
 from pinisi.schedule import names
-from pinisi.typed_toml import (
-    Fault,
-    Source,
-    check,
-    from_table,
-    parse_override,
-    read_toml,
-    set_override,
-    to_toml,
-)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -240,72 +227,11 @@ class RunConfig:
             )
 
 
-def byte_count(text: str) -> int:
-    """Bytes of a size such as 512 MiB or 1.5 GiB; 0 if it is none."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB)", text)
-    if found is None:
-        return 0
-    return int(float(found[1]) * 2 ** {"KiB": 10, "MiB": 20, "GiB": 30}[found[2]])
-
-
 def head_text(budget: int | None) -> str:
     """memory.head of a budget in bytes, rounded up to whole KiB."""
     return "keep" if budget is None else f"{-(-budget // 2**10)} KiB" if budget else "recompute"
 
 
-def at_least(section: Any, **least: float) -> Iterator[Fault]:
-    """A fault for each named field that is set and below (or not comparable with) its least value."""
-    for key, value in least.items():
-        got = getattr(section, key)
-        if got is not None and not value <= got < float("inf"):
-            yield Fault(key, f"at least {value}")
-
-
-def not_empty(section: Any, key: str) -> Iterator[Fault]:
-    if not getattr(section, key):
-        yield Fault(key, "a path")
-
-
-@overload
-def load(path: str | Path, overrides: Sequence[str] = ...) -> RunConfig: ...
-@overload
-def load(path: str | Path, overrides: Sequence[str] = ..., *, into: type[T]) -> T: ...
-def load(path: str | Path, overrides: Sequence[str] = (), *, into: Any = RunConfig) -> Any:
-    """A TOML file, then `key=value` overrides in their order, as the dataclass `into`.
-
-    Raises ConfigError for a file that can't be read, an unknown key, a missing one, a wrong type or range.
-    """
-    table, text = read_toml(Path(path))
-    given: dict[str, str] = {}
-    for override in overrides:
-        key, value = parse_override(override)
-        set_override(table, key, value, override)
-        given[key] = override
-    return from_table(table, into, Source(str(path), text, given, into))
-
-
-def validate(config: Any) -> None:
-    """Check a configuration made in Python as `load` checks a file's: every section, then the whole."""
-    source = Source("the configuration")
-    for item in dataclasses.fields(config):
-        if dataclasses.is_dataclass(section := getattr(config, item.name)):
-            check(section, source, item.name + ".")
-    check(config, source)
-
-
-def dump(config: Any) -> str:
-    """TOML text from which `load` makes an equal configuration."""
-    return to_toml(dataclasses.asdict(config))
-
-
-def fingerprint(config: Any, *keys: str) -> str:
-    """16 hexadecimal digits that change with any value under the dotted keys (all keys if none is given)."""
-    table = dataclasses.asdict(config)
-    chosen: dict[str, Any] = {} if keys else table
-    for key in keys:
-        value: Any = table
-        for name in key.split("."):
-            value = value[name]
-        chosen[key] = value
-    text = json.dumps(chosen, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Reads a run's TOML file, then `key=value` overrides in their order. Raises ConfigError that names file and key."""
+    return settings.load(path, overrides, into=RunConfig)

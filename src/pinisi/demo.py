@@ -13,14 +13,14 @@ import sys
 import time
 from pathlib import Path
 
+from pinisi.base.errors import PinisiError
+from pinisi.base.files import write_whole
 from pinisi.bench import pipeline
 from pinisi.config import RunConfig, load
 from pinisi.curate.run import curate
 from pinisi.data import Shards, tokenize
 from pinisi.data.corpus import fetch
 from pinisi.engine.export import export
-from pinisi.errors import PinisiError
-from pinisi.files import write_whole
 from pinisi.report import write_report
 from pinisi.report.files import read_run
 

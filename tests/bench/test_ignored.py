@@ -6,9 +6,9 @@ import tempfile
 import pytest
 import torch
 
+from pinisi.base.errors import ConfigError
 from pinisi.bench.ignored import main, masked
 from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.errors import ConfigError
 
 
 def test_the_share_asked_for_is_ignored_and_nothing_else_changes():

@@ -8,10 +8,10 @@ import random
 import pytest
 import zstandard
 
+from pinisi.base.errors import ConfigError
 from pinisi.curate import inputs, records
 from pinisi.curate.config import Source
 from pinisi.curate.inputs import documents_of, fingerprint, parts_of
-from pinisi.errors import ConfigError
 
 
 def read(parts, sources):

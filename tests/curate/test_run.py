@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinisi.config import load
+from pinisi.base.errors import ConfigError, DataError
+from pinisi.base.settings import load
 from pinisi.curate import executors, records
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.fit import with_limits
 from pinisi.curate.run import curate
 from pinisi.data.documents import Document, write_documents
-from pinisi.errors import ConfigError, DataError
 from tests.curate import slurm
 from tests.curate.texts import Language
 from tests.effort import only_full

@@ -11,10 +11,10 @@ import zipfile
 
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.data import LANGUAGES, fetch, fetch_corpus, read_documents, udhr
 from pinisi.data.clean import reason_to_drop, tidy
 from pinisi.data.messages import read_ftl, read_mo, read_properties
-from pinisi.errors import DataError
 
 SENTENCE = {
     "id": "Kalimat nomor {} tentang kapal layar dari Sulawesi Selatan yang dibuat dengan tangan",

@@ -6,8 +6,8 @@ import unicodedata
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from pinisi.base.errors import DataError
 from pinisi.data import Document, fertility, load_tokenizer, tokenize, write_documents
-from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_corpus, write_tokenizer
 from .test_trace import sentencepiece

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.data import corpus_files, read_documents, tokenize
 from pinisi.data.lines import read_lines
 from pinisi.data.shards import Shards
-from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_corpus
 

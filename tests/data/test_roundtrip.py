@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, normalizers
 
+from pinisi.base.errors import DataError
 from pinisi.data import Document, Shards, tokenize, write_documents
 from pinisi.data.roundtrip import Altered, differs_at, why
-from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_tokenizer
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinisi.base.errors import DataError
 from pinisi.data import (
     IGNORE,
     Microbatch,
@@ -20,7 +21,6 @@ from pinisi.data import (
     mixture,
     tokenize,
 )
-from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_corpus
 

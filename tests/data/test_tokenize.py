@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.data import Shards, decode_span, load_tokenizer, tokenize
 from pinisi.data.tokenize import fingerprint
-from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_corpus, write_tokenizer
 

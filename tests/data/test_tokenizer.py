@@ -7,9 +7,9 @@ import zipfile
 import pytest
 from tokenizers import Tokenizer
 
+from pinisi.base.errors import DataError
 from pinisi.data import check_vocabulary, end_of_document_id, fetch_tokenizer, load_tokenizer, vocabulary_size
 from pinisi.data.tokenizer_source import ALPHABET, merges
-from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_tokenizer
 

@@ -6,8 +6,8 @@ import unicodedata
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from pinisi.base.errors import DataError
 from pinisi.data import Document, Shards, decode_span, load_tokenizer, tokenize, trace, write_documents
-from pinisi.errors import DataError
 
 from .conftest import TEXTS, write_corpus
 

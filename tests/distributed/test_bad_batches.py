@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.data.batches import IGNORE
-from pinisi.errors import DataError
 from pinisi.models import read_spec
 from tests.distributed.cases import Case, batches, config_of, engine_of
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from pinisi.base.errors import DataError
 from pinisi.data.batches import IGNORE, Microbatch
 from pinisi.engine.comm import Communicator
 from pinisi.engine.engine import Engine
-from pinisi.errors import DataError
 from pinisi.models import RandomWeights, read_spec, reference_inputs
 from pinisi.vocabulary import Loss, LossValue, PreferenceLoss, clipped_ratio
 from tests.distributed.cases import (

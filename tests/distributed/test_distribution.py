@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from pinisi.base.errors import ConfigError
 from pinisi.data.batches import IGNORE, Microbatch
 from pinisi.engine.comm import Communicator
 from pinisi.engine.engine import Engine
 from pinisi.engine.traffic import step_bytes
-from pinisi.errors import ConfigError
 from pinisi.models import RandomWeights, read_spec, reference_inputs
 from pinisi.vocabulary import (
     Loss,

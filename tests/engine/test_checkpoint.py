@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from pinisi.base.errors import CheckpointError
 from pinisi.engine import checkpoint
 from pinisi.engine.optimizer import Optimizer, Slot
-from pinisi.errors import CheckpointError
 
 
 def optimizer() -> Optimizer:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from pinisi.base.errors import CheckpointError, ConfigError
 from pinisi.config import load
 from pinisi.data.batches import IGNORE, Microbatch
 from pinisi.engine import checkpoint
@@ -17,7 +18,6 @@ from pinisi.engine.export import export
 from pinisi.engine.heads import by_head, head_targets, head_weights
 from pinisi.engine.start import check
 from pinisi.engine.trainer import first_weights, spec_of
-from pinisi.errors import CheckpointError, ConfigError
 from pinisi.models import build_stage
 from tests.effort import only_full
 from tests.engine.runs import continued, losses, pinisi

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import pytest
 
+from pinisi.base.errors import ConfigError
+from pinisi.base.settings import dump
 from pinisi.cli import main as cli
-from pinisi.config import dump, load
+from pinisi.config import load
 from pinisi.engine.start import check_world
 from pinisi.engine.work import planned
-from pinisi.errors import ConfigError
 from pinisi.models import read_spec
 from pinisi.plan.hardware import PRESETS
 from pinisi.schedule import Schedule, Timeline, build

@@ -12,10 +12,10 @@ from contextlib import suppress
 import pytest
 import torch
 
+from pinisi.base.errors import CheckpointError
 from pinisi.config import load
 from pinisi.engine import checkpoint
 from pinisi.engine.start import check
-from pinisi.errors import CheckpointError
 from pinisi.vocabulary import kernels
 from pinisi.vocabulary.kernels import build
 from tests.effort import only_full

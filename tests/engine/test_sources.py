@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pinisi.base.errors import DataError
 from pinisi.config import load
 from pinisi.engine.trainer import check_rows, first_weights, spec_of, tokenizer_of
-from pinisi.errors import DataError
 from tests.engine.runs import pinisi
 
 NAME = "model.layers.1.mlp.up_proj.weight"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pinisi.base.errors import ConfigError
 from pinisi.engine.worker import PipelineWorker
-from pinisi.errors import ConfigError
 from pinisi.schedule import layout_of
 from pinisi.vocabulary import LogProbs, LossValue, weighted_cross_entropy
 from pinisi.vocabulary.losses import cross_entropy_with

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models import RandomWeights, make_context, read_spec
 
 from .tiny import NAMES, DictWeights, packed, perturbed, run, stages, tiny_config, tiny_spec, whole_model

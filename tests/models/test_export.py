@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models import (
     FolderWeights,
     RandomWeights,

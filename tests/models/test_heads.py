@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models import (
     FolderWeights,
     RandomWeights,

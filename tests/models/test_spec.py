@@ -5,7 +5,7 @@ import torch
 import transformers
 from transformers import AutoConfig
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models import ARCHITECTURES, read_spec, vocabulary_names
 from pinisi.models import spec as spec_module
 

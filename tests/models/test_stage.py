@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models import (
     RandomWeights,
     build_stage,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models import FolderWeights, RandomWeights, write_folder
 from pinisi.models import weights as weights_module
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.models import parameter_shapes, read_spec
 from pinisi.plan import (
     PRESETS,

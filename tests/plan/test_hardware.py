@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from pinisi.config import dump
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
+from pinisi.base.settings import dump
 from pinisi.plan import (
     PRESETS,
     Measured,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from pinisi.base.errors import ConfigError
 from pinisi.cli import main
 from pinisi.config import load
 from pinisi.engine.work import planned, work_costs
-from pinisi.errors import ConfigError
 from pinisi.models import RandomWeights, build_stage, parameter_shapes, read_spec, with_extra_heads
 from pinisi.plan import (
     PRESETS,

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from pinisi.base.errors import ConfigError
 from pinisi.cli import main as cli
-from pinisi.errors import ConfigError
 from pinisi.plan import PRESETS
 from pinisi.plan.paper import compare, main, read, summarize
 

@@ -8,10 +8,10 @@ import json
 
 import pytest
 
+from pinisi.base.errors import ConfigError, ScheduleError
 from pinisi.cli import main as cli
 from pinisi.config import load
 from pinisi.engine.work import planned
-from pinisi.errors import ConfigError, ScheduleError
 from pinisi.models import read_spec
 from pinisi.plan import (
     PRESETS,

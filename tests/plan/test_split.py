@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.plan import even_layers, megatron_layers, placed_layers, redistributed_layers, rows_for
 from pinisi.schedule import layout_of
 

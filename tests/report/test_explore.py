@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.report.explore import CHANNELS, KINDS, encode, write_explorer
 from pinisi.report.trace import Entry, trace
 from pinisi.schedule import Costs, Layout, Pass, Schedule, Timeline, build, simulate

@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 
-from pinisi.errors import DataError
+from pinisi.base.errors import DataError
 from pinisi.report import numbers, read_run, write_report
 from pinisi.report.charts import thin
 from pinisi.schedule import Timeline

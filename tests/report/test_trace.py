@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pinisi.base.errors import ScheduleError
 from pinisi.cli import main
-from pinisi.errors import ScheduleError
 from pinisi.report.trace import COLOURS, Entry, trace
 from pinisi.schedule import Costs, Kind, Pass, Timeline, build, simulate
 from pinisi.schedule.timeline import Span

@@ -7,7 +7,7 @@ channel, part, microbatch); BW makes B and W.
 import random
 from functools import cache
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Layout, Message, Op, Pass, Program, Schedule
 
 Quantity = tuple[str, int, int]

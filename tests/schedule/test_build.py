@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, build, lower, simulate, verify
 from tests.schedule.strict import Strict, table_runs
 

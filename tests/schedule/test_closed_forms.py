@@ -2,7 +2,7 @@
 
 import pytest
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, build, layout_of, names, simulate, verify
 
 UNIT = Costs(1.0, 1.0, 1.0)

@@ -11,7 +11,7 @@ import torch.distributed.pipelining.schedules as torch_schedules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Schedule, build, simulate, verify
 from pinisi.schedule.pipelining import read_csv, write_csv
 

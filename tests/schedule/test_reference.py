@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.reference import compare, costs_of, main, read, summarize
 
 # Five runs of the artifact of arXiv 2411.05288 (8 A100, 4B model, sequences of 2,048 tokens) and one of a

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Op, Pass, Span, Timeline, build, lower, simulate
 from pinisi.schedule.draw import draw
 from pinisi.schedule.needs import gives, needs

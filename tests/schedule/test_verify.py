@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Message, Op, Pass, Program, build, lower, names, simulate, verify
 from pinisi.schedule.pipelining import read_csv
 from pinisi.schedule.verify import verify_program

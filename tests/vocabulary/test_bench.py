@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary import bench, peers
 from pinisi.vocabulary.bench import MODELS, PAPER, main
 

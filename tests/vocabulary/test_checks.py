@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary import DistributionHead, HeadShard, Projection
 from pinisi.vocabulary.tiles import Curve
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary import (
     DistributionHead,
     LossValue,

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pinisi.errors import ConfigError, DataError
+from pinisi.base.errors import ConfigError, DataError
 from pinisi.vocabulary import (
     LossValue,
     RegularizedCrossEntropy,

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary import PreferenceLoss, clipped_ratio, dpo
 
 from .simulation import relative, run_plain, run_sharded

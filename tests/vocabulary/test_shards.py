@@ -4,7 +4,7 @@ from bisect import bisect_right
 import pytest
 import torch
 
-from pinisi.errors import ConfigError, DataError
+from pinisi.base.errors import ConfigError, DataError
 from pinisi.vocabulary import Shards
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from pinisi.base.errors import ConfigError
+from pinisi.base.files import write_whole
 from pinisi.engine.launch import joined, launch, rank_main
-from pinisi.errors import ConfigError
-from pinisi.files import write_whole
 
 AS_RANK = "--as-rank"
 

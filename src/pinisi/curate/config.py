@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pinisi.config import at_least, byte_count
+from pinisi.base.settings import at_least, byte_count
+from pinisi.base.typed_toml import Fault
 from pinisi.curate.rules import ORDER as RULES
-from pinisi.typed_toml import Fault
 
 MAKE_UP = "auto"  # as a source's language: documents get the one that is identified
 

@@ -18,11 +18,11 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Self
 
-from pinisi.config import byte_count
+from pinisi.base.errors import ConfigError, DataError
+from pinisi.base.libraries import library
+from pinisi.base.settings import byte_count
 from pinisi.curate.config import CurateConfig
-from pinisi.curate.extras import library
 from pinisi.curate.tasks import Task, work
-from pinisi.errors import ConfigError, DataError
 
 Done = Callable[[Task], None]  # told of each task once it is done; datatrove tells of its own progress
 POLL = 5.0  # seconds between two looks at what a cluster has finished

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from pinisi.base.errors import ConfigError, DataError
+from pinisi.base.libraries import library
 from pinisi.curate.config import Source
-from pinisi.curate.extras import library
 from pinisi.data.documents import Document
 from pinisi.data.lines import PACKED, opened, unpacking_errors
-from pinisi.errors import ConfigError, DataError
 
 PARTS = 64  # that all input is cut into, about, so that many workers end together; of so many bytes each:
 SMALLEST, LARGEST = 2**20, 64 * 2**20

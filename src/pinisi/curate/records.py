@@ -1,12 +1,14 @@
 """Files of JSON lines under zstd: what tasks hand to one another. The same records give the same bytes."""
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from pinisi.curate.extras import library
+from pinisi.base.files import new_file
+from pinisi.base.libraries import library
 from pinisi.data.documents import Document
 from pinisi.data.lines import opened
 
@@ -61,14 +63,11 @@ def read_documents(path: Path) -> Iterator[Document]:
 
 def joined(paths: Iterable[Path], out: Path) -> None:
     """Files one behind the other: frames of zstd, so their bytes are simply put together."""
-    partial = out.with_name(f".{out.name}.partial")
-    with partial.open("wb") as whole:
+    with new_file(out) as whole:
         for path in paths:
             if path.exists():
                 with path.open("rb") as part:
-                    while piece := part.read(2**22):
-                        whole.write(piece)
-    partial.replace(out)
+                    shutil.copyfileobj(part, whole, 2**22)
 
 
 def drop(document: Document, stage: str, rule: str, value: Any, limit: Any = None) -> dict[str, Any]:

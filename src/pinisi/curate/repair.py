@@ -7,7 +7,7 @@ import html
 import re
 import unicodedata
 
-from pinisi.curate.extras import library
+from pinisi.base.libraries import library
 
 _BLOCK = re.compile(r"<(script|style|noscript|template|svg|head)\b[^>]*>.*?</\1\s*>", re.S | re.I)
 _COMMENT = re.compile(r"<!--.*?-->", re.S)

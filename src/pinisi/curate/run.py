@@ -10,17 +10,18 @@ Then the stretches are put together: FOLDER/documents/<language>.jsonl.zst, FOLD
 FOLDER/dropped/all.jsonl.zst.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pinisi.config import load
+from pinisi.base.errors import DataError
+from pinisi.base.files import write_whole
+from pinisi.base.lock import only_one
+from pinisi.base.settings import load
 from pinisi.curate import records
 from pinisi.curate.config import CurateConfig, Source
 from pinisi.curate.counts import BEST, Counts
@@ -40,8 +41,6 @@ from pinisi.curate.tasks import (
     Task,
     buckets,
 )
-from pinisi.errors import DataError
-from pinisi.files import write_whole
 from pinisi.report.curation import write_curation_report
 from pinisi.report.numbers import duration
 
@@ -59,32 +58,10 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     parts = parts_of(config.sources)
     bench = Bench(config)  # packs and lists that can't be read are errors before any work
     good = _good_parts(bench)
-    stages = _folders(bench, parts, good)
-    with _alone(Path(config.run.folder)), Executor(config) as executor:
+    stages, folder = _folders(bench, parts, good), Path(config.run.folder)
+    with only_one(folder, folder / "work" / "lock", "run.folder"), Executor(config) as executor:
         _begin(stages, report)
         return _stages(_Run(config, stages, executor, report), bench, parts, good)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Raises DataError while another run is at work in this folder; the lock goes with its process."""
-    try:
-        (folder / "work").mkdir(parents=True, exist_ok=True)
-        lock = (folder / "work" / "lock").open("w")
-    except OSError as error:
-        raise DataError(
-            f"cannot write {folder}: {error.strerror or error}; give another run.folder"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"another run is at work in {folder}: wait for it, or give another run.folder"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
 
 
 def _good_parts(bench: Bench) -> dict[str, list[Part]]:

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pinisi.config import byte_count
+from pinisi.base.errors import DataError
+from pinisi.base.files import new_folder
+from pinisi.base.settings import byte_count
 from pinisi.curate import records
 from pinisi.curate.config import MAKE_UP, CurateConfig
 from pinisi.curate.counts import Counts
@@ -25,8 +27,6 @@ from pinisi.curate.quality import stages as quality
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import Text, excerpt, limits_of, verdict
 from pinisi.data.documents import Document
-from pinisi.data.folders import new_folder
-from pinisi.errors import DataError
 
 STATS, DROPS, ERRORS = "stats.json", "drops", "errors"
 READ, NEAR, FINISH, LEARN, GRADE = "read", "near", "finish", "learn", "grade"

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pinisi.base.errors import DataError
+from pinisi.base.files import new_folder
 from pinisi.data import udhr
 from pinisi.data.clean import reason_to_drop, tidy
 from pinisi.data.documents import Document, write_documents
-from pinisi.data.folders import new_folder
 from pinisi.data.languages import LANGUAGES
 from pinisi.data.packages import Fetcher, Report, Unavailable
 from pinisi.data.sources import SOURCES, WITHOUT_DEBIAN, Page
 from pinisi.data.tokenizer_source import fetch_tokenizer
-from pinisi.errors import DataError
 
 VERSION = 1  # raise it when the same packages give other text
 SMALL = 1_500_000  # characters per language with --small

@@ -1,14 +1,14 @@
 """Documents and the JSON-lines files that hold them: one document a line, one file a language, packed or not."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pinisi.base.errors import DataError
+from pinisi.base.files import new_file
 from pinisi.data.lines import PACKED, read_lines
-from pinisi.errors import DataError
 
 SUFFIX = ".jsonl"
 SUFFIXES = (SUFFIX, *(SUFFIX + packed for packed in PACKED))
@@ -113,20 +113,13 @@ def _parse(raw: bytes, place: str, name: str, language: str) -> Document:
 def write_documents(path: str | Path, documents: Iterable[Document]) -> int:
     """Writes all documents to `path`, which appears only when complete. Returns how many there were."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     count = 0
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as out:
+        with new_file(path) as out:
             for count, document in enumerate(documents, 1):  # noqa: B007
-                out.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(path)
+                out.write(json.dumps(asdict(document), ensure_ascii=False).encode() + b"\n")
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}; free some space or fix the rights"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return count

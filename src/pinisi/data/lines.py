@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from pinisi.errors import DataError
+from pinisi.base.errors import DataError
 
 PACKED = (".gz", ".zst")
 CHUNK = 1 << 16  # bytes of the file unpacked at once

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinisi.files import cache_folder
+from pinisi.base.files import cache_folder
 
 TIMEOUT = 300  # seconds for one download
 FAILURES = 2  # of a client that never worked, after which it is not asked again: no network, most likely

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from pinisi.base.errors import DataError
 from pinisi.data.balance import assign
 from pinisi.data.batches import Microbatch, Row, collate
 from pinisi.data.shards import Shards
-from pinisi.errors import DataError
 
 Place = tuple[str, int]  # a row's language and the token of its stream that it starts at
 

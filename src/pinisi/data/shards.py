@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pinisi.errors import DataError
+from pinisi.base.errors import DataError
 
 INDEX = "index.json"
 TOKENIZER = "tokenizer.json"

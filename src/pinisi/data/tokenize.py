@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pinisi.base.errors import DataError
+from pinisi.base.files import new_folder
 from pinisi.data.documents import Document, corpus_files, read_documents
-from pinisi.data.folders import new_folder
 from pinisi.data.roundtrip import Altered, describe
 from pinisi.data.shards import (
     BOUND_DTYPE,
@@ -24,7 +25,6 @@ from pinisi.data.shards import (
     read_index,
 )
 from pinisi.data.tokenizer import end_of_document_id, load_tokenizer, vocabulary_size
-from pinisi.errors import DataError
 
 BATCH_CHARACTERS = 1 << 19  # characters handed to the tokenizer at once: enough to keep its threads busy
 BATCH_DOCUMENTS = 512

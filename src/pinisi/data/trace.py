@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pinisi.base.errors import DataError
 from pinisi.data.shards import TOKENIZER, Shards, Span, decode_span
-from pinisi.errors import DataError
 
 AROUND = 48  # tokens of text shown on each side
 CHARACTER = 4  # tokens that a character has at most: bytes of UTF-8

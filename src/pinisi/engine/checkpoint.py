@@ -23,8 +23,8 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from pinisi.base.errors import CheckpointError
 from pinisi.engine.optimizer import Optimizer, Slot
-from pinisi.errors import CheckpointError
 
 FORMAT = 1
 KINDS = ("weight", "exp_avg", "exp_avg_sq")

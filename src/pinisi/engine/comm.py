@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from pinisi.errors import CommunicationError
+from pinisi.base.errors import CommunicationError
 from pinisi.schedule.program import Message, MessageChannel
 
 P2P = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.models import ModelSpec
 from pinisi.schedule import Layout
 from pinisi.vocabulary import (

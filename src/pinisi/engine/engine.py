@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.distributed as dist
 
+from pinisi.base.errors import ConfigError, DataError
 from pinisi.data.batches import Microbatch
 from pinisi.engine import loss_data
 from pinisi.engine.comm import Communicator
@@ -25,7 +26,6 @@ from pinisi.engine.optimizer import NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import build_parts, split_layers
 from pinisi.engine.status import Status
 from pinisi.engine.worker import PipelineWorker
-from pinisi.errors import ConfigError, DataError
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify

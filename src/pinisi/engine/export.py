@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from pinisi.base.errors import CheckpointError
 from pinisi.engine import checkpoint
-from pinisi.errors import CheckpointError
 from pinisi.models import is_extra_head, read_spec, write_folder
 
 DTYPES = {

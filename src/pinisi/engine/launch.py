@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pinisi.allocator import keep_freed_memory
+from pinisi.base.errors import CommunicationError, PinisiError
 from pinisi.engine import status
 from pinisi.engine.ranks import Rank, start_rank
-from pinisi.errors import CommunicationError, PinisiError
 
 STATUS = "PINISI_STATUS"  # the folder of status and error files, set for the ranks that we start
 GRACE = 5.0  # seconds that the other ranks get to say what they saw

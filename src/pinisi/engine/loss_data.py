@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
+from pinisi.base.errors import DataError
 from pinisi.data.batches import IGNORE, Microbatch
 from pinisi.engine.heads import head_targets
-from pinisi.errors import DataError
 from pinisi.vocabulary import Loss, data_names
 
 

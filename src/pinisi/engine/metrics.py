@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from pinisi import config as configuration
+from pinisi.base import settings
+from pinisi.base.files import write_whole
 from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
-from pinisi.files import write_whole
 
 
 class Metrics:
@@ -30,7 +30,7 @@ class Metrics:
         if not self.leader:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.toml").write_text(configuration.dump(self.config))
+        (self.folder / "config.toml").write_text(settings.dump(self.config))
         path = self.folder / "metrics.jsonl"
         kept = [line for line in _lines(path) if _step(line) <= step] if step else []
         write_whole(path, "".join(line + "\n" for line in kept))

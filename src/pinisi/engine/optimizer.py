@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pinisi.errors import PinisiError
+from pinisi.base.errors import PinisiError
 
 
 @dataclass

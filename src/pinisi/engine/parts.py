@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from pinisi.base.errors import ConfigError
 from pinisi.engine.gradients import (
     WeightGradients,
     attach_buffer,
@@ -19,7 +20,6 @@ from pinisi.engine.gradients import (
 )
 from pinisi.engine.optimizer import Slot
 from pinisi.engine.worker import Parts
-from pinisi.errors import ConfigError
 from pinisi.models import ModelSpec, build_stage, make_context, vocabulary_names
 from pinisi.models.stage import Stage, Weights
 from pinisi.plan import even_layers

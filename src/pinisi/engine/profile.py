@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from pinisi.base.errors import CommunicationError, ConfigError
 from pinisi.data.batches import Microbatch
 from pinisi.engine.comm import Communicator, init_process_group
 from pinisi.engine.engine import Engine
@@ -33,7 +34,6 @@ from pinisi.engine.gradients import attach_buffer
 from pinisi.engine.launch import launch, rank_main
 from pinisi.engine.measure import pass_medians
 from pinisi.engine.trainer import device_here
-from pinisi.errors import CommunicationError, ConfigError
 from pinisi.models import ModelSpec, RandomWeights, read_spec
 from pinisi.plan import PRESETS, Efficiency, Hardware, Measured, Setting, model_name, shape_of
 from pinisi.schedule import build

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
+from pinisi.base.errors import CheckpointError, ConfigError, DataError
 from pinisi.config import RunConfig, load
 from pinisi.data import Shards as TokenShards
 from pinisi.engine import checkpoint
 from pinisi.engine.launch import STATUS, joined, launch, rank_main
 from pinisi.engine.trainer import DTYPES, check_rows, identity, spec_of, train
 from pinisi.engine.work import planned
-from pinisi.errors import CheckpointError, ConfigError, DataError
 from pinisi.models import FolderWeights, parameter_shapes
 from pinisi.schedule import verify
 from pinisi.vocabulary.kernels import kernels_for

@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from pinisi.base.errors import CheckpointError, ConfigError, DataError
+from pinisi.base.files import write_whole
 from pinisi.config import RunConfig
 from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
 from pinisi.data import Shards as TokenShards
@@ -28,8 +30,6 @@ from pinisi.engine.measure import measured_costs
 from pinisi.engine.metrics import Metrics
 from pinisi.engine.optimizer import NotFinite, learning_rate
 from pinisi.engine.work import planned
-from pinisi.errors import CheckpointError, ConfigError, DataError
-from pinisi.files import write_whole
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.export import TOKENIZER_FILES
 from pinisi.models.stage import Weights

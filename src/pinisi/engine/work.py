@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
+from pinisi.base.errors import ConfigError, ScheduleError
 from pinisi.config import RunConfig
 from pinisi.engine.parts import split_layers
-from pinisi.errors import ConfigError, ScheduleError
 from pinisi.models import ModelSpec
 from pinisi.plan import (
     S_SHARE,

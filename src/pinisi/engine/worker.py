@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from pinisi.base.errors import ConfigError
 from pinisi.data.batches import Microbatch
 from pinisi.engine.gradients import WeightGradients
 from pinisi.engine.heads import by_head, head_targets
 from pinisi.engine.loss_data import flat_data, target_weights
-from pinisi.errors import ConfigError
 from pinisi.models import Stage
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models.architectures import SLIDING
 from pinisi.models.spec import ModelSpec
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GenerationConfig
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models import heads
 from pinisi.models.spec import ModelSpec
 from pinisi.models.stage import parameter_shapes

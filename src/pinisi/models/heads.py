@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models.spec import ModelSpec
 
 PREFIX = "extra_heads."  # of their parameters' names: extra_heads.0.self_attn.q_proj.weight

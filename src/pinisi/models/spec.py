@@ -16,7 +16,7 @@ import torch
 import transformers
 from transformers import AutoConfig, PreTrainedConfig
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models.architectures import ARCHITECTURES, FULL, SLIDING, Architecture
 
 # First and last (major, minor) with which tests/models has passed: 5.0.0, 5.11.0 and 5.23.

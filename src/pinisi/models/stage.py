@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models.context import Context
 from pinisi.models.spec import ModelSpec
 

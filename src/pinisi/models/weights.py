@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pinisi.errors import ModelError
+from pinisi.base.errors import ModelError
 from pinisi.models import heads
 from pinisi.models.spec import ModelSpec
 from pinisi.models.stage import parameter_shapes

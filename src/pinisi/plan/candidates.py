@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pinisi.errors import ConfigError, ScheduleError
+from pinisi.base.errors import ConfigError, ScheduleError
 from pinisi.plan.costs import pass_costs, step_end
 from pinisi.plan.hardware import Hardware
 from pinisi.plan.rates import rates_of

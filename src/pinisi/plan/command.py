@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TextIO
 
 from pinisi import config as configuration
-from pinisi.errors import ConfigError
+from pinisi.base import settings
+from pinisi.base.errors import ConfigError
 from pinisi.plan.candidates import Request
 from pinisi.plan.hardware import GIB, PRESETS, Hardware, read_hardware
 from pinisi.plan.planner import Plan, make_plan
@@ -112,7 +113,7 @@ def _hardware(
     else:
         hardware = measure(source, setting, ranks)
     if options.save_hardware:
-        _write(options.save_hardware, configuration.dump(hardware))
+        _write(options.save_hardware, settings.dump(hardware))
         print(f"written: {options.save_hardware}")
     return hardware
 

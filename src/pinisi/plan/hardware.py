@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.plan.measured import Measured
 
 GIB = 2**30

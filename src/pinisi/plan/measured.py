@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.plan.shape import Shape
 from pinisi.plan.work import Setting
 

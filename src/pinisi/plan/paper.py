@@ -20,7 +20,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from pinisi.errors import ConfigError, PinisiError, ScheduleError
+from pinisi.base.errors import ConfigError, PinisiError, ScheduleError
 from pinisi.plan.costs import mfu, pass_costs, step_end
 from pinisi.plan.hardware import GIB, Hardware, read_hardware
 from pinisi.plan.memory import rank_memory

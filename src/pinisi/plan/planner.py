@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinisi.errors import ConfigError, ScheduleError
+from pinisi.base.errors import ConfigError, ScheduleError
 from pinisi.plan.candidates import (
     Candidate,
     Refused,

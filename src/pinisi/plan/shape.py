@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.models import ModelSpec, parameter_shapes
 
 # Whose norms multiply by their weight in fp32, so that the fp32 product is what autograd keeps.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.plan.candidates import Candidate
 from pinisi.plan.hardware import GIB
 from pinisi.plan.planner import Plan, Row, row_dict

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pinisi import config as configuration
+from pinisi.base import settings
+from pinisi.base.errors import ConfigError
 from pinisi.config import RunConfig
-from pinisi.errors import ConfigError
 from pinisi.models import ModelSpec, read_spec, with_extra_heads
 from pinisi.plan.candidates import Candidate
 from pinisi.plan.presets import preset, preset_names
@@ -98,5 +99,5 @@ def run_config(source: Source, setting: Setting, c: Candidate, shards: str, tabl
             loss=configuration.Loss(extra_heads=source.spec.extra_heads),
             memory=memory,
         )
-    configuration.validate(run)
-    return configuration.dump(run)
+    settings.validate(run)
+    return settings.dump(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 
 
 def with_heads(layers: Sequence[int], extra_heads: int) -> list[int]:

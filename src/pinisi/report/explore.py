@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from pinisi.files import write_whole
+from pinisi.base.files import write_whole
 from pinisi.report import numbers
 from pinisi.report.explore_script import EXPLORE_SCRIPT, EXPLORE_STYLE
 from pinisi.report.script import TIP

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from pinisi.files import write_whole
+from pinisi.base.files import write_whole
 from pinisi.report import numbers
 from pinisi.report.charts import svg, text
 from pinisi.report.sections import legend, missing, section, table

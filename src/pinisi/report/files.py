@@ -1,6 +1,6 @@
 """What a run left in its folder, read with patience: a torn line or a missing file is named, never fatal.
 
-    config.toml      the configuration, as pinisi.config.dump writes it
+    config.toml      the configuration, as pinisi.base.settings.dump writes it
     metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second",
                      "learning_rate", "gradient_norm", "total_loss", "losses": {language: loss},
                      "extra_head_losses": [loss]} and, between them,
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pinisi.errors import DataError, PinisiError
+from pinisi.base.errors import DataError, PinisiError
 from pinisi.schedule import Timeline
 
 TRAINING_KEYS = ("loss", "tokens", "seconds", "tokens_per_second")

@@ -3,7 +3,7 @@
 from html import escape
 from pathlib import Path
 
-from pinisi.files import write_whole
+from pinisi.base.files import write_whole
 from pinisi.report import sections
 from pinisi.report.files import RunFiles, read_run
 from pinisi.report.script import SCRIPT

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pinisi.errors import DataError, ScheduleError
+from pinisi.base.errors import DataError, ScheduleError
 from pinisi.report.files import read_run
 from pinisi.schedule import Kind, Timeline
 from pinisi.schedule.draw import NAMES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Each of these registers its builders.
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule import classic, interlaced, interleaved, zero_bubble
 from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import NOMINAL, Costs

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import overload
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.graph import Feed, graph_of
 from pinisi.schedule.needs import Channel
 from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program

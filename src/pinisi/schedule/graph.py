@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.needs import COLLECTIVE, Channel, gives, needs
 from pinisi.schedule.recent import Recent
 from pinisi.schedule.table import SHARD_KINDS, Kind, Layout, Pass, Schedule

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.blocks import BuildingBlock
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.registry import builder

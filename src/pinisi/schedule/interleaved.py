@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.registry import builder, in_a_v, looped
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import NamedTuple
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.table import SHARD_KINDS, Kind, Layout, Pass, Schedule
 
 _PASS = re.compile(r"(\d+)(F|I|BW|B|W)(\d+)")

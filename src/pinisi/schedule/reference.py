@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinisi.errors import PinisiError, ScheduleError
+from pinisi.base.errors import PinisiError, ScheduleError
 from pinisi.schedule.build import build
 from pinisi.schedule.classic import one_f_one_b
 from pinisi.schedule.costs import Costs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.table import Layout, Schedule
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.graph import GROUPS, Graph, graph_of, numbered

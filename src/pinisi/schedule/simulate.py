@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.lower import lower

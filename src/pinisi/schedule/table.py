@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 
 if TYPE_CHECKING:
     from pinisi.schedule.costs import Costs

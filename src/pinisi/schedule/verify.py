@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import NoReturn
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule.collector import collector_paused
 from pinisi.schedule.costs import NOMINAL
 from pinisi.schedule.encoding import (

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 
 from pinisi.allocator import keep_freed_memory
-from pinisi.errors import ConfigError
-from pinisi.files import write_whole
+from pinisi.base.errors import ConfigError
+from pinisi.base.files import write_whole
 from pinisi.vocabulary import peers
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import HeadPass

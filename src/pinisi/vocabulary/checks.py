@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary.kernels import kernels_for, rows_without_gaps
 from pinisi.vocabulary.statistics import statistics_dtype
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary.buffers import Buffer, Buffers, Scratch, blocks
 from pinisi.vocabulary.checks import check_derivatives, check_gathered, check_shard, check_tokens
 from pinisi.vocabulary.head import HeadShard

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary.losses import (
     Loss,
     LossValue,

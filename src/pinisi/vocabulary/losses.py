@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from pinisi.errors import ConfigError, DataError
+from pinisi.base.errors import ConfigError, DataError
 from pinisi.vocabulary.shards import IGNORE_INDEX
 
 TOTAL = "total"  # the parameter by which a loss gets the step's total

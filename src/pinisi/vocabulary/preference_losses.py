@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary.losses import LossValue
 
 

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from pinisi.errors import ConfigError, DataError
+from pinisi.base.errors import ConfigError, DataError
 
 IGNORE_INDEX = -100
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 
 CPU_COLUMNS = 8192
 DEVICE_COLUMNS = 32768  # wide tiles: fewer sums of [T, h], and full matrix products

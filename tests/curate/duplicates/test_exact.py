@@ -5,10 +5,10 @@ import unicodedata
 import numpy as np
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.curate.duplicates import exact
 from pinisi.curate.duplicates.characters import BLOCK, borders, text_key
 from pinisi.curate.duplicates.exact import cut, repeated
-from pinisi.errors import DataError
 
 SOLID = ("THAI", "LAO", "KHMER", "MYANMAR", "CJK", "HIRAGANA")
 PREVOWELS = "เแโใไເແໂໃໄ"

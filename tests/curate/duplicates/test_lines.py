@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.curate.duplicates.lines import BLANK, Counts, count, frequent, line_hashes, merge, without
-from pinisi.errors import DataError
 
 LINES = [
     "Beranda",

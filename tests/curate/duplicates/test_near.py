@@ -5,9 +5,9 @@ import unicodedata
 import numpy as np
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.curate.duplicates.characters import text_key
 from pinisi.curate.duplicates.near import NOTHING, bands_for, clusters, keep, shingles, signature
-from pinisi.errors import DataError
 
 LETTERS = {
     True: ["kapal", "Layar", "tiang", "laut", "don", "t", "Tất", "cả", "é", "7", "2024", "naïve", "ſ"],

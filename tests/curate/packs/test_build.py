@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.curate.packs import build_pack
 from pinisi.curate.packs.build import own_scripts
 from pinisi.curate.packs.characters import code_points
 from pinisi.data.scripts import classes
-from pinisi.errors import DataError
 from tests.curate.packs.texts import as_documents, documents
 
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinisi.base.errors import DataError
 from pinisi.curate.packs import Pack, Packs, build_pack
 from pinisi.curate.packs import identify as module
 from pinisi.curate.packs.characters import code_points
 from pinisi.curate.packs.stream import stream
 from pinisi.curate.packs.table import Table
 from pinisi.data.scripts import classes
-from pinisi.errors import DataError
 from tests.curate.packs.texts import documents
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.curate.packs import Pack, Packs, build_pack, langpack
-from pinisi.errors import DataError
 from tests.curate.packs.texts import documents, write
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pinisi.base.errors import DataError
 from pinisi.curate.packs import Pack, build_pack, characters
 from pinisi.curate.packs.others import CODE_POINTS, learn
 from pinisi.curate.packs.stream import stream
 from pinisi.data.scripts import classes
-from pinisi.errors import DataError
 from tests.curate.packs.texts import documents
 
 

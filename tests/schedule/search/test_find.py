@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Schedule, build, layout_of, names, simulate, verify
 from pinisi.schedule.search import Found, search
 from tests.effort import FULL

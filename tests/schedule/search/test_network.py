@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pinisi.errors import ScheduleError
+from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, build, names, simulate
 from pinisi.schedule.search.backfill import backfilled
 from pinisi.schedule.search.listing import Lister, keys_by_kind, keys_by_tail

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary.kernels import kernels_for, reference, use
 
 from .compilers import compiler

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import Targets, build, native
 from pinisi.vocabulary.tiles import Curve

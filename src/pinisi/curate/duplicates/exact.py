@@ -26,8 +26,8 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
+from pinisi.base.errors import DataError
 from pinisi.curate.duplicates.characters import BASE, INVERSE, borders, mix, powers
-from pinisi.errors import DataError
 
 CHUNK = 1 << 16  # bytes hashed at once: their numbers stay in the second-level cache
 BYTES_PER_RUN = 100  # working memory of a run while they are sorted

@@ -16,6 +16,7 @@ from functools import cache
 
 import numpy as np
 
+from pinisi.base.errors import DataError
 from pinisi.curate.duplicates.characters import (
     BASE,
     FORMAT,
@@ -28,7 +29,6 @@ from pinisi.curate.duplicates.characters import (
     mix,
     run_hashes,
 )
-from pinisi.errors import DataError
 
 WORDS, CLUSTERS = 5, 10  # units in a shingle: words, or letters with their marks where a script has no spaces
 NOTHING = np.uint32(0xFFFFFFFF)  # every number of the signature of a text without letters

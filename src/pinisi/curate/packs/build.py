@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from pinisi.base.errors import DataError
 from pinisi.curate.packs import characters, others
 from pinisi.curate.packs.ngrams import BUDGET, train
 from pinisi.curate.packs.pack import Pack, fingerprint
 from pinisi.curate.packs.stream import stream
 from pinisi.data.documents import Document
 from pinisi.data.scripts import COMMON, LETTER, UNSPACED, classes, script_table
-from pinisi.errors import DataError
 
 LEAST = 1_000  # characters of text: fewer give no statistics
 MOST = 20_000_000  # characters that are read: more change nothing that a pack can hold

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pinisi.base.errors import DataError
 from pinisi.curate.packs import characters
 from pinisi.curate.packs.pack import FACTS, Pack
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
 from pinisi.data.scripts import COMMON, LETTER, classes, script_table
-from pinisi.errors import DataError
 
 SHIPPED = Path(__file__).parent / "shipped"
 # A character that a pack has not seen costs at most this many nats, however much text made the pack.

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pinisi.base.errors import DataError
 from pinisi.curate.packs.build import LEAST, build_pack
 from pinisi.curate.packs.pack import Pack
 from pinisi.data.documents import Document, read_documents
-from pinisi.errors import DataError
 
 LITTLE = 20_000  # characters: fewer make a weak pack
 ENDINGS = (".txt", ".jsonl")

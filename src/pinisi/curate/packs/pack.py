@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from pinisi.base.errors import DataError
+from pinisi.base.files import write_whole
 from pinisi.curate.packs import characters
 from pinisi.curate.packs.ngrams import NGrams
 from pinisi.curate.packs.others import Others
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
 from pinisi.data.scripts import classes
-from pinisi.errors import DataError
-from pinisi.files import write_whole
 
 FORMAT = "pinisi language pack 1"
 FACTS, ARRAYS = "pack.json", "ngrams.npz"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pinisi.base.errors import DataError
+from pinisi.base.files import write_whole
 from pinisi.curate.quality.features import BITS
-from pinisi.errors import DataError
-from pinisi.files import write_whole
 
 FOLDS = 4
 EPOCHS, BATCH, RATE = 5, 64, 0.1

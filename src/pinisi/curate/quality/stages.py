@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pinisi.base.errors import DataError
 from pinisi.curate import records
 from pinisi.curate.config import CurateConfig, Source
 from pinisi.curate.counts import Counts
@@ -21,7 +22,6 @@ from pinisi.curate.quality.classifier import Classifier, area, fit
 from pinisi.curate.quality.features import features
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import excerpt
-from pinisi.errors import DataError
 
 MODEL, FACTS = "model.npz", "quality.json"
 LEAST = 50  # good texts

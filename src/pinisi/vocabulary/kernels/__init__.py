@@ -16,7 +16,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import build
 from pinisi.vocabulary.kernels.targets import Targets

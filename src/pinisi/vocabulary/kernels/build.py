@@ -13,8 +13,8 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-from pinisi.errors import ConfigError
-from pinisi.files import cache_folder
+from pinisi.base.errors import ConfigError
+from pinisi.base.files import cache_folder
 
 SOURCE = Path(__file__).with_name("native.cpp")
 # -ffast-math is not among them: NaN and infinities must show, and it would change how the whole process rounds small numbers.

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pinisi.errors import ConfigError
+from pinisi.base.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from pinisi.errors import DataError
+from pinisi.base.errors import DataError
 
 
 def library(module: str, extra: str = "curate") -> Any:
