@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from pinisi.base.digests import of_text as text_key
 from pinisi.curate.config import Source
 from pinisi.curate.duplicates import lines, near
-from pinisi.curate.duplicates.characters import text_key
 from pinisi.curate.inputs import documents_of, parts_of
 from pinisi.curate.packs import Packs
 from pinisi.curate.repair import repaired

@@ -31,10 +31,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from pinisi.curate.duplicates.characters import borders, text_key
+from pinisi.base.digests import of_text as text_key
 from pinisi.curate.duplicates.exact import cut, repeated
 from pinisi.curate.duplicates.lines import count, frequent, line_hashes, merge, without
 from pinisi.curate.duplicates.near import bands_for, clusters, keep, shingles, signature
+from pinisi.data.text.segmentation import borders
 
 NO_SPACES = ("km", "lo", "my", "th", "zh")
 THRESHOLD = 0.7

@@ -61,7 +61,7 @@ def between_signs(text):
 @pytest.mark.parametrize("seed", range(20))
 def test_measures_are_those_of_plain_python(seed):
     draw = random.Random(seed)
-    words = ["the", "of", "kata", "ภาษา", "កម្ពុជា", "x1", "—", "3.14", "\U0001f600", "e\u0301"]
+    words = ["the", "of", "kata", "ภาษา", "កម្ពុជា", "x1", "—", "314", "\U0001f600", "e\u0301"]
     text = " ".join(draw.choices(words[: draw.randrange(1, 11)], k=draw.randrange(0, 520)))
     for language, segmentation, width, grams in (
         ("en", "spaces", 10, 5),

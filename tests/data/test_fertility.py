@@ -11,7 +11,7 @@ from pinisi.data import Document, fertility, load_tokenizer, tokenize, write_doc
 
 from .conftest import TEXTS, write_corpus, write_tokenizer
 from .test_trace import sentencepiece
-from .test_words import reference
+from .text.test_words import reference
 
 
 def quiet(line: str) -> None:

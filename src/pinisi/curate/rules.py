@@ -13,9 +13,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from pinisi.curate.duplicates.characters import codes
-from pinisi.curate.packs.characters import INVISIBLE, words_by_spaces
-from pinisi.data.scripts import LETTER, classes
+from pinisi.data.text.scripts import LETTER, classes
+from pinisi.data.text.segmentation import codes, normal_words
 
 WORD_GRAM, CHARACTER_GRAM = 5, 10
 # Of 200 words of running text one in seven is new in each of the fifteen languages of the sample corpus (the lowest document
@@ -229,7 +228,7 @@ def _variety(text: Text) -> float:
     between words a list's entries come back whole, and nothing smaller tells it from running text; U+200B parts words in some
     Khmer and Thai texts only, so here it does not."""
     spaces = text.pack.segmentation == "spaces"
-    words = text.words if spaces else words_by_spaces(INVISIBLE.sub("", text.text))
+    words = text.words if spaces else normal_words(text.text.replace("\u200b", ""))
     if not words:
         return 1.0
     parts = [words[at : at + STRETCH] for at in range(0, max(1, len(words) - STRETCH // 2), STRETCH)]

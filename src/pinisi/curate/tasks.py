@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
 from pinisi.base.files import new_folder
 from pinisi.base.settings import byte_count
@@ -20,7 +21,6 @@ from pinisi.curate import records
 from pinisi.curate.config import MAKE_UP, CurateConfig
 from pinisi.curate.counts import Counts
 from pinisi.curate.duplicates import exact, lines, near, urls
-from pinisi.curate.duplicates.characters import text_key
 from pinisi.curate.inputs import Part, Unreadable, documents_of
 from pinisi.curate.packs import Packs
 from pinisi.curate.quality import stages as quality

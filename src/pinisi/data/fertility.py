@@ -12,9 +12,9 @@ import numpy as np
 from pinisi.base.errors import DataError
 from pinisi.data.documents import Document, corpus_files, read_documents
 from pinisi.data.languages import LANGUAGES
+from pinisi.data.text.segmentation import has_spaces, words
 from pinisi.data.tokenize import batched
 from pinisi.data.tokenizer import load_tokenizer, vocabulary_size
-from pinisi.data.words import has_spaces, words
 
 REFERENCE = "en"
 FORMAT = 1

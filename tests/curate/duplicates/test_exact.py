@@ -5,10 +5,11 @@ import unicodedata
 import numpy as np
 import pytest
 
+from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
 from pinisi.curate.duplicates import exact
-from pinisi.curate.duplicates.characters import BLOCK, borders, text_key
 from pinisi.curate.duplicates.exact import cut, repeated
+from pinisi.data.text.segmentation import BLOCK, borders
 
 SOLID = ("THAI", "LAO", "KHMER", "MYANMAR", "CJK", "HIRAGANA")
 PREVOWELS = "เแโใไເແໂໃໄ"
@@ -233,12 +234,12 @@ def test_borders_are_those_of_one_character_at_a_time(monkeypatch):
     begins = {match.start() for match in regex.finditer(r"\X", text)} | {len(text)}
     assert set(np.flatnonzero(borders(text)).tolist()) <= begins
     assert borders("").tolist() == [True]
-    from pinisi.curate.duplicates import characters
+    from pinisi.data.text import segmentation
 
     assert len(text) < BLOCK
     whole = borders(text)
     for block in (1, 7, 1000):
-        monkeypatch.setattr(characters, "BLOCK", block)
+        monkeypatch.setattr(segmentation, "BLOCK", block)
         np.testing.assert_array_equal(borders(text), whole)
 
 

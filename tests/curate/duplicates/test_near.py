@@ -5,13 +5,13 @@ import unicodedata
 import numpy as np
 import pytest
 
+from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
-from pinisi.curate.duplicates.characters import text_key
 from pinisi.curate.duplicates.near import NOTHING, bands_for, clusters, keep, shingles, signature
 
 LETTERS = {
     True: ["kapal", "Layar", "tiang", "laut", "don", "t", "Tất", "cả", "é", "7", "2024", "naïve", "ſ"],
-    False: ["ក្នុង", "ខ្ញុំ", "ស្រី", "ကျွန်", "တော်", "သိက္ခာ", "เก่า", "น้ำ", "ก็", "ເກີດ", "ນ້ຳ", "人", "自由", "7"],
+    False: ["ក្នុង", "ខ្ញុំ", "ស្រី", "ကျွန်", "တော်", "သိက္ခာ", "เก่า", "น้ำ", "ก็", "ເກີດ", "ນ້ຳ", "人", "自由"],
 }
 CLUSTERS_OF = {
     "ក្នុង": ["ក្នុ", "ង"],

@@ -7,8 +7,8 @@ import pytest
 from pinisi.base.errors import DataError
 from pinisi.curate.packs import build_pack
 from pinisi.curate.packs.build import own_scripts
-from pinisi.curate.packs.characters import code_points
-from pinisi.data.scripts import classes
+from pinisi.data.text.scripts import classes
+from pinisi.data.text.segmentation import normal_codes
 from tests.curate.packs.texts import as_documents, documents
 
 
@@ -49,7 +49,7 @@ def test_stop_words_are_frequent_and_spread_over_documents():
 
 def test_names_in_latin_letters_are_not_a_second_script():
     def scripts(text):
-        codes = code_points(text)
+        codes = normal_codes(text)
         return own_scripts(codes, classes()[codes])
 
     assert list(scripts("กา" * 70 + "linux" * 10)) == ["THAI"]

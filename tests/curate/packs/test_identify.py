@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pinisi.base.errors import DataError
 from pinisi.curate.packs import Pack, Packs, build_pack
 from pinisi.curate.packs import identify as module
-from pinisi.curate.packs.characters import code_points
 from pinisi.curate.packs.stream import stream
 from pinisi.curate.packs.table import Table
-from pinisi.data.scripts import classes
+from pinisi.data.text.scripts import classes
+from pinisi.data.text.segmentation import normal_codes
 from tests.curate.packs.texts import documents
 
 
@@ -69,7 +69,7 @@ def test_a_few_foreign_letters_change_little(every):
 
 def test_shares_of_scripts_decide_between_them(every):
     latin, thai = documents("aa", 1, seed=3)[0], documents("tt", 1, seed=3)[0]
-    letters = [sum(kind == 1 for kind in classes()[code_points(text)]) for text in (latin, thai)]
+    letters = [sum(kind == 1 for kind in classes()[normal_codes(text)]) for text in (latin, thai)]
     found = dict(every.identify(latin + thai))
     expected = letters[1] ** 3 / (letters[0] ** 3 + letters[1] ** 3)
     assert 0.1 < expected < 0.9 and found["tt"] == pytest.approx(expected, rel=1e-6)
@@ -113,7 +113,7 @@ def test_probabilities_are_those_of_the_formula(packs):
     table = Table([packs[name].ngrams for name in names], module.UNKNOWN)
     scores = np.zeros(3)
     for run in runs:
-        logs = table.log_likelihood(stream(code_points(run)))
+        logs = table.log_likelihood(stream(normal_codes(run)))
         scores += np.log(np.exp(logs) + np.exp(logs.max() - module.FOREIGN))
     length = sum(len(run) + 1 for run in runs) + 1
     odds = np.exp((scores - scores.max()) * 10 / max(length, 40))

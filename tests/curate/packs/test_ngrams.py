@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinisi.curate.packs.characters import code_points
 from pinisi.curate.packs.ngrams import DAMPING, LETTERS, UNIT, train
 from pinisi.curate.packs.stream import (
     BOUNDARY,
@@ -23,13 +22,14 @@ from pinisi.curate.packs.stream import (
     windows,
 )
 from pinisi.curate.packs.table import Table
+from pinisi.data.text.segmentation import normal_codes
 from tests.curate.packs.texts import documents
 
 END = "|"
 
 
 def stream_of(text):
-    return stream(code_points(text))
+    return stream(normal_codes(text))
 
 
 class Slow:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.curate.packs import Pack, build_pack, characters
+from pinisi.curate.packs import Pack, build_pack
 from pinisi.curate.packs.others import CODE_POINTS, learn
 from pinisi.curate.packs.stream import stream
-from pinisi.data.scripts import classes
+from pinisi.data.text.scripts import classes
+from pinisi.data.text.segmentation import normal_codes
 from tests.curate.packs.texts import documents
 
 
@@ -163,7 +164,7 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_bits_are_those_of_runs_and_of_what_stands_between(pack, text):
     normal = "".join(c for c in text.lower() if c not in "\u00ad\u200b")
-    codes = characters.code_points(text)
+    codes = normal_codes(text)
     runs = -pack._table.log_likelihood(stream(codes))[0]
     known = dict(zip(map(chr, pack.others.codes.tolist()), pack.others.logs.tolist(), strict=False))
     between, inside = 0.0, False
@@ -195,7 +196,7 @@ def test_long_texts_are_read_in_pieces(pack):
 
 def test_other_characters_sum_to_at_most_one_and_follow_their_counts():
     text = "ab, cd 12; ef - 345 ... " * 40 + "¿"
-    codes = characters.code_points(text)
+    codes = normal_codes(text)
     learned = learn(codes, classes()[codes])
     shares = np.exp(learned.logs)
     total = shares[:-1].sum() + (CODE_POINTS - len(learned.codes)) * shares[-1]
@@ -207,7 +208,7 @@ def test_other_characters_sum_to_at_most_one_and_follow_their_counts():
 
 
 def test_others_of_text_without_any():
-    codes = characters.code_points("abc")
+    codes = normal_codes("abc")
     learned = learn(codes, classes()[codes])
     assert np.isfinite(learned.logs).all()
     assert np.exp(learned.logs[-2]) + CODE_POINTS * np.exp(learned.logs[-1]) <= 1 + 1e-9

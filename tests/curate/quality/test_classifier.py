@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
-from pinisi.curate.duplicates.characters import text_key
 from pinisi.curate.quality.classifier import FOLDS, Classifier, area, fit
 from pinisi.curate.quality.features import BITS, features
 from pinisi.curate.quality.stages import sample

@@ -1,9 +1,8 @@
 """What occurs twice: near duplicates, repeated passages, frequent lines, the same URL. Arrays and strings, no processes.
 
-Reading order: `characters` (code points, borders, hashes), `near`, `exact`, `lines`, `urls`.
+Reading order: `hashes`, `near`, `exact`, `lines`, `urls`.
 """
 
-from pinisi.curate.duplicates.characters import borders, text_key
 from pinisi.curate.duplicates.exact import cut, repeated
 from pinisi.curate.duplicates.lines import Counts, count, frequent, line_hashes, merge, without
 from pinisi.curate.duplicates.near import bands_for, clusters, keep, shingles, signature
@@ -12,7 +11,6 @@ from pinisi.curate.duplicates.urls import canonical_url, keep_longest, url_hash
 __all__ = [
     "Counts",
     "bands_for",
-    "borders",
     "canonical_url",
     "clusters",
     "count",
@@ -25,7 +23,6 @@ __all__ = [
     "repeated",
     "shingles",
     "signature",
-    "text_key",
     "url_hash",
     "without",
 ]

@@ -27,7 +27,8 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from pinisi.base.errors import DataError
-from pinisi.curate.duplicates.characters import BASE, INVERSE, borders, mix, powers
+from pinisi.curate.duplicates.hashes import BASE, INVERSE, mix, powers
+from pinisi.data.text.segmentation import borders
 
 CHUNK = 1 << 16  # bytes hashed at once: their numbers stay in the second-level cache
 BYTES_PER_RUN = 100  # working memory of a run while they are sorted

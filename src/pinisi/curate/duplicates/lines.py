@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
-from pinisi.curate.duplicates.characters import text_key
 
 BLANK = 0  # of a line without letters or digits; such lines are never counted
 MORE_THAN = 5

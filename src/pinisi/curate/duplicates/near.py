@@ -17,18 +17,8 @@ from functools import cache
 import numpy as np
 
 from pinisi.base.errors import DataError
-from pinisi.curate.duplicates.characters import (
-    BASE,
-    FORMAT,
-    LETTER,
-    MARK,
-    blocks,
-    classes,
-    clusters_begin,
-    codes,
-    mix,
-    run_hashes,
-)
+from pinisi.curate.duplicates.hashes import BASE, mix, run_hashes
+from pinisi.data.text.segmentation import FORMAT, blocks, codes, kinds, units
 
 WORDS, CLUSTERS = 5, 10  # units in a shingle: words, or letters with their marks where a script has no spaces
 NOTHING = np.uint32(0xFFFFFFFF)  # every number of the signature of a text without letters
@@ -41,15 +31,10 @@ RECALL_WEIGHT = 0.9  # a missed pair is lost; a needless candidate costs one com
 def unit_hashes(text: str, spaces: bool) -> np.ndarray:
     """One hash for each word, or for each cluster of a script without spaces."""
     characters = codes(unicodedata.normalize("NFC", text.casefold()))
-    kinds = classes()[characters]
-    visible = (kinds & FORMAT) == 0  # a zero-width space or a soft hyphen more is no difference
-    characters, kinds = characters[visible], kinds[visible]
-    within = (kinds & (LETTER | MARK)) != 0
-    begins = within.copy()
-    begins[1:] &= ~within[:-1] | (False if spaces else clusters_begin(kinds)[1:])
-    starts = np.flatnonzero(begins[within])
-    ends = np.append(starts[1:], int(within.sum()))
-    return run_hashes(characters[within], starts, ends) if len(starts) else np.zeros(0, np.uint64)
+    # A zero-width space or a soft hyphen more is no difference.
+    characters = characters[(kinds()[characters] & FORMAT) == 0]
+    found = units(characters, spaces)
+    return run_hashes(characters, *found) if len(found.starts) else np.zeros(0, np.uint64)
 
 
 def shingles(text: str, *, spaces: bool, width: int | None = None) -> np.ndarray:

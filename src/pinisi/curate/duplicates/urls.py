@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
-from pinisi.curate.duplicates.characters import text_key
+from pinisi.base.digests import of_text as text_key
 from pinisi.curate.duplicates.near import keep
 
 NO_URL = 0  # the hash of no URL; documents with it are all kept

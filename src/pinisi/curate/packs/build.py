@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from pinisi.base.errors import DataError
-from pinisi.curate.packs import characters, others
+from pinisi.curate.packs import others
 from pinisi.curate.packs.ngrams import BUDGET, train
 from pinisi.curate.packs.pack import Pack, fingerprint
 from pinisi.curate.packs.stream import stream
 from pinisi.data.documents import Document
-from pinisi.data.scripts import COMMON, LETTER, UNSPACED, classes, script_table
+from pinisi.data.text.scripts import COMMON, LETTER, UNSPACED, classes, script_table
+from pinisi.data.text.segmentation import normal_codes
 
 LEAST = 1_000  # characters of text: fewer give no statistics
 MOST = 20_000_000  # characters that are read: more change nothing that a pack can hold
@@ -46,7 +47,7 @@ def build_pack(
             f"language '{language}': got {count:,} characters of text, needed at least {LEAST:,} "
             "(20,000 for a useful pack, a million for a good one); give more text"
         )
-    codes = characters.code_points("\n".join(texts))
+    codes = normal_codes("\n".join(texts))
     kinds = classes()[codes]
     scripts = own_scripts(codes, kinds)
     if not scripts:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from pinisi.base.errors import DataError
-from pinisi.curate.packs import characters
 from pinisi.curate.packs.pack import FACTS, Pack
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
-from pinisi.data.scripts import COMMON, LETTER, classes, script_table
+from pinisi.data.text.scripts import COMMON, LETTER, classes, script_table
+from pinisi.data.text.segmentation import normal_codes
 
 SHIPPED = Path(__file__).parent / "shipped"
 # A character that a pack has not seen costs at most this many nats, however much text made the pack.
@@ -86,7 +86,7 @@ class Packs:
         lengths = np.zeros(len(groups))
         scores = [np.zeros(len(group.packs)) for group in groups]
         for piece in pieces(text):
-            codes = characters.code_points(piece)
+            codes = normal_codes(piece)
             kinds = classes()[codes]
             of = np.where(kinds == LETTER, self._group_of[script_table()[1][codes]], -1)
             here = np.bincount(of[of >= 0], minlength=len(groups) + 2)[:-1]

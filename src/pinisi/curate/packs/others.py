@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pinisi.data.scripts import DIGIT, LETTER
+from pinisi.data.text.scripts import DIGIT, LETTER
 
 CODE_POINTS = 0x110000
 KEPT = 200  # different characters kept in a pack

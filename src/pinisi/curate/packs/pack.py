@@ -14,12 +14,12 @@ import numpy as np
 
 from pinisi.base.errors import DataError
 from pinisi.base.files import write_whole
-from pinisi.curate.packs import characters
 from pinisi.curate.packs.ngrams import NGrams
 from pinisi.curate.packs.others import Others
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
-from pinisi.data.scripts import classes
+from pinisi.data.text.scripts import classes
+from pinisi.data.text.segmentation import normal_codes, normal_words
 
 FORMAT = "pinisi language pack 1"
 FACTS, ARRAYS = "pack.json", "ngrams.npz"
@@ -64,16 +64,14 @@ class Pack:
     def words(self, text: str) -> list[str]:
         """The words of `text` in lower case: runs of letters, marks and digits. With segmentation "characters"
         each letter of a script without spaces is one, with its combining marks and stacked consonants."""
-        if self.segmentation == "spaces":
-            return characters.words_by_spaces(text)
-        return characters.words_by_characters(text)
+        return normal_words(text, spaces=self.segmentation == "spaces")
 
     def bits_per_character(self, text: str) -> float:
         """Bits that the pack's n-gram model needs for a character of `text` (in NFC and lower case, invisible
         characters left out): runs of letters by n-grams, what stands between by single characters. 0 if empty."""
         nats, count = 0.0, 0
         for piece in pieces(text):
-            codes = characters.code_points(piece)
+            codes = normal_codes(piece)
             kinds = classes()[codes]
             nats -= float(self._table.log_likelihood(stream(codes, kinds))[0])
             nats -= self.others.log_likelihood(codes, kinds)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pinisi.curate.packs.characters import code_points
-from pinisi.data.scripts import LETTER, classes
+from pinisi.data.text.scripts import LETTER, classes
+from pinisi.data.text.segmentation import normal_codes
 
 ORDERS = 5  # the longest n-gram
 BOUNDARY = 1  # no letter has this code point
@@ -23,7 +23,7 @@ HIGH = np.uint64(32)
 
 
 def stream(codes: np.ndarray, kinds: np.ndarray | None = None) -> np.ndarray:
-    """The stream of normal code points (`characters.code_points`), uint32. kinds: their classes, if known."""
+    """The stream of normal code points (`segmentation.normal_codes`), uint32. kinds: their classes, if known."""
     if kinds is None:
         kinds = classes()[codes]
     letter = kinds == LETTER
@@ -35,7 +35,7 @@ def stream(codes: np.ndarray, kinds: np.ndarray | None = None) -> np.ndarray:
 
 
 def stream_of(text: str) -> np.ndarray:
-    return stream(code_points(text))
+    return stream(normal_codes(text))
 
 
 def pieces(text: str, size: int = PIECE) -> Iterator[str]:

@@ -7,8 +7,9 @@ without signs; the classifier on them is fastText's (Joulin et al., arXiv 1607.0
 
 import numpy as np
 
-from pinisi.curate.duplicates.characters import BASE, codes, mix
+from pinisi.curate.duplicates.hashes import BASE, mix
 from pinisi.curate.duplicates.near import unit_hashes
+from pinisi.data.text.segmentation import codes
 
 BITS = 18
 WORDS, CLUSTERS = (1, 2), (1, 2, 3)  # lengths of runs

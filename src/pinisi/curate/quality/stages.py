@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
 from pinisi.curate import records
 from pinisi.curate.config import CurateConfig, Source
 from pinisi.curate.counts import Counts
-from pinisi.curate.duplicates.characters import text_key
 from pinisi.curate.inputs import Part, Unreadable, documents_of
 from pinisi.curate.quality.classifier import Classifier, area, fit
 from pinisi.curate.quality.features import features

@@ -28,6 +28,8 @@ UNSPACED = (
     "THAI", "LAO", "KHMER", "MYANMAR", "CJK", "HIRAGANA", "KATAKANA", "TIBETAN", "JAVANESE", "BALINESE",
     "TAI THAM", "TAI LE", "NEW TAI", "TAI VIET", "YI",
 )  # fmt: skip
+# Of these, scripts that part syllables by a sign, U+0F0B in Tibetan.
+SYLLABIC = ("TIBETAN",)
 
 
 @functools.cache
@@ -70,3 +72,10 @@ def unspaced() -> np.ndarray:
     """Which code points are letters or marks of scripts that put no spaces between words, bool [0x110000]."""
     names, script = script_table()
     return np.isin(script, [names.index(name) for name in UNSPACED if name in names])
+
+
+@functools.cache
+def syllabic() -> np.ndarray:
+    """Which code points are letters or marks of scripts that part syllables by a sign, bool [0x110000]."""
+    names, script = script_table()
+    return np.isin(script, [names.index(name) for name in SYLLABIC if name in names])

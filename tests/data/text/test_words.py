@@ -5,9 +5,8 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pinisi.data.words import has_spaces, words
-
-from .conftest import TEXTS
+from pinisi.data.text.segmentation import has_spaces, words
+from tests.data.conftest import TEXTS
 
 BOUNDARIES = regex.compile(r"(?w)\b(?:.|\n)+?\b")
 
