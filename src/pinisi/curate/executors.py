@@ -22,7 +22,7 @@ from pinisi.base.errors import ConfigError, DataError
 from pinisi.base.libraries import library
 from pinisi.base.settings import byte_count
 from pinisi.curate.config import CurateConfig
-from pinisi.curate.tasks import Task, work
+from pinisi.curate.stages import Task, work
 
 Done = Callable[[Task], None]  # told of each task once it is done; datatrove tells of its own progress
 POLL = 5.0  # seconds between two looks at what a cluster has finished

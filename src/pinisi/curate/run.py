@@ -28,19 +28,10 @@ from pinisi.curate.counts import BEST, Counts
 from pinisi.curate.executors import Executor
 from pinisi.curate.inputs import Part, fingerprint, parts_of
 from pinisi.curate.quality.stages import FACTS, check
-from pinisi.curate.tasks import (
-    DROPS,
-    ERRORS,
-    FINISH,
-    GRADE,
-    LEARN,
-    NEAR,
-    READ,
-    STATS,
-    Bench,
-    Task,
-    buckets,
-)
+from pinisi.curate.stages import Task
+from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, STATS
+from pinisi.curate.stages.finish import buckets
+from pinisi.curate.tools import Tools
 from pinisi.report.curation import write_curation_report
 from pinisi.report.numbers import duration
 
@@ -56,27 +47,27 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     """
     config = load(path, overrides, into=CurateConfig)
     parts = parts_of(config.sources)
-    bench = Bench(config)  # packs and lists that can't be read are errors before any work
-    good = _good_parts(bench)
-    stages, folder = _folders(bench, parts, good), Path(config.run.folder)
+    tools = Tools(config)  # packs and lists that can't be read are errors before any work
+    good = _good_parts(tools)
+    stages, folder = _folders(tools, parts, good), Path(config.run.folder)
     with only_one(folder, folder / "work" / "lock", "run.folder"), Executor(config) as executor:
         _begin(stages, report)
-        return _stages(_Run(config, stages, executor, report), bench, parts, good)
+        return _stages(_Run(config, stages, executor, report), tools, parts, good)
 
 
-def _good_parts(bench: Bench) -> dict[str, list[Part]]:
+def _good_parts(tools: Tools) -> dict[str, list[Part]]:
     """The files of good texts, by language."""
     found = {}
-    for language, path in sorted(bench.config.quality.positives.items()):
-        bench.packs[language]  # raises DataError for a language without a pack
+    for language, path in sorted(tools.config.quality.positives.items()):
+        tools.packs[language]  # raises DataError for a language without a pack
         source = Source(path=path, language=language)
         found[language] = parts_of([source], [f"quality.positives.{language}"])
-        check(bench.config, found[language], language)
+        check(tools.config, found[language], language)
     return found
 
 
 def _stages(
-    run: "_Run", bench: Bench, parts: Sequence[Part], good: Mapping[str, Sequence[Part]]
+    run: "_Run", tools: Tools, parts: Sequence[Part], good: Mapping[str, Sequence[Part]]
 ) -> dict[str, Any]:
     at, start = run.folders, time.monotonic()
     read = [Task(READ, (part, at[READ] / f"{number:05d}")) for number, part in enumerate(parts)]
@@ -90,7 +81,7 @@ def _stages(
     finish = {
         language: [
             Task(FINISH, (folders, language, task.folder, bucket, at[FINISH] / f"{language}-{number:05d}"))
-            for number, bucket in enumerate(buckets(bench, task.folder))
+            for number, bucket in enumerate(buckets(tools, task.folder))
         ]
         for language, task in zip(languages, near, strict=True)
     }
@@ -124,12 +115,12 @@ def _has(folders: Sequence[Path], language: str) -> bool:
     return any((folder / f"{language}.npz").exists() for folder in folders)
 
 
-def _folders(bench: Bench, parts: list[Part], good: Mapping[str, list[Part]]) -> dict[str, Path]:
+def _folders(tools: Tools, parts: list[Part], good: Mapping[str, list[Part]]) -> dict[str, Path]:
     """Each stage's folder. Its name changes with all that the stage's result depends on, so what is there can be used, and a
     change of a late stage leaves the early ones done."""
-    config, work = bench.config, Path(bench.config.run.folder) / "work"
-    packs = [[pack.language, pack.version, sorted(pack.limits.items())] for pack in bench.packs]
-    flagged = {language: sorted(bench.flagged(language)) for language in config.rules.flagged}
+    config, work = tools.config, Path(tools.config.run.folder) / "work"
+    packs = [[pack.language, pack.version, sorted(pack.limits.items())] for pack in tools.packs]
+    flagged = {language: sorted(tools.flagged(language)) for language in config.rules.flagged}
     shared = [FORMAT, fingerprint(parts), packs, flagged, config.languages, config.run.seed]
     depends = {
         READ: [

@@ -1,0 +1,54 @@
+"""Holds what all tasks of a process use again: packs, limits, flagged words."""
+
+from pathlib import Path
+from typing import Any
+
+from pinisi.base.errors import DataError
+from pinisi.curate.config import CurateConfig
+from pinisi.curate.packs import Packs
+from pinisi.curate.rules import Text, excerpt, limits_of, verdict
+from pinisi.data.documents import Document
+
+
+class Tools:
+    """What all tasks of a process use again: packs, limits, flagged words."""
+
+    def __init__(self, config: CurateConfig) -> None:
+        self.config = config
+        # All packs, whichever languages are wanted: among those alone every text in Latin letters would be one of them.
+        self.packs = Packs.load(None, [Path(folder) for folder in config.packs])
+        self.wanted = frozenset(config.languages or self.packs.languages)
+        for language in config.languages:
+            self.packs[language]  # raises DataError for one without a pack
+        self._limits: dict[str, dict[str, float]] = {}
+        self._flagged: dict[str, frozenset[str]] = {}
+
+    def judged(self, document: Document, probabilities: dict[str, float] | None = None) -> Any:
+        """The first rule that a document breaks, or None."""
+        language = document.language
+        if probabilities is None:
+            probabilities = dict(self.packs.identify(excerpt(document.text)))
+        text = Text(
+            document.text, self.packs[language], probabilities.get(language, 0.0), self.flagged(language)
+        )
+        return verdict(text, self.limits(language))
+
+    def spaces(self, language: str) -> bool:
+        """Whether its script puts spaces between words."""
+        return self.packs[language].segmentation == "spaces"
+
+    def limits(self, language: str) -> dict[str, float]:
+        if language not in self._limits:
+            rules = self.config.rules
+            self._limits[language] = limits_of(self.packs[language], rules.preset, rules.limits, rules.off)
+        return self._limits[language]
+
+    def flagged(self, language: str) -> frozenset[str]:
+        if language not in self._flagged:
+            path = self.config.rules.flagged.get(language)
+            try:
+                words = Path(path).read_text("utf-8").split("\n") if path else []
+            except (OSError, UnicodeDecodeError) as error:
+                raise DataError(f"rules.flagged.{language}: {path} can't be read ({error})") from error
+            self._flagged[language] = frozenset(word.strip().lower() for word in words if word.strip())
+        return self._flagged[language]
