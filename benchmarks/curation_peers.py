@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 
 from pinisi.base.digests import of_text as text_key
-from pinisi.curate.config import Source
 from pinisi.curate.duplicates import lines, near
-from pinisi.curate.inputs import documents_of, parts_of
 from pinisi.curate.packs import Packs
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import Text, excerpt, limits_of, verdict
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
+from pinisi.data.reading import Source, documents_of, parts_of
 
 NO_SPACES = ("km", "lo", "my", "th", "zh")
 Work = Callable[[], Any]

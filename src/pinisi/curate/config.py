@@ -7,6 +7,7 @@ from typing import Literal
 from pinisi.base.settings import at_least, byte_count
 from pinisi.base.typed_toml import Fault
 from pinisi.curate.rules import ORDER as RULES
+from pinisi.data.reading import Source
 
 MAKE_UP = "auto"  # as a source's language: documents get the one that is identified
 
@@ -28,21 +29,6 @@ class Run:
         yield from at_least(self, workers=1, seed=0)
         if not byte_count(self.budget):
             yield Fault("budget", "a size such as 2 GiB or 500 MiB")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Files of one kind: text (a document a file), JSON lines, Parquet, WARC; .gz and .zst of the first two."""
-
-    path: str  # a file, a folder or a pattern such as crawl/*.jsonl.zst
-    language: str = ""  # "" takes the record's own, or else the file's name; "auto" identifies it
-    name: str = ""  # stands in each document's `source` where the record has none
-    format: Literal["", "text", "jsonl", "parquet", "warc"] = ""  # "" goes by the file's name
-    text_key: str = "text"
-
-    def validate(self) -> Iterator[Fault]:
-        if not self.path:
-            yield Fault("path", "a file, a folder or a pattern")
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,15 @@ from pinisi.base.files import write_whole
 from pinisi.base.lock import only_one
 from pinisi.base.settings import load
 from pinisi.curate import records
-from pinisi.curate.config import CurateConfig, Source
+from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import BEST, Counts
 from pinisi.curate.executors import Executor
-from pinisi.curate.inputs import Part, fingerprint, parts_of
 from pinisi.curate.quality.stages import FACTS, check
 from pinisi.curate.stages import Task
 from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, STATS
 from pinisi.curate.stages.finish import buckets
 from pinisi.curate.tools import Tools
+from pinisi.data.reading import Part, Source, fingerprint, parts_of
 from pinisi.report.curation import write_curation_report
 from pinisi.report.numbers import duration
 

@@ -15,13 +15,13 @@ import numpy as np
 from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
 from pinisi.curate import records
-from pinisi.curate.config import CurateConfig, Source
+from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import Counts
-from pinisi.curate.inputs import Part, Unreadable, documents_of
 from pinisi.curate.quality.classifier import Classifier, area, fit
 from pinisi.curate.quality.features import features
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import excerpt
+from pinisi.data.reading import Part, Source, Unreadable, documents_of
 
 MODEL, FACTS = "model.npz", "quality.json"
 LEAST = 50  # good texts

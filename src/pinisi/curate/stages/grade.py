@@ -6,10 +6,10 @@ from pathlib import Path
 from pinisi.base.files import new_folder
 from pinisi.curate import records
 from pinisi.curate.counts import Counts
-from pinisi.curate.inputs import Part
 from pinisi.curate.quality import stages as quality
 from pinisi.curate.stages.files import write_stats
 from pinisi.curate.tools import Tools
+from pinisi.data.reading import Part
 
 
 def learn_quality(

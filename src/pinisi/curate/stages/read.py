@@ -12,12 +12,12 @@ from pinisi.curate import records
 from pinisi.curate.config import MAKE_UP
 from pinisi.curate.counts import Counts
 from pinisi.curate.duplicates import near, urls
-from pinisi.curate.inputs import Part, Unreadable, documents_of
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import excerpt
 from pinisi.curate.stages.files import DROPS, ERRORS, READ, save, write_stats
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
+from pinisi.data.reading import Part, Unreadable, documents_of
 
 
 def read_part(tools: Tools, part: Part, out: Path) -> None:

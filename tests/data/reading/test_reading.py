@@ -9,9 +9,9 @@ import pytest
 import zstandard
 
 from pinisi.base.errors import ConfigError
-from pinisi.curate import inputs, records
-from pinisi.curate.config import Source
-from pinisi.curate.inputs import documents_of, fingerprint, parts_of
+from pinisi.curate import records
+from pinisi.data.reading import Source, documents_of, files, fingerprint, parts_of
+from pinisi.data.reading import parts as parts_module
 
 
 def read(parts, sources):
@@ -35,7 +35,7 @@ def lines(count, draw, **more):
 def test_each_line_is_read_once_wherever_the_parts_begin(tmp_path, monkeypatch, seed):
     draw = random.Random(seed)
     most = draw.randrange(1, 400)
-    monkeypatch.setattr(inputs, "part_size", lambda total: most)
+    monkeypatch.setattr(parts_module, "part_size", lambda total: most)
     path = tmp_path / "km.jsonl"
     path.write_text("\n".join(lines(40, draw)) + ("\n" if seed % 2 else ""), "utf-8")
     parts = parts_of(sources := [Source(str(path))])
@@ -45,12 +45,12 @@ def test_each_line_is_read_once_wherever_the_parts_begin(tmp_path, monkeypatch, 
 
 
 def test_a_line_too_long_for_memory_is_skipped_wherever_it_lies(tmp_path, monkeypatch):
-    monkeypatch.setattr(inputs, "LINE", 300)
+    monkeypatch.setattr(files, "LINE", 300)
     long = json.dumps({"text": "x" * 5000})
     path = tmp_path / "en.jsonl"
     path.write_text("\n".join(['{"text": "a"}', long, '{"text": "b"}', long]), "utf-8")
     for size in (10**9, 1, 700, 5000):
-        monkeypatch.setattr(inputs, "part_size", lambda total, size=size: size)
+        monkeypatch.setattr(parts_module, "part_size", lambda total, size=size: size)
         found, troubles = read(parts_of(sources := [Source(str(path))]), sources)
         assert [document.text for document in found] == ["a", "b"]
         assert len(troubles) == 2 and all("a line of more than" in trouble for trouble in troubles)
