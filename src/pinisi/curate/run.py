@@ -35,7 +35,7 @@ from pinisi.data.reading import Part, Source, fingerprint, parts_of
 from pinisi.report.curation import write_curation_report
 from pinisi.report.numbers import duration
 
-FORMAT = 4  # raise it when the same configuration gives other documents
+FORMAT = 5  # raise it when the same configuration gives other documents
 EVERY = 5.0  # seconds between two lines of progress
 Report = Callable[[str], None]
 
