@@ -10,6 +10,7 @@ import numpy as np
 
 from pinisi.curate import records
 from pinisi.curate.counts import Counts
+from pinisi.curate.duplicates.pieces import Pieces
 from pinisi.data.documents import Document
 
 STATS, DROPS, ERRORS = "stats.json", "drops", "errors"
@@ -24,42 +25,83 @@ class Arrays(NamedTuple):
     urls: np.ndarray  # [N] uint64: 0 for none
     lengths: np.ndarray  # [N] characters
     sizes: np.ndarray  # [N] bytes
-    signatures: np.ndarray  # [N, permutations] uint32
 
 
-def save(path: Path, rows: Sequence[tuple]) -> None:
-    keys, ids, links, lengths, sizes, signatures = zip(*rows, strict=True)
+class Row(NamedTuple):
+    """One document's place in `Arrays`, its id and its signature."""
+
+    key: int
+    id: int
+    url: int
+    length: int
+    size: int
+    name: str
+    signature: np.ndarray  # [permutations] uint32
+
+
+def save(folder: Path, language: str, rows: Sequence[Row]) -> None:
+    """Writes what is compared: numbers, and apart from them, to be mapped, signatures and ids."""
+    keys, ids, links, lengths, sizes, names, signatures = zip(*rows, strict=True)
     np.savez(
-        path,
+        folder / f"{language}.npz",
         keys=np.array(keys, dtype=np.uint64),
         ids=np.array(ids, dtype=np.uint64),
         urls=np.array(links, dtype=np.uint64),
         lengths=np.array(lengths, dtype=np.int64),
         sizes=np.array(sizes, dtype=np.int64),
-        signatures=np.stack(signatures),
     )
+    np.save(folder / f"{language}.signatures.npy", np.stack(signatures))
+    packed = [name.encode("utf-8", "surrogatepass") for name in names]
+    np.save(folder / f"{language}.names.npy", np.frombuffer(b"".join(packed), np.uint8))
+    np.save(folder / f"{language}.ends.npy", np.cumsum([0, *map(len, packed)]))
 
 
-def arrays_of(parts: Sequence[Path], language: str, width: int, spill: Path, most: int) -> Arrays:
-    """Of all parts, one after the other. Signatures [N, width] of more than `most` bytes are written to the file `spill` and
-    mapped from there, so that the kernel may take their memory back."""
-    paths = [path for part in parts if (path := part / f"{language}.npz").exists()]
+def with_language(parts: Sequence[Path], language: str) -> list[Path]:
+    """Those that have documents of the language."""
+    return [part for part in parts if (part / f"{language}.npz").exists()]
+
+
+def arrays_of(parts: Sequence[Path], language: str) -> Arrays:
+    """Of all parts, one after the other."""
     columns: list[list[np.ndarray]] = []
-    for path in paths:
-        with np.load(path, allow_pickle=False) as stored:
-            columns.append([stored[name] for name in Arrays._fields[:-1]])
-    small = [np.concatenate(of) for of in zip(*columns, strict=True)]
-    shape = len(small[0]), width
-    if 4 * shape[0] * width > most:
-        signatures: np.ndarray = np.lib.format.open_memmap(spill, mode="w+", dtype=np.uint32, shape=shape)
-    else:
-        signatures = np.empty(shape, np.uint32)
+    for part in with_language(parts, language):
+        with np.load(part / f"{language}.npz", allow_pickle=False) as stored:
+            columns.append([stored[name] for name in Arrays._fields])
+    return Arrays(*[np.concatenate(of) for of in zip(*columns, strict=True)])
+
+
+def counts_of(parts: Sequence[Path], language: str) -> list[int]:
+    """Documents of the language in each part."""
+    counts = []
+    for part in parts:
+        with np.load(part / f"{language}.npz", allow_pickle=False) as stored:
+            counts.append(len(stored["keys"]))
+    return counts
+
+
+def signatures_of(parts: Sequence[Path], language: str, most: int = 0) -> Pieces:
+    """[N, permutations] uint32 of all parts, in memory if they are no more than `most` bytes, else mapped."""
+    paths = [part / f"{language}.signatures.npy" for part in with_language(parts, language)]
+    signatures = Pieces(paths, counts_of(with_language(parts, language), language))
+    if sum(path.stat().st_size for path in paths) > most:
+        return signatures
+    return Pieces([np.concatenate([np.load(path, allow_pickle=False) for path in paths])])
+
+
+def names_of(parts: Sequence[Path], language: str, rows: np.ndarray) -> dict[int, str]:
+    """The ids of the documents of these numbers, which ascend."""
+    parts, names = with_language(parts, language), {}
     first = 0
-    for path, (keys, *_) in zip(paths, columns, strict=True):
-        with np.load(path, allow_pickle=False) as stored:
-            signatures[first : first + len(keys)] = stored["signatures"]
-        first += len(keys)
-    return Arrays(*[*small, signatures])
+    for part, count in zip(parts, counts_of(parts, language), strict=True):
+        own = rows[slice(*np.searchsorted(rows, (first, first + count)))]
+        if len(own):
+            packed = np.load(part / f"{language}.names.npy", mmap_mode="r", allow_pickle=False)
+            ends = np.load(part / f"{language}.ends.npy", mmap_mode="r", allow_pickle=False)
+            for row in own.tolist():
+                name = packed[ends[row - first] : ends[row - first + 1]].tobytes()
+                names[row] = name.decode("utf-8", "surrogatepass")
+        first += count
+    return names
 
 
 def documents_of_parts(
