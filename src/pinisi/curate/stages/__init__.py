@@ -9,7 +9,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pinisi.curate.config import CurateConfig
-from pinisi.curate.stages.files import FINISH, GRADE, LEARN, NEAR, READ
+from pinisi.curate.stages import partitioned
+from pinisi.curate.stages.files import (
+    BANDS,
+    BUCKETS,
+    FINISH,
+    GRADE,
+    LEARN,
+    MARK,
+    MERGE,
+    NEAR,
+    PAIRS,
+    READ,
+    SETTLE,
+    TELL,
+)
 from pinisi.curate.stages.finish import finish_bucket
 from pinisi.curate.stages.grade import grade_bucket, learn_quality
 from pinisi.curate.stages.near import compare
@@ -44,6 +58,13 @@ def work(config: CurateConfig, task: Task) -> None:
 _STAGES: dict[str, Callable[..., None]] = {
     READ: read_part,
     NEAR: compare,
+    BANDS: partitioned.write_bands,
+    BUCKETS: partitioned.write_buckets,
+    PAIRS: partitioned.write_pairs,
+    MERGE: partitioned.write_components,
+    SETTLE: partitioned.write_settled,
+    MARK: partitioned.write_marks,
+    TELL: partitioned.tell,
     FINISH: finish_bucket,
     LEARN: learn_quality,
     GRADE: grade_bucket,

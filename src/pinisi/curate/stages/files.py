@@ -15,6 +15,9 @@ from pinisi.data.documents import Document
 
 STATS, DROPS, ERRORS = "stats.json", "drops", "errors"
 READ, NEAR, FINISH, LEARN, GRADE = "read", "near", "finish", "learn", "grade"
+# In place of NEAR, for a language that is too large for one task.
+BANDS, BUCKETS, PAIRS, MERGE = "bands", "buckets", "pairs", "merge"
+SETTLE, MARK, TELL = "settle", "mark", "tell"
 
 
 class Arrays(NamedTuple):
@@ -61,22 +64,22 @@ def with_language(parts: Sequence[Path], language: str) -> list[Path]:
     return [part for part in parts if (part / f"{language}.npz").exists()]
 
 
-def arrays_of(parts: Sequence[Path], language: str) -> Arrays:
-    """Of all parts, one after the other."""
-    columns: list[list[np.ndarray]] = []
-    for part in with_language(parts, language):
-        with np.load(part / f"{language}.npz", allow_pickle=False) as stored:
-            columns.append([stored[name] for name in Arrays._fields])
+def arrays_of(parts: Sequence[Path], language: str, first: int = 0, stop: int | None = None) -> Arrays:
+    """Of the documents from `first` to `stop` of all parts together; parts that lie outside are not read."""
+    parts = with_language(parts, language)
+    begin, columns = 0, []
+    for part, count in zip(parts, counts_of(parts, language), strict=True):
+        if begin + count > first and (stop is None or begin < stop):
+            inside = slice(max(0, first - begin), None if stop is None else stop - begin)
+            with np.load(part / f"{language}.npz", allow_pickle=False) as stored:
+                columns.append([stored[name][inside] for name in Arrays._fields])
+        begin += count
     return Arrays(*[np.concatenate(of) for of in zip(*columns, strict=True)])
 
 
 def counts_of(parts: Sequence[Path], language: str) -> list[int]:
-    """Documents of the language in each part."""
-    counts = []
-    for part in parts:
-        with np.load(part / f"{language}.npz", allow_pickle=False) as stored:
-            counts.append(len(stored["keys"]))
-    return counts
+    """Documents of the language in each part that has any."""
+    return [len(np.load(part / f"{language}.ends.npy", mmap_mode="r")) - 1 for part in parts]
 
 
 def signatures_of(parts: Sequence[Path], language: str, most: int = 0) -> Pieces:
@@ -108,18 +111,14 @@ def documents_of_parts(
     parts: Sequence[Path], language: str, first: int = 0, stop: int | None = None
 ) -> Iterator[Document]:
     """Those from `first` to `stop` of all parts together; parts that lie outside are not read."""
-    begin = 0
-    for part in parts:
-        if not (path := part / f"{language}.npz").exists():
-            continue
-        with np.load(path, allow_pickle=False) as stored:
-            end = begin + len(stored["keys"])
-        if end > first and (stop is None or begin < stop):
+    parts, begin = with_language(parts, language), 0
+    for part, count in zip(parts, counts_of(parts, language), strict=True):
+        if begin + count > first and (stop is None or begin < stop):
             inside = slice(max(0, first - begin), None if stop is None else stop - begin)
             yield from islice(
                 records.read_documents(part / f"{language}.jsonl.zst"), inside.start, inside.stop
             )
-        begin = end
+        begin += count
 
 
 def write_stats(folder: Path, counts: Counts) -> None:
