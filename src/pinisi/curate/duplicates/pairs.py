@@ -16,7 +16,8 @@ from pinisi.curate.duplicates.pieces import Pieces
 WHOLE = 16  # members of a bucket up to which all pairs are candidates; 120 pairs
 NEIGHBOURS = 15  # members of a larger bucket that follow one and are candidates with it
 LEADERS = 8  # members of a larger bucket that all the others are compared with
-BLOCK = 1 << 13  # pairs compared at a time: 2 x 8 MiB of signatures
+BLOCK = 1 << 13  # pairs compared at a time: 2 x 8 MiB of 256 numbers
+FILES = 1 << 16  # of signatures in many files, so that each is opened for several of them: 2 x 64 MiB
 
 Equal = Callable[[np.ndarray, np.ndarray], np.ndarray]  # documents left, right -> how many numbers are equal
 Next = Callable[[np.ndarray], np.ndarray]  # documents -> a hash of what follows the band
@@ -52,8 +53,9 @@ def has_text(signatures: np.ndarray) -> np.ndarray:
 def equal_numbers(signatures: Pieces, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """[pairs] uint16: how many numbers of the signatures of `left` and `right` are equal."""
     counts = np.empty(len(left), np.uint16)
-    for start in range(0, len(left), BLOCK):
-        part = slice(start, start + BLOCK)
+    block = BLOCK if signatures.pieces == 1 else FILES
+    for start in range(0, len(left), block):
+        part = slice(start, start + block)
         same = signatures.take(left[part]) == signatures.take(right[part])
         counts[part] = np.count_nonzero(same, axis=1)
     return counts
