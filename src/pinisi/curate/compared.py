@@ -20,7 +20,6 @@ from pinisi.curate.stages.files import (
     PAIRS,
     SETTLE,
     TELL,
-    counts_of,
     with_language,
 )
 from pinisi.curate.stages.partitioned import BINS, Stretches
@@ -43,8 +42,8 @@ def compare_tasks(
     All that is written but the marks and what is told lies in folders named by how the work is cut, so that another budget finds
     nothing of it.
     """
-    parts, out = with_language(parts, language), at[NEAR] / language
-    half, count = byte_count(config.run.budget) // 2, sum(counts_of(parts, language))
+    counts, out = with_language(parts, language), at[NEAR] / language
+    parts, half, count = list(counts), byte_count(config.run.budget) // 2, sum(counts.values())
     if not config.near.on or count * BYTES_PER_DOCUMENT <= half:
         yield [Task(NEAR, (parts, language, out))]
         yield from ([] for _ in ORDER[1:])

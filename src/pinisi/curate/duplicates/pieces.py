@@ -1,17 +1,50 @@
 """Reads rows of an array that lies in many files, without holding it."""
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-OPEN = 512  # files that stay mapped; Linux allows a process 65,530 maps
+OPEN = 512  # files that stay mapped; many systems allow a process 1,024 open ones
+KNOWN = 1 << 17  # files of which shape and place are remembered, some 100 bytes each
+FEW = 64  # rows of a file up to which it is read row by row: to map it takes as long
 
 
 @lru_cache(OPEN)
 def _mapped(path: Path) -> np.ndarray:
     return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+class _Header(NamedTuple):
+    begin: int  # bytes before the first row
+    row: tuple[int, ...]  # a row's shape
+    dtype: np.dtype
+
+
+@lru_cache(KNOWN)
+def _header(path: Path) -> _Header:
+    with path.open("rb") as stored:
+        version = np.lib.format.read_magic(stored)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(stored)
+        return _Header(stored.tell(), shape[1:], dtype)
+
+
+def _rows(path: Path, rows: np.ndarray) -> np.ndarray:
+    """A few rows of a file."""
+    begin, shape, dtype = _header(path)
+    size = dtype.itemsize * int(np.prod(shape))
+    stored = os.open(path, os.O_RDONLY)
+    try:
+        data = b"".join(os.pread(stored, size, begin + size * row) for row in rows.tolist())
+    finally:
+        os.close(stored)
+    return np.frombuffer(data, dtype).reshape(len(rows), *shape)
 
 
 class Pieces:
@@ -43,8 +76,14 @@ class Pieces:
         result = np.empty((len(rows), *first.shape[1:]), first.dtype)
         for number in np.flatnonzero(cuts > starts).tolist():
             inside = slice(starts[number], cuts[number])
-            result[order[inside]] = self._piece(number)[ordered[inside] - self._starts[number]]
+            result[order[inside]] = self._taken(number, ordered[inside] - self._starts[number])
         return result
+
+    def _taken(self, number: int, rows: np.ndarray) -> np.ndarray:
+        piece = self._pieces[number]
+        return (
+            _rows(piece, rows) if isinstance(piece, Path) and len(rows) <= FEW else self._piece(number)[rows]
+        )
 
     def blocks(self, first: int, stop: int, most: int) -> Iterator[tuple[int, np.ndarray]]:
         """Each stretch of at most `most` rows from `first` to `stop`, with the number of its first row."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -59,16 +60,21 @@ def save(folder: Path, language: str, rows: Sequence[Row]) -> None:
     np.save(folder / f"{language}.ends.npy", np.cumsum([0, *map(len, packed)]))
 
 
-def with_language(parts: Sequence[Path], language: str) -> list[Path]:
-    """Those that have documents of the language."""
-    return [part for part in parts if (part / f"{language}.npz").exists()]
+def with_language(parts: Sequence[Path], language: str) -> dict[Path, int]:
+    """Those that have documents of the language, with how many. Asked for once by a process: parts are written before."""
+    return _with_language(tuple(parts), language)
+
+
+@lru_cache(16)
+def _with_language(parts: tuple[Path, ...], language: str) -> dict[Path, int]:
+    ends = {part: path for part in parts if (path := part / f"{language}.ends.npy").exists()}
+    return {part: len(np.load(path, mmap_mode="r", allow_pickle=False)) - 1 for part, path in ends.items()}
 
 
 def arrays_of(parts: Sequence[Path], language: str, first: int = 0, stop: int | None = None) -> Arrays:
     """Of the documents from `first` to `stop` of all parts together; parts that lie outside are not read."""
-    parts = with_language(parts, language)
     begin, columns = 0, []
-    for part, count in zip(parts, counts_of(parts, language), strict=True):
+    for part, count in with_language(parts, language).items():
         if begin + count > first and (stop is None or begin < stop):
             inside = slice(max(0, first - begin), None if stop is None else stop - begin)
             with np.load(part / f"{language}.npz", allow_pickle=False) as stored:
@@ -77,15 +83,11 @@ def arrays_of(parts: Sequence[Path], language: str, first: int = 0, stop: int | 
     return Arrays(*[np.concatenate(of) for of in zip(*columns, strict=True)])
 
 
-def counts_of(parts: Sequence[Path], language: str) -> list[int]:
-    """Documents of the language in each part that has any."""
-    return [len(np.load(part / f"{language}.ends.npy", mmap_mode="r")) - 1 for part in parts]
-
-
 def signatures_of(parts: Sequence[Path], language: str, most: int = 0) -> Pieces:
     """[N, permutations] uint32 of all parts, in memory if they are no more than `most` bytes, else mapped."""
-    paths = [part / f"{language}.signatures.npy" for part in with_language(parts, language)]
-    signatures = Pieces(paths, counts_of(with_language(parts, language), language))
+    counts = with_language(parts, language)
+    paths = [part / f"{language}.signatures.npy" for part in counts]
+    signatures = Pieces(paths, list(counts.values()))
     if sum(path.stat().st_size for path in paths) > most:
         return signatures
     return Pieces([np.concatenate([np.load(path, allow_pickle=False) for path in paths])])
@@ -93,9 +95,8 @@ def signatures_of(parts: Sequence[Path], language: str, most: int = 0) -> Pieces
 
 def names_of(parts: Sequence[Path], language: str, rows: np.ndarray) -> dict[int, str]:
     """The ids of the documents of these numbers, which ascend."""
-    parts, names = with_language(parts, language), {}
-    first = 0
-    for part, count in zip(parts, counts_of(parts, language), strict=True):
+    first, names = 0, {}
+    for part, count in with_language(parts, language).items():
         own = rows[slice(*np.searchsorted(rows, (first, first + count)))]
         if len(own):
             packed = np.load(part / f"{language}.names.npy", mmap_mode="r", allow_pickle=False)
@@ -111,8 +112,8 @@ def documents_of_parts(
     parts: Sequence[Path], language: str, first: int = 0, stop: int | None = None
 ) -> Iterator[Document]:
     """Those from `first` to `stop` of all parts together; parts that lie outside are not read."""
-    parts, begin = with_language(parts, language), 0
-    for part, count in zip(parts, counts_of(parts, language), strict=True):
+    begin = 0
+    for part, count in with_language(parts, language).items():
         if begin + count > first and (stop is None or begin < stop):
             inside = slice(max(0, first - begin), None if stop is None else stop - begin)
             yield from islice(

@@ -38,7 +38,7 @@ from pinisi.curate.duplicates.pairs import (
 from pinisi.curate.duplicates.pieces import Pieces
 from pinisi.curate.duplicates.settle import STAYS, Texts, settle
 from pinisi.curate.duplicates.together import ROWS
-from pinisi.curate.stages.files import arrays_of, counts_of, signatures_of, with_language, write_stats
+from pinisi.curate.stages.files import arrays_of, signatures_of, with_language, write_stats
 from pinisi.curate.stages.near import Dropped, texts_of, write_duplicates
 from pinisi.curate.tools import Tools
 
@@ -258,14 +258,13 @@ def write_marks(
     tools: Tools, parts: Sequence[Path], language: str, settled: Sequence[Path], out: Path
 ) -> None:
     """keep.npy and sizes.npy of all documents, as `compare` writes them."""
-    parts = with_language(parts, language)
-    counts = counts_of(parts, language)
+    counts = with_language(parts, language)
     with new_folder(out) as folder:
-        keep = np.lib.format.open_memmap(folder / "keep.npy", "w+", bool, (sum(counts),))
+        keep = np.lib.format.open_memmap(folder / "keep.npy", "w+", bool, (sum(counts.values()),))
         sizes = np.lib.format.open_memmap(folder / "sizes.npy", "w+", np.int64, keep.shape)
         keep[:] = True
         first = 0
-        for part, count in zip(parts, counts, strict=True):
+        for part, count in counts.items():
             sizes[first : first + count] = arrays_of([part], language).sizes
             first += count
         for path in settled:
