@@ -1,19 +1,21 @@
-"""Reaches files on this machine and, by fsspec, in stores that have a URL: s3://, gs://, hf://, https://, memory://.
+"""Reads and writes files on this machine and, by fsspec, in stores that have a URL: s3://, gs://, hf://, https://, memory://.
 
 Keys, endpoints, retries and time-outs are fsspec's: environment variables and ~/.config/fsspec, as each store's package says.
 """
 
 import io
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from pinisi.base.errors import DataError, PinisiError
+from pinisi.base.files import new_file
 from pinisi.base.libraries import library
 
-BUFFER = 2**16
+BUFFER, COPY = 2**16, 2**22  # bytes read at once
 # Under one of these a store tells what it knows of a file's content: checksums, versions.
 CHECKSUMS = (
     "ETag",
@@ -108,3 +110,39 @@ def checksum(url: str) -> list[Any]:
         info = files.info(inside)
         known = {key: str(info[key]) for key in CHECKSUMS if info.get(key)}
         return [info.get("size"), known or files.ukey(inside)]
+
+
+def under(folder: str, name: str) -> str:
+    """The path or URL of `name` in a folder."""
+    return f"{folder.rstrip('/')}/{name}" if is_url(folder) else str(Path(folder, name))
+
+
+def put(local: Path, target: str) -> None:
+    """Copies a file to a path or a URL, where it appears whole. Raises DataError."""
+    if is_url(target):
+        files, inside = filesystem(target)
+        with reaching(target):
+            files.put_file(str(local), inside)
+        return
+    try:
+        with local.open("rb") as source, new_file(Path(target)) as out:
+            shutil.copyfileobj(source, out, COPY)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {target}: {error.strerror or error}; free some space or fix the rights"
+        ) from error
+
+
+def remove(pattern: str, keep: Set[str]) -> None:
+    """Deletes the files of a pattern, in a folder or behind a URL, whose names are not to be kept."""
+    if not is_url(pattern):
+        folder = Path(pattern).parent
+        for path in folder.glob(Path(pattern).name):
+            if path.name not in keep:
+                path.unlink()
+        return
+    files, inside = filesystem(pattern)
+    with reaching(pattern):
+        for path in files.glob(inside):
+            if path.rpartition("/")[2] not in keep:
+                files.rm_file(path)

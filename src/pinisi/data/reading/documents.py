@@ -28,11 +28,11 @@ def documents_of(part: Part, source: Source, trouble: Trouble) -> Iterator[Docum
             continue
         name = record.get("id")
         yield Document(
-            id=f"{part.name}{place}" if name is None or name == "" else _string(name),
+            id=f"{part.name}{place}" if name is None or name == "" else str(name),
             text=text,
-            language=source.language or _string(record.get("language") or _language(part)),
-            url=_string(record.get("url") or ""),
-            source=_string(record.get("source") or source.name or _source(part)),
+            language=source.language or str(record.get("language") or _language(part)),
+            url=str(record.get("url") or ""),
+            source=str(record.get("source") or source.name or _source(part)),
             metadata={**_metadata(record, source), "input": f"{part.name}{place}"},
         )
 
@@ -64,12 +64,6 @@ def _deep(record: dict[str, Any]) -> bool:
         if not level:
             return False
     return True
-
-
-def _string(value: Any) -> str:
-    """As text that can be written: half a surrogate pair is no character."""
-    text = str(value)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _shown(part: Part) -> str:

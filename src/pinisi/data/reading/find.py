@@ -123,3 +123,21 @@ def _behind(url: str, known: Callable[[str], object]) -> Iterator[Found]:
                 str(PurePosixPath(base.name, inside)),
                 None if whole else info.get("size"),
             )
+
+
+def reads(given: str, path: str) -> bool:
+    """Whether `given` means a file at `path`, were it there."""
+    if is_url(given) != is_url(path):
+        return False
+    if is_url(given):
+        whole = given.rstrip("/").split("/")
+        first = next((at for at, each in enumerate(whole) if glob.has_magic(each)), len(whole))
+        names, pattern = path.split("/"), tuple(whole[first:])
+        base, names = whole[:first] == names[:first], names[first:]
+    else:
+        there, pattern = split(given)
+        file = Path(path).resolve()
+        base = file.is_relative_to(there.resolve())
+        names = list(file.relative_to(there.resolve()).parts) if base else []
+    hidden = any(name.startswith(".") for name in names)
+    return base and not hidden and (matches(names, pattern) if pattern else True)
