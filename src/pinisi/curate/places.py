@@ -39,8 +39,8 @@ def check_places(config: CurateConfig, parts: Sequence[Part]) -> None:
             if inside or any(_own(folder, path) for path in paths):
                 name = f"sources[{number}].path"
                 raise ConfigError(
-                    f"{name} = '{source.path}' would read what the run writes into {key} = '{folder}': give {key} a place outside, or "
-                    f"{name} a narrower one"
+                    f"{name} = '{source.path}' would read what the run writes into {key} = '{folder}': put {key} outside, or make "
+                    f"{name} narrower"
                 )
 
 
