@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Any
 
-from pinisi.data.lines import BOM, LINE, opened, unpacking_errors
+from pinisi.data.lines import BOM, LINE, TooMuch, opened, unpacking_errors
 from pinisi.data.reading.source import Part, Records, Source, Trouble, Unreadable
 
 _DAMAGE: tuple[type[Exception], ...] = (EOFError, OSError, *unpacking_errors())
@@ -46,11 +46,8 @@ def _lines(part: Part, trouble: Trouble) -> Iterator[tuple[str, bytes]]:
                 elif line.strip():
                     yield place, line
     except _DAMAGE as error:
-        trouble(
-            Unreadable(
-                f"{part.path}: cut off or damaged behind line {number} ({_what(error)}); the lines before it are used"
-            )
-        )
+        what = f"cut off or damaged behind line {number} ({_what(error)}); the lines before it are used"
+        trouble(Unreadable(str(error) if isinstance(error, TooMuch) else f"{part.path}: {what}"))
 
 
 def _what(error: Exception) -> str:
@@ -114,7 +111,8 @@ def text(part: Part, source: Source, trouble: Trouble) -> Records:
         with opened(part.path) as file:
             text = file.read(LINE + 1)
     except _DAMAGE as error:
-        trouble(Unreadable(f"{part.path}: can't be read ({_what(error)})"))
+        what = f"{part.path}: can't be read ({_what(error)})"
+        trouble(Unreadable(str(error) if isinstance(error, TooMuch) else what))
         return
     if len(text) > LINE:
         trouble(Unreadable(f"{part.path}: more than {LINE // 2**20} MiB in one document; make it JSON lines"))

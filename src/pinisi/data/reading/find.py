@@ -28,10 +28,10 @@ def find(given: str, known: Callable[[str], object]) -> list[Found]:
     """The files that `given` means, by name; of a folder those whose name is `known`. Raises DataError for what can't be looked
     into."""
     if is_url(given):
-        found = _behind(given, known)
+        found = list(_behind(given, known))
     else:
         try:
-            found = _here(given, known)
+            found = list(_here(given, known))
         except OSError as error:
             raise DataError(
                 f"cannot look for {given}: {error.filename}: {error.strerror}; see to the rights"

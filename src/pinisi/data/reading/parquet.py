@@ -12,7 +12,7 @@ from pinisi.data.lines import opened
 from pinisi.data.reading.source import Part, Records, Source, Trouble, Unreadable
 from pinisi.data.unpack import RATIO, STRETCH
 
-ROWS = 1000  # of a batch
+ROWS = 1000  # of a batch, or fewer if they are long
 BATCH = 64 * 2**20  # bytes; a batch of more is made into Python's objects row by row
 
 
@@ -36,12 +36,8 @@ def parquet(part: Part, source: Source, trouble: Trouble) -> Records:
                         else:
                             yield f":{number}", row
                 except (*damage, _TooMuch) as error:
-                    what = f"{part.path}: damaged behind row {number} ({_line(error)})"
-                    trouble(
-                        Unreadable(
-                            f"{what}; its group's other rows, up to {first + facts.num_rows}, are left out"
-                        )
-                    )
+                    rows = f"rows {number + 1} to {first + facts.num_rows}"
+                    trouble(Unreadable(f"{part.path}: {rows} can't be read ({_line(error)})"))
                 number = first + facts.num_rows
     except damage as error:
         trouble(Unreadable(f"{part.path}: damaged behind row {number} ({_line(error)})"))
@@ -62,48 +58,61 @@ def _file(raw: Any) -> Any:
 
 
 def _group(file: Any, group: int, facts: Any) -> Iterator[dict[str, Any] | Exception]:
-    for each in map(facts.column, range(facts.num_columns)):
-        packed, unpacked = each.total_compressed_size, each.total_uncompressed_size
-        if unpacked > STRETCH and unpacked > RATIO * packed:
-            raise _TooMuch(
-                f"'{each.path_in_schema}' has {unpacked / 2**20:.0f} MiB in {packed / 2**10:.0f} KiB, more than {RATIO} times as "
-                "much, which text doesn't; if it is what you mean, write the file again without compression"
-            )
-    for batch in file.iter_batches(ROWS, row_groups=[group]):
-        yield from _rows(batch)
+    columns = [facts.column(number) for number in range(facts.num_columns)]
+    for each in columns:
+        _check(each.total_uncompressed_size, each.total_compressed_size)
+    packed, unpacked = sum(each.total_compressed_size for each in columns), 0
+    most = max(1, min(ROWS, BATCH * facts.num_rows // max(1, facts.total_byte_size)))
+    for batch in file.iter_batches(most, row_groups=[group]):
+        size = _size(batch)
+        unpacked += size
+        _check(unpacked, packed)
+        found = _at_once(batch) if size <= BATCH else None
+        yield from _rows(batch) if found is None else found
+
+
+def _check(unpacked: int, packed: int) -> None:
+    if unpacked > STRETCH and unpacked > RATIO * packed:
+        raise _TooMuch(
+            f"{unpacked / 2**20:.0f} MiB in {packed / 2**10:.0f} KiB, more than {RATIO} times as much, which text doesn't; if it "
+            "is what you mean, write the file again without compression and dictionaries"
+        )
+
+
+def _size(batch: Any) -> int:
+    """Bytes of a batch, what stands in dictionaries counted each time that it occurs."""
+    types, compute = library("pyarrow").types, library("pyarrow.compute")
+    size = batch.nbytes
+    for column in batch.columns:
+        if types.is_dictionary(column.type):
+            lengths = compute.binary_length(column.dictionary).cast("int64").take(column.indices)
+            size += compute.sum(lengths).as_py() or 0
+    return size
+
+
+def _at_once(batch: Any) -> list[dict[str, Any]] | None:
+    """All rows of a batch, which is faster; None if one of them can't be made into Python's objects."""
+    pyarrow = library("pyarrow")
+    columns = [
+        column.dictionary_decode() if pyarrow.types.is_dictionary(column.type) else column
+        for column in batch.columns
+    ]
+    try:
+        return pyarrow.record_batch(columns, names=batch.schema.names).to_pylist()
+    except Exception:  # Arrow's, or of whatever Python's type makes of a value
+        return None
 
 
 def _rows(batch: Any) -> Iterator[dict[str, Any] | Exception]:
-    """Rows as dictionaries, or the error of one that can't be made into one."""
-    if (found := _at_once(batch)) is not None:
-        yield from found
-        return
+    """Row by row, or the error of one."""
     for at in range(batch.num_rows):
         try:
             yield {
                 name: _value(column[at])
                 for name, column in zip(batch.schema.names, batch.columns, strict=True)
             }
-        except Exception as error:  # Arrow's, or of whatever Python's type makes of the value
+        except Exception as error:  # as above
             yield error
-
-
-def _at_once(batch: Any) -> list[dict[str, Any]] | None:
-    """All rows of a batch, which is faster; None if they are too long together or one of them can't be read."""
-    pyarrow, compute = library("pyarrow"), library("pyarrow.compute")
-    columns, size = [], batch.nbytes
-    try:
-        for column in batch.columns:
-            if pyarrow.types.is_dictionary(column.type):
-                lengths = compute.binary_length(column.dictionary).cast("int64").take(column.indices)
-                size += compute.sum(lengths).as_py() or 0
-                if size > BATCH:
-                    return None
-                column = column.dictionary_decode()
-            columns.append(column)
-        return pyarrow.record_batch(columns, names=batch.schema.names).to_pylist() if size <= BATCH else None
-    except Exception:  # as above; row by row it is found which
-        return None
 
 
 def _value(scalar: Any) -> Any:
