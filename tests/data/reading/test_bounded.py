@@ -129,7 +129,11 @@ def test_a_frame_that_asks_for_much_memory(tmp_path):
     path = tmp_path / "en.jsonl.zst"
     path.write_bytes(packer.compress(b'{"text": "a"}\n') + packer.flush())
     found, troubles = read(Source(str(path)))
-    assert not found and "a window of more than 128 MiB" in troubles[0] and "without zstd's --long" in troubles[0]
+    assert (
+        not found
+        and "a window of more than 128 MiB" in troubles[0]
+        and "without zstd's --long" in troubles[0]
+    )
     with pytest.raises(DataError, match="a window of more than 128 MiB"):
         list(read_lines(path))
 

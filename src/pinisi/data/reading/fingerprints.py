@@ -17,6 +17,7 @@ from typing import Any
 from pinisi.base.digests import of_file
 from pinisi.base.errors import DataError
 from pinisi.base.files import write_whole
+from pinisi.data.reading.find import find
 from pinisi.data.reading.source import Part
 from pinisi.data.storage import checksum, is_url
 
@@ -30,14 +31,23 @@ def fingerprint(parts: Sequence[Part], known: str | Path | None = None) -> str:
     known: a file that keeps digests from one run to the next; without it all files are read each time. Files behind a URL are not
     read: their store's checksum or version counts. Raises DataError for a file that can't be read.
     """
-    paths = dict.fromkeys(part.path for part in parts if part.format != "dataset")
+    files = {path: _files(part) for path, part in {part.path: part for part in parts}.items()}
+    paths = list(dict.fromkeys(path for of in files.values() for path in of))
     contents = {path: checksum(path) for path in paths if is_url(path)}
     contents |= _digests([path for path in paths if path not in contents], known)
     digest = hashlib.sha256()
     for part in parts:
-        of = [part.name, part.format, part.source, part.first, part.stop, contents.get(part.path, part.path)]
+        of = [part.name, part.format, part.source, part.first, part.stop]
+        of += [contents[path] for path in files[part.path]]
         digest.update(json.dumps(of).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def _files(part: Part) -> list[str]:
+    """The files that a part is of: of a data set all in its folder, or none, as its name has the commit."""
+    if part.format != "dataset":
+        return [part.path]
+    return [file.path for file in find(part.path, lambda name: True)] if os.path.isdir(part.path) else []
 
 
 def _digests(paths: Sequence[str], known: str | Path | None) -> dict[str, Any]:
