@@ -30,6 +30,8 @@ from pinisi.curate.compared import ORDER, SCRATCH, compare_tasks
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import BEST, Counts
 from pinisi.curate.executors import Executor
+from pinisi.curate.packs.content import content
+from pinisi.curate.places import check_places, publish
 from pinisi.curate.quality.stages import FACTS, check
 from pinisi.curate.stages import Task
 from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, SCORE, STATS, TELL
@@ -51,12 +53,15 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     """
     config = load(path, overrides, into=CurateConfig)
     parts = parts_of(config.sources)
+    check_places(config, parts)
     tools = Tools(config)  # packs and lists that can't be read are errors before any work
     good = _good_parts(tools)
     stages, folder = _folders(tools, parts, good), Path(config.run.folder)
     with only_one(folder, folder / "work" / "lock", "run.folder"), Executor(config) as executor:
         _begin(stages, report)
-        return _stages(_Run(tools, stages, executor, report), tools, parts, good)
+        table = _stages(_Run(tools, stages, executor, report), tools, parts, good)
+        publish(config, report)
+    return table
 
 
 def _good_parts(tools: Tools) -> dict[str, list[Part]]:
@@ -150,9 +155,9 @@ def _folders(tools: Tools, parts: list[Part], good: Mapping[str, list[Part]]) ->
     """Each stage's folder. Its name changes with all that the stage's result depends on, so what is there can be used, and a
     change of a late stage leaves the early ones done."""
     config, work = tools.config, Path(tools.config.run.folder) / "work"
-    packs = [[pack.language, pack.version, sorted(pack.limits.items())] for pack in tools.packs]
+    packs, known = [content(pack) for pack in tools.packs], work / "digests.json"
     flagged = {language: sorted(tools.flagged(language)) for language in config.rules.flagged}
-    shared = [FORMAT, fingerprint(parts), packs, flagged, config.languages, config.run.seed]
+    shared = [FORMAT, fingerprint(parts, known), packs, flagged, config.languages, config.run.seed]
     depends = {
         READ: [
             *shared,
@@ -165,7 +170,7 @@ def _folders(tools: Tools, parts: list[Part], good: Mapping[str, list[Part]]) ->
         SCORE: [config.rules.outliers],
         NEAR: [config.near.similarity, config.urls],
         FINISH: [config.exact, config.lines, config.run.budget],
-        LEARN: [config.quality, [(language, fingerprint(files)) for language, files in good.items()]],
+        LEARN: [config.quality, [(language, fingerprint(files, known)) for language, files in good.items()]],
         GRADE: [],
     }
     folders: dict[str, Path] = {}
