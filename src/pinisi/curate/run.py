@@ -127,6 +127,7 @@ def _folders(tools: Tools, parts: list[Part], good: Mapping[str, list[Part]]) ->
             *shared,
             config.sources,
             config.repair,
+            config.personal,
             config.rules,
             config.near.on,
             config.near.permutations,

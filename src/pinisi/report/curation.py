@@ -40,6 +40,7 @@ def page(data: Mapping[str, Any], title: str) -> str:
         _funnel(languages),
         _rules(languages),
         _cuts(languages),
+        _personal(languages),
         _identified(languages),
         _lengths(languages),
         _quality(languages, data.get("quality", {})),
@@ -170,6 +171,25 @@ def _cuts(languages: Languages) -> str:
         return section("cuts", "Cut out of documents that stay", missing("Nothing was cut."))
     head = ["language", "what", "documents", "characters", "of all"]
     return section("cuts", "Cut out of documents that stay", table(head, rows, text_columns=2))
+
+
+def _personal(languages: Languages) -> str:
+    """Documents with personal data, and how many addresses or numbers of each kind were found in them."""
+    kinds = sorted({kind for of in languages.values() for kind in of["personal"]})
+    if not kinds:
+        return ""
+    rows = []
+    for language, of in sorted(languages.items()):
+        if of["personal"]:
+            cells = (
+                f"{count(of['personal'][kind])} in {count(of['personal_documents'][kind])}"
+                if kind in of["personal"]
+                else "·"
+                for kind in kinds
+            )
+            rows.append([language, *cells])
+    lead = "What was found, and in how many documents; [personal] in the configuration says what is done with it."
+    return section("personal", "Personal data", table(["language", *map(escape, kinds)], rows), lead=lead)
 
 
 def _identified(languages: Languages) -> str:

@@ -1,4 +1,4 @@
-"""Reads a part of the input: mend, identify, judge; signatures of what is kept."""
+"""Reads a part of the input: mend, identify, mask personal data, judge; signatures of what is kept."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from pinisi.curate import records
 from pinisi.curate.config import MAKE_UP
 from pinisi.curate.counts import Counts
 from pinisi.curate.duplicates import near, urls
+from pinisi.curate.personal.documents import shown_safely, without_personal_data
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import excerpt
 from pinisi.curate.stages.files import DROPS, ERRORS, READ, save, write_stats
@@ -21,7 +22,7 @@ from pinisi.data.reading import Part, Unreadable, documents_of
 
 
 def read_part(tools: Tools, part: Part, out: Path) -> None:
-    """Read, mend, identify, judge; signatures of what is kept."""
+    """Read, mend, identify, mask personal data, judge; signatures of what is kept."""
     config, counts = tools.config, Counts(tools.config.run.seed)
     source = config.sources[part.source]
     kept: dict[str, list[tuple]] = {}
@@ -52,6 +53,7 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
     if len(document.text) > config.repair.longest:
         if document.language == MAKE_UP:
             document = replace(document, language="unknown")
+        document = replace(document, text=shown_safely(document.text, document.language, config.personal))
         counts.taken(document, ())
         return document, ("length", len(document.text), config.repair.longest)
     text, mended = repaired(document.text, markup=config.repair.markup)
@@ -74,8 +76,13 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
         return document, ("empty", 0, 1)
     if document.language == "unknown":
         return document, ("language", 0.0, None)
+    document, numbers, unwanted = without_personal_data(document, config.personal)
     if document.language not in tools.wanted:
         return document, ("not wanted", best, None)
+    for kind, number in numbers.items():
+        counts.personal(document, kind, number)
+    if unwanted:
+        return document, ("personal data", unwanted, None)
     return document, tools.judged(document, probabilities)
 
 
