@@ -78,6 +78,9 @@ class Rules:
     # By language ("all" for every one), then by rule; they win over the preset's and the pack's.
     limits: dict[str, dict[str, float]] = field(default_factory=dict)
     flagged: dict[str, str] = field(default_factory=dict)  # a file of words for each language, one a line
+    flagged_list: Literal["", "ldnoobw"] = (
+        ""  # a public list, fetched once by npm: LDNOOBW's (see curate.flagged)
+    )
     off: list[str] = field(default_factory=list)  # rules that are left out
     # Of each source, at most this share: documents that the pack's model finds far more surprising than the rest of their
     # source and of the corpus. 0 keeps all.

@@ -53,6 +53,14 @@ class Counts:
         of["personal"][kind] += number
         of["personal_documents"][kind] += 1
 
+    def flagged(self, document: Document, flagged: int, words: int) -> None:
+        """Flagged words of a document, of a language that has some."""
+        of = self.languages[document.language]["flagged"]
+        of["documents"] += 1
+        of["touched"] += flagged > 0
+        of["flagged words"] += flagged
+        of["words"] += words
+
     def kept(self, document: Document) -> None:
         of = self.languages[document.language]
         of["kept"] += 1
@@ -125,6 +133,7 @@ def _empty() -> Table:
         "graded",
         "personal",
         "personal_documents",
+        "flagged",
     )
     numbers = ("documents", "characters", "kept", "kept_characters")
     return {**{key: 0 for key in numbers}, **{key: Counter() for key in counters}, "samples": {}}

@@ -29,6 +29,7 @@ from pinisi.curate.alarm import check_alarm
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import BEST, Counts
 from pinisi.curate.executors import Executor
+from pinisi.curate.flagged import LIST
 from pinisi.curate.quality.stages import FACTS, check
 from pinisi.curate.stages import Task
 from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, SCORE, STATS
@@ -135,7 +136,7 @@ def _folders(tools: Tools, parts: list[Part], good: Mapping[str, list[Part]]) ->
     change of a late stage leaves the early ones done."""
     config, work = tools.config, Path(tools.config.run.folder) / "work"
     packs = [[pack.language, pack.version, sorted(pack.limits.items())] for pack in tools.packs]
-    flagged = {language: sorted(tools.flagged(language)) for language in config.rules.flagged}
+    flagged = sorted(tools.all_flagged().items())
     shared = [FORMAT, fingerprint(parts), packs, flagged, config.languages, config.run.seed]
     depends = {
         READ: [
@@ -186,6 +187,7 @@ class _Run:
     def __init__(self, tools: Tools, folders: dict[str, Path], executor: Executor, report: Report) -> None:
         self.config, self.folders, self.executor, self.report = tools.config, folders, executor, report
         self.wanted = tools.wanted
+        self.flagged = {language: len(phrases) for language, phrases in tools.all_flagged().items()}
         self.work = folders[READ].parent
         self.counts = Counts(self.config.run.seed)
         self.seconds: dict[str, float] = {}
@@ -236,6 +238,9 @@ def _gather(
 ) -> dict[str, Any]:
     """Put together what the stages left in the folders `written`, by language, and in the folders of `drops`."""
     out, table = Path(run.config.run.folder), {**run.counts.table(), "quality": quality}
+    if run.flagged:
+        lists = [LIST] if run.config.rules.flagged_list else []
+        table["flagged"] = {"lists": lists, "words": run.flagged}
     try:
         (out / "documents").mkdir(exist_ok=True)
         for name in ("documents", "top"):

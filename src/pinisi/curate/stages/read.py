@@ -80,6 +80,8 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
     if unwanted:
         return document, ("personal data", unwanted, None)
     text = tools.text(document, dict(found))
+    if text.flagged:
+        counts.flagged(document, text.flagged_words, len(text.words))
     drop = tools.judged(text)
     if drop is None:
         document = replace(document, metadata={**document.metadata, "bits": round(text.bits, 3)})
