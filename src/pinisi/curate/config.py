@@ -22,6 +22,7 @@ class Run:
     seed: int = 0
     budget: str = "2 GiB"  # of memory that a worker may take for the text that it compares
     on_error: Literal["skip", "stop"] = "skip"  # input that can't be read
+    estimate: bool = True  # say time and room before the work, and stop where the disk clearly can't hold it
     executor: Literal["processes", "local", "slurm", "ray"] = "processes"  # the last three are datatrove's
     # Arguments of datatrove's SlurmPipelineExecutor: partition, time, qos, mem_per_cpu_gb (run.budget and 2 GiB unless given), ...
     slurm: dict = field(default_factory=dict)

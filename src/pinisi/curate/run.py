@@ -28,6 +28,7 @@ from pinisi.curate import records
 from pinisi.curate.alarm import check_alarm
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import BEST, Counts
+from pinisi.curate.estimate import check_before
 from pinisi.curate.executors import Executor
 from pinisi.curate.flagged import LIST
 from pinisi.curate.quality.stages import FACTS, check
@@ -56,6 +57,8 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     stages, folder = _folders(tools, parts, good), Path(config.run.folder)
     with only_one(folder, folder / "work" / "lock", "run.folder"), Executor(config) as executor:
         _begin(stages, report)
+        if not stages[READ].exists():  # else it is under way
+            check_before(tools, parts, report)
         return _stages(_Run(tools, stages, executor, report), tools, parts, good)
 
 

@@ -1,6 +1,7 @@
 """Reads a part of the input: mend, identify, mask personal data, judge; signatures of what is kept."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,16 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
             save(folder / f"{language}.npz", rows)
             write_bits(folder, language, bits[language])
         write_stats(folder, counts)
+
+
+def tried(tools: Tools, part: Part) -> Iterator[tuple[Document, bool]]:
+    """The documents of a part, each as it would be kept, and whether it would be; nothing is written. For estimates."""
+    counts = Counts(tools.config.run.seed)
+    for document in documents_of(part, tools.config.sources[part.source], lambda error: None):
+        document, drop = _read_document(tools, document, counts)
+        if drop is None:
+            _row(tools, document)
+        yield document, drop is None
 
 
 def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Document, tuple | None]:
