@@ -1,5 +1,6 @@
 """What curate reads tokenize reads too: any kind of file, with the language of the record or of the file's name."""
 
+import datetime
 import gzip
 import io
 import json
@@ -43,7 +44,9 @@ def test_every_kind_gives_the_same_tokens(tmp_path, shards_folder, tokenizer_fol
         (folder / "deep" / str(n)).mkdir(parents=True)
         (folder / "deep" / str(n) / "id.txt").write_text(text, "utf-8")
     (folder / "vi.txt.gz").write_bytes(gzip.compress(TEXTS["vi"][0].encode()))
-    pyarrow.parquet.write_table(pyarrow.table({"text": TEXTS["km"], "n": [1, 2]}), folder / "km.parquet")
+    pyarrow.parquet.write_table(
+        pyarrow.table({"text": TEXTS["km"], "day": [datetime.date(2020, 1, 2)] * 2}), folder / "km.parquet"
+    )
     (folder / "lo.ndjson").write_text(json.dumps({"text": TEXTS["lo"][0]}) + "\n")
     burmese = b"".join(json.dumps({"text": text}).encode() + b"\n" for text in TEXTS["my"])
     (folder / "my.json.zst").write_bytes(zstandard.compress(burmese))
@@ -58,7 +61,7 @@ def test_every_kind_gives_the_same_tokens(tmp_path, shards_folder, tokenizer_fol
     found = tokens(tmp_path / "s")
     assert all(found[language] == expected[language] for language in ("id", "km", "lo", "my", "th"))
     assert index["languages"]["vi"]["documents"] == 1 and expected["vi"].startswith(found["vi"][:-4])
-    assert decode_span(tmp_path / "s", "km", 0).metadata["n"] == 1
+    assert decode_span(tmp_path / "s", "km", 0).metadata["day"] == "2020-01-02"
 
 
 def test_the_records_language_parts_one_file(tmp_path, shards_folder, tokenizer_folder):

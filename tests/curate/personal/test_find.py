@@ -100,6 +100,7 @@ def test_it_is_found_as_it_is_written(language, kind, before, data, behind):
 
 
 OTHERS = [
+    ("en", "as 4.2.1.3 says"),
     ("en", "version 1.2.3.4 and section 4.2.1.3, build 10.240.16384.1, v24.11.0.77"),
     ("en", "10.0.0.1, 192.168.1.1, 127.0.0.1, ::1"),
     ("en", "networks 69.208.0.0/16 and 12.34.56.255"),

@@ -26,6 +26,8 @@ _FILES = frozenset(
 )
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![A-Za-z0-9_]|\.\d)", re.A)
 _IPV6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}(?![\w:])", re.A)
+_MONEY_BEFORE = re.compile(r"(?:\b(?:rp|idr|vnd|usd|php|thb|rm)|[$€£¥₫฿₱៛₭])\.? ?$", re.I)
+_MONEY_BEHIND = re.compile(r" ?(?:rupiah|idr|vnd|đồng|đ\b|[€₫฿₱៛₭])", re.I)
 _IP = labels("ip", "ip address", "alamat ip", "ipv4", "ที่อยู่ ip", "địa chỉ ip", "地址")
 _VERSION = labels(
     "v", "ver", "version", "versi", "bersyon", "release", "rilis", "build", "section", "chapter", "bab", "pasal", "phiên bản",
@@ -71,10 +73,14 @@ def _is_public(address: str) -> bool:
 
 
 def _is_address(text: str, found: re.Match[str]) -> bool:
-    """Tells an address of a computer from a network's, and from a number of a version or a section."""
+    """Tells an address of a computer from a network's, from an amount of money, and from a number of a version or a section."""
     if found[0].endswith((".0", ".255")):
         return False
     if labelled(text, found.start(), _IP):
         return True
+    if _MONEY_BEFORE.search(text, max(0, found.start() - 6), found.start()) or _MONEY_BEHIND.match(
+        text, found.end()
+    ):
+        return False
     small = all(int(number) < SECTION for number in found[0].split("."))
     return not small and not labelled(text, found.start(), _VERSION)

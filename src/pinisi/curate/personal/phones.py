@@ -32,6 +32,7 @@ _LABEL = labels(
     "di động", "liên hệ", "โทร", "โทรศัพท์", "เบอร์", "มือถือ", "ติดต่อ", "ໂທ", "ໂທລະສັບ", "ເບີ", "ទូរស័ព្ទ", "ទូរសព្ទ", "លេខ", "ဖုန်း",
     "ဆက်သွယ်ရန်", "电话", "手机", "电话号码", "手机号", "联系", "微信", "热线",
 )  # fmt: skip
+_OTHER = labels("isbn", "isbn-10", "isbn-13", "issn", "ean", "upc", "barcode", "doi", "pmid", "arxiv")
 _YEAR = r"(?:1[5-9]|2[05])\d\d"  # 25: of the Buddhist era
 _DATE = re.compile(
     rf"\(?(?:\d{{1,2}}([ .-])\d{{1,2}}\1{_YEAR}(?!\d)|{_YEAR}([ .-])\d{{1,2}}\2\d{{1,2}}(?!\d)|{_YEAR}[ -]{_YEAR}(?!\d))"
@@ -44,7 +45,7 @@ def phones(text: str, language: str) -> Iterator[tuple[int, int]]:
     for found in _FORM.finditer(text):
         written = found[0]
         digits = sum(sign.isdigit() for sign in written)
-        if not FEWEST <= digits <= MOST or _DATE.match(written):
+        if not FEWEST <= digits <= MOST or _DATE.match(written) or labelled(text, found.start(), _OTHER):
             continue
         if "+" in written[:2]:
             known = _is_number(written, "")
