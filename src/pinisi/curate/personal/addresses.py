@@ -15,9 +15,9 @@ IPV4, IPV6 = "192.0.2.1", "2001:db8::1"  # RFC 5737 and RFC 3849 reserve these f
 LOCAL, DOMAIN = 64, 255  # characters at most (RFC 5321, 4.5.3.1)
 SECTION = 20  # numbers all below are a version's or a section's ("4.2.1.3"), unless "IP" stands before
 
-_LOCAL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_+'-]|\.(?=[A-Za-z0-9_+'-]))*$")
+_LOCAL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_+'-]|\.(?=[A-Za-z0-9_+'-]))*$")
 _DOMAIN = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}(?:xn--[a-z0-9-]{2,59}|[A-Za-z]{2,24})(?![A-Za-z0-9@-])"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}(?:xn--[a-z0-9-]{2,59}|[A-Za-z]{2,24})(?![A-Za-z0-9@]|-[A-Za-z0-9])"
 )
 _RESERVED = re.compile(r"(?:^|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)$", re.I)
 # Files and not domains: image@2x.png
