@@ -29,7 +29,9 @@ from pinisi.curate.alarm import check_alarm
 from pinisi.curate.compared import ORDER, SCRATCH, compare_tasks
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import BEST, Counts
+from pinisi.curate.estimate import check_before
 from pinisi.curate.executors import Executor
+from pinisi.curate.flagged import LIST
 from pinisi.curate.packs.content import content
 from pinisi.curate.places import check_places, publish
 from pinisi.curate.quality.stages import FACTS, check
@@ -59,6 +61,8 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     stages, folder = _folders(tools, parts, good), Path(config.run.folder)
     with only_one(folder, folder / "work" / "lock", "run.folder"), Executor(config) as executor:
         _begin(stages, report)
+        if not stages[READ].exists():  # else it is under way
+            check_before(tools, parts, report)
         table = _stages(_Run(tools, stages, executor, report), tools, parts, good)
         publish(config, report)
     return table
@@ -156,13 +160,14 @@ def _folders(tools: Tools, parts: list[Part], good: Mapping[str, list[Part]]) ->
     change of a late stage leaves the early ones done."""
     config, work = tools.config, Path(tools.config.run.folder) / "work"
     packs, known = [content(pack) for pack in tools.packs], work / "digests.json"
-    flagged = {language: sorted(tools.flagged(language)) for language in config.rules.flagged}
+    flagged = sorted(tools.all_flagged().items())
     shared = [FORMAT, fingerprint(parts, known), packs, flagged, config.languages, config.run.seed]
     depends = {
         READ: [
             *shared,
             config.sources,
             config.repair,
+            config.personal,
             replace(config.rules, outliers=0.0),
             config.near.on,
             config.near.permutations,
@@ -209,6 +214,7 @@ class _Run:
     def __init__(self, tools: Tools, folders: dict[str, Path], executor: Executor, report: Report) -> None:
         self.config, self.folders, self.executor, self.report = tools.config, folders, executor, report
         self.wanted = tools.wanted
+        self.flagged = {language: len(phrases) for language, phrases in tools.all_flagged().items()}
         self.work = folders[READ].parent
         self.counts = Counts(self.config.run.seed)
         self.seconds: dict[str, float] = {}
@@ -259,6 +265,9 @@ def _gather(
 ) -> dict[str, Any]:
     """Put together what the stages left in the folders `written`, by language, and in the folders of `drops`."""
     out, table = Path(run.config.run.folder), {**run.counts.table(), "quality": quality}
+    if run.flagged:
+        lists = [LIST] if run.config.rules.flagged_list else []
+        table["flagged"] = {"lists": lists, "words": run.flagged}
     try:
         (out / "documents").mkdir(exist_ok=True)
         for name in ("documents", "top"):

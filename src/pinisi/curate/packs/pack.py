@@ -18,6 +18,7 @@ from pinisi.curate.packs.ngrams import NGrams
 from pinisi.curate.packs.others import Others
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
+from pinisi.data.languages import is_code
 from pinisi.data.text.scripts import classes
 from pinisi.data.text.segmentation import normal_codes, normal_words
 
@@ -186,6 +187,10 @@ def _facts(path: Path) -> dict[str, Any]:
     if facts["segmentation"] not in SEGMENTATIONS:
         raise DataError(
             f"{path}: segmentation {facts['segmentation']!r} is none of {', '.join(SEGMENTATIONS)}"
+        )
+    if not is_code(facts["language"]):  # files are named after it
+        raise DataError(
+            f"{path}: language {facts['language']!r} is no language's code (BCP 47); make the pack anew"
         )
     return facts
 
