@@ -53,8 +53,11 @@ def planted() -> list[Document]:
         passage = of.text(3)
         for n in range(2):
             found.append(Document(f"passage/{code}/{n}", f"{of.text(3)}\n{passage}\n{of.text(3)}", code))
+        notice = f"{of.sentence()} {of.sentence()} menu"
         for n in range(8):
-            found.append(Document(f"line/{code}/{n}", f"{of.text()}\n{of.words[3].capitalize()} menu", code))
+            found.append(
+                Document(f"line/{code}/{n}", f"{of.text()}\n{of.words[3].capitalize()} {notice}", code)
+            )
         found.append(Document(f"refrain/{code}/0", (of.sentence() + " ") * 40, code))
         found += [Document(f"copy/{code}/{n}", clean[11].text, code) for n in range(3)]
         found.append(Document(f"short/{code}/0", of.words[0], code))

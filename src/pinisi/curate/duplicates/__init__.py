@@ -1,11 +1,12 @@
 """What occurs twice: near duplicates, repeated passages, frequent lines, the same URL. Arrays and strings, no processes.
 
-Reading order: `hashes`, `near`, `exact`, `lines`, `urls`.
+Reading order: `hashes`, `near`, `spans`, `weights`, `exact`, `code`, `lines`, `urls`.
 """
 
-from pinisi.curate.duplicates.exact import cut, repeated
-from pinisi.curate.duplicates.lines import Counts, count, frequent, line_hashes, merge, without
+from pinisi.curate.duplicates.exact import repeated
+from pinisi.curate.duplicates.lines import Counts, count, frequent, merge, passages, without
 from pinisi.curate.duplicates.near import bands_for, clusters, keep, shingles, signature
+from pinisi.curate.duplicates.spans import cut
 from pinisi.curate.duplicates.urls import canonical_url, keep_longest, url_hash
 
 __all__ = [
@@ -18,8 +19,8 @@ __all__ = [
     "frequent",
     "keep",
     "keep_longest",
-    "line_hashes",
     "merge",
+    "passages",
     "repeated",
     "shingles",
     "signature",
