@@ -30,6 +30,8 @@ MARKED = [
     "Judul|\n|Isi berita.|\n|isi lagi",
     "Bahan:\nTepung|\n|Gula",
     "This line was broken at a fixed width, as mails and old\nBooks have it, and goes on in the next one without a\nSign.",
+    "A heading of a chapter that is as long as some lines that are broken are|\n|It is followed by one that was not broken, since "
+    "it is as long as what the writer had to say, and more than any page is wide.",
     "def run():\n    go()\n    stay()",
     "a.b is no end",
     "Is it ?| |Yes .| |No",

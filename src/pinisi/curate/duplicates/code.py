@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from pinisi.data.text.sentences import STRONG
+
 FENCE = re.compile(r"\s*(```|~~~)")
 CODE = re.compile(
     r"""
@@ -19,6 +21,9 @@ CODE = re.compile(
     re.VERBOSE
     | re.ASCII,  # letters are those of programs: Chinese too may put (signs) behind a word without a space
 )
+# A sentence that speaks of code, or has {a place} for a word: five words or more at the edge, or a script without spaces, and a
+# sign at its end.
+SENTENCE = re.compile(rf"^\S+(\s+\S+){{4,}}\s*[.!?…][)\"'”’]*\s*$|[^\x00-\x7f][{STRONG}][)\"'”’」』）]*\s*$")
 SHARE = 0.3  # of a text's lines: more are no quotation, the text is a program
 
 
@@ -27,9 +32,13 @@ def code_lines(lines: Sequence[str]) -> list[bool]:
     found, fenced = [], False
     for line in lines:
         fence = FENCE.match(line) is not None
-        found.append(fenced or fence or CODE.search(line) is not None)
+        found.append(fenced or fence or _is_code(line))
         fenced ^= fence
     if fenced:  # one that was never closed
-        found = [CODE.search(line) is not None for line in lines]
+        found = [_is_code(line) for line in lines]
     said = sum(1 for line in lines if line.strip())
     return [True] * len(lines) if sum(found) > SHARE * said else found
+
+
+def _is_code(line: str) -> bool:
+    return CODE.search(line) is not None and SENTENCE.search(line) is None

@@ -30,7 +30,8 @@ ABBREVIATIONS = frozenset((
 ))  # fmt: skip
 LONGEST_SHORT = 4  # letters of a word with a capital that may be an abbreviation
 WORD = 40  # characters looked at before a full stop
-# A line without a sign at its end that is as long as this, in a script with spaces, may be broken at a fixed width.
+# A line without a sign at its end that is as long as this, in a script with spaces, may be broken at a fixed width, if the next
+# word had no room on it.
 WRAPPED = range(50, 101)
 PHRASE = 20  # characters of Thai or Lao on both sides of a space that may part sentences
 SPACED = re.compile(r"(?<=[\u0e00-\u0eff]) +(?=[\u0e00-\u0eff])")
@@ -130,9 +131,17 @@ def _ends_line(text: str, end: int, after: int) -> bool:
         return False
     if not text[after].isalnum() or kinds()[codes(text[after])][0] & SOLID:
         return True
-    return (
-        end - start not in WRAPPED and text[end - 1] not in WEAK
-    )  # of a sign it was said that it ends nothing
+    if text[end - 1] in WEAK:  # it was said that the sign ends nothing
+        return False
+    return end - start not in WRAPPED or _had_room(text, start, end, after)
+
+
+def _had_room(text: str, start: int, end: int, after: int) -> bool:
+    """Whether the next line's first word would have fitted on a line as long as the longest beside it."""
+    following = text[after : after + WRAPPED.stop].partition("\n")[0]
+    before = text[max(0, start - WRAPPED.stop - 1) : max(0, start - 1)].rpartition("\n")[2]
+    word = following.split(None, 1)[0]
+    return end - start + 1 + len(word) <= max(len(before), len(following))
 
 
 def _parts_phrases(text: str, start: int, end: int) -> bool:
