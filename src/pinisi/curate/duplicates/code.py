@@ -10,7 +10,7 @@ CODE = re.compile(
     r"""
       ^(\t|\ {4})                                         # indented
     | [{}\\`] | ;\s*$ | \w_\w | :: | -> | =>              # signs that prose hardly has
-    | </?\w[^>]*> | \w\((?!s\)) | \w\[ | [\w\])"']\s?[=!+<>-]?=\s?[\w\["'(-]
+    | </?\w[^<>]*> | \w\((?!s\)) | \w\[ | [\w\])"']\s?[=!+<>-]?=\s?[\w\["'(-]
     | ^\s*(import|from)\s[\w.]+(\s(as|import)\s|\s*$)     # Python
     | ^\s*(try|else|finally|do)\s*:?\s*$ | ^\s*(def|class|elif|if|for|while|with|except)\b.*:\s*$
     | ^\s*(return|raise|pass|break|continue|yield|assert|del|global)(\s[\w.,\s]*)?$

@@ -33,17 +33,21 @@ WORD = 40  # characters looked at before a full stop
 # A line without a sign at its end that is as long as this, in a script with spaces, may be broken at a fixed width, if the next
 # word had no room on it.
 WRAPPED = range(50, 101)
-PHRASE = 20  # characters of Thai or Lao on both sides of a space that may part sentences
+PHRASE = 30  # characters of Thai or Lao on both sides of a space that may part sentences
 SPACED = re.compile(r"(?<=[\u0e00-\u0eff]) +(?=[\u0e00-\u0eff])")
-# Words that tie what stands behind or before a space to the rest: and, or, which, that, by, for, but; that, is, such as.
-BEFORE_TIES = (
-    "และ", "หรือ", "ซึ่ง", "ที่", "โดย", "เพื่อ", "แต่", "ว่า", "กับ", "ตาม", "ๆ", "ฯ", "ແລະ", "ຫຼື", "ຫລື", "ທີ່", "ຊຶ່ງ", "ເຊິ່ງ", "ໂດຍ",
-    "ເພື່ອ", "ແຕ່", "ວ່າ", "ກັບ", "ຕາມ", "ໆ", "ຯ",
-)  # fmt: skip
-AFTER_TIES = (
-    "และ", "หรือ", "ที่", "ซึ่ง", "ว่า", "คือ", "เช่น", "ได้แก่", "โดย", "กับ", "ของ", "ແລະ", "ຫຼື", "ຫລື", "ທີ່", "ຊຶ່ງ", "ເຊິ່ງ", "ວ່າ", "ຄື", "ເຊັ່ນ",
-    "ໄດ້ແກ່", "ໂດຍ", "ກັບ", "ຂອງ",
-)  # fmt: skip
+# Words before or behind a space that tie what stands there to the rest: and, or, which, that, by, for, but, of, from, since,
+# together with, is, has, can, not; that, is, such as, of.
+_BEFORE = (
+    "และ หรือ ซึ่ง ที่ โดย เพื่อ แต่ ว่า กับ ตาม ๆ ฯ ของ ใน จาก ด้วย หลัง เพราะ เพียง เนื่อง ถูก ทำให้ จน ทั้ง รวม พร้อม คือ เช่น ได้ จะ ไม่ เป็น มี ก็ "
+    "แล้ว อัน อีก ส่วน ต่อ ผู้ เมื่อ ขณะ ให้ ไป มา อยู่ ตั้งแต่ ถึง แทน "
+    "ແລະ ຫຼື ຫລື ທີ່ ຊຶ່ງ ເຊິ່ງ ໂດຍ ເພື່ອ ແຕ່ ວ່າ ກັບ ຕາມ ໆ ຯ ຂອງ ໃນ ຈາກ ດ້ວຍ ຫຼັງ ຫລັງ ເພາະ ພຽງ ເນື່ອງ ຖືກ ເຮັດໃຫ້ ຈົນ ທັງ ລວມ ພ້ອມ ຄື ເຊັ່ນ ໄດ້ ຈະ "
+    "ບໍ່ ເປັນ ມີ ກໍ ແລ້ວ ອັນ ອີກ ສ່ວນ ຕໍ່ ຜູ້ ນັບແຕ່ ຕັ້ງແຕ່ ເມື່ອ ຂະນະ ໃຫ້ ໄປ ມາ ຢູ່ ເຖິງ ແທນ ຕ້ອງ"
+)
+_AFTER = (
+    "และ หรือ ที่ ซึ่ง ว่า คือ เช่น ได้แก่ โดย กับ ของ ใน จาก แต่ เพราะ "
+    "ແລະ ຫຼື ຫລື ທີ່ ຊຶ່ງ ເຊິ່ງ ວ່າ ຄື ເຊັ່ນ ໄດ້ແກ່ ໂດຍ ກັບ ຂອງ ໃນ ຈາກ ແຕ່ ເພາະ"
+)
+BEFORE_TIES, AFTER_TIES = tuple(_BEFORE.split()), tuple(_AFTER.split())
 
 
 def bounds(text: str) -> np.ndarray:
@@ -148,5 +152,6 @@ def _parts_phrases(text: str, start: int, end: int) -> bool:
     """Whether a space of Thai or Lao text stands between two long phrases that nothing ties together."""
     before = re.split(r"\s", text[max(0, start - PHRASE) : start])[-1]
     behind = re.split(r"\s", text[end : end + PHRASE])[0]
-    long = len(before) == PHRASE and len(behind) == PHRASE
-    return long and not before.endswith(AFTER_TIES) and not behind.startswith(BEFORE_TIES)
+    if len(before) < PHRASE or len(behind) < PHRASE:
+        return False
+    return not before.endswith(AFTER_TIES) and not behind.lstrip("\u200b").startswith(BEFORE_TIES)
