@@ -158,6 +158,19 @@ def test_a_passage_stays_where_it_came_first_and_documents_stay_one(whole):
         assert len(stays[cut[0]].text) < len(before[cut[0]].text) - 100
 
 
+def test_what_is_long_enough_to_be_cut_is_a_setting(packs, tmp_path):
+    source = raw(tmp_path / "raw", planted())
+    for name, overrides, cut in (
+        ("none", ["exact.characters=90000", "lines.letters=90000"], set()),
+        ("passages", ["lines.letters=90000"], {"repeated passages,"}),
+        ("lines", ["exact.characters=90000", "lines.letters=10"], {"frequent lines,"}),
+        ("share", ["exact.characters=90000", "lines.share=0.9"], set()),
+    ):
+        out = run(config(tmp_path / name, source, packs), *overrides)
+        said = [note for document in kept(out).values() for note in document.metadata.get("lineage", [])]
+        assert {note.split(" ", 2)[2].rsplit(" ", 2)[0] for note in said if note.startswith("cut:")} == cut
+
+
 def test_what_a_cut_leaves_as_a_stump_is_dropped_with_its_reason(packs, tmp_path):
     of = Language("xa")
     # each long one repeats most of another: what stays is two sentences, enough for the rules

@@ -368,3 +368,7 @@ def test_code_stays_whole():
     assert cuts(["x = 1", block, "y = 2"], ["z = 3", block, "w = 4"]) == []
     assert cuts([*one, "x = 1", block, "y = 2", "Done."], [*other, "z = 3", block, "w = 4"]) == []
     assert cuts([*one, block], [*other, block, "All is well."]) == [block]
+    between = "The values are then written to the log of the ship, one a day, and whoever reads it later may add what was seen."
+    between += " Nobody does. It is a long book."
+    first, second = ([f"{name} = {n}" for n in range(8)] for name in ("x", "y"))
+    assert cuts([*one, *first, between, *first], [*other, *second, between, *second]) == [between]
