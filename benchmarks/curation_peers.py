@@ -21,9 +21,10 @@ import numpy as np
 
 from pinisi.base.digests import of_text as text_key
 from pinisi.curate.duplicates import lines, near
+from pinisi.curate.measures import Text, excerpt
 from pinisi.curate.packs import Packs
 from pinisi.curate.repair import repaired
-from pinisi.curate.rules import Text, excerpt, limits_of, verdict
+from pinisi.curate.rules import limits_of, verdict
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
 from pinisi.data.reading import Source, documents_of, parts_of
 
@@ -56,7 +57,7 @@ def documents(folder: Path, megabytes: float) -> list[Document]:
 
 def ours(of: list[Document], raw: Path) -> Iterator[tuple[str, Work]]:
     packs = Packs.load()
-    limits = {language: limits_of(packs[language], "fitted", {}, []) for language in packs.languages}
+    limits = {language: limits_of(packs[language], "wide", {}, []) for language in packs.languages}
     yield (
         "read JSON lines",
         lambda: [list(documents_of(part, Source(str(raw)), print)) for part in parts_of([Source(str(raw))])],

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from pinisi.curate import records
+from pinisi.curate.measures import excerpt
 from pinisi.curate.packs import Packs
 from pinisi.curate.quality.classifier import area
-from pinisi.curate.rules import excerpt
 from pinisi.curate.run import curate
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -377,23 +378,20 @@ def test_another_configuration_does_anew_what_depends_on_it(packs, tmp_path):
         return [line.split(":")[0] for line in said if "1 done before" in line]
 
     assert resumed() == []
-    assert resumed() == ["read", "near", "finish"]
-    assert resumed("lines.most=9") == ["read", "near"] and said[0].startswith(
+    assert resumed() == ["read", "score", "near", "finish"]
+    assert resumed("lines.most=9") == ["read", "score", "near"] and said[0].startswith(
         "finish and what follows is done anew"
     )
-    assert resumed("near.similarity=0.9") == ["read"]
-    assert resumed("run.workers=2", 'alarm.ignore=["xa"]', "near.similarity=0.9") == [
-        "read",
-        "near",
-        "finish",
-    ]
+    assert resumed("near.similarity=0.9") == ["read", "score"]
+    assert resumed("rules.outliers=0.02", "near.similarity=0.9") == ["read"]
+    assert resumed("run.workers=2", 'alarm.ignore=["xa"]', "near.similarity=0.9") == ["read"]
     (tmp_path / "flagged").write_text("bad\n")
     assert resumed(f'rules.flagged={{xa="{tmp_path}/flagged"}}') == []
     (tmp_path / "flagged").write_text("worse\n")
     assert resumed(f'rules.flagged={{xa="{tmp_path}/flagged"}}') == []
     write_documents(source / "part-0.jsonl", Language("xa", seed=3).documents(12))
     assert resumed(f'rules.flagged={{xa="{tmp_path}/flagged"}}') == []
-    assert len(list((tmp_path / "out" / "work").glob("*-*"))) == 3
+    assert len(list((tmp_path / "out" / "work").glob("*-*"))) == 4
 
 
 def test_the_alarm_stops_the_run_and_names_the_rule(packs, tmp_path):
@@ -407,6 +405,45 @@ def test_the_alarm_stops_the_run_and_names_the_rule(packs, tmp_path):
         run(path)
     assert not (tmp_path / "out" / "documents").exists()
     run(path, 'alarm.ignore=["xb"]')
+
+
+def test_the_alarm_hears_rules_that_take_a_third_together(packs, tmp_path):
+    """No rule takes more than a quarter, all of them do: it was silent."""
+    documents = Language("xa").documents(60)
+    for n in range(10):
+        documents[n] = replace(documents[n], text="Ka")
+        documents[10 + n] = replace(documents[10 + n], text=f"{n} 345 | 6,789 » " * 60)
+    path = config(tmp_path, raw(tmp_path / "raw", documents), packs)
+    with pytest.raises(
+        DataError, match=r"alarm: all rules together remove 33% of 60 documents in xa .* \['xa'\]"
+    ):
+        run(path)
+    assert len(kept(run(path, 'alarm.ignore=["xa"]'))) == 40
+
+
+def test_the_alarm_hears_languages_without_a_pack(packs, tmp_path):
+    """The files' names are no languages, and nobody said which one it is."""
+    documents = [replace(document, language="") for document in Language("xa").documents(60)]
+    path = config(tmp_path, raw(tmp_path / "raw", documents, files=2), packs)
+    with pytest.raises(
+        DataError, match=r"'no pack' removes 100% .* 'auto' or another one \(they say part-0, part-1\)"
+    ):
+        run(path)
+
+
+def test_a_source_in_a_language_without_a_pack_is_named_before_any_work(packs, tmp_path):
+    path = config(tmp_path, raw(tmp_path / "raw", Language("xa").documents(12)), packs)
+    path.write_text(path.read_text() + 'language = "xz"\n')
+    with pytest.raises(DataError, match="no language pack for 'xz'"):
+        run(path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_documents_have_bits_and_their_place_in_the_corpus(whole):
+    for code in CODES:
+        of = [document.metadata for document in kept(whole).values() if document.language == code]
+        head, tail = ([m["bits"] for m in of if m["bucket"] == name] for name in ("head", "tail"))
+        assert len(head) > len(of) / 10 and len(tail) > len(of) / 10 and max(head) < min(tail)
 
 
 def test_trouble_is_kept_apart_or_stops_the_run(packs, tmp_path):
@@ -457,9 +494,10 @@ def test_a_million_bad_lines_are_counted_and_few_are_told(packs, tmp_path):
 def test_a_language_without_pack_and_an_empty_one(packs, tmp_path):
     source = raw(tmp_path / "raw", Language("xa").documents(12), files=1)
     path = config(tmp_path, source, packs)
-    with pytest.raises(DataError, match=r"'xz' has no pack; make one with `pinisi langpack xz"):
-        write_documents(source / "part-5.jsonl", [Document("z", "some text", "xz")])
-        run(path)
+    write_documents(source / "part-5.jsonl", [Document("z", "some text", "<b>xz")])
+    assert len(kept(run(path))) == 12
+    gone = dropped(tmp_path / "out")["z"]
+    assert (gone["rule"], gone["value"], gone["language"]) == ("no pack", "<b>xz", "unknown")
     write_documents(source / "part-5.jsonl", [Document("z", "", "xb")])
     assert len(kept(run(path))) == 12 and dropped(tmp_path / "out")["z"]["rule"] == "empty"
 
@@ -632,7 +670,12 @@ def test_grades_are_the_same_for_any_workers_and_order(graded, packs, tmp_path):
         [f'run.folder="{tmp_path}/other"', f'sources=[{{path="{source}"}}]', "quality.share=0.4"],
         said.append,
     )
-    assert [line.split(":")[0] for line in said if "done before" in line] == ["read", "near", "finish"]
+    assert [line.split(":")[0] for line in said if "done before" in line] == [
+        "read",
+        "score",
+        "near",
+        "finish",
+    ]
 
 
 def test_good_texts_that_can_not_be_used_are_named(graded, packs, tmp_path):
@@ -656,7 +699,7 @@ def test_good_texts_that_are_documents_too_are_not_known_by_heart(packs, tmp_pat
     documents = Language("xa", seed=6).documents(240, "d")
     write_documents(tmp_path / "good.jsonl", documents[::3])
     path = config(tmp_path, raw(tmp_path / "raw", documents), packs)
-    out = run(path, f'quality.positives={{xa="{tmp_path}/good.jsonl"}}', "rules.preset=fitted")
+    out = run(path, f'quality.positives={{xa="{tmp_path}/good.jsonl"}}', "rules.preset=wide")
     score = {id: document.metadata["quality"]["score"] for id, document in kept(out).items()}
     named = {document.id for document in documents[::3]}
     good, others = (

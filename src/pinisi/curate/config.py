@@ -6,7 +6,7 @@ from typing import Literal
 
 from pinisi.base.settings import at_least, byte_count
 from pinisi.base.typed_toml import Fault
-from pinisi.curate.rules import ORDER as RULES
+from pinisi.curate.measures import ORDER as RULES
 from pinisi.data.reading import Source
 
 MAKE_UP = "auto"  # as a source's language: documents get the one that is identified
@@ -44,13 +44,18 @@ class Repair:
 
 @dataclass(frozen=True)
 class Rules:
-    """preset: limits to begin with. limits: by language ("all" for every one), then by rule; they win over the preset's.
-    flagged: a file of words for each language, one a line. off: rules that are left out."""
+    """Limits by which documents are dropped."""
 
-    preset: Literal["fitted", "sailcraft"] = "fitted"
+    preset: Literal["wide", "sailcraft"] = (
+        "wide"  # limits to begin with: where no running text was seen, or Sailor2's
+    )
+    # By language ("all" for every one), then by rule; they win over the preset's and the pack's.
     limits: dict[str, dict[str, float]] = field(default_factory=dict)
-    flagged: dict[str, str] = field(default_factory=dict)
-    off: list[str] = field(default_factory=list)
+    flagged: dict[str, str] = field(default_factory=dict)  # a file of words for each language, one a line
+    off: list[str] = field(default_factory=list)  # rules that are left out
+    # Of each source, at most this share: documents that the pack's model finds far more surprising than the rest of their
+    # source and of the corpus. 0 keeps all.
+    outliers: float = 0.01
 
     def validate(self) -> Iterator[Fault]:
         for language, limits in self.limits.items():
@@ -60,6 +65,8 @@ class Rules:
         for rule in self.off:
             if rule not in RULES:
                 yield Fault("off", f"some of {', '.join(RULES)} instead of '{rule}'")
+        if not 0 <= self.outliers <= 0.5:
+            yield Fault("outliers", "from 0 to .5")
 
 
 @dataclass(frozen=True)
@@ -128,10 +135,10 @@ class Quality:
 
 @dataclass(frozen=True)
 class Alarm:
-    """A rule that removes more than this share of a language's documents stops the run, once it has seen so many."""
+    """When too much of a language goes, the run stops for somebody to look."""
 
-    share: float = 0.5
-    documents: int = 50
+    share: float = 0.25  # of a language's documents: that one rule, or all rules together, may remove; duplicates don't count
+    documents: int = 50  # that must have been seen first
     ignore: list[str] = field(default_factory=list)  # "lo" or "lo.words": the alarm has been looked into
 
     def validate(self) -> Iterator[Fault]:

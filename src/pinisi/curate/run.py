@@ -1,6 +1,7 @@
 """`pinisi curate`: the stages one after the other, resumed where they stopped, watched by the alarm.
 
     read     a task for each part of the input: mend, identify, judge; signatures of what is kept
+    score    a task for each language: which bits are many here, and what is an outlier in its source
     near     a task for each language: near duplicates and documents with one URL
     finish   a task for each stretch of a language that fits into memory: repeated passages, frequent lines, rules again
     learn    a task for each language with good texts: a classifier of these against the language's own
@@ -15,6 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,13 @@ from pinisi.base.files import write_whole
 from pinisi.base.lock import only_one
 from pinisi.base.settings import load
 from pinisi.curate import records
+from pinisi.curate.alarm import check_alarm
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import BEST, Counts
 from pinisi.curate.executors import Executor
 from pinisi.curate.quality.stages import FACTS, check
 from pinisi.curate.stages import Task
-from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, STATS
+from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, SCORE, STATS
 from pinisi.curate.stages.finish import buckets
 from pinisi.curate.tools import Tools
 from pinisi.data.reading import Part, Source, fingerprint, parts_of
@@ -52,7 +55,7 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     stages, folder = _folders(tools, parts, good), Path(config.run.folder)
     with only_one(folder, folder / "work" / "lock", "run.folder"), Executor(config) as executor:
         _begin(stages, report)
-        return _stages(_Run(config, stages, executor, report), tools, parts, good)
+        return _stages(_Run(tools, stages, executor, report), tools, parts, good)
 
 
 def _good_parts(tools: Tools) -> dict[str, list[Part]]:
@@ -76,14 +79,26 @@ def _stages(
         raise DataError(f"{next(iter(counts.errors))}; run.on_error = 'skip' goes on with the rest")
     folders = [task.folder for task in read]
     languages = sorted(language for language in counts.languages if _has(folders, language))
+    score = [Task(SCORE, (folders, language, at[SCORE] / language)) for language in languages]
+    run.stage(score)
     near = [Task(NEAR, (folders, language, at[NEAR] / language)) for language in languages]
     run.stage(near)
     finish = {
         language: [
-            Task(FINISH, (folders, language, task.folder, bucket, at[FINISH] / f"{language}-{number:05d}"))
+            Task(
+                FINISH,
+                (
+                    folders,
+                    language,
+                    scored.folder,
+                    task.folder,
+                    bucket,
+                    at[FINISH] / f"{language}-{number:05d}",
+                ),
+            )
             for number, bucket in enumerate(buckets(tools, task.folder))
         ]
-        for language, task in zip(languages, near, strict=True)
+        for language, scored, task in zip(languages, score, near, strict=True)
     }
     run.stage([task for tasks in finish.values() for task in tasks])
     stretches = {language: [task.folder for task in tasks] for language, tasks in finish.items()}
@@ -127,10 +142,11 @@ def _folders(tools: Tools, parts: list[Part], good: Mapping[str, list[Part]]) ->
             *shared,
             config.sources,
             config.repair,
-            config.rules,
+            replace(config.rules, outliers=0.0),
             config.near.on,
             config.near.permutations,
         ],
+        SCORE: [config.rules.outliers],
         NEAR: [config.near.similarity, config.urls],
         FINISH: [config.exact, config.lines, config.run.budget],
         LEARN: [config.quality, [(language, fingerprint(files)) for language, files in good.items()]],
@@ -166,12 +182,11 @@ def _remove_others(folder: Path, wanted: Sequence[str], pattern: str) -> None:
 class _Run:
     """Stages, their progress, and the counts so far."""
 
-    def __init__(
-        self, config: CurateConfig, folders: dict[str, Path], executor: Executor, report: Report
-    ) -> None:
-        self.config, self.folders, self.executor, self.report = config, folders, executor, report
+    def __init__(self, tools: Tools, folders: dict[str, Path], executor: Executor, report: Report) -> None:
+        self.config, self.folders, self.executor, self.report = tools.config, folders, executor, report
+        self.wanted = tools.wanted
         self.work = folders[READ].parent
-        self.counts = Counts(config.run.seed)
+        self.counts = Counts(self.config.run.seed)
         self.seconds: dict[str, float] = {}
 
     def stage(self, tasks: Sequence[Task]) -> Counts:
@@ -200,32 +215,15 @@ class _Run:
         self.report(
             f"{name}: {len(tasks)} tasks in {duration(self.seconds[name])}{again}; {self._kept(name)}"
         )
-        self._alarm()
+        check_alarm(
+            self.config.alarm, self.counts.languages, self.wanted, f"{self.work}/*/*/{DROPS}.jsonl.zst"
+        )
         return self.counts
 
     def _kept(self, stage: str) -> str:
         total = sum(of["documents"] for of in self.counts.languages.values())
         gone = sum(sum(of["drops"].values()) for of in self.counts.languages.values())
         return f"{total - gone:,} of {total:,} documents so far"
-
-    def _alarm(self) -> None:
-        """Raises DataError if a rule removes more of a language than it may."""
-        alarm = self.config.alarm
-        for language, of in self.counts.languages.items():
-            if of["documents"] < alarm.documents or language in alarm.ignore or self._not_wanted(language):
-                continue
-            for rule, number in of["drops"].items():
-                name, share = rule.partition("/")[2], number / of["documents"]
-                if share > alarm.share and f"{language}.{name}" not in alarm.ignore:
-                    ids = ", ".join(sample[1] for sample in of["samples"].get(rule, [])[:3])
-                    raise DataError(
-                        f"alarm: '{name}' removes {share:.0%} of {of['documents']:,} documents in {language} (more than "
-                        f"alarm.share = {alarm.share:g}), such as {ids}: look at them in {self.work}/*/*/{DROPS}.jsonl.zst, then "
-                        f"change rules.limits.{language} or the source's language, or set alarm.ignore = ['{language}.{name}']"
-                    )
-
-    def _not_wanted(self, language: str) -> bool:
-        return bool(self.config.languages) and language not in self.config.languages
 
 
 def _gather(

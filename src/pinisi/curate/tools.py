@@ -1,37 +1,41 @@
 """Holds what all tasks of a process use again: packs, limits, flagged words."""
 
 from pathlib import Path
-from typing import Any
 
 from pinisi.base.errors import DataError
-from pinisi.curate.config import CurateConfig
+from pinisi.curate.config import MAKE_UP, CurateConfig
+from pinisi.curate.measures import Text, excerpt
 from pinisi.curate.packs import Packs
-from pinisi.curate.rules import Text, excerpt, limits_of, verdict
+from pinisi.curate.rules import Verdict, limits_of, verdict
 from pinisi.data.documents import Document
 
 
 class Tools:
-    """What all tasks of a process use again: packs, limits, flagged words."""
+    """Holds packs, limits and flagged words."""
 
     def __init__(self, config: CurateConfig) -> None:
         self.config = config
         # All packs, whichever languages are wanted: among those alone every text in Latin letters would be one of them.
         self.packs = Packs.load(None, [Path(folder) for folder in config.packs])
         self.wanted = frozenset(config.languages or self.packs.languages)
-        for language in config.languages:
+        declared = [source.language for source in config.sources if source.language not in ("", MAKE_UP)]
+        for language in [*config.languages, *declared]:
             self.packs[language]  # raises DataError for one without a pack
         self._limits: dict[str, dict[str, float]] = {}
         self._flagged: dict[str, frozenset[str]] = {}
 
-    def judged(self, document: Document, probabilities: dict[str, float] | None = None) -> Any:
-        """The first rule that a document breaks, or None."""
+    def text(self, document: Document, probabilities: dict[str, float] | None = None) -> Text:
+        """Returns a document as the rules see it."""
         language = document.language
         if probabilities is None:
             probabilities = dict(self.packs.identify(excerpt(document.text)))
-        text = Text(
+        return Text(
             document.text, self.packs[language], probabilities.get(language, 0.0), self.flagged(language)
         )
-        return verdict(text, self.limits(language))
+
+    def judged(self, text: Text) -> Verdict | None:
+        """Returns the first rule that a text breaks, or None."""
+        return verdict(text, self.limits(text.pack.language))
 
     def spaces(self, language: str) -> bool:
         """Whether its script puts spaces between words."""

@@ -17,10 +17,10 @@ from pinisi.base.errors import DataError
 from pinisi.curate import records
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import Counts
+from pinisi.curate.measures import excerpt
 from pinisi.curate.quality.classifier import Classifier, area, fit
 from pinisi.curate.quality.features import features
 from pinisi.curate.repair import repaired
-from pinisi.curate.rules import excerpt
 from pinisi.data.reading import Part, Source, Unreadable, documents_of
 
 MODEL, FACTS = "model.npz", "quality.json"

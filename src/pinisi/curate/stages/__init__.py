@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pinisi.curate.config import CurateConfig
-from pinisi.curate.stages.files import FINISH, GRADE, LEARN, NEAR, READ
+from pinisi.curate.stages.files import FINISH, GRADE, LEARN, NEAR, READ, SCORE
 from pinisi.curate.stages.finish import finish_bucket
 from pinisi.curate.stages.grade import grade_bucket, learn_quality
 from pinisi.curate.stages.near import compare
 from pinisi.curate.stages.read import read_part
+from pinisi.curate.stages.score import score_language
 from pinisi.curate.tools import Tools
 
 
@@ -43,6 +44,7 @@ def work(config: CurateConfig, task: Task) -> None:
 
 _STAGES: dict[str, Callable[..., None]] = {
     READ: read_part,
+    SCORE: score_language,
     NEAR: compare,
     FINISH: finish_bucket,
     LEARN: learn_quality,

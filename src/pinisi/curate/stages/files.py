@@ -13,7 +13,7 @@ from pinisi.curate.counts import Counts
 from pinisi.data.documents import Document
 
 STATS, DROPS, ERRORS = "stats.json", "drops", "errors"
-READ, NEAR, FINISH, LEARN, GRADE = "read", "near", "finish", "learn", "grade"
+READ, SCORE, NEAR, FINISH, LEARN, GRADE = "read", "score", "near", "finish", "learn", "grade"
 
 
 class Arrays(NamedTuple):

@@ -1,6 +1,6 @@
 """Finishes a stretch of a language: cuts repeated passages and frequent lines, and judges again what has changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from pinisi.curate import records
 from pinisi.curate.counts import Counts
 from pinisi.curate.duplicates import exact, lines
 from pinisi.curate.duplicates.spans import cut
+from pinisi.curate.scores import Cuts
 from pinisi.curate.stages.files import DROPS, FINISH, documents_of_parts, write_stats
+from pinisi.curate.stages.score import read_cuts
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
 
@@ -36,9 +38,15 @@ def buckets(tools: Tools, compared: Path) -> list[tuple[int, int]]:
 
 
 def finish_bucket(
-    tools: Tools, parts: Sequence[Path], language: str, compared: Path, bucket: tuple[int, int], out: Path
+    tools: Tools,
+    parts: Sequence[Path],
+    language: str,
+    scored: Path,
+    compared: Path,
+    bucket: tuple[int, int],
+    out: Path,
 ) -> None:
-    """Cut what is repeated, take out frequent lines, judge again what has changed."""
+    """Drops outliers, cuts what is repeated, takes out frequent lines, judges again what has changed."""
     counts = Counts(tools.config.run.seed)
     keep = np.load(compared / "keep.npy")
     documents = [
@@ -47,6 +55,7 @@ def finish_bucket(
         if keep[at]
     ]
     with new_folder(out) as folder, records.Writers(folder) as writers:
+        documents = list(_without_outliers(read_cuts(scored), documents, counts, writers))
         texts = [document.text for document in documents]
         texts, notes = _without_repeats(tools, documents, texts, counts)
         texts = _without_frequent_lines(tools, documents, texts, notes, counts)
@@ -55,7 +64,7 @@ def finish_bucket(
                 stump = _stump(text, len(document.text))
                 lineage = [*document.metadata.get("lineage", []), *said]
                 document = replace(document, text=text, metadata={**document.metadata, "lineage": lineage})
-                found = stump or tools.judged(document)
+                found = stump or tools.judged(tools.text(document))
                 if found is not None:
                     counts.dropped(document, FINISH, found[0], found[1])
                     writers.write(DROPS, records.drop(document, FINISH, *found))
@@ -71,6 +80,19 @@ def _stump(text: str, before: int) -> tuple[str, float, float] | None:
         return "empty", 0, 1
     share = len(text) / before
     return ("stump", round(share, 4), STUMP) if share < STUMP and len(text) < STUMP_CHARACTERS else None
+
+
+def _without_outliers(
+    cuts: Cuts, documents: Sequence[Document], counts: Counts, writers: records.Writers
+) -> Iterator[Document]:
+    """The documents that are no outliers in their source, each with its bucket."""
+    for document in documents:
+        bits, limit = document.metadata["bits"], cuts.limit(document.source)
+        if limit is not None and bits > limit:
+            counts.dropped(document, FINISH, "outlier", bits)
+            writers.write(DROPS, records.drop(document, FINISH, "outlier", bits, limit))
+            continue
+        yield replace(document, metadata={**document.metadata, "bucket": cuts.bucket(bits)})
 
 
 def _without_repeats(

@@ -1,5 +1,6 @@
 """Reads a part of the input: mend, identify, judge; signatures of what is kept."""
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,15 @@ from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
 from pinisi.base.files import new_folder
 from pinisi.curate import records
-from pinisi.curate.config import MAKE_UP
+from pinisi.curate.alarm import NO_LANGUAGE
+from pinisi.curate.config import MAKE_UP, CurateConfig
 from pinisi.curate.counts import Counts
 from pinisi.curate.duplicates import near, urls
+from pinisi.curate.measures import excerpt
 from pinisi.curate.repair import repaired
-from pinisi.curate.rules import excerpt
+from pinisi.curate.scores import Bits
 from pinisi.curate.stages.files import DROPS, ERRORS, READ, save, write_stats
+from pinisi.curate.stages.score import write_bits
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
 from pinisi.data.reading import Part, Unreadable, documents_of
@@ -25,6 +29,7 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
     config, counts = tools.config, Counts(tools.config.run.seed)
     source = config.sources[part.source]
     kept: dict[str, list[tuple]] = {}
+    bits: dict[str, Bits] = defaultdict(Bits)
     with new_folder(out) as folder, records.Writers(folder) as writers:
 
         def trouble(error: Unreadable) -> None:
@@ -39,44 +44,52 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
                 counts.dropped(document, READ, drop[0], drop[1])
                 writers.write(DROPS, records.drop(document, READ, *drop))
                 continue
+            bits[document.language].add(document.source, document.metadata["bits"])
             writers.write(document.language, vars(document))
             kept.setdefault(document.language, []).append(_row(tools, document))
         for language, rows in kept.items():
             save(folder / f"{language}.npz", rows)
+            write_bits(folder, language, bits[language])
         write_stats(folder, counts)
 
 
 def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Document, tuple | None]:
-    """The mended document and, if it is dropped, (rule, value, limit)."""
+    """The mended document, its bits noted, and, if it is dropped, (rule, value, limit)."""
     config = tools.config
     if len(document.text) > config.repair.longest:
-        if document.language == MAKE_UP:
-            document = replace(document, language="unknown")
+        document = replace(document, language=_known(tools, document.language))
         counts.taken(document, ())
         return document, ("length", len(document.text), config.repair.longest)
+    document, mended = _mended(config, document)
+    found = tools.packs.identify(excerpt(document.text))
+    best, declared = found[0][0] if found else NO_LANGUAGE, document.language
+    document = replace(document, language=best if declared == MAKE_UP else _known(tools, declared))
+    counts.taken(document, mended)
+    counts.found(document.language, best)
+    if not document.text:
+        return document, ("empty", 0, 1)
+    if document.language == NO_LANGUAGE:
+        return document, ("language", 0.0, None) if declared == MAKE_UP else ("no pack", declared, None)
+    if document.language not in tools.wanted:
+        return document, ("not wanted", best, None)
+    text = tools.text(document, dict(found))
+    drop = tools.judged(text)
+    if drop is None:
+        document = replace(document, metadata={**document.metadata, "bits": round(text.bits, 3)})
+    return document, drop
+
+
+def _known(tools: Tools, language: str) -> str:
+    """The language, if there is a pack for it: any other name may be anything at all, and is kept with the drop alone."""
+    return language if language in tools.packs else NO_LANGUAGE
+
+
+def _mended(config: CurateConfig, document: Document) -> tuple[Document, list[str]]:
     text, mended = repaired(document.text, markup=config.repair.markup)
     if mended:
         lineage = [*document.metadata.get("lineage", []), "mended: " + ", ".join(mended)]
         document = replace(document, text=text, metadata={**document.metadata, "lineage": lineage})
-    found = tools.packs.identify(excerpt(text))
-    probabilities, best = dict(found), found[0][0] if found else "none"
-    declared = document.language
-    if declared == MAKE_UP:
-        document = replace(document, language=best if found else "unknown")
-    elif declared not in tools.packs:
-        raise DataError(
-            f"{document.metadata['input']}: language '{declared}' has no pack; make one with `pinisi langpack {declared} --from "
-            f"TEXT` and name its folder under packs, or give the source another language"
-        )
-    counts.taken(document, mended)
-    counts.found(document.language, best)
-    if not text:
-        return document, ("empty", 0, 1)
-    if document.language == "unknown":
-        return document, ("language", 0.0, None)
-    if document.language not in tools.wanted:
-        return document, ("not wanted", best, None)
-    return document, tools.judged(document, probabilities)
+    return document, mended
 
 
 def _row(tools: Tools, document: Document) -> tuple:

@@ -9,7 +9,7 @@ from pinisi.data.reading.files import jsonl, parquet, text
 from pinisi.data.reading.source import Part, Records, Source, Trouble, Unreadable
 from pinisi.data.reading.warc import warc
 
-OWN = ("input", "lineage", "quality")  # keys of a document's metadata that curation writes
+OWN = ("input", "lineage", "quality", "bits", "bucket")  # keys of a document's metadata that curation writes
 
 
 def documents_of(part: Part, source: Source, trouble: Trouble) -> Iterator[Document]:
