@@ -352,6 +352,7 @@ def main() -> None:
         "duplicates precision",
         "duplicates recall",
         "passages recall",
+        "sentences recall",
     )
     print(
         "     "
