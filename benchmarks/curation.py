@@ -21,12 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.curate import records
+from pinisi.curate.config import Exact
 from pinisi.curate.duplicates import near
+from pinisi.curate.duplicates.weights import weights
 from pinisi.curate.fit import with_limits
 from pinisi.curate.packs import Packs
 from pinisi.curate.repair import repaired
 from pinisi.curate.run import curate
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
+from pinisi.data.text.segmentation import codes
+from pinisi.data.text.sentences import bounds
 
 RATE = 0.1  # of a language's documents, at least LEAST, of each kind
 LEAST, MOST = 20, 300
@@ -268,13 +272,26 @@ def _duplicates(
         a, b = grams(record["id"]), grams(record["of"])
         right += len(a & b) / max(1, len(a | b)) >= 0.65
     whole = "\n\n".join(text for id, text in kept.items() if f"/{language}/" in id)
-    passages = [wanted for document, kind, wanted in of if kind == "passage" and document.id in kept]
-    middle = [repaired(passage)[0][20:-20] for passage in passages]  # a cut ends at a border of words
-    once = [whole.count(passage) <= 1 for passage in middle]
-    return {"passages recall": shares(sum(once), len(once))} | {
+    passages = [
+        repaired(wanted)[0] for document, kind, wanted in of if kind == "passage" and document.id in kept
+    ]
+    once = [whole.count(passage[20:-20]) <= 1 for passage in passages]
+    can = [_holds_sentences(passage) for passage in passages]
+    both = sum(found for found, cuttable in zip(once, can, strict=True) if cuttable)
+    return {"passages recall": shares(sum(once), len(once)), "sentences recall": shares(both, sum(can))} | {
         "duplicates recall": shares(found, wanted),
         "duplicates precision": shares(right, len(went)),
     }
+
+
+def _holds_sentences(passage: str) -> bool:
+    """Whether whole sentences or lines stand in a passage that are enough to be cut, wherever it is: no sentence is torn."""
+    inner = [
+        at for at, safe in enumerate(bounds(f"x{passage}x")[1:-1].tolist()) if safe and 0 < at < len(passage)
+    ]
+    return (
+        bool(inner) and 2 * int(weights()[codes(passage[inner[0] : inner[-1]])].sum()) >= Exact().characters
+    )
 
 
 def one_long_line(folder: Path) -> None:
@@ -335,6 +352,7 @@ def main() -> None:
         "duplicates precision",
         "duplicates recall",
         "passages recall",
+        "sentences recall",
     )
     print(
         "     "

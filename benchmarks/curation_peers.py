@@ -80,7 +80,7 @@ def ours(of: list[Document], raw: Path) -> Iterator[tuple[str, Work]]:
     yield "clusters of signatures", lambda: near.clusters(signatures, keys, threshold=0.7)
 
     def frequent() -> None:
-        counted = lines.merge(lines.count(lines.line_hashes(document.text)) for document in of)
+        counted = lines.merge(lines.count(lines.passages(document.text).hashes) for document in of)
         often = lines.frequent(counted)
         for document in of:
             lines.without(document.text, often)

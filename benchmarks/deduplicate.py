@@ -6,8 +6,10 @@ TEXT_FOLDER holds <language>.jsonl (`pinisi corpus fetch`).
   shuffled at drawn rates. Precision: of the documents that go, those whose Jaccard with the one that stays for them, computed
   exactly from the shingles' sets, is .7. Recall: of the pairs of Jaccard .7, those of which one goes.
 - windows: the same of 25 windows of one text, each 16 words on, which a chain of pairs joins from end to end.
-- exact: passages of 100 to 800 bytes copied between such documents. What is cut is compared with the places where they were
-  planted, and with a set of all windows of 100 bytes.
+- exact: passages of 160 to 800 units copied between such documents (a unit is a letter, an ideograph three). What is cut is
+  compared with a set of all windows of 140 units: precision is the share of it that they cover, recall the share of what they
+  cover that was cut, less than all since no sentence is torn. A planted passage is found if part of one of its copies went; those
+  that hold whole sentences or lines of half of 140 units are counted apart, as what can be cut.
 - speed: documents of pieces of real text of about 45 bytes, so that nothing repeats but what is planted (a tenth near
   duplicates, a tenth with a copied passage), 10, 50 and 200 MB, each in a process of its own; beside datatrove's MinHash
   blocks, where installed, on the languages with spaces. These get words from str.split, which is faster than the tokenizers
@@ -34,18 +36,21 @@ from unittest.mock import patch
 import numpy as np
 
 from pinisi.base.digests import of_text as text_key
-from pinisi.curate.duplicates.exact import cut, repeated
-from pinisi.curate.duplicates.lines import count, frequent, line_hashes, merge, without
+from pinisi.curate.duplicates.exact import repeated
+from pinisi.curate.duplicates.lines import count, frequent, merge, passages, without
 from pinisi.curate.duplicates.near import bands_for, shingles, signature
 from pinisi.curate.duplicates.pieces import Pieces
 from pinisi.curate.duplicates.settle import LIKE, STAYS, Texts, by_priority
+from pinisi.curate.duplicates.spans import cut
 from pinisi.curate.duplicates.together import find
-from pinisi.data.text.segmentation import borders
+from pinisi.curate.duplicates.weights import weights
+from pinisi.data.text.segmentation import borders, codes
+from pinisi.data.text.sentences import bounds
 
 NO_SPACES = ("km", "lo", "my", "th", "zh")
 THRESHOLD = 0.7
 STRICT = 0.71  # half a standard error more, for precision
-LEAST = 100
+LEAST = 140  # units
 DOCUMENTS = 260  # a draw, before variants
 ROUNDS = 6  # draws a language
 PASSAGES = 150
@@ -196,19 +201,33 @@ def window_quality(pool: list[str], language: str) -> dict:
     return near_shares(total)
 
 
+def units(text: str) -> tuple[list[int], np.ndarray]:
+    """Its code points, each as often as it weighs, and where each character begins in them."""
+    of = codes(text)
+    weight = weights()[of]
+    return np.repeat(of, weight).tolist(), np.concatenate([[0], np.cumsum(weight, dtype=np.int64)])
+
+
 def marked_by_windows(texts: list[str], keys: np.ndarray) -> dict[int, np.ndarray]:
-    """Which bytes stand in a window of LEAST bytes that occurred before, from a plain set."""
-    seen: set[bytes] = set()
+    """Which units stand in a window of LEAST that occurred before, from a plain set."""
+    seen: set[tuple[int, ...]] = set()
     marks = {}
     for number in np.argsort(keys).tolist():
-        data = texts[number].encode()
+        data, _ = units(texts[number])
         marks[number] = np.zeros(len(data), bool)
         for at in range(len(data) - LEAST + 1):
-            window = data[at : at + LEAST]
+            window = tuple(data[at : at + LEAST])
             if window in seen:
                 marks[number][at : at + LEAST] = True
             seen.add(window)
     return marks
+
+
+def holds_sentences(passage: str) -> bool:
+    """Whether whole sentences or lines of half of LEAST stand in it, wherever it is copied to."""
+    inner = np.flatnonzero(bounds(f"x{passage}x")[2:-2]) + 1
+    _, offsets = units(passage)
+    return len(inner) > 1 and 2 * int(offsets[inner[-1]] - offsets[inner[0]]) >= LEAST
 
 
 def exact_quality(pool: list[str]) -> dict:
@@ -221,8 +240,8 @@ def exact_quality(pool: list[str]) -> dict:
         safe = np.flatnonzero(borders(texts[source]))
         first = int(rng.choice(safe))
         size = int(rng.integers(LEAST + 20, 800))
-        inner = [int(i) for i in safe if i > first and len(texts[source][first:i].encode()) <= size]
-        if inner and len(texts[source][first : inner[-1]].encode()) >= LEAST + 20:
+        inner = [int(i) for i in safe if i > first and len(units(texts[source][first:i])[0]) <= size]
+        if inner and len(units(texts[source][first : inner[-1]])[0]) >= LEAST + 20:
             passage = texts[source][first : inner[-1]]
             place = int(rng.choice(np.flatnonzero(borders(texts[target]))))
             texts[target] = texts[target][:place] + "\n" + passage + "\n" + texts[target][place:]
@@ -230,25 +249,27 @@ def exact_quality(pool: list[str]) -> dict:
     keys = np.array([text_key(text) for text in texts], np.uint64)
     spans = repeated(texts, keys, least=LEAST)
     marks = marked_by_windows(texts, keys)
-    cut_bytes = right = 0
+    cut_units = right = 0
     for number, found in enumerate(spans):
+        _, offsets = units(texts[number])
         for start, end in found:
-            before, size = len(texts[number][:start].encode()), len(texts[number][start:end].encode())
-            cut_bytes += size
-            right += int(marks[number][before : before + size].sum())
+            cut_units += int(offsets[end] - offsets[start])
+            right += int(marks[number][offsets[start] : offsets[end]].sum())
     after = "\n\n".join(cut(text, own) for text, own in zip(texts, spans, strict=True))
     before_all = "\n\n".join(texts)
     whole = [
         passage for passage in planted if before_all.count(passage) > 1
     ]  # no later one was planted within it
-    gone = sum(after.count(passage) <= 1 for passage in whole)
+    gone = [after.count(passage) <= 1 for passage in whole]
+    can = [holds_sentences(passage) for passage in whole]
     wanted = sum(int(mark.sum()) for mark in marks.values())
     return {
         "documents": len(texts),
-        "bytes": len(before_all.encode()),
-        "precision_in_bytes": share(right, cut_bytes),
-        "recall_in_bytes": share(right, wanted),
-        "planted_passages_cut": share(gone, len(whole)),
+        "units": sum(len(mark) for mark in marks.values()),
+        "precision_in_units": share(right, cut_units),
+        "recall_in_units": share(right, wanted),
+        "planted_passages_cut": share(sum(gone), len(whole)),
+        "planted_sentences_cut": share(sum(g for g, c in zip(gone, can, strict=True) if c), sum(can)),
     }
 
 
@@ -362,7 +383,7 @@ def ours(folder: Path, megabytes: float, chosen: list[str], near_only: bool) -> 
         )
         more |= {} if small is None else {"same_in_small_budget": spans == small}
         del spans, small
-        counts = stages.run("lines counted", lambda: merge(count(line_hashes(text)) for text in plain))
+        counts = stages.run("lines counted", lambda: merge(count(passages(text).hashes) for text in plain))
         often = frequent(counts)
         stages.run("lines removed", lambda: [without(text, often) for text in plain])
     signatures = stages.run("shingles and signatures", signed)
@@ -429,9 +450,10 @@ def quality(folder: Path) -> dict:
             f"{near['recall']['of']} pairs, from .75 {near['recall_from_0.75']['share']}; windows: {windows['gone']} of "
             f"{windows['documents']} go (all pairs: {windows['gone_by_all_pairs']}), precision {windows['precision']['share']} "
             f"recall {windows['recall']['share']}; exact: precision "
-            f"{exact['precision_in_bytes']['share']} recall {exact['recall_in_bytes']['share']} of "
-            f"{exact['recall_in_bytes']['of']} bytes, passages {exact['planted_passages_cut']['share']} of "
-            f"{exact['planted_passages_cut']['of']}",
+            f"{exact['precision_in_units']['share']} recall {exact['recall_in_units']['share']} of "
+            f"{exact['recall_in_units']['of']} units, passages {exact['planted_passages_cut']['share']} of "
+            f"{exact['planted_passages_cut']['of']}, with sentences {exact['planted_sentences_cut']['share']} of "
+            f"{exact['planted_sentences_cut']['of']}",
             flush=True,
         )
     return rows
@@ -455,7 +477,7 @@ def main() -> None:
         with_spaces = given.part == "ours with spaces"
         print(json.dumps(ours(given.folder, given.megabytes, spaced if with_spaces else chosen, with_spaces)))
     else:
-        report = {"threshold": THRESHOLD, "least_bytes": LEAST, "quality": quality(given.folder), "speed": {}}
+        report = {"threshold": THRESHOLD, "least_units": LEAST, "quality": quality(given.folder), "speed": {}}
         parts = ["ours", "ours with spaces", *(["datatrove"] if find_spec("datatrove") else [])]
         for part in parts:
             for megabytes in given.sizes:

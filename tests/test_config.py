@@ -15,6 +15,7 @@ from pinisi.base.errors import ConfigError
 from pinisi.base.settings import dump, fingerprint
 from pinisi.base.typed_toml import to_toml
 from pinisi.config import RunConfig, load
+from pinisi.curate.config import CurateConfig
 
 TEXT = """\
 [run]
@@ -118,6 +119,18 @@ def test_unknown_key_names_the_nearest(path: Path, key: str, near: str) -> None:
     assert f"unknown key '{key}'" in str(caught.value)
     assert f"nearest valid key is '{near}" in str(caught.value)
     assert f"override '{key}=1'" in str(caught.value)
+
+
+def test_a_key_that_has_a_new_name_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "curate.toml"
+    file.write_text('[run]\nfolder = "out"\n[[sources]]\npath = "raw"\n[exact]\nbytes = 100\n')
+    said = "there is no 'exact.bytes' any more; use 'exact.characters', which counts"
+    with pytest.raises(ConfigError, match=rf"curate\.toml, line 6: {said}"):
+        settings_of.load(file, into=CurateConfig)
+    file.write_text('[run]\nfolder = "out"\n[[sources]]\npath = "raw"\n')
+    with pytest.raises(ConfigError, match=f"override 'exact.bytes=90': {said}"):
+        settings_of.load(file, ["exact.bytes=90"], into=CurateConfig)
+    assert settings_of.load(file, ["exact.characters=90"], into=CurateConfig).exact.characters == 90
 
 
 def test_errors_in_the_file_name_file_and_line(tmp_path: Path) -> None:

@@ -55,8 +55,11 @@ def planted() -> list[Document]:
         passage = of.text(3)
         for n in range(2):
             found.append(Document(f"passage/{code}/{n}", f"{of.text(3)}\n{passage}\n{of.text(3)}", code))
+        notice = "menu " + " ".join(of.sentence() for _ in range(4))[:60]
         for n in range(8):
-            found.append(Document(f"line/{code}/{n}", f"{of.text()}\n{of.words[3].capitalize()} menu", code))
+            found.append(
+                Document(f"line/{code}/{n}", f"{of.text()}\n{of.words[3].capitalize()} {notice}", code)
+            )
         found.append(Document(f"refrain/{code}/0", (of.sentence() + " ") * 40, code))
         found += [Document(f"copy/{code}/{n}", clean[11].text, code) for n in range(3)]
         found.append(Document(f"short/{code}/0", of.words[0], code))
@@ -155,6 +158,42 @@ def test_a_passage_stays_where_it_came_first_and_documents_stay_one(whole):
         (other,) = set(pair) - set(cut)
         assert stays[other].text == before[other].text
         assert len(stays[cut[0]].text) < len(before[cut[0]].text) - 100
+
+
+def test_what_is_long_enough_to_be_cut_is_a_setting(packs, tmp_path):
+    source = raw(tmp_path / "raw", planted())
+    for name, overrides, cut in (
+        ("none", ["exact.characters=90000", "lines.letters=90000"], set()),
+        ("passages", ["lines.letters=90000"], {"repeated passages,"}),
+        ("lines", ["exact.characters=90000", "lines.letters=10"], {"frequent lines,"}),
+        ("share", ["exact.characters=90000", "lines.share=0.9"], set()),
+    ):
+        out = run(config(tmp_path / name, source, packs), *overrides)
+        said = [note for document in kept(out).values() for note in document.metadata.get("lineage", [])]
+        assert {note.split(" ", 2)[2].rsplit(" ", 2)[0] for note in said if note.startswith("cut:")} == cut
+
+
+def test_what_a_cut_leaves_as_a_stump_is_dropped_with_its_reason(packs, tmp_path):
+    of = Language("xa")
+    # each long one repeats most of another: what stays is two sentences, enough for the rules
+    passages = [of.text(12) for _ in range(3)]
+    pairs = [
+        Document(f"{half}/{n}", f"{passage}\n{of.text(1) if half == 'small' else of.text(14)}", "xa")
+        for n, passage in enumerate(passages)
+        for half in ("small", "large")
+    ]
+    others = of.documents(20, "other")
+    source = raw(tmp_path / "raw", [*pairs, *others], files=1)
+    out = run(config(tmp_path, source, packs), "near.on=false")
+    gone, stays = dropped(out), kept(out)
+    stumps = [id for id, record in gone.items() if record["rule"] == "stump"]
+    assert all(id.startswith("small/") and gone[id]["stage"] == "finish" for id in stumps)
+    assert all(0 < gone[id]["value"] < 0.2 for id in stumps)
+    for n in range(3):
+        pair = [f"small/{n}", f"large/{n}"]
+        cut = [id for id in pair if id in stumps or "lineage" in stays[id].metadata]
+        assert len(cut) == 1, pair
+    assert stumps
 
 
 def test_ids_urls_sources_and_places_are_never_lost(whole):

@@ -2,7 +2,8 @@
 
 A field's type says what its value may be: dataclasses (a table each), int, float (an int is taken), bool,
 str, list[...], tuple[...], dict[str, ...], dict (anything), Literal choices, and unions of these with None.
-A class may have `validate(self) -> Iterator[Fault]` for what a type can't say.
+A class may have `validate(self) -> Iterator[Fault]` for what a type can't say, and `RENAMED`, without a type: keys that it
+no longer takes, each as (the old name, the new one, what that means).
 """
 
 import dataclasses
@@ -251,7 +252,12 @@ def nearest_key(key: str, into: Any, prefix: str, root: Any) -> str:
 
 
 def unknown_key(key: str, into: Any, source: Source, prefix: str) -> ConfigError:
-    near, dotted = nearest_key(key, into, prefix, source.root), prefix + key
+    dotted = prefix + key
+    for old, new, meaning in getattr(into, "RENAMED", ()):
+        if key == old:
+            said = f"there is no {dotted!r} any more; use {prefix + new!r}, {meaning}."
+            return ConfigError(f"{source.place(dotted)}: {said}")
+    near = nearest_key(key, into, prefix, source.root)
     return ConfigError(f"{source.place(dotted)}: unknown key {dotted!r}; the nearest valid key is {near!r}.")
 
 

@@ -120,24 +120,33 @@ class Near:
 
 @dataclass(frozen=True)
 class Exact:
-    """Passages that occur before; arXiv 2502.12982 has 100 bytes."""
+    """Passages that occur before, in another document or earlier in their own: of those of `characters` or more (an ideograph is
+    three, a syllable of kana or Hangul two) the whole sentences and lines go. 140 are 24 words of English. arXiv 2107.06499 has 50
+    tokens, some 200 characters; arXiv 2502.12982 has 100 bytes, which are 33 letters of Khmer and one sentence of English."""
 
     on: bool = True
-    bytes: int = 100
+    characters: int = 140
+    RENAMED = (("bytes", "characters", "which counts a letter of any alphabet as one"),)
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, bytes=40)
+        yield from at_least(self, characters=40)
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines seen more often than `most` in a language (Sailor2: in a bucket of 10M documents) are taken out."""
+    """Lines that stand in more than `most` documents of a language, and in more than this share of those compared at once, are
+    taken out (Sailor2: more than 5 of a bucket of 10M documents), if they have `letters` or more, or three or more of them in a
+    row do; lines of code stay."""
 
     on: bool = True
     most: int = 5
+    share: float = 1e-5
+    letters: int = 30
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, most=1)
+        yield from at_least(self, most=1, letters=1)
+        if not 0 <= self.share < 1:
+            yield Fault("share", "at least 0, less than 1")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Repeated passages against sets of windows, and borders against the `\\X` of the regex package and words of Python's own."""
+"""Repeated passages against sets of windows, and cuts against marked texts."""
 
 import unicodedata
 
@@ -8,8 +8,11 @@ import pytest
 from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
 from pinisi.curate.duplicates import exact
-from pinisi.curate.duplicates.exact import cut, repeated
+from pinisi.curate.duplicates.code import code_lines
+from pinisi.curate.duplicates.exact import repeated
+from pinisi.curate.duplicates.spans import cut
 from pinisi.data.text.segmentation import BLOCK, borders
+from pinisi.data.text.sentences import bounds
 
 SOLID = ("THAI", "LAO", "KHMER", "MYANMAR", "CJK", "HIRAGANA")
 PREVOWELS = "เแโใไເແໂໃໄ"
@@ -28,7 +31,11 @@ WORDS = [
         "n\u0303",
         ".",
         ",",
-        "(",
+        " (",
+        ". ",
+        "。",
+        "!\n",
+        "។ ",
         "\n",
         "\n\n",
         "🙂",
@@ -57,29 +64,49 @@ def may_cut(text: str, at: int) -> bool:
     return not all(words)
 
 
+def units(sign: str) -> int:
+    name = unicodedata.name(sign, "")
+    return 3 if name.startswith("CJK UNIFIED") else 2 if name.startswith("HIRAGANA LETTER") else 1
+
+
+def in_code(text: str, at: int) -> bool:
+    """Within a line of code, or with one on both sides."""
+    lines = text.split("\n")
+    is_code, starts = code_lines(lines), np.cumsum([0] + [len(line) + 1 for line in lines]).tolist()
+    said = [
+        (start, start + len(l), c)
+        for start, l, c in zip(starts, lines, is_code, strict=False)
+        if l.strip() or c
+    ]
+    if any(code and start < at < end for start, end, code in said):
+        return True
+    before = [code for start, end, code in said if end <= at]
+    after = [code for start, end, code in said if start >= at]
+    return bool(before and after) and before[-1] and after[0]
+
+
 def plain_repeated(texts: list[str], keys: np.ndarray, least: int) -> list[list[tuple[int, int]]]:
-    """Every window of `least` bytes in a set; then the same definition of shrinking, character by character."""
-    seen: set[bytes] = set()
+    """Every window of `least` units in a set; then what lies between two bounds within, if it is half of that."""
+    seen: set[str] = set()
     answer: list[list[tuple[int, int]]] = [[] for _ in texts]
     for number in sorted(range(len(texts)), key=lambda i: (int(keys[i]), i)):
         text = texts[number]
-        data = text.encode()
+        data = "".join(sign * units(sign) for sign in text)
         marked = [False] * (len(data) + 1)
         for at in range(len(data) - least + 1):
             window = data[at : at + least]
             if window in seen:
                 marked[at : at + least] = [True] * least
             seen.add(window)
-        offsets = np.cumsum([0] + [len(c.encode()) for c in text]).tolist()
+        offsets = np.cumsum([0] + [units(sign) for sign in text]).tolist()
+        may = [safe and not in_code(text, at) for at, safe in enumerate(bounds(text).tolist())]
         at = 0
         while at < len(data):
             end = at
             while marked[end]:
                 end += 1
-            inner = (
-                [i for i, o in enumerate(offsets) if at <= o <= end and may_cut(text, i)] if end > at else []
-            )
-            if inner and offsets[inner[-1]] - offsets[inner[0]] >= least:
+            inner = [i for i, o in enumerate(offsets) if at <= o <= end and may[i]] if end > at else []
+            if inner and offsets[inner[-1]] - offsets[inner[0]] >= least / 2:
                 answer[number].append((inner[0], inner[-1]))
             at = max(end, at + 1)
     return answer
@@ -100,7 +127,7 @@ def drawn_texts(rng, count: int, words: int) -> list[str]:
         for _ in range(rng.integers(0, 4)):
             source = texts[rng.integers(len(texts))]
             start = int(rng.integers(0, len(source) + 1))
-            passage = source[start : start + int(rng.integers(5, 90))]
+            passage = source[start : start + int(rng.integers(5, 200))]
             place = int(rng.integers(0, len(text) + 1))
             text = text[:place] + passage + text[place:]
         texts.append(text)
@@ -117,7 +144,7 @@ def test_spans_are_those_of_all_windows(monkeypatch, chunk, least):
     monkeypatch.setattr(exact, "CHUNK", chunk)
     rng = np.random.default_rng(chunk + least)
     spans = 0
-    for _ in range(12):
+    for _ in range(30):
         texts = drawn_texts(rng, int(rng.integers(1, 30)), 40)
         keys = keys_of(texts)
         found = repeated(texts, keys, least=least)
@@ -170,14 +197,14 @@ def test_a_budget_is_kept_in_parts(monkeypatch):
 
 
 def test_periodic_text_keeps_one_period():
-    for unit in ("a", "ab", "abc. ", "กข", "Lorem ipsum dolor sit amet. "):
+    for unit in ("a", "ab", "กข", "abc. ", "Lorem ipsum dolor sit amet. ", "人人自由。"):
         text = unit * 5000
         (spans,) = repeated([text], np.zeros(1, np.uint64))
-        if unit in ("a", "ab"):
-            assert spans == []  # one word: it is not torn
+        if len(unit) < 3 or unit == "abc. ":
+            assert spans == []  # no sentence ends: nothing is torn
         else:
             assert len(spans) == 1 and spans[0][1] == len(text)
-            assert unit.strip() in cut(text, spans) and len(cut(text, spans)) < 2 * len(unit)
+            assert unit.strip() in cut(text, spans) and len(cut(text, spans)) < 10 * len(unit)
 
 
 def test_the_first_in_order_of_keys_stays():
@@ -285,9 +312,63 @@ def test_cut_loses_nothing_but_spans_and_white_space():
 
 
 def test_impossible_settings_say_what_is_needed():
-    with pytest.raises(DataError, match="look for 16 bytes"):
+    with pytest.raises(DataError, match="look for 16 or more"):
         repeated(["a"], np.zeros(1, np.uint64), least=15)
     with pytest.raises(DataError, match="1 texts need as many keys, not 2"):
         repeated(["a"], np.zeros(2, np.uint64))
     assert repeated([], np.zeros(0, np.uint64)) == []
     assert repeated(["", ""], np.zeros(2, np.uint64)) == [[], []]
+
+
+TWO = {
+    "km": "ប្រទេសកម្ពុជាស្ថិតនៅក្នុងតំបន់អាស៊ីអាគ្នេយ៍ ហើយមានព្រំប្រទល់ជាប់នឹងប្រទេសជិតខាងទាំងអស់។ "
+    "ទឹកទន្លេហូរកាត់ទីក្រុងធំៗជាច្រើន មុននឹងទៅដល់សមុទ្រ។",
+    "th": "ประเทศไทยตั้งอยู่ในภูมิภาคเอเชียตะวันออกเฉียงใต้และมีอาณาเขตติดต่อกับประเทศเพื่อนบ้าน "
+    "แม่น้ำสายใหญ่ไหลผ่านเมืองสำคัญหลายเมืองก่อนจะลงสู่ทะเล",
+    "zh": "柬埔寨位于东南亚，与泰国、老挝和越南接壤，南临大海，气候炎热。大河流经许多城市，最后注入海中，两岸稻田广阔。",
+    "en": "The old harbour lies between two hills, and the ships come in with the evening tide. "
+    "It was built by many hands, of wood and of stone, long ago.",
+}
+
+
+@pytest.mark.parametrize("language", TWO)
+def test_all_scripts_are_measured_alike(language):
+    """100 bytes were 33 letters of Khmer, a phrase: now two sentences of some 140 letters go, and one of half of them stays."""
+    both = TWO[language]
+    first = both[: both.index("。") + 1] if language == "zh" else both[: both.index(" ", len(both) // 2 - 10)]
+    for passage, goes in ((first, False), (both, True)):
+        texts = [f"Nine ships came.\n{passage}\nOne left.", f"Ten men sang.\n{passage}\nAll heard them."]
+        (kept, cut_out) = repeated(texts, np.arange(2, dtype=np.uint64))
+        assert not kept
+        assert [texts[1][slice(*span)].strip() for span in cut_out] == ([passage] if goes else [])
+
+
+def test_a_shared_phrase_tears_no_sentence():
+    phrase = "has the right to freedom of peaceful assembly and association, and to change his religion or belief, either alone "
+    phrase += "or in community with others, and in public or private"
+    texts = [
+        f"In this land everyone {phrase}, and so they met. Rain fell.",
+        f"Nobody {phrase}, they said. Snow fell.",
+    ]
+    assert repeated(texts, np.arange(2, dtype=np.uint64)) == [[], []]
+
+
+def test_code_stays_whole():
+    block = "\n".join(f"value_{n} = load(path, {n})\nprint(value_{n})" for n in range(5))
+    one, other = (
+        [f"{word} {n} went by." for n in range(40)] for word in ("Ship", "Cart")
+    )  # so that the text is no program
+
+    def cuts(first: list[str], second: list[str]) -> list[str]:
+        texts = ["\n".join(first), "\n".join(second)]
+        kept, found = repeated(texts, np.arange(2, dtype=np.uint64))
+        assert kept == []
+        return [texts[1][slice(*span)].strip() for span in found]
+
+    assert cuts(["x = 1", block, "y = 2"], ["z = 3", block, "w = 4"]) == []
+    assert cuts([*one, "x = 1", block, "y = 2", "Done."], [*other, "z = 3", block, "w = 4"]) == []
+    assert cuts([*one, block], [*other, block, "All is well."]) == [block]
+    between = "The values are then written to the log of the ship, one a day, and whoever reads it later may add what was seen."
+    between += " Nobody does. It is a long book."
+    first, second = ([f"{name} = {n}" for n in range(8)] for name in ("x", "y"))
+    assert cuts([*one, *first, between, *first], [*other, *second, between, *second]) == [between]

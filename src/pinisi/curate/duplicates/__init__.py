@@ -1,11 +1,13 @@
 """What occurs twice: near duplicates, repeated passages, frequent lines, the same URL. Arrays and strings, no processes.
 
-Reading order: `hashes`, `near`, `pieces`, `pairs`, `components`, `settle`, `together`, `exact`, `lines`, `urls`.
+Reading order: `hashes`, `near`, `pieces`, `pairs`, `components`, `settle`, `together`, `spans`, `weights`, `exact`, `code`,
+`lines`, `urls`.
 """
 
-from pinisi.curate.duplicates.exact import cut, repeated
-from pinisi.curate.duplicates.lines import Counts, count, frequent, line_hashes, merge, without
+from pinisi.curate.duplicates.exact import repeated
+from pinisi.curate.duplicates.lines import Counts, count, frequent, merge, passages, without
 from pinisi.curate.duplicates.near import bands_for, keep, shingles, signature
+from pinisi.curate.duplicates.spans import cut
 from pinisi.curate.duplicates.together import find
 from pinisi.curate.duplicates.urls import canonical_url, keep_longest, url_hash
 
@@ -19,8 +21,8 @@ __all__ = [
     "frequent",
     "keep",
     "keep_longest",
-    "line_hashes",
     "merge",
+    "passages",
     "repeated",
     "shingles",
     "signature",

@@ -1,17 +1,17 @@
-"""Repeated passages: every stretch of `least` bytes or more that has occurred before, in any text or earlier in its own.
+"""Finds repeated passages: whole sentences and lines of a stretch that has occurred before, in any text or earlier in its own.
 
-Stretches of `least` bytes that occurred before, put together, are all that a suffix array finds (Lee et al.: "Deduplicating
-training data makes language models better", arXiv 2107.06499), so equal windows of `least` bytes are all that must be found,
-and hashes find them in linear time. A suffix array takes 5 to 9 bytes a byte of text, all in memory at once; here the memory
-is a setting:
+A stretch is measured in letters of equal weight (`weights`): the units of the text. Stretches of `least` units that occurred
+before, put together, are all that a suffix array finds (Lee et al.: "Deduplicating training data makes language models better",
+arXiv 2107.06499), so equal windows of `least` units are all that must be found, and hashes find them in linear time. A suffix
+array takes 5 to 9 bytes a byte of text, all in memory at once; here the memory is a setting:
 
 1. Winnowing (Schleimer, Wilkerson, Aiken, SIGMOD 2003): of the hashes of a window's k-grams, k = least / 2, the smallest is
    its fingerprint. Equal windows have theirs at the same offset. A run is the windows in a row that have theirs at one
-   position: one run for about k / 2 bytes.
+   position: one run for about k / 2 units.
 2. Runs are hashed whole and sorted: within a repeated passage they are equal as wholes, and so are all their windows.
 3. At its ends they are not. So of runs that are equal the first goes on, and if another, different run has its fingerprint
    then the windows of both are hashed and sorted one by one.
-4. Each run or window found goes with the one before it that has its hash, and the bytes of both are compared, so that no
+4. Each run or window found goes with the one before it that has its hash, and the units of both are compared, so that no
    collision cuts a text.
 
 What doesn't fit the budget is done in parts, step 2 by fingerprint, step 3 by hash.
@@ -27,37 +27,43 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from pinisi.base.errors import DataError
+from pinisi.curate.duplicates.code import code_lines
 from pinisi.curate.duplicates.hashes import BASE, INVERSE, mix, powers
-from pinisi.data.text.segmentation import borders
+from pinisi.curate.duplicates.spans import Spans
+from pinisi.curate.duplicates.weights import weights
+from pinisi.data.text.segmentation import codes
+from pinisi.data.text.sentences import bounds
 
-CHUNK = 1 << 16  # bytes hashed at once: their numbers stay in the second-level cache
+CHUNK = 1 << 16  # units hashed at once: their numbers stay in the second-level cache
 BYTES_PER_RUN = 100  # working memory of a run while they are sorted
 BYTES_PER_WINDOW = 60  # working memory of a window while they are sorted
-LEAST = 16  # bytes; shorter stretches repeat everywhere
-
-Spans = list[tuple[int, int]]
+UNIT = 4  # bytes
+LEAST = 16  # units; shorter stretches repeat everywhere
 
 
 def repeated(
     texts: Sequence[str],
     keys: np.ndarray,
     *,
-    least: int = 100,
+    least: int = 140,
     budget_bytes: int = 1 << 30,
     folder: str | Path | None = None,
 ) -> list[Spans]:
-    """For each text the spans of characters, in order, that repeat an earlier stretch of `least` UTF-8 bytes or more.
+    """Returns for each text the spans of characters, in order, that lie in a repeated stretch of `least` units or more.
+
+    A character is one unit, an ideograph three, a syllable of kana or Hangul two: so a stretch says as much in any script.
 
     Earlier: in a text of a smaller key (keys [N] uint64; of equal keys, so of equal texts, the first given), or nearer the
     start of its own. So the first occurrence stays and the order of the texts decides nothing. A stretch lies in one text. It
-    is shrunk until it begins and ends where text may be cut (`characters.borders`: never in a character, a cluster or a word of
-    a script with spaces), and left alone if fewer than `least` bytes remain.
+    is shrunk to the whole sentences and lines in it (`sentences.bounds`), and left alone if these have fewer than half of
+    `least` units: what is left of the text has no torn sentence. Code (`code`) goes with all of its block or stays.
 
-    Working memory beside `texts` and the answer: about `budget_bytes`, and 16 MiB however little that is. UTF-8 of more than a
-    quarter of it is kept in a temporary file in `folder` (default: the system's place for these) and read from there.
+    Working memory beside `texts` and the answer: about `budget_bytes`, and 16 MiB however little that is. Units (4 bytes each)
+    of more than a quarter of it are kept in a temporary file in `folder` (default: the system's place for these) and read from
+    there.
     """
     if least < LEAST:
-        raise DataError(f"Stretches of {least} bytes repeat in any text: look for {LEAST} bytes or more.")
+        raise DataError(f"Stretches of {least} characters repeat in any text: look for {LEAST} or more.")
     if len(keys) != len(texts):
         raise DataError(f"{len(texts)} texts need as many keys, not {len(keys)}.")
     order = np.argsort(np.asarray(keys, np.uint64), kind="stable")
@@ -67,35 +73,35 @@ def repeated(
         stretches = _verified(stream, least, _matches(stream, least, budget_bytes // 2))
         place = np.searchsorted(stream.starts, stretches[:, 0], "right") - 1
         for number in np.unique(place):
-            start, end = stream.starts[number : number + 2]
-            own = stretches[slice(*np.searchsorted(place, [number, number + 1]))] - start
-            spans[order[number]] = _shrunk(texts[order[number]], stream.data[start:end], own, least)
+            own = stretches[slice(*np.searchsorted(place, [number, number + 1]))] - stream.starts[number]
+            spans[order[number]] = _shrunk(texts[order[number]], own, least)
     return spans
 
 
 class _Stream(NamedTuple):
-    """All texts as UTF-8, one behind the other in canonical order."""
+    """The units of all texts, one behind the other in canonical order: each code point as often as it weighs."""
 
-    data: np.ndarray  # uint8, in memory or in a file
+    data: np.ndarray  # uint32, in memory or in a file
     starts: np.ndarray  # [N + 1]
 
 
 def _stream(texts: Sequence[str], order: np.ndarray, most: int, file: IO[bytes]) -> _Stream:
     starts = np.zeros(len(order) + 1, np.int64)
     for place, number in enumerate(order):
-        starts[place + 1] = starts[place] + file.write(texts[number].encode("utf-8", "surrogatepass"))
+        of = codes(texts[number])
+        starts[place + 1] = starts[place] + file.write(np.repeat(of, weights()[of]).tobytes()) // UNIT
     file.flush()
     size = int(starts[-1])
-    if 0 < size <= most:
+    if 0 < size * UNIT <= most:
         file.seek(0)
-        return _Stream(np.frombuffer(file.read(), np.uint8), starts)
-    return _Stream(
-        np.memmap(file, np.uint8, mode="r", shape=(size,)) if size else np.zeros(0, np.uint8), starts
-    )
+        return _Stream(np.frombuffer(file.read(), np.uint32), starts)
+    if not size:
+        return _Stream(np.zeros(0, np.uint32), starts)
+    return _Stream(np.memmap(file, np.uint32, mode="r", shape=(size,)), starts)
 
 
 def _chunks(stream: _Stream, least: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(its place in the stream, its bytes, which of its windows lie in one text); chunks overlap by a window."""
+    """(its place in the stream, its units, which of its windows lie in one text); chunks overlap by a window."""
     size = _chunk_size(least)
     for start in range(0, len(stream.data) - least + 1, size - least + 1):
         part = np.asarray(stream.data[start : start + size])
@@ -117,7 +123,7 @@ def _prefix_hashes(part: np.ndarray) -> np.ndarray:
 
 
 def _window_hashes(prefix: np.ndarray, width: int) -> np.ndarray:
-    """The hash of each `width` bytes, before mixing."""
+    """The hash of each `width` units, before mixing."""
     return (prefix[width:] - prefix[:-width]) * powers(INVERSE, len(prefix) - width)
 
 
@@ -131,12 +137,12 @@ def _sliding_minimum(values: np.ndarray, width: int) -> np.ndarray:
 
 
 class _Runs(NamedTuple):
-    """Windows at consecutive bytes of one text that have their fingerprint at one position."""
+    """Windows at consecutive units of one text that have their fingerprint at one position."""
 
     start: np.ndarray  # the first window of each
     length: np.ndarray
     fingerprint: np.ndarray  # uint64
-    content: np.ndarray  # uint64 hash of all their bytes
+    content: np.ndarray  # uint64 hash of all their units
 
     def of(self, which: np.ndarray) -> _Runs:
         return _Runs(*(column[which] for column in self))
@@ -156,12 +162,12 @@ def _runs(part: np.ndarray, whole: np.ndarray, least: int) -> _Runs:
     start = np.flatnonzero(change)
     length = np.diff(np.append(start, len(smallest)))
     start, length = start[whole[start]], length[whole[start]]
-    bytes_of = (prefix[start + length + least - 1] - prefix[start]) * powers(INVERSE, len(part))[start]
-    return _Runs(start, length, smallest[start] >> place_bits, bytes_of)
+    content = (prefix[start + length + least - 1] - prefix[start]) * powers(INVERSE, len(part))[start]
+    return _Runs(start, length, smallest[start] >> place_bits, content)
 
 
 class _Matches(NamedTuple):
-    """Consecutive windows, [start, stop) in the stream, each equal by hash to that at `back` bytes before it."""
+    """Consecutive windows, [start, stop) in the stream, each equal by hash to that at `back` units before it."""
 
     start: np.ndarray
     stop: np.ndarray
@@ -262,7 +268,7 @@ def _consecutive(start: np.ndarray, stop: np.ndarray, back: np.ndarray) -> _Matc
 
 
 def _verified(stream: _Stream, least: int, matches: _Matches) -> np.ndarray:
-    """[K, 2]: the bytes of all matches that are truly equal, as stretches that don't touch or lie in different texts."""
+    """[K, 2]: the units of all matches that are truly equal, as stretches that don't touch or lie in different texts."""
     data, good = stream.data, []
     for start, stop, back in zip(*(column.tolist() for column in matches), strict=True):
         end = stop + least - 1
@@ -283,59 +289,29 @@ def _verified(stream: _Stream, least: int, matches: _Matches) -> np.ndarray:
     )
 
 
-def _shrunk(text: str, data: np.ndarray, stretches: np.ndarray, least: int) -> Spans:
-    """Stretches of a text's bytes as spans of its characters, moved inwards to where it may be cut."""
-    safe, spans, byte, character = borders(text), [], 0, 0
+def _shrunk(text: str, stretches: np.ndarray, least: int) -> Spans:
+    """Returns stretches of a text's units as spans of its characters, moved inwards to where sentences and lines meet."""
+    weight = weights()[codes(text)]
+    offsets = np.concatenate([[0], np.cumsum(weight, dtype=np.int64)])  # of each character, in units
+    safe, spans = np.flatnonzero(bounds(text) & ~_in_code(text)), []
     for start, end in stretches.tolist():
-        first = character + _begun(data[byte:start])
-        last = first + _begun(data[start:end])
-        byte, character = end, last
-        last -= end < len(data) and int(data[end]) & 0xC0 == 0x80  # in the middle of a character
-        inner = first + np.flatnonzero(safe[first : last + 1])
-        if len(inner) and len(text[inner[0] : inner[-1]].encode("utf-8", "surrogatepass")) >= least:
+        inner = safe[slice(*np.searchsorted(offsets[safe], [start, end + 1]))]
+        if len(inner) and 2 * (offsets[inner[-1]] - offsets[inner[0]]) >= least:
             spans.append((int(inner[0]), int(inner[-1])))
     return spans
 
 
-def _begun(data: np.ndarray) -> int:
-    """How many characters begin in these bytes of UTF-8."""
-    return int(np.count_nonzero((data & 0xC0) != 0x80))
-
-
-def cut(text: str, spans: Spans) -> str:
-    """The text without these spans (in order), still one text: around each, the larger of the white spaces beside it stays.
-
-    Where there is none, a line break or space at an edge of what was cut is put back, or a space between two letters of a script
-    with spaces. White space that a cut leaves at the text's ends goes too.
-    """
-    gaps: list[tuple[int, int, list[str]]] = []  # a span with the white space around it; that white space
-    for start, end in spans:
-        left, right = start, end
-        while left > 0 and text[left - 1].isspace():
-            left -= 1
-        while right < len(text) and text[right].isspace():
-            right += 1
-        white = [text[left:start], text[end:right], _edge(text[start:end])]
-        if gaps and left <= gaps[-1][1]:  # nothing but white space between two cuts
-            left, _, before = gaps.pop()
-            white = before + white
-        gaps.append((left, right, white))
-    kept, at = [], 0
-    for left, right, white in gaps:
-        kept.append(text[at:left])
-        if left > 0 and right < len(text):
-            widest = max(white, key=lambda space: (space.count("\n"), len(space)))
-            kept.append(widest or ("" if borders(text[left - 1] + text[right])[1] else " "))
-        at = right
-    return "".join(kept) + text[at:]
-
-
-def _edge(removed: str) -> str:
-    """A line break if what was cut begins or ends with one, else a space if it does with any white space."""
-    body = removed.strip()
-    edges = (
-        removed[: len(removed) - len(removed.lstrip())] + removed[len(removed.rstrip()) :]
-        if body
-        else removed
-    )
-    return "\n" if "\n" in edges else " " if edges else ""
+def _in_code(text: str) -> np.ndarray:
+    """Tells which places lie in a line of code or between two such lines, bool [len(text) + 1]: code stays whole."""
+    inside = np.zeros(len(text) + 1, bool)
+    lines = text.split("\n")
+    code, at, last = code_lines(lines), 0, None  # last: where the line of code before this one ends
+    for line, found in zip(lines, code, strict=True):
+        end = at + len(line)
+        if found:
+            inside[at + 1 if last is None else last : end] = True
+            last = end
+        elif line.strip():
+            last = None
+        at = end + 1
+    return inside

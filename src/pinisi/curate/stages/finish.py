@@ -12,13 +12,16 @@ from pinisi.base.settings import byte_count
 from pinisi.curate import records
 from pinisi.curate.counts import Counts
 from pinisi.curate.duplicates import exact, lines
+from pinisi.curate.duplicates.spans import cut
 from pinisi.curate.scores import Cuts
 from pinisi.curate.stages.files import DROPS, FINISH, documents_of_parts, write_stats
 from pinisi.curate.stages.score import read_cuts
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
 
-EXACT_SHARE = 24  # bytes of memory that comparing a byte of text takes, all in all
+EXACT_SHARE = 28  # bytes of memory that comparing a byte of text takes, all in all
+STUMP = 0.2  # of a text: less is what stood around copies,
+STUMP_CHARACTERS = 500  # unless it is a text of its own
 
 
 def buckets(tools: Tools, compared: Path) -> list[tuple[int, int]]:
@@ -58,9 +61,10 @@ def finish_bucket(
         texts = _without_frequent_lines(tools, documents, texts, notes, counts)
         for document, text, said in zip(documents, texts, notes, strict=True):
             if said:
+                stump = _stump(text, len(document.text))
                 lineage = [*document.metadata.get("lineage", []), *said]
                 document = replace(document, text=text, metadata={**document.metadata, "lineage": lineage})
-                found = ("empty", 0, 1) if not text else tools.judged(tools.text(document))
+                found = stump or tools.judged(tools.text(document))
                 if found is not None:
                     counts.dropped(document, FINISH, found[0], found[1])
                     writers.write(DROPS, records.drop(document, FINISH, *found))
@@ -68,6 +72,14 @@ def finish_bucket(
             counts.kept(document)
             writers.write("documents", vars(document))
         write_stats(folder, counts)
+
+
+def _stump(text: str, before: int) -> tuple[str, float, float] | None:
+    """Returns (rule, value, limit) if so little is left of a text of `before` characters that it is no document any more."""
+    if not text:
+        return "empty", 0, 1
+    share = len(text) / before
+    return ("stump", round(share, 4), STUMP) if share < STUMP and len(text) < STUMP_CHARACTERS else None
 
 
 def _without_outliers(
@@ -90,14 +102,16 @@ def _without_repeats(
     if not config.exact.on or not texts:
         return texts, notes
     keys = np.array([text_key(text) for text in texts], dtype=np.uint64)
-    found = exact.repeated(texts, keys, least=config.exact.bytes, budget_bytes=byte_count(config.run.budget))
+    found = exact.repeated(
+        texts, keys, least=config.exact.characters, budget_bytes=byte_count(config.run.budget)
+    )
     result = []
     for document, text, spans, said in zip(documents, texts, found, notes, strict=True):
         if spans:
             size = sum(stop - start for start, stop in spans)
             counts.removed(document, "repeated passages", size, text[slice(*spans[0])])
             said.append(f"cut: {len(spans)} repeated passages, {size} characters")
-            text = exact.cut(text, spans)
+            text = cut(text, spans)
         result.append(text)
     return result, notes
 
@@ -107,11 +121,12 @@ def _without_frequent_lines(
 ) -> list[str]:
     if not tools.config.lines.on or not texts:
         return texts
-    seen = lines.merge(lines.count(lines.line_hashes(text)) for text in texts)
-    frequent = lines.frequent(seen, more_than=tools.config.lines.most)
+    config = tools.config.lines
+    seen = lines.merge(lines.count(lines.passages(text, config.letters).hashes) for text in texts)
+    frequent = lines.frequent(seen, lines.most_documents(len(texts), config.most, config.share))
     result = []
     for document, text, said in zip(documents, texts, notes, strict=True):
-        text, gone = lines.without(text, frequent)
+        text, gone = lines.without(text, frequent, config.letters)
         if gone:
             size = sum(map(len, gone))
             counts.removed(document, "frequent lines", size, gone[0])
