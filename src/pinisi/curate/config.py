@@ -6,6 +6,7 @@ from typing import Literal
 
 from pinisi.base.settings import at_least, byte_count
 from pinisi.base.typed_toml import Fault
+from pinisi.curate.repair import STEPS
 from pinisi.curate.rules import ORDER as RULES
 from pinisi.data.reading import Source
 
@@ -35,11 +36,21 @@ class Run:
 class Repair:
     """What is mended before anything is judged."""
 
-    markup: bool = True  # tags, scripts, entities
+    encoding: bool = True  # UTF-8 and Windows-1252 that were read as Latin-1
+    newlines: bool = True  # every line break is \n
+    markup: bool = True  # of documents that are HTML: tags, scripts, comments
+    entities: bool = True  # such as &quot; outside of code
+    control: bool = True  # characters without shape and meaning
+    form: bool = True  # NFC
+    space: bool = True  # at the ends of lines and of the text, and more than two blank lines
     longest: int = 2_000_000  # characters; longer documents are dropped
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, longest=1)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        return tuple(step for step in STEPS if getattr(self, step))
 
 
 @dataclass(frozen=True)

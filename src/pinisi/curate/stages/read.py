@@ -54,7 +54,7 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
             document = replace(document, language="unknown")
         counts.taken(document, ())
         return document, ("length", len(document.text), config.repair.longest)
-    text, mended = repaired(document.text, markup=config.repair.markup)
+    text, mended = repaired(document.text, config.repair.steps)
     if mended:
         lineage = [*document.metadata.get("lineage", []), "mended: " + ", ".join(mended)]
         document = replace(document, text=text, metadata={**document.metadata, "lineage": lineage})
