@@ -42,7 +42,7 @@ class Repair:
     entities: bool = True  # such as &quot; outside of code
     control: bool = True  # characters without shape and meaning
     form: bool = True  # NFC
-    space: bool = True  # at the ends of lines and of the text, and more than two blank lines
+    space: bool = True  # at the ends of lines and of the text, and more than three blank lines together
     longest: int = 2_000_000  # characters; longer documents are dropped
 
     def validate(self) -> Iterator[Fault]:

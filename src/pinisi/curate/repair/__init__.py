@@ -1,7 +1,7 @@
 """Mends what is mechanically wrong with a text: encoding, markup, control characters, white space.
 
 Nothing here looks at the language. A clean text, be it prose, code, verse or a table, comes back as it is: one in NFC, with
-\\n at the ends of lines, no spaces before them, at most two blank lines together, and none at its ends. Every step takes
+\\n at the ends of lines, no spaces before them, at most three blank lines together, and none at its ends. Every step takes
 linear time.
 """
 

@@ -17,7 +17,7 @@ _RIGHT_TO_LEFT = re.compile(
 )
 # Spaces of one width or another; U+3000 stays, which indents paragraphs in Chinese and Japanese.
 _ODD_SPACE = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
-_BLANK = re.compile(r"\n{4,}")
+_BLANK = re.compile(r"\n{5,}")
 
 
 def single_newlines(text: str) -> str:
@@ -34,7 +34,7 @@ def without_controls(text: str) -> str:
 
 
 def without_noise(text: str) -> str:
-    """Removes spaces at the ends of lines, blank lines at the ends of the text, and all but two of the blank lines between.
+    """Removes spaces at the ends of lines, blank lines at the ends of the text, and all but three of the blank lines between.
 
     Odd spaces become plain ones. Spaces within a line and before it stay, as does the end of the last line.
     """
@@ -43,4 +43,4 @@ def without_noise(text: str) -> str:
     first = next((number for number, line in enumerate(lines) if line), len(lines))
     text = "\n".join(lines[first:])
     body = text.rstrip("\n")
-    return _BLANK.sub("\n\n\n", body) + "\n" * (body != text and body != "")
+    return _BLANK.sub("\n" * 4, body) + "\n" * (body != text and body != "")

@@ -5,6 +5,7 @@ import unicodedata
 from itertools import groupby
 
 from pinisi.base.libraries import library
+from pinisi.curate.repair.code import is_code
 
 # UTF-8 read as Latin-1 or Windows-1252 shows one of these; ftfy then decides.
 _SUSPECT = re.compile(
@@ -52,14 +53,32 @@ def _taken_apart(marks: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """Reads again, line by line since one page may mix encodings, what was UTF-8 or Windows-1252 and read as Latin-1."""
+    """Reads again, line by line since one page may mix encodings, what was UTF-8 or Windows-1252 and read as Latin-1.
+
+    Programs, and texts with pieces of them, that have other characters in good order show wrong ones on purpose.
+    """
     if _SUSPECT.search(text):
-        fix = library("ftfy").fix_encoding
-        text = "\n".join(
-            "".join(fix(part) if _SUSPECT.search(part) else part for part in _stretches(line))
-            for line in text.split("\n")
-        )
+        lines = text.split("\n")
+        mended = [_read_again(line) for line in lines]
+        if mended != lines and not (_is_in_order(lines, mended) and _shows_code(text)):
+            text = "\n".join(mended)
     return _windows(text) if _C1.search(text) else text
+
+
+def _read_again(line: str) -> str:
+    if not _SUSPECT.search(line):
+        return line
+    fix = library("ftfy").fix_encoding
+    return "".join(fix(part) if _SUSPECT.search(part) else part for part in _stretches(line))
+
+
+def _is_in_order(lines: list[str], mended: list[str]) -> bool:
+    """Whether some lines have more than ASCII and were read well."""
+    return any(old == new and not old.isascii() for old, new in zip(lines, mended, strict=True))
+
+
+def _shows_code(text: str) -> bool:
+    return "```" in text or ">>> " in text or is_code(text)
 
 
 def _stretches(line: str) -> list[str]:

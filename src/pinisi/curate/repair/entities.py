@@ -4,7 +4,7 @@ import re
 from html import unescape
 from html.entities import html5, name2codepoint
 
-from pinisi.curate.repair.code import is_code
+from pinisi.curate.repair.code import is_code, is_source
 
 _NUMBER = r"#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})"
 _ANY = re.compile(rf"&(?:{_NUMBER}|[a-zA-Z][a-zA-Z0-9]{{1,31}});")
@@ -25,7 +25,7 @@ def characters(text: str) -> str:
 def without_entities(text: str) -> str:
     """Decodes the entities that leaked into plain text, however often they were escaped, but none in URLs.
 
-    A text that is code, has tags, or quotes an entity (`&amp;`, "&lt;") is about them, and stays.
+    A text that is code or Markdown, has tags, or quotes an entity (`&amp;`, "&lt;") is about them, and stays.
     """
     if (
         "&" not in text
@@ -33,7 +33,7 @@ def without_entities(text: str) -> str:
         or not any(_is_leak(found[0]) for found in _LEAKED.finditer(text))
     ):
         return text
-    if _MENTION.search(text) or _TAG_LIKE.search(text) or is_code(_ANY.sub("x", text)):
+    if _MENTION.search(text) or _TAG_LIKE.search(text) or is_source(text) or is_code(_ANY.sub("x", text)):
         return text
     return _LEAKED.sub(_innermost, text)
 

@@ -66,7 +66,8 @@ def _is_xml(text: str) -> bool:
 
 def _outside(text: str, found: list[Tag], sign: str) -> str:
     """The text with a sign for each tag, without what isn't shown."""
-    parts, start = [], 0
+    parts: list[str] = []
+    start = 0
     for tag in found:
         parts += text[start : tag.start], sign if tag.name else ""
         start = tag.end
