@@ -25,17 +25,17 @@ def characters(text: str) -> str:
 def without_entities(text: str) -> str:
     """Decodes the entities that leaked into plain text, however often they were escaped, but none in URLs.
 
-    A text that is code or Markdown, has tags, or quotes an entity (`&amp;`, "&lt;") is about them, and stays.
+    A text that is code or Markdown, has tags or a bare "<" beside "&lt;", or quotes an entity is about them, and stays.
     """
-    if (
-        "&" not in text
-        or not _ANY.search(text)
-        or not any(_is_leak(found[0]) for found in _LEAKED.finditer(text))
-    ):
-        return text
-    if _MENTION.search(text) or _TAG_LIKE.search(text) or is_source(text) or is_code(_ANY.sub("x", text)):
+    if "&" not in text or not _ANY.search(text) or _is_about_entities(text):
         return text
     return _LEAKED.sub(_innermost, text)
+
+
+def _is_about_entities(text: str) -> bool:
+    if _MENTION.search(text) or _TAG_LIKE.search(text) or ("<" in text and "&lt;" in text):
+        return True
+    return is_source(text) or is_code(_ANY.sub("x", text))
 
 
 def _character(match: re.Match[str]) -> str:
@@ -43,13 +43,9 @@ def _character(match: re.Match[str]) -> str:
     return unescape(entity) if entity[1] == "#" or entity[1:] in html5 else entity
 
 
-def _is_leak(found: str) -> bool:
-    return found[0] == "&"
-
-
 def _innermost(match: re.Match[str]) -> str:
     """The character that is left when all has been decoded. Of names only HTML 4's, which are what programs write."""
-    if not _is_leak(match[0]):
+    if match[0][0] != "&":  # a URL
         return match[0]
     parts = _PARTS.findall(match[0])
     last = parts[-1]

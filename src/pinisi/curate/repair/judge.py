@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from pinisi.curate.repair.code import is_code, is_source
+from pinisi.curate.repair.entities import characters
 from pinisi.curate.repair.tags import BLOCK, VOID, Tag, is_element, tags
 
 _PAGE = re.compile(r"[\s\ufeff]*(?:<(?:!doctype\s+html|html|head|body)(?=[\s>]))", re.I)
@@ -41,7 +42,7 @@ def is_markup(text: str) -> bool:
         or _is_xml(text)
     ):
         return False
-    if is_source(_outside(text, found, "<>")) or is_code(_outside(text, found, "")):
+    if is_source(_outside(text, found, "<>")) or is_code(characters(_outside(text, found, ""))):
         return False
     if counts.blocks:
         return counts.covered >= 0.5 or counts.glued >= 2
@@ -86,8 +87,10 @@ def _counted(text: str, found: list[Tag]) -> Found:
         right = _right(text, found, number)
         if _is_quoted(text, tag):
             mentions += 1
+        elif tag.name in VOID and tag.name not in BLOCK and text[tag.start - 1 : tag.start] == right == " ":
+            continue  # an image in a sentence may be either
         elif tag.name in BLOCK or tag.name in VOID:
-            if _stands_as_block(tag, left, right, text):
+            if _stands_as_block(tag, left, right):
                 blocks += 1
                 shaped.add(tag)
                 glued += left not in ("", " ", "<") and right not in ("", " ", "<")
@@ -140,7 +143,7 @@ def _right(text: str, found: list[Tag], number: int) -> str:
     return " " if line[0].isspace() else line[0]
 
 
-def _stands_as_block(tag: Tag, left: str, right: str, text: str) -> bool:
+def _stands_as_block(tag: Tag, left: str, right: str) -> bool:
     """Whether it begins or ends a line, or stands between tags or words without spaces."""
     if tag.name in VOID and tag.name not in BLOCK:  # images, input
         return tag.attributes
