@@ -71,6 +71,7 @@ def test_markup_and_entities(language):
         ("<p>Selamat pagi.</p><br/>", "Selamat pagi.", "markup"),
         ("Hari ini.<br/>Besok.<br/><br/>Lusa &amp; nanti.", "Hari ini.\nBesok.\n\nLusa & nanti.", "markup"),
         ("<p>it&#8217;s &ldquo;x&rdquo;</p>", "it’s “x”", "markup"),
+        ("<p>Nama: (a)</p><p>Umur: 3</p><p>Kota:</p>", "Nama: (a)\n\nUmur: 3\n\nKota:", "markup"),
         ("one.</p><p>two.", "one.\n\ntwo.", "markup"),
         ("Satu. <br /> Dua. <br /> Tiga.", "Satu.\nDua.\nTiga.", "markup"),
         ("<tr><th>A<th>B<tr><td>1<td><td>3", "A\tB\n1\t\t3", "markup"),

@@ -42,7 +42,7 @@ def is_markup(text: str) -> bool:
         or _is_xml(text)
     ):
         return False
-    if is_source(_outside(text, found, "<>")) or is_code(characters(_outside(text, found, ""))):
+    if is_source(_outside(text, found, "<>")) or _is_code(text, found):
         return False
     if counts.blocks:
         return counts.covered >= 0.5 or counts.glued >= 2
@@ -63,6 +63,11 @@ def _is_page(text: str, found: list[Tag]) -> bool:
 
 def _is_xml(text: str) -> bool:
     return text.lstrip("\ufeff \t\r\n").startswith(("<?xml", "<?php"))
+
+
+def _is_code(text: str, found: list[Tag]) -> bool:
+    """Whether the text is code, be its lines those of the source or those that tags make."""
+    return all(is_code(characters(_outside(text, found, sign))) for sign in ("", "\n"))
 
 
 def _outside(text: str, found: list[Tag], sign: str) -> str:
