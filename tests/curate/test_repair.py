@@ -72,6 +72,8 @@ def test_markup_and_entities(language):
         ("Hari ini.<br/>Besok.<br/><br/>Lusa &amp; nanti.", "Hari ini.\nBesok.\n\nLusa & nanti.", "markup"),
         ("<p>it&#8217;s &ldquo;x&rdquo;</p>", "it’s “x”", "markup"),
         ("<p>Nama: (a)</p><p>Umur: 3</p><p>Kota:</p>", "Nama: (a)\n\nUmur: 3\n\nKota:", "markup"),
+        ("x<pre>\n  a</pre>", "x\n  a", "markup"),
+        ("<p>a<b and c>d</p>", "a<b and c>d", "markup"),
         ("one.</p><p>two.", "one.\n\ntwo.", "markup"),
         ("Satu. <br /> Dua. <br /> Tiga.", "Satu.\nDua.\nTiga.", "markup"),
         ("<tr><th>A<th>B<tr><td>1<td><td>3", "A\tB\n1\t\t3", "markup"),
@@ -202,3 +204,22 @@ def test_what_is_mended_is_clean(text):
 def test_nfc_is_the_standard_s(text):
     long = text.replace("é", "\u0301\u0327" * 40)
     assert repaired(long, ["form"])[0] == unicodedata.normalize("NFC", long)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "E = mc<sup>2</sup>",
+        "<br>\nis what <br> in a <p> with </p> or an <li> and a <td> does.",
+        'He writes "&nbsp;" there, and never a space.',
+        ">>> 'tÃ©st'.encode('latin-1').decode()\n'tést'",
+        "Kirim ke <a.budi@x.id> atau <b@y.id>; a<b and c>d; List<i>.",
+        "http://x.id/?a=1&section=2",
+    ],
+)
+def test_what_looks_like_damage_stays(text):
+    assert repaired(text) == (text, [])
+
+
+def test_a_byte_among_letters_of_another_script_is_no_windows_1252():
+    assert repaired("សម្\x9aាប់")[0] == "សម្ាប់"
