@@ -108,7 +108,7 @@ class Planter:
     def control(self, text: str) -> str:
         at = sorted(self.draw.sample(range(len(text)), min(len(text), 8)), reverse=True)
         for place in at:
-            text = text[:place] + self.draw.choice("\x00\x01\x0b\x7f\x1b\ufeff\u202e") + text[place:]
+            text = text[:place] + self.draw.choice("\x00\x01\x7f\x1b\ufeff\u202e") + text[place:]
         return text
 
     def carriers(self) -> dict[int, tuple[str, str]]:

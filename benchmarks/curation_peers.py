@@ -62,7 +62,7 @@ def ours(of: list[Document], raw: Path) -> Iterator[tuple[str, Work]]:
         "read JSON lines",
         lambda: [list(documents_of(part, Source(str(raw)), print)) for part in parts_of([Source(str(raw))])],
     )
-    yield "mend Unicode", lambda: [repaired(document.text, markup=True) for document in of]
+    yield "mend Unicode", lambda: [repaired(document.text) for document in of]
     yield "identify the language", lambda: [packs.identify(excerpt(document.text)) for document in of]
     yield (
         "judge by rules",

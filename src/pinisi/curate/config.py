@@ -8,6 +8,7 @@ from pinisi.base.settings import at_least, byte_count
 from pinisi.base.typed_toml import Fault
 from pinisi.curate.measures import ORDER as RULES
 from pinisi.curate.personal.identities import COUNTRIES
+from pinisi.curate.repair import STEPS
 from pinisi.data.reading import Source
 from pinisi.data.storage import is_url
 
@@ -41,11 +42,21 @@ class Run:
 class Repair:
     """What is mended before anything is judged."""
 
-    markup: bool = True  # tags, scripts, entities
+    encoding: bool = True  # UTF-8 and Windows-1252 that were read as Latin-1
+    newlines: bool = True  # every line break is \n
+    markup: bool = True  # of documents that are HTML: tags, scripts, comments
+    entities: bool = True  # such as &quot; outside of code
+    control: bool = True  # characters without shape and meaning
+    form: bool = True  # NFC
+    space: bool = True  # at the ends of lines and of the text, and more than three blank lines together
     longest: int = 2_000_000  # characters; longer documents are dropped
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, longest=1)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        return tuple(step for step in STEPS if getattr(self, step))
 
 
 Masking = Literal["keep", "mask", "cut", "drop"]

@@ -116,7 +116,7 @@ def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str, coun
     source = Source(path=config.quality.positives[language], language=language)
     for part in parts:
         for document in documents_of(part, source, trouble):
-            text, _ = repaired(document.text[: config.repair.longest], markup=config.repair.markup)
+            text, _ = repaired(document.text[: config.repair.longest], config.repair.steps)
             if text:
                 yield excerpt(text)
 

@@ -105,7 +105,7 @@ def _known(tools: Tools, language: str) -> str:
 
 
 def _mended(config: CurateConfig, document: Document) -> tuple[Document, list[str]]:
-    text, mended = repaired(document.text, markup=config.repair.markup)
+    text, mended = repaired(document.text, config.repair.steps)
     if mended:
         lineage = [*document.metadata.get("lineage", []), "mended: " + ", ".join(mended)]
         document = replace(document, text=text, metadata={**document.metadata, "lineage": lineage})
