@@ -42,7 +42,7 @@ class Relative(NamedTuple):
     messages: tuple[str, ...]
 
 
-# Near relatives of Malay, Javanese, Tagalog, Cebuano and English; those in the scripts of Chinese and Burmese.
+# Near relatives of Malay, Javanese, Tagalog, Cebuano and English; others in the script of Burmese.
 RELATIVES = (
     Relative("hil", "Hiligaynon", ("LATIN",), ("hil",), ("hil",)),
     Relative("bcl", "Central Bikol", ("LATIN",), ("bcl",), ("bcl",)),
@@ -54,13 +54,9 @@ RELATIVES = (
     Relative("gor", "Gorontalo", ("LATIN",), (), ("gor",)),
     Relative("iba", "Iban", ("LATIN",), (), ("iba",)),
     Relative("sco", "Scots", ("LATIN",), ("sco",), ("sco",)),
-    Relative("ja", "Japanese", ("HIRAGANA", "KATAKANA", "CJK"), ("jpn",), ("ja",)),
-    Relative("yue", "Cantonese", ("CJK",), ("yue",), ("yue", "yue-hant")),
-    Relative("zh-hant", "Chinese (traditional)", ("CJK",), ("cmn_hant",), ("zh-hant",)),
     Relative("shn", "Shan", ("MYANMAR",), ("shn",), ("shn",)),
     Relative("mnw", "Mon", ("MYANMAR",), ("mnw",), ("mnw",)),
     Relative("blk", "Pa'O", ("MYANMAR",), (), ("blk",)),
-    Relative("rki", "Rakhine", ("MYANMAR",), (), ("rki",)),
 )
 EACH = 8_000  # n-grams kept of a relative
 MESSAGES = "GPL-2.0-or-later"

@@ -40,7 +40,7 @@ OTHER_SCRIPTS = ["jpn", "yue", "cmn_hant", "shn", "mnw", "kor", "rus", "hin", "a
 # MediaWiki's codes of languages that the margins were not fitted to, and of the relatives.
 MESSAGES = (
     "de fr es it nl sv fi tr pl hu ro cs eu et lt sq so ha wo to uz pap ht oc la sw mg haw yo zu szy dag mos lb nds "
-    "mad bug ace bjn min ban pam bcl hil gor iba sco ja yue zh-hant shn mnw blk rki"
+    "mad bug ace bjn min ban pam bcl hil gor iba sco ja yue zh-hant shn mnw blk"
 ).split()
 LENGTHS = (200, 60)  # characters: paragraphs are joined until they have so many
 MOST = 150  # units of a language and source

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi.base.errors import DataError
-from pinisi.curate.packs import Pack, Packs, build_pack
-from pinisi.curate.packs import evidence
+from pinisi.curate.packs import Pack, Packs, build_pack, evidence
 from pinisi.curate.packs import identify as module
 from pinisi.curate.packs.stream import stream
 from pinisi.curate.packs.table import Table

@@ -27,7 +27,7 @@ SHIPPED = Path(__file__).parent / "background"
 FORMAT = "pinisi background 1"
 FACTS, ARRAYS = "background.json", "background.npz"
 TYPES = {"keys": np.uint32, "weights": np.int16}
-FREQUENT = -9.0  # nats: a letter below this in every pack is no letter of their alphabet
+FREQUENT = -9.0  # nats: a letter below this in a pack is none of its alphabet
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,21 +103,21 @@ def train_model(name: str, code: str, scripts: Sequence[str], texts: Mapping[str
     return Model(name, code, tuple(scripts), tuple(texts), ngrams)
 
 
-def noise(packs: Iterable[NGrams], scripts: Iterable[str]) -> NGrams | None:
-    """A model of letters without order: each letter of the packs' alphabet, and the end of a run, is as likely
-    as another. Whatever it explains as well as a pack does is no language. None if the packs have no letters."""
+def known_letters(model: NGrams, scripts: Iterable[str]) -> np.ndarray:
+    """The letters of some scripts that a model has seen more than once in a while, as code points."""
     names, script = script_table()
     wanted = [names.index(name) for name in scripts if name in names]
     letters = np.flatnonzero(np.isin(script, wanted) & (classes() == LETTER))
-    hashed = keys(np.append(letters, BOUNDARY).astype(np.uint64) + np.uint64(1))
-    known = np.zeros(len(hashed), bool)
-    for model in packs:
-        rows = np.minimum(np.searchsorted(model.keys, hashed), len(model.keys) - 1)
-        known |= (model.keys[rows] == hashed) & (model.weights[rows] > FREQUENT * UNIT)
-    found = np.unique(hashed[known])
-    if not len(found):
-        return None
-    weight = np.floor(-np.log(len(found)) * UNIT)
+    hashed = keys(letters.astype(np.uint64) + np.uint64(1))
+    rows = np.minimum(np.searchsorted(model.keys, hashed), len(model.keys) - 1)
+    return letters[(model.keys[rows] == hashed) & (model.weights[rows] > FREQUENT * UNIT)]
+
+
+def noise(letters: np.ndarray) -> NGrams:
+    """A model of letters (code points) without order: each, and the end of a run, is as likely as another.
+    Whatever it explains as well as a pack does is no language."""
+    found = np.unique(keys(np.append(letters, BOUNDARY).astype(np.uint64) + np.uint64(1)))
+    weight = int(np.floor(-np.log(len(found)) * UNIT))
     return NGrams(found, np.full(len(found), weight, np.int16), -10.0, 0.0)
 
 

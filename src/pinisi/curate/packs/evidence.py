@@ -7,15 +7,15 @@ may borrow words of other packs (`BORROWED`), as texts that mix two languages do
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 # A word may be a name or come from elsewhere: no model gives it less than this many nats below the model that
-# likes it best, so that no single word decides.
-FOREIGN = 9.0
-# When a pack is compared with the background, a word may come from another pack at this price (nats): people
-# mix languages, and a name in English is not foreign. Fitted with the margin below.
+# likes it best, so that no single word decides. What stands between spaces may be a whole sentence: of more than
+# 11 characters each counts, up to what float32 can tell from nothing.
+FOREIGN, EACH, FURTHEST = 9.0, 0.8, 80.0
+# When a pack is compared with the background, a word may come from another pack at this price (nats; more for long
+# ones, as above): people mix languages, and a name in English is not foreign. Fitted with the margin below.
 BORROWED = 4.0
 # Neighbouring n-grams of a text tell the same thing again, and its topic is not the pack's: likelihoods are
 # flattened to that of fewer, independent characters: a 15th of the text's, but at least 10 and at most 25 of
@@ -36,32 +36,65 @@ UNSURE = 0.4
 RIVAL = 0.2
 # ... or where less than this share of its letters is of the language's scripts.
 SCRIPT = 1 / 3
+# Simplified Chinese has fewer characters than this share, and one more, beyond its standard (han.py); Cantonese
+# in simplified characters has from a 20th on.
+BEYOND = 0.04
 STEEP = 0.05  # nats a character from a doubt of 0.5 to one of 0.27 or 0.73
 
 
-@dataclass
 class Scores:
-    """Of one group of packs, which are compared with each other.
+    """Of one group of packs, which are compared with each other, summed over the pieces of a text.
 
-    packs: their codes. sure: which of them are of languages that the background leaves out. share: of the text's
-    letters that are of the group's scripts. length: characters compared. own: log-likelihood under each pack.
-    mixed: the same, with words of other packs. rivals: the best of each background model; empty without.
+    packs: their codes. sure: which of them are of languages that the background leaves out. simplified: which are
+    of simplified Chinese. rivals: how many background models there are. share: of the text's letters that are of
+    the group's scripts.
     """
 
-    packs: Sequence[str]
-    sure: Sequence[bool]
-    share: float
-    length: int
-    own: np.ndarray
-    mixed: np.ndarray
-    rivals: np.ndarray
+    def __init__(
+        self, packs: Sequence[str], sure: Sequence[bool], simplified: Sequence[bool], rivals: int
+    ) -> None:
+        self.packs, self.sure, self.simplified = packs, sure, simplified
+        self.share, self.length = 0.0, 0  # characters compared
+        self.own = np.zeros(len(packs))  # log-likelihood under each pack
+        self.mixed = np.zeros(len(packs))  # the same, with words of other packs
+        self.rivals = np.zeros(rivals)  # of each background model
+        self.han, self.beyond = 0, 0  # Chinese characters, those that simplified Chinese lacks
+
+    def add(self, logs: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> None:
+        """Adds a piece as `Table.runs` gives it: of each different run the log-likelihood under each model, float32
+        [runs, models], the packs first; how often it stands there; its characters."""
+        packs = len(self.packs)
+        top = logs.max(1, keepdims=True)
+        chances = np.exp(logs - top)
+        deep = np.clip(EACH * lengths, FOREIGN, FURTHEST)[:, None]
+        floor = np.exp(-deep).astype(np.float32)
+        price = np.exp(deep * (-BORROWED / FOREIGN)).astype(np.float32)
+        borrowed = chances[:, :packs].max(1, keepdims=True) * price
+        weights = counts.astype(np.float64)
+        best = weights @ top.astype(np.float64)
+        every = best + weights @ np.log(chances + floor).astype(np.float64)
+        self.own += every[:packs]
+        self.rivals += every[packs:]
+        self.mixed += best + weights @ np.log(chances[:, :packs] + borrowed + floor).astype(np.float64)
+        self.length += int(counts @ lengths)
+
+    def add_han(self, count: int, beyond: int) -> None:
+        """Adds Chinese characters, and how many of them simplified Chinese lacks."""
+        self.han += count
+        self.beyond += beyond
 
     def foreign(self, pack: int) -> float:
-        """Nats a character by which the background explains the text better than a pack, beyond the margin."""
-        if not len(self.rivals) or not self.length:
+        """Nats a character by which the background explains the text better than a pack, beyond the margin; for a
+        pack of simplified Chinese the share of characters that are not, beyond what names make, if that is more."""
+        if not self.length:
             return -math.inf
-        margin = MARGIN + SHORT / self.length + (0.0 if self.sure[pack] else UNSURE)
-        return float(self.rivals.max() - self.mixed[pack]) / self.length - margin
+        found = -math.inf
+        if len(self.rivals):
+            margin = MARGIN + SHORT / self.length + (0.0 if self.sure[pack] else UNSURE)
+            found = float(self.rivals.max() - self.mixed[pack]) / self.length - margin
+        if self.simplified[pack] and self.han:
+            found = max(found, (self.beyond - 1) / self.han - BEYOND)
+        return found
 
     def other(self, pack: int) -> float:
         """Nats a character by which another pack explains the text better, beyond what relatives may."""
@@ -112,17 +145,3 @@ class Evidence:
         pack = group.packs.index(language)
         excess = max(group.foreign(pack), group.other(pack)) / STEEP
         return min(1 / (1 + math.exp(min(excess, 700.0))), group.share / SCRIPT / 2, 1.0)
-
-
-def explained(logs: np.ndarray, counts: np.ndarray, packs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(own, mixed, rivals) of `Scores` from the log-likelihood of each different run under each model, float32
-    [runs, models], the packs first; counts: how often each run stands in the text."""
-    top = logs.max(1, keepdims=True)
-    chances = np.exp(logs - top)
-    floor = np.float32(math.exp(-FOREIGN))
-    borrowed = chances[:, :packs].max(1, keepdims=True) * np.float32(math.exp(-BORROWED))
-    weights = counts.astype(np.float64)
-    whole = weights @ top.astype(np.float64)
-    every = whole + weights @ np.log(chances + floor).astype(np.float64)
-    mixed = whole + weights @ np.log(chances[:, :packs] + borrowed + floor).astype(np.float64)
-    return every[:packs], mixed, every[packs:]

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from pinisi.base.errors import DataError
+from pinisi.curate.packs import han
 from pinisi.curate.packs.background import SHIPPED as BACKGROUND
-from pinisi.curate.packs.background import Background, noise
-from pinisi.curate.packs.evidence import Evidence, Scores, explained
+from pinisi.curate.packs.background import Background, known_letters, noise
+from pinisi.curate.packs.evidence import Evidence, Scores
 from pinisi.curate.packs.pack import FACTS, Pack
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
@@ -40,8 +41,8 @@ class Packs:
     @staticmethod
     def load(languages: Sequence[str] | None = None, folders: Iterable[str | Path] = ()) -> "Packs":
         """The shipped packs and those in `folders`, each a pack or a folder of packs, with the shipped background;
-        a later one of the same language wins. languages: those that are wanted, None for all. Raises DataError: a folder holds no pack,
-        a pack is torn, a language has none."""
+        a later one of the same language wins. languages: those that are wanted, None for all. Raises DataError: a
+        folder holds no pack, a pack is torn, a language has none."""
         found = {path.name: path for path in _pack_folders(SHIPPED)} if SHIPPED.is_dir() else {}
         packs: dict[str, Pack] = {}
         for folder in folders:
@@ -90,11 +91,7 @@ class Packs:
         """How well each pack and the background explain a text: what `identify` and `fits` need, in one reading."""
         groups = self._groups
         letters = np.zeros(len(groups) + 1)  # weighted; the last: scripts without a pack
-        lengths = np.zeros(len(groups), np.int64)
-        sums = [
-            [np.zeros(len(group.packs)), np.zeros(len(group.packs)), np.zeros(group.rivals)]
-            for group in groups
-        ]
+        scores = [Scores(group.packs, group.sure, group.simplified, group.rivals) for group in groups]
         for piece in pieces(text):
             codes = normal_codes(piece)
             kinds = classes()[codes]
@@ -103,21 +100,14 @@ class Packs:
             letters += here * self._letter_weight
             enough = min(LITTLE * here.sum(), here.max() - 1)
             for number in np.flatnonzero(here[:-1] > enough).tolist():
-                group = groups[number]
                 line = stream(codes, np.where((of == number) | (of == len(groups) + 1), kinds, 0))
-                for total, part in zip(
-                    sums[number], explained(*group.table.runs(line), len(group.packs)), strict=True
-                ):
-                    total += part
-                lengths[number] += len(line)
+                scores[number].add(*groups[number].table.runs(line))
+                if any(groups[number].simplified):
+                    scores[number].add_han(*han.tally(codes))
         shares = letters / max(letters.sum(), 1)
-        found = [
-            Scores(group.packs, group.sure, share, length, *parts)
-            for group, share, length, parts in zip(
-                groups, shares.tolist(), lengths.tolist(), sums, strict=False
-            )
-        ]
-        return Evidence(found, float(shares[-1]))
+        for one, share in zip(scores, shares.tolist(), strict=False):
+            one.share = share
+        return Evidence(scores, float(shares[-1]))
 
     @functools.cached_property
     def _groups(self) -> list["_Group"]:
@@ -138,15 +128,23 @@ class Packs:
         own = [self[member].ngrams for member in members]
         background = self._background
         if background is None:
-            return _Group(members, scripts, Table(own, UNKNOWN), [True] * len(members))
+            return _Group(
+                members, scripts, Table(own, UNKNOWN), [True] * len(members), [False] * len(members)
+            )
         rivals = [
             model for model in background.models if model.code not in self and scripts & {*model.scripts}
         ]
-        chaos = noise(own, scripts)
-        models = [*own, *(model.ngrams for model in rivals), *([] if chaos is None else [chaos])]
-        wider = scripts.union(*(model.scripts for model in rivals)) - taken
-        sure = [member in background.without for member in members]
-        return _Group(members, wider, Table(models, UNKNOWN), sure)
+        letters = [known_letters(model, scripts) for model in own]
+        alphabet = np.unique(np.concatenate(letters))
+        chaos = [noise(alphabet)] if len(alphabet) and han.HAN not in scripts else []
+        wider = scripts.union(*(model.scripts for model in rivals), han.BESIDE if han.HAN in scripts else ())
+        return _Group(
+            members,
+            wider - taken,
+            Table([*own, *(model.ngrams for model in rivals), *chaos], UNKNOWN),
+            [member in background.without for member in members],
+            [han.HAN in scripts and han.simplified(known) for known in letters],
+        )
 
     @functools.cached_property
     def _group_of(self) -> np.ndarray:
@@ -166,10 +164,17 @@ class Packs:
 
 
 class _Group:
-    """Packs that are compared, and the scripts that this is done in. table: columns of the packs, then of rivals."""
+    """Packs that are compared, and the scripts that this is done in.
 
-    def __init__(self, packs: list[str], scripts: set[str], table: Table, sure: list[bool]) -> None:
-        self.packs, self.scripts, self.table, self.sure = packs, scripts, table, sure
+    table: columns of the packs, then of what they are compared with. sure: the packs whose language is surely not
+    in the background. simplified: the packs of simplified Chinese.
+    """
+
+    def __init__(
+        self, packs: list[str], scripts: set[str], table: Table, sure: list[bool], simplified: list[bool]
+    ) -> None:
+        self.packs, self.scripts, self.table = packs, scripts, table
+        self.sure, self.simplified = sure, simplified
         self.rivals = table.width - len(packs)
 
 
