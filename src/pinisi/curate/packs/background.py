@@ -27,6 +27,7 @@ SHIPPED = Path(__file__).parent / "background"
 FORMAT = "pinisi background 1"
 FACTS, ARRAYS = "background.json", "background.npz"
 TYPES = {"keys": np.uint32, "weights": np.int16}
+LOUD = 0.5  # nats a letter by which chance has to be better; a small pack finds much of its own language unlikely
 FREQUENT = -9.0  # nats: a letter below this in a pack is none of its alphabet
 
 
@@ -117,7 +118,7 @@ def noise(letters: np.ndarray) -> NGrams:
     """A model of letters (code points) without order: each, and the end of a run, is as likely as another.
     Whatever it explains as well as a pack does is no language."""
     found = np.unique(keys(np.append(letters, BOUNDARY).astype(np.uint64) + np.uint64(1)))
-    weight = int(np.floor(-np.log(len(found)) * UNIT))
+    weight = int(np.floor((-np.log(len(found)) - LOUD) * UNIT))
     return NGrams(found, np.full(len(found), weight, np.int16), -10.0, 0.0)
 
 
