@@ -31,9 +31,10 @@ DOMINANCE = 3
 MARGIN, SHORT = 0.15, 6.0
 # More for packs of languages that may themselves be in the background: their own text must not be foreign.
 UNSURE = 0.4
-# A text that its owner declares to be of one language is doubted where another pack explains it better by this
-# many nats a character (SHORT more for the whole): relatives' texts lie 0.1 to 0.5 apart, others' 0.5 to 2.
-RIVAL = 0.2
+# A text that its owner declares to be of one language is doubted where another pack explains it better by RIVAL
+# nats a character and WHOLE nats more for the text: Indonesian is up to 0.16 from Malay's pack, other relatives'
+# texts are 0.1 to 0.5 apart, unrelated ones' 0.5 to 2.
+RIVAL, WHOLE = 0.12, 12.0
 # ... or where less than this share of its letters is of the language's scripts.
 SCRIPT = 1 / 3
 # Simplified Chinese has fewer characters than this share, and one more, beyond its standard (han.py); Cantonese
@@ -101,7 +102,7 @@ class Scores:
         others = np.delete(self.own, pack)
         if not len(others) or not self.length:
             return -math.inf
-        return float(others.max() - self.own[pack]) / self.length - RIVAL - SHORT / self.length
+        return float(others.max() - self.own[pack]) / self.length - RIVAL - WHOLE / self.length
 
     def odds(self) -> np.ndarray:
         """Probability of each pack within the group."""
