@@ -28,7 +28,6 @@ FORMAT = "pinisi background 1"
 FACTS, ARRAYS = "background.json", "background.npz"
 TYPES = {"keys": np.uint32, "weights": np.int16}
 LOUD = 0.5  # nats a letter by which chance has to be better; a small pack finds much of its own language unlikely
-FREQUENT = -9.0  # nats: a letter below this in a pack is none of its alphabet
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +104,13 @@ def train_model(name: str, code: str, scripts: Sequence[str], texts: Mapping[str
 
 
 def known_letters(model: NGrams, scripts: Iterable[str]) -> np.ndarray:
-    """The letters of some scripts that a model has seen more than once in a while, as code points."""
+    """The letters of some scripts that a model has seen, as code points."""
     names, script = script_table()
     wanted = [names.index(name) for name in scripts if name in names]
     letters = np.flatnonzero(np.isin(script, wanted) & (classes() == LETTER))
     hashed = keys(letters.astype(np.uint64) + np.uint64(1))
     rows = np.minimum(np.searchsorted(model.keys, hashed), len(model.keys) - 1)
-    return letters[(model.keys[rows] == hashed) & (model.weights[rows] > FREQUENT * UNIT)]
+    return letters[model.keys[rows] == hashed]
 
 
 def noise(letters: np.ndarray) -> NGrams:

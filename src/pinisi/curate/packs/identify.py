@@ -135,7 +135,8 @@ class Packs:
             model for model in background.models if model.code not in self and scripts & {*model.scripts}
         ]
         letters = [known_letters(model, scripts) for model in own]
-        alphabet = np.unique(np.concatenate(letters))
+        found, packs = np.unique(np.concatenate(letters), return_counts=True)
+        alphabet = found[2 * packs >= len(own)]  # of most packs: each has rare letters from names
         chaos = [noise(alphabet)] if len(alphabet) and han.HAN not in scripts else []
         wider = scripts.union(*(model.scripts for model in rivals), han.BESIDE if han.HAN in scripts else ())
         return _Group(
