@@ -28,20 +28,25 @@ from pinisi.data import udhr
 from pinisi.data.documents import Document, corpus_files, read_documents
 from pinisi.data.packages import Fetcher
 
-FITTED = (
+
+def codes(listed: str) -> list[str]:
+    return listed.split()
+
+
+FITTED = codes(
     "mri haw plt swh min ace bcl hil deu_1996 nld fra spa tur fin zul hat_popular dan hun uzn_latn als quy hau_NG som "
     "cat slk yap ron_2006 hns kin lit"
-).split()
-JUDGED = (
+)
+JUDGED = codes(
     "ban mad pam tet hms hea bug cha por_PT ita yor swe nob pol azj_latn xho ibo nya_chechewa glg ces hrv est smo ton "
     "cym isl lav epo eus kmr"
-).split()
+)
 OTHER_SCRIPTS = ["jpn", "yue", "cmn_hant", "shn", "mnw", "kor", "rus", "hin", "arb", "tam"]
 # MediaWiki's codes of languages that the margins were not fitted to, and of the relatives.
-MESSAGES = (
+MESSAGES = codes(
     "de fr es it nl sv fi tr pl hu ro cs eu et lt sq so ha wo to uz pap ht oc la sw mg haw yo zu szy dag mos lb nds "
     "mad bug ace bjn min ban pam bcl hil gor iba sco ja yue zh-hant shn mnw blk"
-).split()
+)
 LENGTHS = (200, 60)  # characters: paragraphs are joined until they have so many
 MOST = 150  # units of a language and source
 LIMIT = 0.5  # of `fits`

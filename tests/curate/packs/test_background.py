@@ -134,7 +134,10 @@ def model_of_text(code, text, scripts):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.sampled_from("kata nama ngipo sto velmin dur กาตีนู x stovelmindurgan".split()), max_size=30)
+    st.lists(
+        st.sampled_from(["kata", "nama", "ngipo", "sto", "velmin", "dur", "กาตีนู", "x", "stovelmindurgan"]),
+        max_size=30,
+    )
 )
 def test_evidence_is_that_of_the_formulas(judged, words):
     """Own, mixed and rivals, run by run, by logaddexp in double precision."""

@@ -27,7 +27,7 @@ SHIPPED = Path(__file__).parent / "background"
 FORMAT = "pinisi background 1"
 FACTS, ARRAYS = "background.json", "background.npz"
 TYPES = {"keys": np.uint32, "weights": np.int16}
-LOUD = 0.5  # nats a letter by which chance has to be better; a small pack finds much of its own language unlikely
+LOUD = 1.0  # nats a letter by which chance has to be better; a small pack finds much of its own language unlikely
 
 
 @dataclass(frozen=True, eq=False)
