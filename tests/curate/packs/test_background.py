@@ -119,6 +119,33 @@ def test_a_new_pack_wins_over_its_own_language_in_the_background(packs):
         assert all(after.fits(text, "cc") > 0.5 > after.fits(text, "aa") for text in texts)
 
 
+def test_its_own_model_goes_and_a_larger_margin_comes(packs):
+    """A pack of a language that the background may have: its model is not asked, others have to be much better."""
+    models = (model("kk", "", ["LATIN"]), model("cc", "cc"))
+    some = Packs([packs["aa"], packs["cc"]], background(*models))
+    group = some.weigh(documents("cc", 1, seed=9)[0])._groups[0]
+    assert len(group.rivals) == 2  # the model of many, and chance
+    assert len(Packs([packs["aa"]], background(*models)).weigh("kata")._groups[0].rivals) == 3
+    margins = [
+        (group.rivals.max() - group.mixed[pack]) / group.length - group.foreign(pack) for pack in (0, 1)
+    ]
+    assert margins[1] - margins[0] == pytest.approx(evidence.UNSURE)
+
+
+def test_a_model_takes_no_script_of_other_packs(packs):
+    wide = model("cc", "", ("LATIN", "THAI"))
+    some = Packs([packs["aa"], packs["tt"]], background(wide))
+    assert some.identify(documents("tt", 1, seed=2)[0])[0][0] == "tt"
+    assert some.identify(documents("aa", 1, seed=2)[0])[0][0] == "aa"
+
+
+def test_chance_has_the_letters_of_most_packs(packs):
+    rare = build_pack("xx", [text.replace("k", "þ") for text in documents("aa", 20)])
+    some = Packs([packs["aa"], packs["bb"], rare], background(without=["aa", "bb", "xx"]))
+    often, seldom = (float(some._groups[0].table.log_likelihood(stream_of(run))[-1]) for run in ("ka", "þa"))
+    assert seldom < -14 < often
+
+
 def test_scripts_of_a_model_are_compared_with_the_packs(packs):
     """Kana count for Japanese, though no pack has them."""
     kanji = model_of_text("ja", "日本語の文章です。人はみな自由である。", ("CJK", "HIRAGANA"))
@@ -202,6 +229,13 @@ def test_what_cannot_be_read_is_named(tmp_path):
     folder = background(model("cc")).save(tmp_path / "torn")
     (folder / module.ARRAYS).write_bytes((folder / module.ARRAYS).read_bytes()[:-9])
     with pytest.raises(DataError, match="torn: no background"):
+        Background.load(folder)
+    folder, other = (
+        background(train_model("x", "", ["LATIN"], {"x": text * 30}, 9)).save(tmp_path / text[:2])
+        for text in ("kata nata ", "pata mata ")
+    )
+    (folder / module.ARRAYS).write_bytes((other / module.ARRAYS).read_bytes())
+    with pytest.raises(DataError, match="belong to different ones"):
         Background.load(folder)
     folder = background(model("cc")).save(tmp_path / "old")
     facts = (folder / module.FACTS).read_text().replace(module.FORMAT, "pinisi background 0")

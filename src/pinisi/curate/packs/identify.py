@@ -138,7 +138,7 @@ class Packs:
         found, packs = np.unique(np.concatenate(letters), return_counts=True)
         alphabet = found[2 * packs >= len(own)]  # of most packs: each has rare letters from names
         chaos = [noise(alphabet)] if len(alphabet) and han.HAN not in scripts else []
-        wider = scripts.union(*(model.scripts for model in rivals), han.BESIDE if han.HAN in scripts else ())
+        wider = scripts.union(*(model.scripts for model in rivals))
         return _Group(
             members,
             wider - taken,
