@@ -9,6 +9,8 @@ TEXT_FOLDER holds <language>.jsonl, as `pinisi corpus fetch` writes them. Three 
 2. Is text of the packs' languages lost? Packs from some sources are judged on others: the declaration, interface
    messages, and npm's quran-json. --prose: a folder of <language>.jsonl with other text, judged with all packs.
 3. How often is the language the right one?
+4. Does a pack that a user adds, of 50,000 characters of messages, win over the background, which has the very
+   declaration that it is judged on?
 """
 
 import argparse
@@ -52,6 +54,10 @@ MOST = 150  # units of a language and source
 LIMIT = 0.5  # of `fits`
 QURAN = ("npm", "quran-json", "3.1.2")
 
+NEW = {"de": "deu_1996", "es": "spa", "fr": "fra", "sw": "swh", "tr": "tur", "nl": "nld", "min": "min", "hil": "hil",
+       "ban": "ban", "bcl": "bcl", "haw": "haw", "ht": "hat_popular"}  # fmt: skip
+NEW_CHARACTERS = 50_000
+
 Units = list[str]
 
 
@@ -72,6 +78,7 @@ def main() -> int:
     unseen = build(declaration, relatives, unseen=[*FITTED, *JUDGED])
     shipped = Background.load()
     result: dict[str, Any] = {"foreign": foreign(fetcher, texts, declaration, unseen, shipped)}
+    result["new packs"] = new_packs(fetcher, texts, declaration, shipped)
     result["own"] = own(fetcher, texts, declaration, shipped, arguments.prose)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
@@ -104,6 +111,33 @@ def foreign(
         ):  # fmt: skip
             result[f"{title}; {least} characters"] = kept(title, packs, units, least)
     return result
+
+
+def new_packs(
+    fetcher: Fetcher, texts: dict[str, list[Document]], declaration: Articles, shipped: Background
+) -> dict[str, Any]:
+    """With a new pack: its own units that are lost, and units of the other languages of `NEW` that are kept."""
+    every, rows = packs_of(texts, lambda document: True, shipped), {}
+    messages = interface(fetcher, list(NEW))
+    print(
+        "\nnew packs, declaration of 200 characters and more: own units called foreign | unfit | others' kept"
+    )
+    for code, own_code in NEW.items():
+        new = build_pack(code, ["\n".join(messages[code])[:NEW_CHARACTERS]])
+        packs = Packs([*every, new], shipped)
+        row = lost(packs, code, of_declaration(declaration, own_code, LENGTHS[0]))
+        others = [
+            unit
+            for other in NEW.values()
+            if other != own_code
+            for unit in of_declaration(declaration, other, 200)
+        ]
+        row |= {"foreign units": len(others), "kept": sum(bool(packs.identify(unit)) for unit in others)}
+        rows[code] = row
+        print(
+            f"  {code} ({row['units']}): {row['foreign']} | {row['unfit']} | {row['kept']} of {len(others)}"
+        )
+    return rows
 
 
 def kept(title: str, packs: Packs, units: dict[str, Units], least: int) -> dict[str, Any]:
