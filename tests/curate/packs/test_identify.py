@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi.base.errors import DataError
-from pinisi.curate.packs import Pack, Packs, build_pack
+from pinisi.curate.packs import Pack, Packs, build_pack, evidence
 from pinisi.curate.packs import identify as module
 from pinisi.curate.packs.stream import stream
 from pinisi.curate.packs.table import Table
@@ -114,7 +114,7 @@ def test_probabilities_are_those_of_the_formula(packs):
     scores = np.zeros(3)
     for run in runs:
         logs = table.log_likelihood(stream(normal_codes(run)))
-        scores += np.log(np.exp(logs) + np.exp(logs.max() - module.FOREIGN))
+        scores += np.log(np.exp(logs) + np.exp(logs.max() - evidence.FOREIGN))
     length = sum(len(run) + 1 for run in runs) + 1
     odds = np.exp((scores - scores.max()) * 10 / max(length, 40))
     expected = dict(zip(names, odds / odds.sum(), strict=True))

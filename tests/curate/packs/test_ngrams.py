@@ -131,7 +131,7 @@ def test_probabilities_of_all_runs_sum_to_at_most_one_however_pruned(budget, see
     model = train(stream_of(" ".join(runs)), budget)
     assert len(model) <= budget + 3
     every = ["".join(letters) for n in range(1, 13) for letters in itertools.product("ab", repeat=n)]
-    logs, counts = Table([model]).runs(stream_of(" ".join(every)))
+    logs, counts, _ = Table([model]).runs(stream_of(" ".join(every)))
     assert len(logs) == len(counts) == len(every)
     total = float(np.exp(logs.astype(np.float64)).sum())
     start = float(np.exp(Table([model]).log_likelihood(stream_of("é"))[0]))

@@ -32,14 +32,15 @@ class Table:
 
     def log_likelihood(self, line: np.ndarray) -> np.ndarray:
         """Natural logarithm of the stream's probability under each model, float64 [models]."""
-        logs, counts = self.runs(line)
+        logs, counts, _ = self.runs(line)
         return counts @ logs.astype(np.float64)
 
-    def runs(self, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def runs(self, line: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(log-probability of each different run of the stream under each model, float32 [runs, models];
-        how often the run stands there)."""
+        how often the run stands there; its characters, with the boundary that ends it)."""
         if len(line) < 2:
-            return np.zeros((0, self.width), np.float32), np.zeros(0, np.int64)
+            none = np.zeros(0, np.int64)
+            return np.zeros((0, self.width), np.float32), none, none
         line, counts = distinct_runs(line)
         ends, run_keys = run_hashes(line)
         found = [*windows(line), (ends, run_keys)]
@@ -51,7 +52,8 @@ class Table:
             there = np.flatnonzero(rows < len(self._index.keys))
             logs[places[there]] += self._weights.take(rows[there], 0)
         begins = np.concatenate([[1], ends[:-1] + 1])
-        return np.add.reduceat(logs, begins, axis=0) + self._or(of[-1], self._other_run), counts
+        runs = np.add.reduceat(logs, begins, axis=0) + self._or(of[-1], self._other_run)
+        return runs, counts, ends - begins + 1
 
     def _or(self, rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
         """Weights, `missing` where a model has none."""
