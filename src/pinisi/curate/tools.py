@@ -24,14 +24,12 @@ class Tools:
         self._limits: dict[str, dict[str, float]] = {}
         self._flagged: dict[str, Flagged] = {}
 
-    def text(self, document: Document, probabilities: dict[str, float] | None = None) -> Text:
-        """Returns a document as the rules see it."""
+    def text(self, document: Document, fits: float | None = None) -> Text:
+        """Returns a document as the rules see it. fits: how plausible its language is, if that is known already."""
         language = document.language
-        if probabilities is None:
-            probabilities = dict(self.packs.identify(excerpt(document.text)))
-        return Text(
-            document.text, self.packs[language], probabilities.get(language, 0.0), self.flagged(language)
-        )
+        if fits is None:
+            fits = self.packs.fits(excerpt(document.text), language)
+        return Text(document.text, self.packs[language], fits, self.flagged(language))
 
     def judged(self, text: Text) -> Verdict | None:
         """Returns the first rule that a text breaks, or None."""

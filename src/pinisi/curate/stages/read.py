@@ -16,6 +16,7 @@ from pinisi.curate.config import MAKE_UP, CurateConfig
 from pinisi.curate.counts import Counts
 from pinisi.curate.duplicates import near, urls
 from pinisi.curate.measures import excerpt
+from pinisi.curate.packs import zawgyi
 from pinisi.curate.personal.documents import shown_safely, without_personal_data
 from pinisi.curate.repair import repaired
 from pinisi.curate.scores import Bits
@@ -74,7 +75,8 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
         counts.taken(document, ())
         return document, ("length", len(document.text), config.repair.longest)
     document, mended = _mended(config, document)
-    found = tools.packs.identify(excerpt(document.text))
+    evidence = tools.packs.weigh(excerpt(document.text))
+    found = evidence.identify()
     best, declared = found[0][0] if found else NO_LANGUAGE, document.language
     document = replace(document, language=best if declared == MAKE_UP else _known(tools, declared))
     counts.taken(document, mended)
@@ -90,7 +92,9 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
         counts.personal(document, kind, number)
     if unwanted:
         return document, ("personal data", unwanted, None)
-    text = tools.text(document, dict(found))
+    if zawgyi.is_zawgyi(document.text):
+        return document, ("zawgyi", zawgyi.share(document.text), zawgyi.LIMIT)
+    text = tools.text(document, evidence.fits(document.language))
     if text.flagged:
         counts.flagged(document, text.flagged_words, len(text.words))
     drop = tools.judged(text)
