@@ -9,6 +9,7 @@ from pinisi.base.typed_toml import Fault
 from pinisi.curate.measures import ORDER as RULES
 from pinisi.curate.personal.identities import COUNTRIES
 from pinisi.data.reading import Source
+from pinisi.data.storage import is_url
 
 MAKE_UP = "auto"  # as a source's language: documents get the one that is identified
 
@@ -26,11 +27,14 @@ class Run:
     executor: Literal["processes", "local", "slurm", "ray"] = "processes"  # the last three are datatrove's
     # Arguments of datatrove's SlurmPipelineExecutor: partition, time, qos, mem_per_cpu_gb (run.budget and 2 GiB unless given), ...
     slurm: dict = field(default_factory=dict)
+    output: str = ""  # a folder, or a URL such as s3://bucket/curated, that the result is copied to
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, workers=1, seed=0)
         if not byte_count(self.budget):
             yield Fault("budget", "a size such as 2 GiB or 500 MiB")
+        if is_url(self.folder):
+            yield Fault("folder", "a folder on this machine; run.output may be a URL, and gets the result")
 
 
 @dataclass(frozen=True)

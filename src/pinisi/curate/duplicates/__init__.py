@@ -1,20 +1,21 @@
 """What occurs twice: near duplicates, repeated passages, frequent lines, the same URL. Arrays and strings, no processes.
 
-Reading order: `hashes`, `near`, `exact`, `lines`, `urls`.
+Reading order: `hashes`, `near`, `pieces`, `pairs`, `components`, `settle`, `together`, `exact`, `lines`, `urls`.
 """
 
 from pinisi.curate.duplicates.exact import cut, repeated
 from pinisi.curate.duplicates.lines import Counts, count, frequent, line_hashes, merge, without
-from pinisi.curate.duplicates.near import bands_for, clusters, keep, shingles, signature
+from pinisi.curate.duplicates.near import bands_for, keep, shingles, signature
+from pinisi.curate.duplicates.together import find
 from pinisi.curate.duplicates.urls import canonical_url, keep_longest, url_hash
 
 __all__ = [
     "Counts",
     "bands_for",
     "canonical_url",
-    "clusters",
     "count",
     "cut",
+    "find",
     "frequent",
     "keep",
     "keep_longest",

@@ -178,6 +178,12 @@ def _facts(path: Path) -> dict[str, Any]:
             raise DataError(
                 f"{path}: '{key}' is {type(facts.get(key)).__name__}, needed {kind.__name__}; make the pack anew"
             )
+    for key in ("scripts", "stop_words", "limits"):
+        for name, value in facts[key].items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise DataError(
+                    f"{path}: '{key}' has {value!r} for '{name}', needed a number; put it right or make the pack anew"
+                )
     if facts["segmentation"] not in SEGMENTATIONS:
         raise DataError(
             f"{path}: segmentation {facts['segmentation']!r} is none of {', '.join(SEGMENTATIONS)}"

@@ -19,7 +19,7 @@ from pinisi.curate.measures import excerpt
 from pinisi.curate.personal.documents import shown_safely, without_personal_data
 from pinisi.curate.repair import repaired
 from pinisi.curate.scores import Bits
-from pinisi.curate.stages.files import DROPS, ERRORS, READ, save, write_stats
+from pinisi.curate.stages.files import DROPS, ERRORS, READ, Row, save, write_stats
 from pinisi.curate.stages.score import write_bits
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
@@ -30,7 +30,7 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
     """Read, mend, identify, mask personal data, judge; signatures of what is kept."""
     config, counts = tools.config, Counts(tools.config.run.seed)
     source = config.sources[part.source]
-    kept: dict[str, list[tuple]] = {}
+    kept: dict[str, list[Row]] = {}
     bits: dict[str, Bits] = defaultdict(Bits)
     with new_folder(out) as folder, records.Writers(folder) as writers:
 
@@ -50,7 +50,7 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
             writers.write(document.language, vars(document))
             kept.setdefault(document.language, []).append(_row(tools, document))
         for language, rows in kept.items():
-            save(folder / f"{language}.npz", rows)
+            save(folder, language, rows)
             write_bits(folder, language, bits[language])
         write_stats(folder, counts)
 
@@ -112,7 +112,7 @@ def _mended(config: CurateConfig, document: Document) -> tuple[Document, list[st
     return document, mended
 
 
-def _row(tools: Tools, document: Document) -> tuple:
+def _row(tools: Tools, document: Document) -> Row:
     config = tools.config
     if config.near.on:
         grams = near.shingles(document.text, spaces=tools.spaces(document.language))
@@ -123,4 +123,5 @@ def _row(tools: Tools, document: Document) -> tuple:
     # Only the web has one page behind one address; a package's file ("apt:...") is cut into many documents.
     web = document.url.lower().startswith(("http://", "https://"))
     url = urls.url_hash(document.url) if web else urls.NO_URL
-    return text_key(document.text), text_key(document.id), url, len(document.text), size, signature
+    key, id = text_key(document.text), text_key(document.id)
+    return Row(key, id, url, len(document.text), size, document.id, signature)
