@@ -55,11 +55,13 @@ class Estimate(NamedTuple):
 
 def check_before(tools: Tools, parts: Sequence[Part], report: Callable[[str], None]) -> None:
     """Reports input, time and room. Raises DataError if less than half the room is free, with what to do."""
-    config, sizes = tools.config, _sizes(parts)
-    total, files, all_files = sum(sizes.values()), len(sizes), len({part.path for part in parts})
+    config, every = tools.config, len({part.path for part in parts})
+    parts = [part for part in parts if not is_url(part.path) and Path(part.path).is_file()]
+    sizes = _sizes(parts)
+    total, files = sum(sizes.values()), len(sizes)
     said = f"input: {short(total)}B in {files:,} {'file' if files == 1 else 'files'}"
-    if all_files > files:
-        said += f", and {all_files - files:,} elsewhere, of which nothing is known yet"
+    if every > files:
+        said += f", and {every - files:,} elsewhere, of which nothing is known before they are read"
     if not config.run.estimate or total < SMALL:
         report(said)
         return
@@ -100,7 +102,7 @@ def estimate(tools: Tools, parts: Sequence[Part]) -> Estimate | None:
 
 def _samples(tools: Tools, parts: Sequence[Part]) -> dict[str, list[Sample]]:
     """Of files of each kind, drawn evenly from their list."""
-    whole = [part for part in parts if part.first == 0 and not _elsewhere(part)]
+    whole = [part for part in parts if part.first == 0]
     step = max(1, len(whole) // FILES)
     chosen, found = whole[::step][:FILES], defaultdict(list)
     for part in chosen:
@@ -173,12 +175,7 @@ def _kind(path: str) -> str:
 
 
 def _sizes(parts: Sequence[Part]) -> dict[str, int]:
-    return {part.path: Path(part.path).stat().st_size for part in parts if not _elsewhere(part)}
-
-
-def _elsewhere(part: Part) -> bool:
-    """Behind a URL, or a data set: nothing is fetched for an estimate."""
-    return part.format == "dataset" or is_url(part.path)
+    return {part.path: Path(part.path).stat().st_size for part in parts}
 
 
 def _workers(config: CurateConfig) -> int:
