@@ -6,6 +6,7 @@ import io
 import json
 import sys
 
+import fsspec
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -162,3 +163,20 @@ def test_codes():
         assert not is_code(name), name
     assert same_language("id", "ind_Latn") and same_language("fil", "tl") and same_language("zh-Hans", "cmn")
     assert not same_language("id", "ms") and not same_language("x-a", "x-b")
+
+
+def test_files_behind_a_url(tmp_path, shards_folder, tokenizer_folder):
+    """Their content, as the store tells it, decides whether the shards are up to date."""
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/bucket/a/all.jsonl.gz", gzip.compress(lines(TEXTS)))
+    out = tmp_path / "s"
+    tokenize("memory://bucket/a/*.jsonl.gz", tokenizer_folder, out, report=quiet)
+    assert tokens(out) == tokens(shards_folder)
+    assert decode_span(out, "en", 0).id.startswith("a/all.jsonl.gz:")
+    said = []
+    tokenize("memory://bucket/a/*.jsonl.gz", tokenizer_folder, out, report=said.append)
+    assert "up to date" in said[0]
+    store.pipe_file("/bucket/a/all.jsonl.gz", gzip.compress(lines({"lo": TEXTS["lo"]})))
+    assert list(tokenize("memory://bucket/a", tokenizer_folder, out, report=quiet)["languages"]) == ["lo"]
+    with pytest.raises(DataError, match=r"memory://bucket/none.*no such file"):
+        tokenize("memory://bucket/none", tokenizer_folder, out, report=quiet)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.data.documents import SUFFIXES, Document, corpus_files, language_of, read_documents
 from pinisi.data.languages import is_code
 from pinisi.data.reading import Part, Source, Unreadable, documents_of, parts_of
+from pinisi.data.storage import is_url
 
 Progress = Callable[[int], None]
 
@@ -20,8 +21,18 @@ class Input(NamedTuple):
     language: str
 
     @property
-    def path(self) -> Path:
-        return Path(self.part.path)
+    def path(self) -> str:
+        """Here, or a URL."""
+        return self.part.path
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name if is_url(self.path) else Path(self.path).name
+
+    @property
+    def is_corpus(self) -> bool:
+        """Whether it is a `<language>.jsonl`, packed or not, whose documents are named as `read_documents` does."""
+        return not is_url(self.path) and self.name.lower().endswith(SUFFIXES)
 
 
 def inputs_of(given: str | Path, tell: Callable[[str], None] = lambda line: None) -> list[Input]:
@@ -32,12 +43,12 @@ def inputs_of(given: str | Path, tell: Callable[[str], None] = lambda line: None
     Raises DataError if there is nothing, or two `<language>.jsonl` of one language.
     """
     path = Path(given)
-    if path.is_dir() and any(each.name.endswith(SUFFIXES) for each in path.iterdir()):
+    if path.is_dir() and any(_is_corpus(each) for each in path.iterdir()):
         return _by_language(path, tell)
     try:
         parts = parts_of([Source(path=str(given))], ["text"])
     except ConfigError as error:
-        if path.is_dir() or path.exists():
+        if is_url(given) or path.exists():
             raise DataError(str(error)) from None
         raise DataError(
             f"no corpus folder {path}: give the folder that holds <language>.jsonl files, or a file or a pattern ({error})"
@@ -53,33 +64,35 @@ def _by_language(folder: Path, tell: Callable[[str], None]) -> list[Input]:
         if part.first or path.parent != folder:
             continue
         each = _whole(part)
-        if path.name.endswith(SUFFIXES) or is_code(each.language):
+        if each.is_corpus or is_code(each.language):
             found.append(each)
         elif path.suffix != ".json":
             left.append(path.name)
     if left:
         tell(f"left out, since they are not named after a language: {', '.join(sorted(left))}")
-    return sorted(found, key=lambda each: (each.language, each.path.name))
+    return sorted(found, key=lambda each: (each.language, each.name))
+
+
+def _is_corpus(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
 def _whole(part: Part) -> Input:
-    name = Path(part.path).name
-    language = language_of(Path(name)) if name.endswith(SUFFIXES) else name.split(".")[0]
-    return Input(replace(part, stop=None), language)
+    each = Input(replace(part, stop=None), "")
+    return each._replace(language=language_of(Path(each.name)) if each.is_corpus else each.name.split(".")[0])
 
 
 def documents_in(each: Input, progress: Progress = lambda position: None) -> Iterator[Document]:
     """A file's documents. Raises DataError with file and place for what can't be read, for a language that is no code (BCP 47,
     such as id or zh-Hans), and for a text that no file of UTF-8 can hold."""
-    if each.part.format == "jsonl":
-        documents = read_documents(each.part.path, each.language, progress=progress)
+    if each.part.format == "jsonl" and not is_url(each.path):
+        documents = read_documents(each.path, each.language, progress=progress)
     else:
-        documents = documents_of(each.part, Source(path=each.part.path), _raise)
+        documents = documents_of(each.part, Source(path=each.path), _raise)
     for document in documents:
-        if document.language != each.language or not each.path.name.endswith(SUFFIXES):
+        if document.language != each.language or not each.is_corpus:
             _check_language(each, document)
-        if each.part.format != "jsonl":
-            _check_text(each, document)
+        _check_text(each, document)
         yield document
 
 
@@ -92,7 +105,7 @@ def _check_language(each: Input, document: Document) -> None:
         whose = "its name says" if document.language == each.language else f"document {document.id} says"
         raise DataError(
             f"{each.path}: {whose} that the language is {document.language!r}, which is no language's code (BCP 47: id, zh-Hans, "
-            f"...); name the file after its language, such as id{''.join(each.path.suffixes)}, or leave it out"
+            f"...); name the file after its language, such as id{''.join(PurePosixPath(each.name).suffixes)}, or leave it out"
         )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pinisi.data.inputs import Input, documents_in, inputs_of
 from pinisi.data.roundtrip import describe
 from pinisi.data.shard_writer import Encoder, ShardWriters
 from pinisi.data.shards import CONTENT, FORMAT, INDEX, TOKENIZER, read_index
+from pinisi.data.storage import checksum, is_url
 from pinisi.data.tokenizer import end_of_document_id, load_tokenizer, vocabulary_size
 
 PROGRESS_SECONDS = 5.0
@@ -47,7 +48,7 @@ def tokenize(
     broken tokenizer, a full disk or one that is clearly too small.
     """
     inputs, out = inputs_of(corpus_folder, report), Path(out_folder)
-    files = {each.part.path: each.path for each in inputs}
+    files = {each.path: each.path if is_url(each.path) else Path(each.path) for each in inputs}
     tokenizer = load_tokenizer(tokenizer_folder)
     end = end_of_document_id(tokenizer) if end_of_document is None else end_of_document
     size = vocabulary_size(tokenizer) if rows is None else rows
@@ -70,7 +71,7 @@ def tokenize(
             "fingerprint": made_from,
             "end_of_document": end,
             "vocabulary": vocabulary_size(tokenizer),
-            "languages": _write(inputs, partial, encoder, _Progress(files, report), strict),
+            "languages": _write(inputs, files, partial, encoder, _Progress(files, report), strict),
         }
         if not index["languages"]:
             raise DataError(f"{corpus_folder} holds no document with text; remove the files or fill them")
@@ -83,7 +84,12 @@ def tokenize(
 
 
 def _write(
-    inputs: list[Input], folder: Path, encoder: Encoder, progress: "_Progress", strict: bool
+    inputs: list[Input],
+    files: Mapping[str, str | Path],
+    folder: Path,
+    encoder: Encoder,
+    progress: "_Progress",
+    strict: bool,
 ) -> dict[str, dict[str, Any]]:
     """Writes all documents; returns what each language's shard holds, in alphabetical order."""
     with ShardWriters(folder, encoder) as writers:
@@ -94,7 +100,7 @@ def _write(
                     progress.show(document.language)
             if writers.flush():
                 progress.show(each.language)
-            progress.end(each.path)
+            progress.end(files[each.path])
             if writers.documents == number:
                 progress.report(f"{each.path} holds no document with text: left out")
             if strict:
@@ -104,10 +110,10 @@ def _write(
     return found
 
 
-def _check_room(files: dict[str, Path], out: Path) -> None:
+def _check_room(files: Mapping[str, str | Path], out: Path) -> None:
     """Raises DataError if the shards can't have room: of the bytes of text that a token stands for, eight are very many, and it
     takes four."""
-    need = sum(path.stat().st_size for path in files.values()) // 2
+    need = sum(map(_size, files.values())) // 2
     out.parent.mkdir(parents=True, exist_ok=True)
     if (free := free_bytes(out)) < need:
         raise DataError(
@@ -116,7 +122,7 @@ def _check_room(files: dict[str, Path], out: Path) -> None:
         )
 
 
-def fingerprint(files: dict[str, Path], tokenizer_folder: Path, end: int, rows: int | None) -> str:
+def fingerprint(files: Mapping[str, str | Path], tokenizer_folder: Path, end: int, rows: int | None) -> str:
     """sha256 over all that decides the shards' content; a file's name counts, its folder does not."""
     total = hashlib.sha256(json.dumps([CONTENT, end, rows]).encode())
     tokenizer_files = [
@@ -125,6 +131,9 @@ def fingerprint(files: dict[str, Path], tokenizer_folder: Path, end: int, rows: 
         if path.suffix in (".json", ".txt", ".model") and path.is_file()
     ]
     for path in [*tokenizer_files, *files.values()]:
+        if isinstance(path, str):  # a URL
+            total.update(f"{path} {checksum(path)}\n".encode())
+            continue
         with path.open("rb") as content:
             total.update(f"{path.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()
@@ -147,6 +156,11 @@ def _tell(language: str, counts: dict[str, Any], strict: bool, report: Report) -
         report(line + describe(altered))
 
 
+def _size(path: str | Path) -> int:
+    """Bytes of a file here; of what lies behind a URL nothing is said."""
+    return path.stat().st_size if isinstance(path, Path) else 0
+
+
 def _tell_all(languages: dict[str, dict[str, Any]], strict: bool, report: Report) -> None:
     for language, counts in languages.items():
         _tell(language, counts, strict, report)
@@ -155,8 +169,8 @@ def _tell_all(languages: dict[str, dict[str, Any]], strict: bool, report: Report
 class _Progress:
     """A line with share and time left, at most every few seconds; counts bytes of the corpus files."""
 
-    def __init__(self, files: dict[str, Path], report: Report):
-        self.total = sum(path.stat().st_size for path in files.values())
+    def __init__(self, files: Mapping[str, str | Path], report: Report):
+        self.total = sum(map(_size, files.values()))
         self.report = report
         self.before = 0  # bytes of the files that are done
         self.here = 0  # of the one that is being read
@@ -173,5 +187,5 @@ class _Progress:
             left = (now - self.start) * (1 - share) / share
             self.report(f"tokenize {language}: {share:.0%} of {self.total / 1e6:.1f} MB, {left:.0f} s left")
 
-    def end(self, path: Path) -> None:
-        self.before, self.here = self.before + path.stat().st_size, 0
+    def end(self, path: str | Path) -> None:
+        self.before, self.here = self.before + _size(path), 0

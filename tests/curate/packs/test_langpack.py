@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import fsspec
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -149,3 +150,11 @@ def test_a_pack_is_not_overwritten_unless_told(tmp_path, capsys):
     assert main(command) == 2 and "holds a pack already" in capsys.readouterr().err
     assert Pack.load(tmp_path / "out").version == version
     assert main([*command, "--overwrite"]) == 0 and Pack.load(tmp_path / "out").version != version
+
+
+def test_a_url(tmp_path):
+    texts = documents("bb", 60)
+    raw = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
+    fsspec.filesystem("memory").pipe_file("/packs/a.jsonl.gz", gzip.compress(raw))
+    pack = langpack("bb", "memory://packs/a.jsonl.gz", tmp_path / "out", report=lambda line: None)
+    assert pack.version == build_pack("bb", texts).version and pack.sources[0]["name"] == "packs/a.jsonl.gz"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.curate.packs.build import LEAST, build_pack
@@ -11,6 +11,7 @@ from pinisi.data.documents import Document, read_documents
 from pinisi.data.languages import LANGUAGES, is_code, same_language
 from pinisi.data.lines import read_lines
 from pinisi.data.reading import Part, Source, Unreadable, documents_of, parts_of
+from pinisi.data.storage import is_url
 
 LITTLE = 20_000  # characters: fewer make a weak pack
 
@@ -36,7 +37,7 @@ def langpack(
     read (with file and place), or fewer than 1,000 characters.
     """
     _check(language, Path(out), overwrite)
-    reader = _Reader(language, Path(source))
+    reader = _Reader(language, str(source))
     documents = list(reader.documents())
     total = sum(reader.characters.values())
     if reader.others or reader.files:
@@ -86,17 +87,18 @@ def _check(language: str, out: Path, overwrite: bool) -> None:
 class _Reader:
     """Reads a language's documents, and counts what it reads and what it leaves out."""
 
-    def __init__(self, language: str, source: Path) -> None:
+    def __init__(self, language: str, source: str) -> None:
         self.language, self.source = language, source
+        self.folder = Path(source) if not is_url(source) and Path(source).is_dir() else None
         self.characters: dict[str, int] = {}  # by file
         self.others: Counter[str] = Counter()  # documents by the other language that they say
         self.files: list[str] = []  # named after another language
 
     def documents(self) -> Iterator[Document]:
         for part in self._parts():
-            path, place = Path(part.path), self._place(part)
-            stem = path.name.split(".")[0]
-            if self.source.is_dir() and stem in LANGUAGES and not same_language(stem, self.language):
+            place = self._place(part)
+            stem = PurePosixPath(place).name.split(".")[0]
+            if self.folder and stem in LANGUAGES and not same_language(stem, self.language):
                 self.files.append(place)
                 continue
             self.characters.setdefault(place, 0)
@@ -118,18 +120,20 @@ class _Reader:
 
     def _parts(self) -> list[Part]:
         try:
-            return [part for part in parts_of([Source(path=str(self.source))], ["--from"]) if part.first == 0]
+            return [part for part in parts_of([Source(path=self.source)], ["--from"]) if part.first == 0]
         except ConfigError as error:
             raise DataError(str(error)) from None
 
     def _place(self, part: Part) -> str:
+        if is_url(part.path):
+            return part.name
         path = Path(part.path)
-        return path.relative_to(self.source).as_posix() if self.source.is_dir() else path.name
+        return path.relative_to(self.folder).as_posix() if self.folder else path.name
 
     def _documents(self, part: Part) -> Iterator[Document]:
         if part.format == "text":
-            return _paragraphs(Path(part.path), self.language)
-        if part.format == "jsonl":
+            return _paragraphs(part.path, self.language)
+        if part.format == "jsonl" and not is_url(part.path):
             return read_documents(part.path, self.language)
         return documents_of(part, Source(path=part.path, language=self.language), _raise)
 
@@ -138,7 +142,7 @@ def _raise(error: Unreadable) -> None:
     raise error
 
 
-def _paragraphs(file: Path, language: str) -> Iterator[Document]:
+def _paragraphs(file: str, language: str) -> Iterator[Document]:
     lines: list[str] = []
     begin = 1
     for number, line in enumerate(read_lines(file), 1):
@@ -151,7 +155,7 @@ def _paragraphs(file: Path, language: str) -> Iterator[Document]:
         if text.strip():
             lines.append(text)
         elif lines:
-            yield Document(f"{file.name}:{begin}", "".join(lines), language)
+            yield Document(f"{PurePosixPath(file).name}:{begin}", "".join(lines), language)
             lines, begin = [], number + 1
     if lines:
-        yield Document(f"{file.name}:{begin}", "".join(lines), language)
+        yield Document(f"{PurePosixPath(file).name}:{begin}", "".join(lines), language)

@@ -26,7 +26,7 @@ _FILES = frozenset(
 )
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![A-Za-z0-9_]|\.\d)", re.A)
 _IPV6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}(?![\w:])", re.A)
-_MONEY_BEFORE = re.compile(r"(?:\b(?:rp|idr|vnd|usd|php|thb|rm)|[$€£¥₫฿₱៛₭])\.? ?$", re.I)
+_MONEY_BEFORE = re.compile(r"(?:(?<![A-Za-z])(?:rp|idr|vnd|usd|php|thb|rm)|[$€£¥₫฿₱៛₭])\.? ?$", re.I)
 _MONEY_BEHIND = re.compile(r" ?(?:rupiah|idr|vnd|đồng|đ\b|[€₫฿₱៛₭])", re.I)
 _IP = labels("ip", "ip address", "alamat ip", "ipv4", "ที่อยู่ ip", "địa chỉ ip", "地址")
 _VERSION = labels(

@@ -67,6 +67,8 @@ def _looks_national(written: str, digits: int, language: str) -> bool:
         len(groups) > 1 and min(sizes[1:]) < 3 and len(groups) < 4
     ):
         return False
+    if len(groups) > 5 or 1 in sizes[1:]:
+        return False  # a row of numbers
     if (groups[0] == "0" and separators == {"."}) or sizes == [5, 4]:
         return False  # a decimal; a post code of the United States
     if written.lstrip("(")[0] == "0":
