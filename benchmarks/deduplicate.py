@@ -3,7 +3,9 @@
 TEXT_FOLDER holds <language>.jsonl (`pinisi corpus fetch`).
 
 - near: real paragraphs recombined into documents, a variant of each second one with characters edited or paragraphs dropped and
-  shuffled at drawn rates. Pairs found are compared with those of Jaccard >= .7, computed exactly from the shingles' sets.
+  shuffled at drawn rates. Precision: of the documents that go, those whose Jaccard with the one that stays for them, computed
+  exactly from the shingles' sets, is .7. Recall: of the pairs of Jaccard .7, those of which one goes.
+- windows: the same of 25 windows of one text, each 16 words on, which a chain of pairs joins from end to end.
 - exact: passages of 160 to 800 units copied between such documents (a unit is a letter, an ideograph three). What is cut is
   compared with a set of all windows of 140 units: precision is the share of it that they cover, recall the share of what they
   cover that was cut, less than all since no sentence is torn. A planted passage is found if part of one of its copies went; those
@@ -24,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from math import sqrt
 from pathlib import Path
@@ -36,8 +38,11 @@ import numpy as np
 from pinisi.base.digests import of_text as text_key
 from pinisi.curate.duplicates.exact import repeated
 from pinisi.curate.duplicates.lines import count, frequent, merge, passages, without
-from pinisi.curate.duplicates.near import bands_for, clusters, keep, shingles, signature
+from pinisi.curate.duplicates.near import bands_for, shingles, signature
+from pinisi.curate.duplicates.pieces import Pieces
+from pinisi.curate.duplicates.settle import LIKE, STAYS, Texts, by_priority
 from pinisi.curate.duplicates.spans import cut
+from pinisi.curate.duplicates.together import find
 from pinisi.curate.duplicates.weights import weights
 from pinisi.data.text.segmentation import borders, codes
 from pinisi.data.text.sentences import bounds
@@ -98,15 +103,6 @@ def exact_jaccard(sets: list[np.ndarray]) -> np.ndarray:
     return both / np.maximum(1, sizes[:, None] + sizes[None] - both)
 
 
-def connected(alike: np.ndarray) -> np.ndarray:
-    label = np.arange(len(alike))
-    while True:
-        smallest = np.where(alike, label[None], len(label)).min(axis=1)
-        if (smallest == label).all():
-            return label
-        label = smallest
-
-
 def share(part: int, whole: int) -> dict:
     """part / whole with its 95 % interval (Wilson 1927)."""
     if not whole:
@@ -121,58 +117,88 @@ def share(part: int, whole: int) -> dict:
     }
 
 
+def greedy(jaccard: np.ndarray, order: np.ndarray, least: float) -> np.ndarray:
+    """Which documents stay, going through them in this order: those of no Jaccard of `least` with one that stays."""
+    stays = np.zeros(len(order), bool)
+    for document in order:
+        stays[document] = not (stays & (jaccard[document] >= least)).any()
+    return stays
+
+
 def near_round(pool: list[str], language: str, seed: int) -> Counter[str]:
-    """Counts of pairs of one draw: found, true (connected by Jaccard >= .7), sure (Jaccard >= .75), planted, and found of these."""
+    """Counts of documents of one draw that go, at two thresholds, and of those that may go: have an original of the Jaccard."""
     rng = np.random.default_rng(seed)
     texts = documents(pool, rng)
     originals = len(texts)
     source = [i for i in range(originals) if rng.random() < 0.5]
     texts += [variant(texts[i], rng) for i in source]
+    return near_counts(texts, language, source)
+
+
+def near_counts(texts: list[str], language: str, source: Sequence[int] = ()) -> Counter[str]:
     sets = [shingles(text, spaces=language not in NO_SPACES) for text in texts]
-    keys = np.array([text_key(text) for text in texts], np.uint64)
-    signatures = np.stack([signature(s) for s in sets])
-    cluster = clusters(signatures, keys, threshold=THRESHOLD)
+    columns = texts_of(texts)
+    signatures = Pieces([np.stack([signature(s) for s in sets])])
     jaccard = exact_jaccard(sets)
-    upper = np.triu_indices(len(texts), 1)
-
-    def pairs(label: np.ndarray) -> np.ndarray:
-        return (label[:, None] == label[None])[upper]
-
-    def truth(least: float) -> np.ndarray:
-        return pairs(connected((jaccard >= least) | np.eye(len(texts), dtype=bool)))
-
-    found, true, sure = pairs(cluster), truth(THRESHOLD), (jaccard >= THRESHOLD + 0.05)[upper]
-    planted = pairs(np.array([*range(originals), *source]))
-    strict = pairs(clusters(signatures, keys, threshold=STRICT))
-    sums = {
-        "documents": len(texts),
-        "found": found.sum(),
-        "strict": strict.sum(),
-        "strict_true": (strict & true).sum(),
-        "true": true.sum(),
-        "sure": sure.sum(),
-        "found_true": (found & true).sum(),
-        "found_nearly": (found & truth(THRESHOLD - 0.05)).sum(),
-        "found_sure": (found & sure).sum(),
-        "found_planted": (found & (planted | true)).sum(),
-    }
+    np.fill_diagonal(jaccard, 0)
+    root = np.array([*range(len(texts) - len(source)), *source])
+    planted = root[:, None] == root[None]
+    sums: Counter[str] = Counter(documents=len(texts))
+    order = by_priority(columns)
+    sums["true"] = (~greedy(jaccard, order, THRESHOLD)).sum()
+    for name, threshold in (("", THRESHOLD), ("strict_", STRICT)):
+        settled = find(signatures, columns, threshold=threshold)
+        gone = np.flatnonzero(settled.reason == LIKE)
+        of = jaccard[gone, settled.stays[gone]]
+        sums[name + "gone"] = len(gone)
+        sums[name + "right"] = (of >= THRESHOLD).sum()
+        sums[name + "nearly"] = (of >= THRESHOLD - 0.05).sum()
+        sums[name + "planted"] = ((of >= THRESHOLD) | planted[gone, settled.stays[gone]]).sum()
+        # A pair is dealt with if one of the two goes; both may stay only where they are unlike.
+        stays = settled.reason == STAYS
+        for least, of_pairs in ((THRESHOLD, "pairs"), (THRESHOLD + 0.05, "sure_pairs")):
+            pairs = np.triu(jaccard >= least)
+            sums[name + of_pairs] = pairs.sum()
+            sums[f"{name}{of_pairs}_parted"] = (pairs & ~(stays[:, None] & stays[None])).sum()
     return Counter({name: int(value) for name, value in sums.items()})
+
+
+def texts_of(texts: list[str]) -> Texts:
+    keys = np.array([text_key(text) for text in texts], np.uint64)
+    none = np.zeros(len(keys), np.uint64)
+    return Texts(keys, np.array([len(text) for text in texts]), none, none)
 
 
 def near_quality(pool: list[str], language: str) -> dict:
     total: Counter[str] = Counter()
     for seed in range(ROUNDS):
         total += near_round(pool, language, seed)
+    return near_shares(total)
+
+
+def near_shares(total: Counter[str]) -> dict:
     return {
         "documents": total["documents"],
-        "precision": share(total["found_true"], total["found"]),
-        "precision_to_0.65": share(total["found_nearly"], total["found"]),
-        "precision_planted_or_true": share(total["found_planted"], total["found"]),
-        "recall": share(total["found_true"], total["true"]),
-        f"precision_at_{STRICT}": share(total["strict_true"], total["strict"]),
-        f"recall_at_{STRICT}": share(total["strict_true"], total["true"]),
-        "recall_from_0.75": share(total["found_sure"], total["sure"]),
+        "gone_by_all_pairs": total["true"],
+        "gone": total["gone"],
+        "precision": share(total["right"], total["gone"]),
+        "precision_to_0.65": share(total["nearly"], total["gone"]),
+        "precision_planted_or_true": share(total["planted"], total["gone"]),
+        "recall": share(total["pairs_parted"], total["pairs"]),
+        "recall_from_0.75": share(total["sure_pairs_parted"], total["sure_pairs"]),
+        f"precision_at_{STRICT}": share(total["strict_right"], total["strict_gone"]),
+        f"recall_at_{STRICT}": share(total["strict_pairs_parted"], total["strict_pairs"]),
     }
+
+
+def window_quality(pool: list[str], language: str) -> dict:
+    """25 windows of 160 words of one text, each 16 words on: every one is like the next and unlike those further away."""
+    rng, total = np.random.default_rng(7), Counter()  # type: ignore[var-annotated]
+    for _ in range(12):
+        words = " ".join(pool[i] for i in rng.permutation(len(pool))[:60]).split()[: 160 + 24 * 16]
+        if language not in NO_SPACES and len(words) == 160 + 24 * 16:
+            total += near_counts([" ".join(words[16 * n : 16 * n + 160]) for n in range(25)], language)
+    return near_shares(total)
 
 
 def units(text: str) -> tuple[list[int], np.ndarray]:
@@ -361,8 +387,9 @@ def ours(folder: Path, megabytes: float, chosen: list[str], near_only: bool) -> 
         often = frequent(counts)
         stages.run("lines removed", lambda: [without(text, often) for text in plain])
     signatures = stages.run("shingles and signatures", signed)
-    found = stages.run("clusters", lambda: clusters(signatures, keys, threshold=THRESHOLD))
-    return {**stages.report(int((~keep(found, lengths, keys)).sum())), **more}
+    columns = Texts(keys, lengths, np.zeros_like(keys), np.zeros_like(keys))
+    found = stages.run("near duplicates", lambda: find(Pieces([signatures]), columns, threshold=THRESHOLD))
+    return {**stages.report(int((found.reason == LIKE).sum())), **more}
 
 
 class Split:
@@ -410,13 +437,19 @@ def quality(folder: Path) -> dict:
     rows = {}
     for language in languages(folder):
         pool = paragraphs(folder, language)
-        rows[language] = {"near": near_quality(pool, language), "exact": exact_quality(pool)}
-        near, exact = rows[language]["near"], rows[language]["exact"]
+        rows[language] = {
+            "near": near_quality(pool, language),
+            "windows": window_quality(pool, language),
+            "exact": exact_quality(pool),
+        }
+        near, exact, windows = (rows[language][kind] for kind in ("near", "exact", "windows"))
         print(
             f"{language:4} near: precision {near['precision']['share']}, to .65 {near['precision_to_0.65']['share']}, planted "
             f"{near['precision_planted_or_true']['share']}, at {STRICT} {near[f'precision_at_{STRICT}']['share']} and "
             f"{near[f'recall_at_{STRICT}']['share']}; recall {near['recall']['share']} of "
-            f"{near['recall']['of']}, from .75 {near['recall_from_0.75']['share']}; exact: precision "
+            f"{near['recall']['of']} pairs, from .75 {near['recall_from_0.75']['share']}; windows: {windows['gone']} of "
+            f"{windows['documents']} go (all pairs: {windows['gone_by_all_pairs']}), precision {windows['precision']['share']} "
+            f"recall {windows['recall']['share']}; exact: precision "
             f"{exact['precision_in_units']['share']} recall {exact['recall_in_units']['share']} of "
             f"{exact['recall_in_units']['of']} units, passages {exact['planted_passages_cut']['share']} of "
             f"{exact['planted_passages_cut']['of']}, with sentences {exact['planted_sentences_cut']['share']} of "

@@ -118,6 +118,7 @@ def _langpack(options: argparse.Namespace, _: list[str]) -> int:
         options.out,
         name=options.name,
         licence=options.licence,
+        overwrite=options.overwrite,
         build=with_limits,
     )
     return 0
@@ -153,11 +154,14 @@ def _text_commands(commands: Any) -> None:
         dest="source",
         required=True,
         metavar="TEXT",
-        help="a .txt or .jsonl file, or a folder of them",
+        help="a file, a folder or a pattern of text, JSON lines, Parquet or WARC",
     )
     langpack.add_argument("--out", required=True, help="the pack's folder")
     langpack.add_argument("--name", help="the language's name in English")
     langpack.add_argument("--licence", help="the text's; the pack keeps it")
+    langpack.add_argument(
+        "--overwrite", action="store_true", help="put it in the place of a pack that is there"
+    )
     langpack.set_defaults(run=_langpack)
 
     curate = commands.add_parser(
@@ -168,9 +172,11 @@ def _text_commands(commands: Any) -> None:
     curate.set_defaults(run=_curate)
 
     tokenize = commands.add_parser(
-        "tokenize", help="turn text (one <language>.jsonl each, .gz and .zst too) into token shards"
+        "tokenize", help="turn text (JSON lines, text, Parquet, WARC; packed or not) into token shards"
     )
-    tokenize.add_argument("text", metavar="TEXT", help="the folder of text")
+    tokenize.add_argument(
+        "text", metavar="TEXT", help="a folder such as one with <language>.jsonl files, a file or a pattern"
+    )
     tokenize.add_argument("--tokenizer", required=True, help="a folder with a Hugging Face tokenizer")
     tokenize.add_argument("--out", required=True, help="the folder of shards to write")
     tokenize.add_argument(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from pinisi.curate.flagged import Flagged
 from pinisi.curate.measures import ORDER, Text, measures
 from pinisi.curate.rules import SAILCRAFT, WIDE, limits_of, loosened, verdict
 
@@ -28,7 +29,7 @@ class Plain:
 
 
 def text_of(text, probability=1.0, flagged=(), **pack):
-    return Text(text, Plain(**pack), probability, frozenset(flagged))
+    return Text(text, Plain(**pack), probability, Flagged((word,) for word in flagged))
 
 
 def repeated_characters(text, width):

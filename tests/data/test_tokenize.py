@@ -123,8 +123,6 @@ BAD = {
     "text is a number": (b'{"text": 7}\n', ["lo.jsonl:1", "int"]),
     "not an object": (b'["a"]\n', ["lo.jsonl:1", "list"]),
     "half a pair": (b'{"text": "a"}\n{"text": "ab\\ud83d"}\n', ["lo.jsonl:2", "character 2", "\\ud83d"]),
-    "empty": (b"", ["lo.jsonl", "no document"]),
-    "only blank texts": (b'{"text": " "}\n{"text": ""}\n', ["lo.jsonl", "no document"]),
 }
 
 
@@ -139,6 +137,21 @@ def test_errors_name_file_and_line_and_keep_what_was_there(tmp_path, tokenizer_f
     assert all(word in str(error.value) for word in words)
     assert Shards(out).index == good
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "s"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"text": " "}\n{"text": ""}\n'])
+def test_an_emptied_language_is_said_and_left_out(tmp_path, tokenizer_folder, content):
+    corpus, out, said = write_corpus(tmp_path / "c"), tmp_path / "s", []
+    (corpus / "lo.jsonl").write_bytes(content)
+    index = tokenize(corpus, tokenizer_folder, out, report=said.append)
+    assert index["languages"].keys() == TEXTS.keys() - {"lo"}
+    assert any("lo.jsonl holds no document with text: left out" in line for line in said)
+    assert not list(out.glob("lo.*"))
+    for path in corpus.iterdir():
+        path.write_bytes(content)
+    with pytest.raises(DataError, match="no document with text; remove the files or fill them"):
+        tokenize(corpus, tokenizer_folder, out, report=quiet)
+    assert Shards(out).index == index
 
 
 def test_blank_documents_are_dropped_and_counted(tmp_path, tokenizer_folder):

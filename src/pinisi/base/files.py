@@ -15,6 +15,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinisi"
 
 
+def free_bytes(path: Path) -> int:
+    """Returns how much may still be written where `path` is or will be."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
 def partial_name(path: Path) -> Path:
     """Returns where `path` is written before it is whole: beside it, hidden, one for each process."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")

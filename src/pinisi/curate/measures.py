@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pinisi.curate.flagged import Flagged
 from pinisi.data.text.scripts import LETTER, classes
 from pinisi.data.text.segmentation import codes, normal_words
 
@@ -22,6 +23,7 @@ STRETCH = 200  # words
 SHORTER = 0.4  # a shorter text's distinct words / words is taken times (words / STRETCH) to this power (Heaps' law, from below)
 RUNNING = 100  # words: a shorter text, such as a table or a label, may do without any stop word
 EXCERPT = 3000  # characters of a text by which models judge it
+NONE_FLAGGED = Flagged()
 
 
 class Pack(Protocol):
@@ -43,7 +45,7 @@ class Pack(Protocol):
 class Text:
     """A text and what several measures read of it; nothing is computed before it is asked for."""
 
-    def __init__(self, text: str, pack: Pack, language: float, flagged: frozenset[str] = frozenset()) -> None:
+    def __init__(self, text: str, pack: Pack, language: float, flagged: Flagged = NONE_FLAGGED) -> None:
         self.text, self.pack, self.language, self.flagged = text, pack, language, flagged
 
     @cached_property
@@ -53,6 +55,10 @@ class Text:
     @cached_property
     def words(self) -> list[str]:
         return self.pack.words(self.text)
+
+    @cached_property
+    def flagged_words(self) -> int:
+        return self.flagged.count(self.words)
 
     @property
     def spaces(self) -> bool:
@@ -143,7 +149,7 @@ def _stop_words(text: Text) -> float:
 def _flagged(text: Text) -> float:
     if not text.flagged or not text.words:
         return 0.0
-    return sum(word in text.flagged for word in text.words) / len(text.words)
+    return text.flagged_words / len(text.words)
 
 
 MEASURES: dict[str, Callable[[Text], float]] = {

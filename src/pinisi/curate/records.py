@@ -1,6 +1,7 @@
 """Files of JSON lines under zstd: what tasks hand to one another. The same records give the same bytes."""
 
 import json
+import math
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -35,12 +36,25 @@ class Writers:
 
 
 def _line(record: dict[str, Any]) -> bytes:
-    """Dates, bytes and whatever else Parquet may hold as text."""
+    """Dates, bytes and whatever else Parquet may hold as text; so are infinity and what is no number, which JSON doesn't have."""
     try:
-        return json.dumps(record, ensure_ascii=False, default=str).encode("utf-8") + b"\n"
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:
+        record = _finite(record)
+        text = json.dumps(record, ensure_ascii=False, default=str)
+    try:
+        return text.encode("utf-8") + b"\n"
     except UnicodeEncodeError:
         # Half a surrogate pair in a URL or in metadata, which are no text to be mended.
         return json.dumps(record, default=str).encode("ascii") + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def packed(path: Path) -> IO[bytes]:

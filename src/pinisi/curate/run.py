@@ -2,7 +2,7 @@
 
     read     a task for each part of the input: mend, identify, judge; signatures of what is kept
     score    a task for each language: which bits are many here, and what is an outlier in its source
-    near     a task for each language: near duplicates and documents with one URL
+    near     a task for each language: near duplicates and documents with one URL; many for one that is too large (compared.py)
     finish   a task for each stretch of a language that fits into memory: repeated passages, frequent lines, rules again
     learn    a task for each language with good texts: a classifier of these against the language's own
     grade    a task for each of their stretches: scores, and which documents are the best
@@ -26,12 +26,17 @@ from pinisi.base.lock import only_one
 from pinisi.base.settings import load
 from pinisi.curate import records
 from pinisi.curate.alarm import check_alarm
+from pinisi.curate.compared import ORDER, SCRATCH, compare_tasks
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import BEST, Counts
+from pinisi.curate.estimate import check_before
 from pinisi.curate.executors import Executor
+from pinisi.curate.flagged import LIST
+from pinisi.curate.packs.content import content
+from pinisi.curate.places import check_places, publish
 from pinisi.curate.quality.stages import FACTS, check
 from pinisi.curate.stages import Task
-from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, SCORE, STATS
+from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, SCORE, STATS, TELL
 from pinisi.curate.stages.finish import buckets
 from pinisi.curate.tools import Tools
 from pinisi.data.reading import Part, Source, fingerprint, parts_of
@@ -50,12 +55,17 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     """
     config = load(path, overrides, into=CurateConfig)
     parts = parts_of(config.sources)
+    check_places(config, parts)
     tools = Tools(config)  # packs and lists that can't be read are errors before any work
     good = _good_parts(tools)
     stages, folder = _folders(tools, parts, good), Path(config.run.folder)
     with only_one(folder, folder / "work" / "lock", "run.folder"), Executor(config) as executor:
         _begin(stages, report)
-        return _stages(_Run(tools, stages, executor, report), tools, parts, good)
+        if not stages[READ].exists():  # else it is under way
+            check_before(tools, parts, report)
+        table = _stages(_Run(tools, stages, executor, report), tools, parts, good)
+        publish(config, report)
+    return table
 
 
 def _good_parts(tools: Tools) -> dict[str, list[Part]]:
@@ -79,10 +89,10 @@ def _stages(
         raise DataError(f"{next(iter(counts.errors))}; run.on_error = 'skip' goes on with the rest")
     folders = [task.folder for task in read]
     languages = sorted(language for language in counts.languages if _has(folders, language))
-    score = [Task(SCORE, (folders, language, at[SCORE] / language)) for language in languages]
-    run.stage(score)
-    near = [Task(NEAR, (folders, language, at[NEAR] / language)) for language in languages]
-    run.stage(near)
+    score = {language: Task(SCORE, (folders, language, at[SCORE] / language)) for language in languages}
+    run.stage(list(score.values()))
+    near = {language: at[NEAR] / language for language in languages}
+    compared = _compare(run, folders, languages)
     finish = {
         language: [
             Task(
@@ -90,15 +100,15 @@ def _stages(
                 (
                     folders,
                     language,
-                    scored.folder,
-                    task.folder,
+                    score[language].folder,
+                    near[language],
                     bucket,
                     at[FINISH] / f"{language}-{number:05d}",
                 ),
             )
-            for number, bucket in enumerate(buckets(tools, task.folder))
+            for number, bucket in enumerate(buckets(tools, near[language]))
         ]
-        for language, scored, task in zip(languages, score, near, strict=True)
+        for language in languages
     }
     run.stage([task for tasks in finish.values() for task in tasks])
     stretches = {language: [task.folder for task in tasks] for language, tasks in finish.items()}
@@ -122,8 +132,23 @@ def _stages(
     quality = {
         language: json.loads((task.folder / FACTS).read_text("utf-8")) for language, task in learn.items()
     }
-    drops = [*folders, *(task.folder for task in near), *(each for of in stretches.values() for each in of)]
+    drops = [*folders, *compared, *(each for of in stretches.values() for each in of)]
     return _gather(run, written, drops, quality, time.monotonic() - start)
+
+
+def _compare(run: "_Run", folders: Sequence[Path], languages: Sequence[str]) -> list[Path]:
+    """Find what is dropped as a duplicate; returns the folders that tell of it."""
+    plans = [compare_tasks(run.config, folders, language, run.folders) for language in languages]
+    told: list[list[Path]] = [[] for _ in plans]
+    for stage in ORDER:
+        tasks = [next(plan) for plan in plans]
+        run.stage([task for of in tasks for task in of])
+        if stage not in SCRATCH:
+            for own, of in zip(told, tasks, strict=True):
+                own += [task.folder for task in of]
+    for stage in SCRATCH:
+        shutil.rmtree(run.folders[stage], ignore_errors=True)
+    return [folder for own in told for folder in own]
 
 
 def _has(folders: Sequence[Path], language: str) -> bool:
@@ -134,14 +159,15 @@ def _folders(tools: Tools, parts: list[Part], good: Mapping[str, list[Part]]) ->
     """Each stage's folder. Its name changes with all that the stage's result depends on, so what is there can be used, and a
     change of a late stage leaves the early ones done."""
     config, work = tools.config, Path(tools.config.run.folder) / "work"
-    packs = [[pack.language, pack.version, sorted(pack.limits.items())] for pack in tools.packs]
-    flagged = {language: sorted(tools.flagged(language)) for language in config.rules.flagged}
-    shared = [FORMAT, fingerprint(parts), packs, flagged, config.languages, config.run.seed]
+    packs, known = [content(pack) for pack in tools.packs], work / "digests.json"
+    flagged = sorted(tools.all_flagged().items())
+    shared = [FORMAT, fingerprint(parts, known), packs, flagged, config.languages, config.run.seed]
     depends = {
         READ: [
             *shared,
             config.sources,
             config.repair,
+            config.personal,
             replace(config.rules, outliers=0.0),
             config.near.on,
             config.near.permutations,
@@ -149,13 +175,16 @@ def _folders(tools: Tools, parts: list[Part], good: Mapping[str, list[Part]]) ->
         SCORE: [config.rules.outliers],
         NEAR: [config.near.similarity, config.urls],
         FINISH: [config.exact, config.lines, config.run.budget],
-        LEARN: [config.quality, [(language, fingerprint(files)) for language, files in good.items()]],
+        LEARN: [config.quality, [(language, fingerprint(files, known)) for language, files in good.items()]],
         GRADE: [],
     }
-    folders, before = {}, ""
+    folders: dict[str, Path] = {}
+    before = ""
     for stage, values in depends.items():
         before = hashlib.sha256((before + repr(values)).encode()).hexdigest()
         folders[stage] = work / f"{stage}-{before[:12]}"
+        if stage == NEAR:
+            folders |= {other: work / f"{other}-{before[:12]}" for other in (*SCRATCH, TELL)}
     return folders
 
 
@@ -185,6 +214,7 @@ class _Run:
     def __init__(self, tools: Tools, folders: dict[str, Path], executor: Executor, report: Report) -> None:
         self.config, self.folders, self.executor, self.report = tools.config, folders, executor, report
         self.wanted = tools.wanted
+        self.flagged = {language: len(phrases) for language, phrases in tools.all_flagged().items()}
         self.work = folders[READ].parent
         self.counts = Counts(self.config.run.seed)
         self.seconds: dict[str, float] = {}
@@ -235,6 +265,9 @@ def _gather(
 ) -> dict[str, Any]:
     """Put together what the stages left in the folders `written`, by language, and in the folders of `drops`."""
     out, table = Path(run.config.run.folder), {**run.counts.table(), "quality": quality}
+    if run.flagged:
+        lists = [LIST] if run.config.rules.flagged_list else []
+        table["flagged"] = {"lists": lists, "words": run.flagged}
     try:
         (out / "documents").mkdir(exist_ok=True)
         for name in ("documents", "top"):

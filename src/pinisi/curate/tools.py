@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pinisi.base.errors import DataError
 from pinisi.curate.config import MAKE_UP, CurateConfig
+from pinisi.curate.flagged import Flagged, of_file, of_list
 from pinisi.curate.measures import Text, excerpt
 from pinisi.curate.packs import Packs
 from pinisi.curate.rules import Verdict, limits_of, verdict
@@ -22,7 +22,7 @@ class Tools:
         for language in [*config.languages, *declared]:
             self.packs[language]  # raises DataError for one without a pack
         self._limits: dict[str, dict[str, float]] = {}
-        self._flagged: dict[str, frozenset[str]] = {}
+        self._flagged: dict[str, Flagged] = {}
 
     def text(self, document: Document, probabilities: dict[str, float] | None = None) -> Text:
         """Returns a document as the rules see it."""
@@ -47,12 +47,22 @@ class Tools:
             self._limits[language] = limits_of(self.packs[language], rules.preset, rules.limits, rules.off)
         return self._limits[language]
 
-    def flagged(self, language: str) -> frozenset[str]:
+    def flagged(self, language: str) -> Flagged:
+        """Returns the language's flagged words: of the user's file, and of the public list."""
         if language not in self._flagged:
-            path = self.config.rules.flagged.get(language)
-            try:
-                words = Path(path).read_text("utf-8").split("\n") if path else []
-            except (OSError, UnicodeDecodeError) as error:
-                raise DataError(f"rules.flagged.{language}: {path} can't be read ({error})") from error
-            self._flagged[language] = frozenset(word.strip().lower() for word in words if word.strip())
+            rules, words = self.config.rules, self.packs[language].words
+            path, found = rules.flagged.get(language), []
+            if path:
+                found += of_file(path, f"rules.flagged.{language}", words)
+            if rules.flagged_list:
+                found += of_list(language, words)
+            self._flagged[language] = Flagged(found)
         return self._flagged[language]
+
+    def all_flagged(self) -> dict[str, list[tuple[str, ...]]]:
+        """Returns each wanted language's flagged words, where it has some. Raises DataError for what can't be read or fetched."""
+        rules = self.config.rules
+        languages = self.wanted if rules.flagged_list else rules.flagged
+        return {
+            language: list(self.flagged(language)) for language in sorted(languages) if self.flagged(language)
+        }

@@ -35,7 +35,10 @@ def corpus_files(folder: str | Path) -> dict[str, Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"no corpus folder {folder}: give the folder that holds <language>.jsonl files")
-    found = [path for path in folder.iterdir() if path.name.endswith(SUFFIXES)]
+    paths = [
+        path for path in folder.iterdir() if not path.name.startswith(".")
+    ]  # what others are writing, or a Mac beside it
+    found = [path for path in paths if path.name.lower().endswith(SUFFIXES)]
     files: dict[str, Path] = {}
     for path in sorted(found, key=lambda path: (language_of(path), path.name)):
         language = language_of(path)
@@ -55,8 +58,8 @@ def corpus_files(folder: str | Path) -> dict[str, Path]:
 
 def language_of(path: Path) -> str:
     """What a file's name says: the part before .jsonl, .jsonl.gz, .jsonl.zst."""
-    suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), "")
-    return path.name.removesuffix(suffix)
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
+    return path.name[: len(path.name) - len(suffix)]
 
 
 def read_documents(

@@ -12,8 +12,8 @@ import numpy as np
 from pinisi.base.errors import DataError
 from pinisi.data.documents import Document, corpus_files, read_documents
 from pinisi.data.languages import LANGUAGES
+from pinisi.data.shard_writer import batched
 from pinisi.data.text.segmentation import has_spaces, words
-from pinisi.data.tokenize import batched
 from pinisi.data.tokenizer import load_tokenizer, vocabulary_size
 
 REFERENCE = "en"

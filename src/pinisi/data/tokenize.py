@@ -1,33 +1,20 @@
-"""Text files to token shards: batched, atomic, and not done twice."""
+"""Turns text into token shards: batched, atomic, and not done twice."""
 
 import hashlib
 import json
 import time
-from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pinisi.base.errors import DataError
-from pinisi.base.files import new_folder
-from pinisi.data.documents import Document, corpus_files, read_documents
-from pinisi.data.roundtrip import Altered, describe
-from pinisi.data.shards import (
-    BOUND_DTYPE,
-    CONTENT,
-    FORMAT,
-    INDEX,
-    TOKEN_DTYPE,
-    TOKENIZER,
-    read_index,
-)
+from pinisi.base.files import free_bytes, new_folder
+from pinisi.data.inputs import Input, documents_in, inputs_of
+from pinisi.data.roundtrip import describe
+from pinisi.data.shard_writer import Encoder, ShardWriters
+from pinisi.data.shards import CONTENT, FORMAT, INDEX, TOKENIZER, read_index
 from pinisi.data.tokenizer import end_of_document_id, load_tokenizer, vocabulary_size
 
-BATCH_CHARACTERS = 1 << 19  # characters handed to the tokenizer at once: enough to keep its threads busy
-BATCH_DOCUMENTS = 512
 PROGRESS_SECONDS = 5.0
 
 Report = Callable[[str], None]
@@ -43,8 +30,10 @@ def tokenize(
     strict: bool = False,
     report: Report = print,
 ) -> dict[str, Any]:
-    """Turns every `<language>.jsonl` (.gz, .zst) of a corpus into token shards (see shards.py); returns their index.
+    """Turns a corpus into token shards (see shards.py), one for each language; returns their index.
 
+    corpus_folder: a file, a folder or a pattern of JSON lines, text (a document a file), Parquet or WARC, packed or not (see
+    inputs.py). A document's language is what its record says, or else the file's name.
     end_of_document: the token id that ends each document; None takes the tokenizer's eos_token.
     rows: rows of the model's vocabulary; a token beyond it is an error that names token and document.
     strict: a document whose tokens do not decode back to its text is an error that names it.
@@ -54,9 +43,11 @@ def tokenize(
     Every document is decoded again (a twentieth to a quarter of the time). Those that do not come back as they
     were are counted in the index, by language and by what happened to them ("altered": NFC, white space,
     other), each with its first document; the tokens stay as they are.
-    Raises DataError for unreadable text (file:line), an empty language, a broken tokenizer, a full disk.
+    A file without a document with text is said and left out. Raises DataError for unreadable text (file:line), no text at all, a
+    broken tokenizer, a full disk or one that is clearly too small.
     """
-    files, out = corpus_files(corpus_folder), Path(out_folder)
+    inputs, out = inputs_of(corpus_folder, report), Path(out_folder)
+    files = {each.part.path: each.path for each in inputs}
     tokenizer = load_tokenizer(tokenizer_folder)
     end = end_of_document_id(tokenizer) if end_of_document is None else end_of_document
     size = vocabulary_size(tokenizer) if rows is None else rows
@@ -66,29 +57,63 @@ def tokenize(
     if (out / INDEX).is_file() and _same(out, made_from):
         report(f"token shards in {out} are up to date")
         index = read_index(out)
-        for language, counts in index["languages"].items():
-            _tell(language, counts, strict, report)
+        _tell_all(index["languages"], strict, report)
         return index
     if out.exists() and any(out.iterdir()) and not (out / INDEX).is_file():
         raise DataError(f"{out} exists and holds no token shards; choose another folder or empty it")
+    _check_room(files, out)
     with new_folder(out) as partial:
         (partial / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), "utf-8")
-        writer = _Writer(tokenizer, partial, end, rows, _Progress(files, report), strict)
+        encoder = Encoder(tokenizer, end, rows)
         index = {
             "format": FORMAT,
             "fingerprint": made_from,
             "end_of_document": end,
             "vocabulary": vocabulary_size(tokenizer),
-            "languages": {language: writer.language(language, path) for language, path in files.items()},
+            "languages": _write(inputs, partial, encoder, _Progress(files, report), strict),
         }
+        if not index["languages"]:
+            raise DataError(f"{corpus_folder} holds no document with text; remove the files or fill them")
         (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
-    tokens, documents = (
-        sum(of[what] for of in index["languages"].values()) for what in ("tokens", "documents")
-    )
-    report(
-        f"{tokens:,} tokens of {documents:,} documents in {len(files)} {'language' if len(files) == 1 else 'languages'}: {out}"
-    )
+    found = index["languages"].values()
+    tokens, documents = (sum(of[what] for of in found) for what in ("tokens", "documents"))
+    noun = "language" if len(found) == 1 else "languages"
+    report(f"{tokens:,} tokens of {documents:,} documents in {len(found)} {noun}: {out}")
     return index
+
+
+def _write(
+    inputs: list[Input], folder: Path, encoder: Encoder, progress: "_Progress", strict: bool
+) -> dict[str, dict[str, Any]]:
+    """Writes all documents; returns what each language's shard holds, in alphabetical order."""
+    with ShardWriters(folder, encoder) as writers:
+        for each in inputs:
+            number = writers.documents
+            for document in documents_in(each, progress.at):
+                if writers.add(document):
+                    progress.show(document.language)
+            if writers.flush():
+                progress.show(each.language)
+            progress.end(each.path)
+            if writers.documents == number:
+                progress.report(f"{each.path} holds no document with text: left out")
+            if strict:
+                _tell_all(writers.counts(), strict, progress.report)
+        found = writers.close()
+    _tell_all(found, strict, progress.report)
+    return found
+
+
+def _check_room(files: dict[str, Path], out: Path) -> None:
+    """Raises DataError if the shards can't have room: of the bytes of text that a token stands for, eight are very many, and it
+    takes four."""
+    need = sum(path.stat().st_size for path in files.values()) // 2
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if (free := free_bytes(out)) < need:
+        raise DataError(
+            f"{out} needs {need / 2**30:.2f} GiB or more for its token shards, {free / 2**30:.2f} GiB are free: free some space, "
+            "or choose a folder on another disk"
+        )
 
 
 def fingerprint(files: dict[str, Path], tokenizer_folder: Path, end: int, rows: int | None) -> str:
@@ -122,6 +147,11 @@ def _tell(language: str, counts: dict[str, Any], strict: bool, report: Report) -
         report(line + describe(altered))
 
 
+def _tell_all(languages: dict[str, dict[str, Any]], strict: bool, report: Report) -> None:
+    for language, counts in languages.items():
+        _tell(language, counts, strict, report)
+
+
 class _Progress:
     """A line with share and time left, at most every few seconds; counts bytes of the corpus files."""
 
@@ -145,103 +175,3 @@ class _Progress:
 
     def end(self, path: Path) -> None:
         self.before, self.here = self.before + path.stat().st_size, 0
-
-
-class _Writer:
-    """Writes the files of one language after the other into a folder."""
-
-    def __init__(
-        self,
-        tokenizer: Any,
-        folder: Path,
-        end: int,
-        rows: int | None,
-        progress: _Progress,
-        strict: bool,
-    ):
-        self.tokenizer, self.folder, self.end, self.rows = tokenizer, folder, end, rows
-        self.backend = tokenizer.backend_tokenizer
-        self.backend.encode_special_tokens = True  # text must not be able to spell a control token
-        self.backend.no_truncation()
-        self.backend.no_padding()
-        self.progress, self.strict = progress, strict
-
-    def language(self, language: str, path: Path) -> dict[str, Any]:
-        counts: Counter[str] = Counter()
-        dropped: Counter[str] = Counter()
-        altered = Altered()
-        bounds, name_bounds = array("q", [0]), array("q", [0])
-        documents = read_documents(path, language, progress=self.progress.at)
-        with (
-            (self.folder / f"{language}.tokens").open("wb") as tokens,
-            (self.folder / f"{language}.names").open("wb") as names,
-        ):
-            for batch in batched(_with_text(documents, dropped)):
-                for document, ids, predicted, decoded in self._encode(batch):
-                    tokens.write(np.asarray(ids, dtype=TOKEN_DTYPE).tobytes())
-                    bounds.append(bounds[-1] + len(ids))
-                    name_bounds.append(name_bounds[-1] + names.write(_name(document)))
-                    altered.add(document.id, document.text, decoded)
-                    counts["characters"] += len(document.text)
-                    counts["bytes"] += len(document.text.encode("utf-8"))
-                    counts["predicted_bytes"] += predicted
-                self.progress.show(language)
-        self.progress.end(path)
-        if len(bounds) == 1:
-            raise DataError(f"{path} holds no document with text; remove the file or fill it")
-        np.asarray(bounds, dtype=BOUND_DTYPE).tofile(self.folder / f"{language}.documents")
-        np.asarray(name_bounds, dtype=BOUND_DTYPE).tofile(self.folder / f"{language}.name_bounds")
-        found = {"documents": len(bounds) - 1, "tokens": bounds[-1], **counts, "dropped": dict(dropped)}
-        found["altered"] = altered.reasons
-        _tell(language, found, self.strict, self.progress.report)
-        return found
-
-    def _encode(self, batch: list[Document]) -> Iterator[tuple[Document, list[int], int, str]]:
-        """Each document with its ids, the bytes that are predicted, and what the ids decode to."""
-        encodings = self.backend.encode_batch([document.text for document in batch], add_special_tokens=False)
-        texts = self.backend.decode_batch([each.ids for each in encodings], skip_special_tokens=False)
-        for document, encoding, decoded in zip(batch, encodings, texts, strict=True):
-            ids = encoding.ids
-            if self.rows is not None and ids and max(ids) >= self.rows:
-                raise self._beyond(document, max(ids))
-            # a document's first token is never a target, so its bytes do not count in bits per byte
-            first = encoding.offsets[0][1] if ids else 0
-            yield document, [*ids, self.end], len(document.text[first:].encode("utf-8")), decoded
-
-    def _beyond(self, document: Document, id: int) -> DataError:
-        token = self.tokenizer.convert_ids_to_tokens(id)
-        return DataError(
-            f"token {token!r} has id {id}, the model's vocabulary has {self.rows} rows; "
-            f"it stands in document {document.id} ({document.language}); use the model's own tokenizer"
-        )
-
-
-def _name(document: Document) -> bytes:
-    """A line of .names."""
-    fields = [document.id, document.url, document.source, document.metadata]
-    try:
-        return (json.dumps(fields, ensure_ascii=False) + "\n").encode("utf-8")
-    except UnicodeEncodeError:  # half a surrogate pair in a URL or in metadata
-        return (json.dumps(fields) + "\n").encode("ascii")
-
-
-def _with_text(documents: Iterable[Document], dropped: Counter[str]) -> Iterator[Document]:
-    for document in documents:
-        if document.text.strip():
-            yield document
-        else:
-            dropped["empty text"] += 1
-
-
-def batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Groups documents by total length, so that one call of the tokenizer costs bounded memory."""
-    batch: list[Document] = []
-    characters = 0
-    for document in documents:
-        batch.append(document)
-        characters += len(document.text)
-        if characters >= BATCH_CHARACTERS or len(batch) == BATCH_DOCUMENTS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch

@@ -40,6 +40,8 @@ def page(data: Mapping[str, Any], title: str) -> str:
         _funnel(languages),
         _rules(languages),
         _cuts(languages),
+        _personal(languages),
+        _flagged(languages, data.get("flagged", {})),
         _identified(languages),
         _lengths(languages),
         _quality(languages, data.get("quality", {})),
@@ -170,6 +172,55 @@ def _cuts(languages: Languages) -> str:
         return section("cuts", "Cut out of documents that stay", missing("Nothing was cut."))
     head = ["language", "what", "documents", "characters", "of all"]
     return section("cuts", "Cut out of documents that stay", table(head, rows, text_columns=2))
+
+
+def _personal(languages: Languages) -> str:
+    """Documents with personal data, and how many addresses or numbers of each kind were found in them."""
+    kinds = sorted({kind for of in languages.values() for kind in of["personal"]})
+    if not kinds:
+        return ""
+    rows = []
+    for language, of in sorted(languages.items()):
+        if of["personal"]:
+            cells = (
+                f"{count(of['personal'][kind])} in {count(of['personal_documents'][kind])}"
+                if kind in of["personal"]
+                else "·"
+                for kind in kinds
+            )
+            rows.append([language, *cells])
+    lead = "What was found, and in how many documents; [personal] in the configuration says what is done with it."
+    return section("personal", "Personal data", table(["language", *map(escape, kinds)], rows), lead=lead)
+
+
+def _flagged(languages: Languages, flagged: Mapping[str, Any]) -> str:
+    """The shares of documents and of words that are flagged, whether or not a rule dropped any."""
+    rows = []
+    for language, of in sorted(languages.items()):
+        if seen := of["flagged"]:
+            touched, words = seen.get("touched", 0), seen.get("flagged words", 0)
+            rows.append(
+                [
+                    language,
+                    count(flagged["words"].get(language, 0)),
+                    count(touched),
+                    percent(touched / seen["documents"], 2),
+                    count(words),
+                    percent(words / max(1, seen.get("words", 0)), 3),
+                ]
+            )
+    if not rows:
+        return ""
+    lead = (
+        "Documents with a flagged word, and such words, before any rule took a document. In a script without spaces a word here "
+        "is a letter with its marks."
+    )
+    for one in flagged["lists"]:
+        lead += (
+            f" The list is {one['name']} ({one['source']}), {one['licence']}, and what rules.flagged names."
+        )
+    head = ["language", "words and phrases", "documents", "of all", "flagged words", "of all"]
+    return section("flagged", "Flagged words", table(head, rows), lead=lead)
 
 
 def _identified(languages: Languages) -> str:

@@ -1,4 +1,4 @@
-"""Near duplicates against sets of plain Python strings, exact Jaccard and all pairs."""
+"""Shingles and signatures against sets of plain Python strings and exact Jaccard."""
 
 import unicodedata
 
@@ -7,7 +7,7 @@ import pytest
 
 from pinisi.base.digests import of_text as text_key
 from pinisi.base.errors import DataError
-from pinisi.curate.duplicates.near import NOTHING, bands_for, clusters, keep, shingles, signature
+from pinisi.curate.duplicates.near import NOTHING, bands_for, keep, shingles, signature
 
 LETTERS = {
     True: ["kapal", "Layar", "tiang", "laut", "don", "t", "Tất", "cả", "é", "7", "2024", "naïve", "ſ"],
@@ -163,120 +163,7 @@ def test_bands_that_cannot_be_made_say_why():
         bands_for(0.0, 256)
 
 
-def drawn_corpus(rng, families: int, shared: int = 0) -> list[np.ndarray]:
-    """Sets of shingles: families of a set and its drawn variants; `shared` shingles are in all of them."""
-    common = rng.integers(0, 2**64, shared, dtype=np.uint64)
-    sets = []
-    for _ in range(families):
-        base = np.concatenate([common, rng.integers(0, 2**64, int(rng.integers(60, 200)), dtype=np.uint64)])
-        sets.append(base)
-        for _ in range(int(rng.integers(0, 4))):
-            kept = base[rng.random(len(base)) > rng.uniform(0, 0.25)]
-            new = rng.integers(0, 2**64, int(rng.integers(0, 20)), dtype=np.uint64)
-            sets.append(np.concatenate([kept, new]))
-    return sets
-
-
-def all_pairs(signatures: np.ndarray, keys: np.ndarray, threshold: float) -> np.ndarray:
-    """The same clusters from every pair, by repeated relabelling."""
-    ranks = {key: rank for rank, key in enumerate(sorted(set(keys.tolist())))}
-    label = np.array([ranks[key] for key in keys.tolist()])
-    alike = (signatures[:, None] == signatures[None]).mean(axis=2) >= threshold
-    alike |= keys[:, None] == keys[None]
-    while True:
-        smallest = np.where(alike, label[None], len(keys)).min(axis=1)
-        if (smallest == label).all():
-            return label
-        label = smallest
-
-
-def test_clusters_are_those_of_all_pairs():
-    rng = np.random.default_rng(17)
-    sets = drawn_corpus(rng, 101)
-    signatures = np.stack([signature(s) for s in sets])
-    keys = rng.integers(0, 2**64, len(sets), dtype=np.uint64)
-    expected = all_pairs(signatures, keys, 0.6)
-    assert len(set(expected.tolist())) + 10 > 101 and len(set(expected.tolist())) < len(sets) - 40
-    # rows of one number: no pair of this threshold is missed by its bands
-    np.testing.assert_array_equal(clusters(signatures, keys, threshold=0.6, bands=200, rows=1), expected)
-    usual = clusters(signatures, keys, threshold=0.6)
-    assert (usual != expected).mean() < 0.02
-
-
-def test_clusters_do_not_depend_on_order_budget_or_copies():
-    rng = np.random.default_rng(23)
-    sets = drawn_corpus(rng, 150, shared=50)
-    signatures = np.stack([signature(s) for s in sets])
-    keys = rng.integers(0, 2**64, len(sets), dtype=np.uint64)
-    copies = rng.integers(0, len(sets), 57)
-    signatures, keys = np.concatenate([signatures, signatures[copies]]), np.concatenate([keys, keys[copies]])
-    whole = clusters(signatures, keys)
-    assert (whole[len(sets) :] == whole[copies]).all()
-    for seed in range(4):
-        order = np.random.default_rng(seed).permutation(len(keys))
-        least = len(keys) * 96
-        found = clusters(signatures[order], keys[order], budget_bytes=least + seed)
-        np.testing.assert_array_equal(found, whole[order])
-    names = np.unique(keys)[whole]  # a cluster's name is its smallest key
-    for name in np.unique(whole)[:50]:
-        assert (names[whole == name] == keys[whole == name].min()).all()
-
-
-def test_pairs_in_a_large_bucket_are_found():
-    """3,000 documents share half of their shingles, so bands throw hundreds into one bucket; 300 pairs are near duplicates."""
-    rng = np.random.default_rng(29)
-    common = rng.integers(0, 2**64, 120, dtype=np.uint64)
-    sets = [np.concatenate([common, rng.integers(0, 2**64, 80, dtype=np.uint64)]) for _ in range(2700)]
-    sets += [np.concatenate([s[:190], rng.integers(0, 2**64, 10, dtype=np.uint64)]) for s in sets[:300]]
-    signatures = np.stack([signature(s) for s in sets])
-    keys = rng.integers(0, 2**64, len(sets), dtype=np.uint64)
-    found = clusters(signatures, keys)
-    assert (found[2700:] == found[:300]).mean() >= 0.97
-    assert len(np.unique(found)) >= 2690
-
-
-def test_in_a_large_bucket_all_are_compared_with_the_smallest_keys():
-    """400 variants of one text are like it and not like one another; all share the one band's hash."""
-    rng = np.random.default_rng(37)
-    original = rng.integers(0, 2**32, 256, dtype=np.uint32)
-    signatures = np.stack([original, *(original.copy() for _ in range(400))])
-    for variant in signatures[1:]:
-        others = 1 + rng.permutation(255)[:70]
-        variant[others] = rng.integers(0, 2**32, 70, dtype=np.uint32)
-    order = rng.permutation(401)
-    keys = np.arange(401, dtype=np.uint64)
-    assert (clusters(signatures[order], keys[order], bands=1, rows=1) == 0).all()
-
-
-@pytest.mark.parametrize("size", [2, 15, 16])
-def test_buckets_of_up_to_sixteen_are_compared_wholly(size):
-    rng = np.random.default_rng(size)
-    for left in range(0, size - 1, 3):
-        for right in range(left + 1, size, 2):
-            signatures = rng.integers(0, 2**32, (size, 256), dtype=np.uint32)
-            signatures[right, :200] = signatures[left, :200]
-            signatures[:, 0] = 5
-            found = clusters(signatures, np.arange(size, dtype=np.uint64), bands=1, rows=1)
-            assert found.tolist() == [left if i == right else i for i in range(size)]
-
-
-def test_documents_without_letters_are_no_duplicates():
-    signatures = np.full((5, 256), NOTHING)
-    assert len(set(clusters(signatures, np.array([9, 3, 7, 7, 1], np.uint64)).tolist())) == 4
-    assert clusters(signatures[:0], np.zeros(0, np.uint64)).shape == (0,)
-
-
-def test_impossible_settings_say_what_is_needed():
-    signatures, keys = np.zeros((5, 8), np.uint32), np.arange(5, dtype=np.uint64)
-    with pytest.raises(DataError, match="480 bytes, but the budget is 100"):
-        clusters(signatures, keys, budget_bytes=100)
-    with pytest.raises(DataError, match="3 bands of 3 rows"):
-        clusters(signatures, keys, bands=3, rows=3)
-    with pytest.raises(DataError, match="got 4"):
-        clusters(signatures, keys[:4])
-
-
-def test_the_longest_of_a_cluster_stays():
+def test_the_longest_of_a_group_stays():
     rng = np.random.default_rng(31)
     count = 211
     names, lengths = rng.integers(0, 40, count), rng.integers(0, 4, count)

@@ -1,8 +1,14 @@
 """A pack from a user's files."""
 
+import gzip
+import json
+
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from pinisi.base.errors import DataError
+from pinisi.cli import main
 from pinisi.curate.packs import Pack, Packs, build_pack, langpack
 from tests.curate.packs.texts import documents, write
 
@@ -61,8 +67,8 @@ def test_limits_come_from_who_builds(tmp_path):
 @pytest.mark.parametrize(
     ("name", "raw", "says"),
     [
-        ("missing.txt", None, "no file or folder .*missing.txt"),
-        ("a.pdf", b"x", r"got a '\.pdf' file, needed one that ends in \.txt or \.jsonl"),
+        ("missing.txt", None, r"missing\.txt': no such file"),
+        ("a.xyz", b"x", r"a\.xyz is of no known kind; let its name end in \.txt, \.jsonl"),
         ("a.txt", b"", "holds no text"),
         ("a.jsonl", b'{"text": " "}\n', "holds no text"),
         ("a.txt", b"kata " * 100, "got 500 characters of text, needed at least 1,000"),
@@ -81,5 +87,65 @@ def test_what_is_wrong_with_the_text_is_said(tmp_path, name, raw, says):
 
 def test_a_folder_without_text_is_named(tmp_path):
     (tmp_path / "in").mkdir()
-    with pytest.raises(DataError, match=r"in holds no \.txt or \.jsonl file"):
+    with pytest.raises(DataError, match=r"in': no such file"):
         langpack("bb", tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["a.txt.gz", "a.ndjson", "a.parquet", "a.jsonl.gz"])
+def test_every_kind_gives_the_same_pack(tmp_path, kind):
+    texts = documents("bb", 60)
+    path = tmp_path / kind
+    if kind.endswith("parquet"):
+        pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path)
+    elif "txt" in kind:
+        path.write_bytes(gzip.compress("\n\n".join(texts).encode()))
+    else:
+        raw = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
+        path.write_bytes(gzip.compress(raw) if kind.endswith("gz") else raw)
+    pack = langpack("bb", path, tmp_path / "out", report=lambda line: None)
+    assert pack.sizes["documents"] == 60 and pack.sources[0]["name"] == kind
+    given = [text + "\n" for text in texts[:-1]] + [texts[-1]] if "txt" in kind else texts
+    assert pack.version == build_pack("bb", given).version
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_another_language_is_left_out_and_counted(tmp_path, kind):
+    """Records that say so, by any code of theirs, and files that are named so."""
+    mine, other, said = documents("bb", 60), documents("cc", 20), []
+    records = [{"text": text, "language": "bb-Latn"} for text in mine] + [
+        {"text": text, "language": "id"} for text in other
+    ]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    if kind == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), folder / "x.parquet")
+    else:
+        (folder / "x.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write(folder / "vi.txt", other)
+    pack = langpack("bb", folder, tmp_path / "out", report=said.append)
+    assert said[0] == "left out: 20 documents in 'id', vi.txt, which say another language than 'bb'"
+    assert pack.version == build_pack("bb", mine).version
+    with pytest.raises(
+        DataError, match=r"holds no text in 'xx' \(left out: 60 documents in 'bb-Latn', 20 documents in 'id'"
+    ):
+        langpack("xx", folder, tmp_path / "other", report=said.append)
+
+
+@pytest.mark.parametrize("code", ["", "../x", "a/b", "<b>", "javanese", "x", "j v", "jv.txt"])
+def test_a_language_is_a_code(tmp_path, code):
+    with pytest.raises(DataError, match="needed its code"):
+        langpack(
+            code, write(tmp_path / "a.txt", documents("bb", 60)), tmp_path / "out", report=lambda line: None
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pack_is_not_overwritten_unless_told(tmp_path, capsys):
+    first, second = (write(tmp_path / f"{code}.txt", documents(code, 60)) for code in ("bb", "cc"))
+    command = ["langpack", "bb", "--from", str(first), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    version = Pack.load(tmp_path / "out").version
+    command[3] = str(second)
+    assert main(command) == 2 and "holds a pack already" in capsys.readouterr().err
+    assert Pack.load(tmp_path / "out").version == version
+    assert main([*command, "--overwrite"]) == 0 and Pack.load(tmp_path / "out").version != version

@@ -212,3 +212,13 @@ def test_others_of_text_without_any():
     learned = learn(codes, classes()[codes])
     assert np.isfinite(learned.logs).all()
     assert np.exp(learned.logs[-2]) + CODE_POINTS * np.exp(learned.logs[-1]) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("language", ["../../x", "<b>", "", "a/b"])
+def test_a_language_that_is_no_code_is_refused(pack, tmp_path, language):
+    """A curation names files after it."""
+    folder = pack.save(tmp_path / "bb")
+    facts = json.loads((folder / "pack.json").read_text())
+    (folder / "pack.json").write_text(json.dumps({**facts, "language": language}))
+    with pytest.raises(DataError, match="no language's code"):
+        Pack.load(folder)

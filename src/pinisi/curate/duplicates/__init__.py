@@ -1,21 +1,23 @@
 """What occurs twice: near duplicates, repeated passages, frequent lines, the same URL. Arrays and strings, no processes.
 
-Reading order: `hashes`, `near`, `spans`, `weights`, `exact`, `code`, `lines`, `urls`.
+Reading order: `hashes`, `near`, `pieces`, `pairs`, `components`, `settle`, `together`, `spans`, `weights`, `code`, `exact`,
+`lines`, `urls`.
 """
 
 from pinisi.curate.duplicates.exact import repeated
 from pinisi.curate.duplicates.lines import Counts, count, frequent, merge, passages, without
-from pinisi.curate.duplicates.near import bands_for, clusters, keep, shingles, signature
+from pinisi.curate.duplicates.near import bands_for, keep, shingles, signature
 from pinisi.curate.duplicates.spans import cut
+from pinisi.curate.duplicates.together import find
 from pinisi.curate.duplicates.urls import canonical_url, keep_longest, url_hash
 
 __all__ = [
     "Counts",
     "bands_for",
     "canonical_url",
-    "clusters",
     "count",
     "cut",
+    "find",
     "frequent",
     "keep",
     "keep_longest",

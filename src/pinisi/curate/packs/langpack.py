@@ -1,15 +1,18 @@
 """langpack: a language pack from a user's text."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pinisi.base.errors import DataError
+from pinisi.base.errors import ConfigError, DataError
 from pinisi.curate.packs.build import LEAST, build_pack
-from pinisi.curate.packs.pack import Pack
+from pinisi.curate.packs.pack import FACTS, Pack
 from pinisi.data.documents import Document, read_documents
+from pinisi.data.languages import LANGUAGES, is_code, same_language
+from pinisi.data.lines import read_lines
+from pinisi.data.reading import Part, Source, Unreadable, documents_of, parts_of
 
 LITTLE = 20_000  # characters: fewer make a weak pack
-ENDINGS = (".txt", ".jsonl")
 
 
 def langpack(
@@ -19,21 +22,30 @@ def langpack(
     *,
     name: str | None = None,
     licence: str | None = None,
+    overwrite: bool = False,
     build: Callable[..., Pack] = build_pack,
     report: Callable[[str], None] = print,
 ) -> Pack:
-    """Makes the pack of `language` from `source` - a .txt file (documents parted by empty lines), a .jsonl file
-    with "text" on each line, or a folder of them - and saves it in the folder `out`. licence: the text's, which
-    the pack keeps. build: what makes the pack, called as `build_pack` is (curate.fit.with_limits adds limits).
+    """Makes the pack of `language` from the text in `source`, and saves it in the folder `out`.
 
-    Raises DataError: nothing there, not UTF-8 (with file and line), or fewer than 1,000 characters.
+    source: a file, a folder or a pattern of any kind that curate reads; a .txt file has documents parted by empty lines. Left out,
+    and counted, are records that say another language, and in a folder files that are named after one. licence: the text's,
+    which the pack keeps. build: what makes the pack, called as `build_pack` is (curate.fit.with_limits adds limits).
+
+    Raises DataError: no language's code, a pack that is there already and may not be overwritten, nothing to read, what can't be
+    read (with file and place), or fewer than 1,000 characters.
     """
-    files = _files(Path(source))
-    counts: dict[str, int] = {}
-    documents = list(_documents(files, Path(source), language, counts))
-    total = sum(counts.values())
+    _check(language, Path(out), overwrite)
+    reader = _Reader(language, Path(source))
+    documents = list(reader.documents())
+    total = sum(reader.characters.values())
+    if reader.others or reader.files:
+        report(reader.left_out())
     if total == 0:
-        raise DataError(f"{source} holds no text: give a .txt or .jsonl file with text in '{language}'")
+        more = f" ({reader.left_out()})" if reader.others or reader.files else ""
+        raise DataError(
+            f"{source} holds no text in '{language}'{more}: give a file or a folder with text in it"
+        )
     if total < LEAST:
         raise DataError(
             f"{source}: got {total:,} characters of text, needed at least {LEAST:,} ({LITTLE:,} for a useful pack); "
@@ -41,7 +53,7 @@ def langpack(
         )
     sources = [
         {"name": file, "licence": licence or "not stated", "characters": count}
-        for file, count in counts.items()
+        for file, count in reader.characters.items()
         if count
     ]
     pack = build(language, documents, name=name, sources=sources)
@@ -59,45 +71,87 @@ def langpack(
     return pack
 
 
-def _files(source: Path) -> list[Path]:
-    if source.is_file():
-        if source.suffix not in ENDINGS:
-            raise DataError(f"{source}: got a '{source.suffix}' file, needed one that ends in .txt or .jsonl")
-        return [source]
-    if not source.is_dir():
-        raise DataError(f"no file or folder {source}: give a .txt or .jsonl file, or a folder of them")
-    files = sorted(path for path in source.rglob("*") if path.suffix in ENDINGS and path.is_file())
-    if not files:
-        raise DataError(f"{source} holds no .txt or .jsonl file: put the text there, or name the file")
-    return files
+def _check(language: str, out: Path, overwrite: bool) -> None:
+    if not is_code(language):
+        raise DataError(
+            f"got {language!r} as a language, needed its code (BCP 47: two or three letters of ISO 639, then a script or a country "
+            "if need be, such as jv, ban or zh-Hans)"
+        )
+    if (out / FACTS).exists() and not overwrite:
+        raise DataError(
+            f"{out} holds a pack already: give another --out, or --overwrite to put the new one in its place"
+        )
 
 
-def _documents(files: list[Path], root: Path, language: str, counts: dict[str, int]) -> Iterator[Document]:
-    for file in files:
-        found = read_documents(file, language) if file.suffix == ".jsonl" else _paragraphs(file, language)
-        place = file.relative_to(root).as_posix() if root.is_dir() else file.name
-        counts.setdefault(place, 0)
-        for document in found:
-            if document.text.strip():
-                counts[place] += len(document.text)
-                yield document
+class _Reader:
+    """Reads a language's documents, and counts what it reads and what it leaves out."""
+
+    def __init__(self, language: str, source: Path) -> None:
+        self.language, self.source = language, source
+        self.characters: dict[str, int] = {}  # by file
+        self.others: Counter[str] = Counter()  # documents by the other language that they say
+        self.files: list[str] = []  # named after another language
+
+    def documents(self) -> Iterator[Document]:
+        for part in self._parts():
+            path, place = Path(part.path), self._place(part)
+            stem = path.name.split(".")[0]
+            if self.source.is_dir() and stem in LANGUAGES and not same_language(stem, self.language):
+                self.files.append(place)
+                continue
+            self.characters.setdefault(place, 0)
+            for document in self._documents(part):
+                own = document.metadata.get("original", {}).get("language", document.language)
+                if not same_language(str(own), self.language):
+                    self.others[str(own)] += 1
+                elif document.text.strip():
+                    self.characters[place] += len(document.text)
+                    yield document
+
+    def left_out(self) -> str:
+        said = [f"{count:,} documents in {other!r}" for other, count in sorted(self.others.items())]
+        return (
+            "left out: "
+            + ", ".join([*said, *self.files])
+            + f", which say another language than '{self.language}'"
+        )
+
+    def _parts(self) -> list[Part]:
+        try:
+            return [part for part in parts_of([Source(path=str(self.source))], ["--from"]) if part.first == 0]
+        except ConfigError as error:
+            raise DataError(str(error)) from None
+
+    def _place(self, part: Part) -> str:
+        path = Path(part.path)
+        return path.relative_to(self.source).as_posix() if self.source.is_dir() else path.name
+
+    def _documents(self, part: Part) -> Iterator[Document]:
+        if part.format == "text":
+            return _paragraphs(Path(part.path), self.language)
+        if part.format == "jsonl":
+            return read_documents(part.path, self.language)
+        return documents_of(part, Source(path=part.path, language=self.language), _raise)
+
+
+def _raise(error: Unreadable) -> None:
+    raise error
 
 
 def _paragraphs(file: Path, language: str) -> Iterator[Document]:
     lines: list[str] = []
     begin = 1
-    with file.open("rb") as raw:
-        for number, line in enumerate(raw, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{file}:{number}: byte {error.start} of the line is not UTF-8; convert the file to UTF-8"
-                ) from None
-            if text.strip():
-                lines.append(text)
-            elif lines:
-                yield Document(f"{file.name}:{begin}", "".join(lines), language)
-                lines, begin = [], number + 1
+    for number, line in enumerate(read_lines(file), 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{file}:{number}: byte {error.start} of the line is not UTF-8; convert the file to UTF-8"
+            ) from None
+        if text.strip():
+            lines.append(text)
+        elif lines:
+            yield Document(f"{file.name}:{begin}", "".join(lines), language)
+            lines, begin = [], number + 1
     if lines:
         yield Document(f"{file.name}:{begin}", "".join(lines), language)

@@ -18,6 +18,7 @@ from pinisi.curate.packs.ngrams import NGrams
 from pinisi.curate.packs.others import Others
 from pinisi.curate.packs.stream import pieces, stream
 from pinisi.curate.packs.table import Table
+from pinisi.data.languages import is_code
 from pinisi.data.text.scripts import classes
 from pinisi.data.text.segmentation import normal_codes, normal_words
 
@@ -177,9 +178,19 @@ def _facts(path: Path) -> dict[str, Any]:
             raise DataError(
                 f"{path}: '{key}' is {type(facts.get(key)).__name__}, needed {kind.__name__}; make the pack anew"
             )
+    for key in ("scripts", "stop_words", "limits"):
+        for name, value in facts[key].items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise DataError(
+                    f"{path}: '{key}' has {value!r} for '{name}', needed a number; put it right or make the pack anew"
+                )
     if facts["segmentation"] not in SEGMENTATIONS:
         raise DataError(
             f"{path}: segmentation {facts['segmentation']!r} is none of {', '.join(SEGMENTATIONS)}"
+        )
+    if not is_code(facts["language"]):  # files are named after it
+        raise DataError(
+            f"{path}: language {facts['language']!r} is no language's code (BCP 47); make the pack anew"
         )
     return facts
 

@@ -9,7 +9,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pinisi.curate.config import CurateConfig
-from pinisi.curate.stages.files import FINISH, GRADE, LEARN, NEAR, READ, SCORE
+from pinisi.curate.stages import partitioned
+from pinisi.curate.stages.files import (
+    BANDS,
+    BUCKETS,
+    FINISH,
+    GRADE,
+    LEARN,
+    MARK,
+    MERGE,
+    NEAR,
+    PAIRS,
+    READ,
+    SCORE,
+    SETTLE,
+    TELL,
+)
 from pinisi.curate.stages.finish import finish_bucket
 from pinisi.curate.stages.grade import grade_bucket, learn_quality
 from pinisi.curate.stages.near import compare
@@ -46,6 +61,13 @@ _STAGES: dict[str, Callable[..., None]] = {
     READ: read_part,
     SCORE: score_language,
     NEAR: compare,
+    BANDS: partitioned.write_bands,
+    BUCKETS: partitioned.write_buckets,
+    PAIRS: partitioned.write_pairs,
+    MERGE: partitioned.write_components,
+    SETTLE: partitioned.write_settled,
+    MARK: partitioned.write_marks,
+    TELL: partitioned.tell,
     FINISH: finish_bucket,
     LEARN: learn_quality,
     GRADE: grade_bucket,

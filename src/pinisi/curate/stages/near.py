@@ -2,92 +2,107 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from pinisi.base.errors import DataError
 from pinisi.base.files import new_folder
 from pinisi.base.settings import byte_count
 from pinisi.curate import records
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.counts import Counts
-from pinisi.curate.duplicates import near, urls
-from pinisi.curate.stages.files import DROPS, NEAR, Arrays, arrays_of, documents_of_parts, write_stats
+from pinisi.curate.duplicates import urls
+from pinisi.curate.duplicates.settle import LIKE, SAME_URL, STAYS, Settled, Texts
+from pinisi.curate.duplicates.together import find
+from pinisi.curate.stages.files import (
+    DROPS,
+    NEAR,
+    Arrays,
+    arrays_of,
+    documents_of_parts,
+    names_of,
+    signatures_of,
+    write_stats,
+)
 from pinisi.curate.tools import Tools
 
 
+class Dropped(NamedTuple):
+    """Documents that go, in the order of their numbers; beside the numbers what `Settled` says of them."""
+
+    rows: np.ndarray
+    stays: np.ndarray
+    reason: np.ndarray
+    equal: np.ndarray
+
+
 def compare(tools: Tools, parts: Sequence[Path], language: str, out: Path) -> None:
-    """Of a language's documents: which stay, and whose duplicates the others are."""
+    """Of a language's documents, all at once: which stay, and whose duplicates the others are."""
     config, counts = tools.config, Counts(tools.config.run.seed)
-    half = byte_count(config.run.budget) // 2
     with new_folder(out) as folder, records.Writers(folder) as writers:
-        spill = folder / "signatures.npy"
-        of = arrays_of(parts, language, config.near.permutations if config.near.on else 0, spill, half)
-        if config.near.on and near.BYTES_PER_DOCUMENT * len(of.keys) > half:
-            raise DataError(
-                f"run.budget = '{config.run.budget}' is too small to compare the {len(of.keys):,} documents in {language}: give "
-                f"{-(-2 * near.BYTES_PER_DOCUMENT * len(of.keys) // 2**20)} MiB or more"
-            )
-        keep, like, reason = _duplicates(config, of, half)
+        arrays = arrays_of(parts, language)
+        settled = _settled(config, parts, language, arrays)
+        keep = settled.reason == STAYS
         np.save(folder / "keep.npy", keep)
-        np.save(folder / "sizes.npy", np.where(keep, of.sizes, 0))
-        _write_duplicates(writers, counts, parts, language, of, like, reason)
-        spill.unlink(missing_ok=True)
+        np.save(folder / "sizes.npy", np.where(keep, arrays.sizes, 0))
+        gone = np.flatnonzero(~keep)
+        dropped = Dropped(gone, *(each[gone] for each in settled))
+        write_duplicates(writers, counts, parts, language, dropped, config.near.permutations)
         write_stats(folder, counts)
 
 
-def _duplicates(config: CurateConfig, of: Arrays, budget: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """[N] each: which stay; of which document each is a duplicate; why (1 near, 2 by URL, 0 it stays)."""
-    number = len(of.keys)
-    keep, like = np.ones(number, dtype=bool), np.arange(number)
-    reason = np.zeros(number, dtype=np.uint8)
-    if config.near.on:
-        bands, rows = near.bands_for(config.near.similarity, config.near.permutations)
-        groups = near.clusters(
-            of.signatures,
-            of.keys,
-            threshold=config.near.similarity,
-            bands=bands,
-            rows=rows,
-            budget_bytes=budget,
-        )
-        keep = near.keep(groups, of.lengths, of.keys, of.ids)
-        stays = np.full(number, -1)
-        stays[groups[keep]] = np.flatnonzero(keep)
-        like, reason = stays[groups], np.where(keep, 0, 1).astype(np.uint8)
-    if config.urls:
-        left = np.flatnonzero(keep)
-        longest = urls.keep_longest(of.urls[left], of.lengths[left], of.keys[left], of.ids[left])
-        first = {int(of.urls[i]): int(i) for i in left[longest]}
-        for i in left[~longest]:
-            keep[i], reason[i], like[i] = False, 2, first[int(of.urls[i])]
-    return keep, like, reason
+def texts_of(arrays: Arrays, urls: bool) -> Texts:
+    """What decides of documents; without their URLs unless `urls`."""
+    links = arrays.urls if urls else np.zeros_like(arrays.urls)
+    return Texts(arrays.keys, arrays.lengths, arrays.ids, links)
 
 
-def _write_duplicates(
+def _settled(config: CurateConfig, parts: Sequence[Path], language: str, arrays: Arrays) -> Settled:
+    if not config.near.on:
+        return _by_url(arrays, config.urls)
+    half = byte_count(config.run.budget) // 2
+    signatures = signatures_of(parts, language, half)
+    threshold = config.near.similarity
+    return find(signatures, texts_of(arrays, config.urls), threshold=threshold, budget_bytes=half)
+
+
+def _by_url(arrays: Arrays, on: bool) -> Settled:
+    """Only one document of a URL stays."""
+    stays = np.arange(len(arrays.keys))
+    reason = np.zeros(len(stays), np.uint8)
+    if on:
+        longest = urls.keep_longest(arrays.urls, arrays.lengths, arrays.keys, arrays.ids)
+        reason[~longest] = SAME_URL
+        named = np.flatnonzero(longest & (arrays.urls != urls.NO_URL))
+        order = named[np.argsort(arrays.urls[named])]
+        where = np.searchsorted(arrays.urls[order], arrays.urls[~longest])
+        stays[~longest] = order[where]
+    return Settled(stays, reason, np.zeros(len(stays), np.uint16))
+
+
+def write_duplicates(
     writers: records.Writers,
     counts: Counts,
     parts: Sequence[Path],
     language: str,
-    of: Arrays,
-    like: np.ndarray,
-    reason: np.ndarray,
+    dropped: Dropped,
+    permutations: int,
 ) -> None:
-    """A drop for each duplicate, with the document that stays (behind a near one's may be another with its URL) and, of near ones,
-    how much of the signatures is equal."""
-    stays = like[like]
-    wanted = set(stays[reason > 0].tolist())
-    names: dict[int, str] = {}
-    for at, document in enumerate(documents_of_parts(parts, language)):
-        if at in wanted:
-            names[at] = document.id
-    for at, document in enumerate(documents_of_parts(parts, language)):
-        if not reason[at]:
+    """A drop for each duplicate, with the document that stays and, of near ones, how much of the signatures is equal."""
+    if not len(dropped.rows):
+        return
+    names = names_of(parts, language, np.unique(dropped.stays))
+    first = int(dropped.rows[0])
+    documents = documents_of_parts(parts, language, first, int(dropped.rows[-1]) + 1)
+    at = 0
+    for row, document in enumerate(documents, first):
+        if row != dropped.rows[at]:
             continue
-        if reason[at] == 1:
-            same = float((of.signatures[at] == of.signatures[like[at]]).mean())
-            rule, value = "near duplicate", same
+        name = names[int(dropped.stays[at])]
+        if dropped.reason[at] == LIKE:
+            rule, value = "near duplicate", int(dropped.equal[at]) / permutations
         else:
-            rule, value = "same URL", int(of.lengths[at])
-        counts.dropped(document, NEAR, rule, f"{round(value, 3)}, like {names[int(stays[at])]}")
-        writers.write(DROPS, {**records.drop(document, NEAR, rule, value), "of": names[int(stays[at])]})
+            rule, value = "same URL", len(document.text)
+        counts.dropped(document, NEAR, rule, f"{round(value, 3)}, like {name}")
+        writers.write(DROPS, {**records.drop(document, NEAR, rule, value), "of": name})
+        at += 1

@@ -1,6 +1,7 @@
-"""Reads a part of the input: mend, identify, judge; signatures of what is kept."""
+"""Reads a part of the input: mend, identify, mask personal data, judge; signatures of what is kept."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from pinisi.curate.config import MAKE_UP, CurateConfig
 from pinisi.curate.counts import Counts
 from pinisi.curate.duplicates import near, urls
 from pinisi.curate.measures import excerpt
+from pinisi.curate.personal.documents import shown_safely, without_personal_data
 from pinisi.curate.repair import repaired
 from pinisi.curate.scores import Bits
-from pinisi.curate.stages.files import DROPS, ERRORS, READ, save, write_stats
+from pinisi.curate.stages.files import DROPS, ERRORS, READ, Row, save, write_stats
 from pinisi.curate.stages.score import write_bits
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
@@ -25,10 +27,10 @@ from pinisi.data.reading import Part, Unreadable, documents_of
 
 
 def read_part(tools: Tools, part: Part, out: Path) -> None:
-    """Read, mend, identify, judge; signatures of what is kept."""
+    """Read, mend, identify, mask personal data, judge; signatures of what is kept."""
     config, counts = tools.config, Counts(tools.config.run.seed)
     source = config.sources[part.source]
-    kept: dict[str, list[tuple]] = {}
+    kept: dict[str, list[Row]] = {}
     bits: dict[str, Bits] = defaultdict(Bits)
     with new_folder(out) as folder, records.Writers(folder) as writers:
 
@@ -48,9 +50,19 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
             writers.write(document.language, vars(document))
             kept.setdefault(document.language, []).append(_row(tools, document))
         for language, rows in kept.items():
-            save(folder / f"{language}.npz", rows)
+            save(folder, language, rows)
             write_bits(folder, language, bits[language])
         write_stats(folder, counts)
+
+
+def tried(tools: Tools, part: Part) -> Iterator[tuple[Document, bool]]:
+    """The documents of a part, each as it would be kept, and whether it would be; nothing is written. For estimates."""
+    counts = Counts(tools.config.run.seed)
+    for document in documents_of(part, tools.config.sources[part.source], lambda error: None):
+        document, drop = _read_document(tools, document, counts)
+        if drop is None:
+            _row(tools, document)
+        yield document, drop is None
 
 
 def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Document, tuple | None]:
@@ -58,6 +70,7 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
     config = tools.config
     if len(document.text) > config.repair.longest:
         document = replace(document, language=_known(tools, document.language))
+        document = replace(document, text=shown_safely(document.text, document.language, config.personal))
         counts.taken(document, ())
         return document, ("length", len(document.text), config.repair.longest)
     document, mended = _mended(config, document)
@@ -66,13 +79,20 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
     document = replace(document, language=best if declared == MAKE_UP else _known(tools, declared))
     counts.taken(document, mended)
     counts.found(document.language, best)
+    document, numbers, unwanted = without_personal_data(document, config.personal)
     if not document.text:
         return document, ("empty", 0, 1)
     if document.language == NO_LANGUAGE:
         return document, ("language", 0.0, None) if declared == MAKE_UP else ("no pack", declared, None)
     if document.language not in tools.wanted:
         return document, ("not wanted", best, None)
+    for kind, number in numbers.items():
+        counts.personal(document, kind, number)
+    if unwanted:
+        return document, ("personal data", unwanted, None)
     text = tools.text(document, dict(found))
+    if text.flagged:
+        counts.flagged(document, text.flagged_words, len(text.words))
     drop = tools.judged(text)
     if drop is None:
         document = replace(document, metadata={**document.metadata, "bits": round(text.bits, 3)})
@@ -92,7 +112,7 @@ def _mended(config: CurateConfig, document: Document) -> tuple[Document, list[st
     return document, mended
 
 
-def _row(tools: Tools, document: Document) -> tuple:
+def _row(tools: Tools, document: Document) -> Row:
     config = tools.config
     if config.near.on:
         grams = near.shingles(document.text, spaces=tools.spaces(document.language))
@@ -103,4 +123,5 @@ def _row(tools: Tools, document: Document) -> tuple:
     # Only the web has one page behind one address; a package's file ("apt:...") is cut into many documents.
     web = document.url.lower().startswith(("http://", "https://"))
     url = urls.url_hash(document.url) if web else urls.NO_URL
-    return text_key(document.text), text_key(document.id), url, len(document.text), size, signature
+    key, id = text_key(document.text), text_key(document.id)
+    return Row(key, id, url, len(document.text), size, document.id, signature)

@@ -10,25 +10,35 @@ from pinisi.base.typed_toml import Fault
 
 @dataclass(frozen=True)
 class Source:
-    """Files of one kind: text (a document a file), JSON lines, Parquet, WARC; .gz and .zst of the first two."""
+    """Files of one kind: text (a document a file), JSON lines, Parquet, WARC; .gz and .zst of the first two. Or a data set.
 
-    path: str  # a file, a folder or a pattern such as crawl/*.jsonl.zst
+    format "dataset": `path` is a data set of the Hugging Face Hub, "org/name", or a folder that holds one; it is streamed, and
+    none of its code is run.
+    """
+
+    path: str  # a file, a folder, a pattern such as crawl/*.jsonl.zst, or any of these behind a URL: s3://bucket/crawl/*.jsonl.zst
     language: str = ""  # "" takes the record's own, or else the file's name; "auto" identifies it
     name: str = ""  # stands in each document's `source` where the record has none
-    format: Literal["", "text", "jsonl", "parquet", "warc"] = ""  # "" goes by the file's name
-    text_key: str = "text"
+    format: Literal["", "text", "jsonl", "parquet", "warc", "dataset"] = ""  # "" goes by the file's name
+    text_key: str = "text"  # "message.content" looks in the object under "message"
+    config: str = ""  # of a data set: one of its configurations
+    split: str = ""  # of a data set; "" is train
+    revision: str = ""  # of a data set: a commit, so that a later run reads the same
 
     def validate(self) -> Iterator[Fault]:
         if not self.path:
-            yield Fault("path", "a file, a folder or a pattern")
+            yield Fault("path", "a file, a folder, a pattern or a URL")
+        for key in ("config", "split", "revision"):
+            if getattr(self, key) and self.format != "dataset":
+                yield Fault(key, "left out, or format = 'dataset', which it belongs to")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Bytes first to stop of a file of lines, or (stop None) the whole of any file. name: the path from the source's folder on,
-    enough to find it, and no more of where it lay."""
+    """Bytes first to stop of a file of lines, or (stop None) the whole of any file. Of a data set: shard `first` of `stop`.
+    name: the path from the source's folder on, enough to find it, and no more of where it lay."""
 
-    path: str
+    path: str  # here, or a URL; of a data set what stands in the source, @ and the commit where it is known
     name: str
     source: int  # index of the [[sources]] table
     format: str

@@ -1,0 +1,163 @@
+"""Encodes documents and writes them to token shards, one for each language, whatever the order in which they come."""
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinisi.base.errors import DataError
+from pinisi.data.documents import Document
+from pinisi.data.roundtrip import Altered
+from pinisi.data.shards import BOUND_DTYPE, TOKEN_DTYPE
+
+BATCH_CHARACTERS = 1 << 19  # characters handed to the tokenizer at once: enough to keep its threads busy
+BATCH_DOCUMENTS = 512
+
+
+class Encoder:
+    """Text to tokens and back."""
+
+    def __init__(self, tokenizer: Any, end: int, rows: int | None) -> None:
+        self.tokenizer, self.end, self.rows = tokenizer, end, rows
+        self.backend = tokenizer.backend_tokenizer
+        self.backend.encode_special_tokens = True  # text must not be able to spell a control token
+        self.backend.no_truncation()
+        self.backend.no_padding()
+
+    def encode(self, batch: list[Document]) -> Iterator[tuple[Document, list[int], int, str]]:
+        """Each document with its ids, the bytes that are predicted, and what the ids decode to."""
+        encodings = self.backend.encode_batch([document.text for document in batch], add_special_tokens=False)
+        texts = self.backend.decode_batch([each.ids for each in encodings], skip_special_tokens=False)
+        for document, encoding, decoded in zip(batch, encodings, texts, strict=True):
+            ids = encoding.ids
+            if self.rows is not None and ids and max(ids) >= self.rows:
+                raise self._beyond(document, max(ids))
+            # a document's first token is never a target, so its bytes do not count in bits per byte
+            first = encoding.offsets[0][1] if ids else 0
+            yield document, [*ids, self.end], len(document.text[first:].encode("utf-8")), decoded
+
+    def _beyond(self, document: Document, id: int) -> DataError:
+        token = self.tokenizer.convert_ids_to_tokens(id)
+        return DataError(
+            f"token {token!r} has id {id}, the model's vocabulary has {self.rows} rows; "
+            f"it stands in document {document.id} ({document.language}); use the model's own tokenizer"
+        )
+
+
+class _Shard:
+    """The files of one language, and what is waiting to be written to them."""
+
+    def __init__(self, folder: Path, language: str, files: ExitStack) -> None:
+        self.folder, self.language = folder, language
+        self.tokens = files.enter_context((folder / f"{language}.tokens").open("wb"))
+        self.names = files.enter_context((folder / f"{language}.names").open("wb"))
+        self.bounds, self.name_bounds = array("q", [0]), array("q", [0])
+        self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.altered = Altered()
+        self.waiting: list[Document] = []
+        self.characters = 0  # of those
+
+    def write(self, encoder: Encoder) -> None:
+        for document, ids, predicted, decoded in encoder.encode(self.waiting):
+            self.tokens.write(np.asarray(ids, dtype=TOKEN_DTYPE).tobytes())
+            self.bounds.append(self.bounds[-1] + len(ids))
+            self.name_bounds.append(self.name_bounds[-1] + self.names.write(_name(document)))
+            self.altered.add(document.id, document.text, decoded)
+            self.counts["characters"] += len(document.text)
+            self.counts["bytes"] += len(document.text.encode("utf-8"))
+            self.counts["predicted_bytes"] += predicted
+        self.waiting, self.characters = [], 0
+
+    def found(self) -> dict[str, Any]:
+        """What stands in the index."""
+        counts = {"documents": len(self.bounds) - 1, "tokens": self.bounds[-1], **self.counts}
+        return {**counts, "dropped": dict(self.dropped), "altered": self.altered.reasons}
+
+    def close(self) -> None:
+        np.asarray(self.bounds, dtype=BOUND_DTYPE).tofile(self.folder / f"{self.language}.documents")
+        np.asarray(self.name_bounds, dtype=BOUND_DTYPE).tofile(self.folder / f"{self.language}.name_bounds")
+
+
+class ShardWriters:
+    """Writes to a folder, with a shard for each language that comes."""
+
+    def __init__(self, folder: Path, encoder: Encoder) -> None:
+        self.folder, self.encoder = folder, encoder
+        self.documents = 0  # with text
+        self._shards: dict[str, _Shard] = {}
+        self._dropped: Counter[str] = Counter()  # by language: documents without text
+        self._files = ExitStack()
+
+    def __enter__(self) -> "ShardWriters":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._files.close()
+
+    def add(self, document: Document) -> bool:
+        """Takes a document; tells whether a batch has been written."""
+        if not document.text.strip():
+            self._dropped[document.language] += 1
+            return False
+        self.documents += 1
+        shard = self._shards.get(document.language)
+        if shard is None:
+            shard = _Shard(self.folder, document.language, self._files)
+            self._shards[document.language] = shard
+        shard.waiting.append(document)
+        shard.characters += len(document.text)
+        if shard.characters < BATCH_CHARACTERS and len(shard.waiting) < BATCH_DOCUMENTS:
+            return False
+        shard.write(self.encoder)
+        return True
+
+    def flush(self) -> bool:
+        """Writes what is waiting; tells whether there was something."""
+        waiting = [shard for shard in self._shards.values() if shard.waiting]
+        for shard in waiting:
+            shard.write(self.encoder)
+        return bool(waiting)
+
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """{language: what stands in the index}, in alphabetical order, of what is written so far."""
+        for language, number in self._dropped.items():
+            if language in self._shards:
+                self._shards[language].dropped["empty text"] = number
+        return {language: self._shards[language].found() for language in sorted(self._shards)}
+
+    def close(self) -> dict[str, dict[str, Any]]:
+        """Ends all shards; returns their counts."""
+        self.flush()
+        self._files.close()
+        for shard in self._shards.values():
+            shard.close()
+        return self.counts()
+
+
+def _name(document: Document) -> bytes:
+    """A line of .names."""
+    fields = [document.id, document.url, document.source, document.metadata]
+    try:
+        return (json.dumps(fields, ensure_ascii=False, default=str) + "\n").encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair in a URL or in metadata
+        return (json.dumps(fields, default=str) + "\n").encode("ascii")
+
+
+def batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Groups documents by total length, so that one call of the tokenizer costs bounded memory."""
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        batch.append(document)
+        characters += len(document.text)
+        if characters >= BATCH_CHARACTERS or len(batch) == BATCH_DOCUMENTS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
