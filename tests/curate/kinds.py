@@ -119,9 +119,11 @@ Atas perhatian Bapak, kami ucapkan terima kasih.
 
 Hormat kami,
 Andi Rukman""",
-    "news": """Sejumlah nelayan di pesisir selatan mengeluhkan naiknya harga bahan bakar sejak awal bulan. Menurut mereka, biaya melaut
+    "news": """Sejumlah nelayan di pesisir selatan mengeluhkan naiknya harga bahan bakar sejak awal
+bulan. Menurut mereka, biaya melaut
 sekarang hampir dua kali lipat dari tahun lalu, sementara hasil tangkapan justru berkurang.
-Kepala dinas setempat mengatakan pihaknya sedang mendata jumlah perahu yang berhak menerima bantuan. "Kami berharap bantuan itu bisa
+Kepala dinas setempat mengatakan pihaknya sedang mendata jumlah perahu yang berhak menerima
+bantuan. "Kami berharap bantuan itu bisa
 disalurkan sebelum musim timur," ujarnya pada Selasa siang.""",
     "law": """BAB II
 KEANGGOTAAN
@@ -161,7 +163,8 @@ def rata_rata(nilai):
     return sum(nilai) / len(nilai)
 
 Fungsi di atas mengembalikan 0 jika daftarnya kosong. Untuk memakainya, panggil rata_rata([80, 90, 75]).""",
-    "review": """Tempatnya bersih, pelayanannya ramah, tapi makanannya agak lama datang. Saya pesan ikan bakar sama es kelapa muda.
+    "review": """Tempatnya bersih, pelayanannya ramah, tapi makanannya agak lama datang. Saya pesan
+ikan bakar sama es kelapa muda.
 Ikannya segar banget, sambalnya nendang! Harga masih masuk akal buat porsi segitu. Pasti balik lagi.""",
     "chat": """[08:12] Dewi: udah di mana?
 [08:13] Anto: masih di jalan, macet parah
@@ -169,13 +172,15 @@ Ikannya segar banget, sambalnya nendang! Harga masih masuk akal buat porsi segit
 [08:20] Anto: bentar lagi nyampe, sekitar 10 menit
 [08:31] Dewi: aku pakai baju merah
 [08:32] Anto: siap, udah kelihatan""",
-    "advert": """Dijual cepat perahu kayu panjang 9 meter, buatan 2019, mesin 2 silinder masih bagus. Surat lengkap. Harga 65 juta, bisa
+    "advert": """Dijual cepat perahu kayu panjang 9 meter, buatan 2019, mesin 2 silinder masih
+bagus. Surat lengkap. Harga 65 juta, bisa
 nego. Lokasi di Bulukumba. Peminat serius silakan datang langsung setiap hari kerja setelah pukul empat sore.""",
     "proverbs": """Air beriak tanda tak dalam: orang yang banyak bicara biasanya kurang ilmunya.
 Sedia payung sebelum hujan: bersiaplah sebelum terjadi sesuatu.
 Bagai air di daun talas: orang yang pendiriannya tidak tetap.
 Sekali merengkuh dayung, dua tiga pulau terlampaui: menyelesaikan beberapa hal dalam satu kali kerja.""",
-    "science": """Angin muson barat bertiup dari benua Asia ke Australia antara bulan Oktober dan April. Karena melewati lautan yang luas,
+    "science": """Angin muson barat bertiup dari benua Asia ke Australia antara bulan Oktober dan
+April. Karena melewati lautan yang luas,
 angin ini membawa banyak uap air sehingga sebagian besar wilayah Indonesia mengalami musim hujan. Sebaliknya, angin muson timur
 bertiup dari Australia dan bersifat kering.""",
 }

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_so_does_a_text_and_a_corpus_file(tmp_path, ending, write):
 def test_much_that_packs_well_behind_ordinary_text(tmp_path):
     """What came before does not make up for it; whole lines before it are read."""
     line = json.dumps({"text": "a" * 100}).encode() + b"\n"
-    drawn = bytes(range(256)) * 40_000  # 10 MB, not packed
+    drawn = random.Random(1).randbytes(8_000_000)  # which stays as long: a gigabyte is 125 times as much
     path = tmp_path / "en.jsonl.zst"
     plain = zstandard.ZstdCompressor(level=1).compress(line * 10 + drawn.replace(b"\n", b"") + b"\n")
     path.write_bytes(plain + zstandard.ZstdCompressor().compress(bytes(2**24)) * 64)
