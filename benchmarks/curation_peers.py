@@ -21,7 +21,13 @@ import numpy as np
 
 from pinisi.base.digests import of_text as text_key
 from pinisi.curate.duplicates import lines, near
+<<<<<<< ours
 from pinisi.curate.measures import Text, excerpt
+=======
+from pinisi.curate.duplicates.pieces import Pieces
+from pinisi.curate.duplicates.settle import Texts
+from pinisi.curate.duplicates.together import find
+>>>>>>> theirs
 from pinisi.curate.packs import Packs
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import limits_of, verdict
@@ -77,7 +83,9 @@ def ours(of: list[Document], raw: Path) -> Iterator[tuple[str, Work]]:
     )
     signatures = np.stack([near.signature(near.shingles(document.text, spaces=True)) for document in of])
     keys = np.array([text_key(document.text) for document in of], np.uint64)
-    yield "clusters of signatures", lambda: near.clusters(signatures, keys, threshold=0.7)
+    none = np.zeros_like(keys)
+    texts = Texts(keys, np.array([len(document.text) for document in of]), none, none)
+    yield "clusters of signatures", lambda: find(Pieces([signatures]), texts, threshold=0.7)
 
     def frequent() -> None:
         counted = lines.merge(lines.count(lines.passages(document.text).hashes) for document in of)

@@ -26,6 +26,7 @@ from pinisi.curate import records
 from pinisi.curate.compared import HASH, ORDER, PAIR, ROW, SETTLED, TOLD, compare_tasks
 from pinisi.curate.config import CurateConfig, Near, Run
 from pinisi.curate.duplicates.near import bands_for
+from pinisi.curate.duplicates.pairs import FILES
 from pinisi.curate.duplicates.together import BYTES_PER_DOCUMENT
 from pinisi.curate.stages import _STAGES
 from pinisi.curate.stages.files import Row, save
@@ -141,13 +142,13 @@ def projected(row: dict, crawl: int, budget: str) -> dict:
             **{stage: round(of["bytes"] * scale / 1e12, 3) for stage, of in stages.items()},
         },
         "tasks": tasks,
-        "memory_of_a_task": budget,
+        "memory_of_a_task": f"{budget}, with the signatures of {FILES} pairs",
         "gigabytes_mapped_by_merge": 8 * crawl / 1e9,
         "terabytes_read_in_passes": {
             "merge": round(ranges * 16 * crawl / 1e12, 1),
             "settle": round(settled * (8 * crawl + 18 * alike) / 1e12, 1),
         },
-        "signatures_fetched": round(2 * candidates),
+        "signatures_fetched_at_least": round(2 * alike),
     }
 
 

@@ -17,7 +17,7 @@ WHOLE = 16  # members of a bucket up to which all pairs are candidates; 120 pair
 NEIGHBOURS = 15  # members of a larger bucket that follow one and are candidates with it
 LEADERS = 8  # members of a larger bucket that all the others are compared with
 BLOCK = 1 << 13  # pairs compared at a time: 2 x 8 MiB of 256 numbers
-FILES = 1 << 16  # of signatures in many files, so that each is opened for several of them: 2 x 64 MiB
+FILES = 1 << 15  # of signatures in many files, so that each is opened for several of them: 2 x 32 MiB
 
 Equal = Callable[[np.ndarray, np.ndarray], np.ndarray]  # documents left, right -> how many numbers are equal
 Next = Callable[[np.ndarray], np.ndarray]  # documents -> a hash of what follows the band

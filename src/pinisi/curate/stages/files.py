@@ -90,7 +90,12 @@ def signatures_of(parts: Sequence[Path], language: str, most: int = 0) -> Pieces
     signatures = Pieces(paths, list(counts.values()))
     if sum(path.stat().st_size for path in paths) > most:
         return signatures
-    return Pieces([np.concatenate([np.load(path, allow_pickle=False) for path in paths])])
+    first = np.load(paths[0], mmap_mode="r", allow_pickle=False)
+    held, at = np.empty((len(signatures), first.shape[1]), first.dtype), 0
+    for path, count in zip(paths, counts.values(), strict=True):
+        held[at : at + count] = np.load(path, allow_pickle=False)
+        at += count
+    return Pieces([held])
 
 
 def names_of(parts: Sequence[Path], language: str, rows: np.ndarray) -> dict[int, str]:

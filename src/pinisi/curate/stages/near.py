@@ -103,6 +103,7 @@ def write_duplicates(
             rule, value = "near duplicate", int(dropped.equal[at]) / permutations
         else:
             rule, value = "same URL", len(document.text)
-        counts.dropped(document, NEAR, rule, f"{round(value, 3)}, like {name}")
+        shown = name.encode("utf-8", "replace").decode("utf-8")  # an id may hold half a surrogate pair
+        counts.dropped(document, NEAR, rule, f"{round(value, 3)}, like {shown}")
         writers.write(DROPS, {**records.drop(document, NEAR, rule, value), "of": name})
         at += 1
