@@ -17,7 +17,7 @@ from pinisi.curate.rules import excerpt
 from pinisi.curate.stages.files import DROPS, ERRORS, READ, save, write_stats
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
-from pinisi.data.reading import Part, Unreadable, documents_of
+from pinisi.data.reading import Part, Skipped, Unreadable, documents_of
 
 
 def read_part(tools: Tools, part: Part, out: Path) -> None:
@@ -28,9 +28,13 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
     with new_folder(out) as folder, records.Writers(folder) as writers:
 
         def trouble(error: Unreadable) -> None:
-            if config.run.on_error == "stop":
+            if isinstance(error, Skipped):
+                if config.run.on_error == "skip":  # a run that stops at errors goes by their count
+                    counts.unreadable(error.group)
+            elif config.run.on_error == "stop":
                 raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
-            counts.unreadable(str(error))
+            else:
+                counts.unreadable(str(error))
             writers.write(ERRORS, {"error": str(error)})
 
         for document in documents_of(part, source, trouble):

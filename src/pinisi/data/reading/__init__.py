@@ -5,6 +5,6 @@ Reading order: `source` (what is asked for), `parts` (which files, cut how), `do
 
 from pinisi.data.reading.documents import documents_of
 from pinisi.data.reading.parts import fingerprint, part_size, parts_of
-from pinisi.data.reading.source import Part, Source, Unreadable
+from pinisi.data.reading.source import Part, Skipped, Source, Unreadable
 
-__all__ = ["Part", "Source", "Unreadable", "documents_of", "fingerprint", "part_size", "parts_of"]
+__all__ = ["Part", "Skipped", "Source", "Unreadable", "documents_of", "fingerprint", "part_size", "parts_of"]

@@ -6,7 +6,10 @@ from typing import Any
 
 from pinisi.data.documents import Document
 from pinisi.data.reading.files import jsonl, parquet, text
+from pinisi.data.reading.html import html
+from pinisi.data.reading.pdf import pdf
 from pinisi.data.reading.source import Part, Records, Source, Trouble, Unreadable
+from pinisi.data.reading.subtitles import subtitles
 from pinisi.data.reading.warc import warc
 
 OWN = ("input", "lineage", "quality")  # keys of a document's metadata that curation writes
@@ -62,4 +65,7 @@ READERS: dict[str, Callable[[Part, Source, Trouble], Records]] = {
     "text": text,
     "parquet": parquet,
     "warc": warc,
+    "html": html,
+    "pdf": pdf,
+    "subtitles": subtitles,
 }

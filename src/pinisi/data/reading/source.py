@@ -10,12 +10,15 @@ from pinisi.base.typed_toml import Fault
 
 @dataclass(frozen=True)
 class Source:
-    """Files of one kind: text (a document a file), JSON lines, Parquet, WARC; .gz and .zst of the first two."""
+    """Files of one kind: text, HTML, PDF (a document a file), JSON lines, Parquet, WARC, subtitles; .gz and .zst of all but
+    Parquet."""
 
     path: str  # a file, a folder or a pattern such as crawl/*.jsonl.zst
     language: str = ""  # "" takes the record's own, or else the file's name; "auto" identifies it
     name: str = ""  # stands in each document's `source` where the record has none
-    format: Literal["", "text", "jsonl", "parquet", "warc"] = ""  # "" goes by the file's name
+    format: Literal["", "text", "jsonl", "parquet", "warc", "html", "pdf", "subtitles"] = (
+        ""  # "" goes by the file's name
+    )
     text_key: str = "text"
 
     def validate(self) -> Iterator[Fault]:
@@ -38,6 +41,17 @@ class Part:
 
 class Unreadable(DataError):
     """What can't be read: one line or record, after which reading goes on, or the rest of a file."""
+
+
+class Skipped(Unreadable):
+    """What is no text by its nature, as a picture in an archive: it is told and counted, and no reason to stop.
+
+    group: what it is counted under, since an archive holds thousands of such.
+    """
+
+    def __init__(self, message: str, group: str) -> None:
+        super().__init__(message)
+        self.group = group
 
 
 Trouble = Callable[[Unreadable], None]

@@ -1,0 +1,145 @@
+"""Makes paragraphs of the lines of printed pages: without running heads and page numbers, words put together again."""
+
+import re
+from collections import Counter
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
+
+from pinisi.data.text.scripts import unspaced
+
+EDGE = 3  # lines at the top and at the bottom of a page that may be running heads
+OFTEN = 3  # pages that have the same line there, or all where there are fewer
+FAR = 1.4  # times the usual distance between lines: a paragraph begins
+SHORT = 0.85  # share of the column's width that the last line of a paragraph may fall short of
+RAGGED = 0.6  # a line shorter than this ends a paragraph whatever its last sign is
+OTHER_SIZE = 0.12  # share by which the size of letters differs from a heading's
+NUMBER = re.compile(
+    r"[\W_]*(?:\w{1,8}\s+)?(?:\d{1,4}|[ivxlc]{1,7})(?:\s*(?:/|of|von|de|dari|từ|จาก)\s*\d{1,4})?[\W_]*",
+    re.IGNORECASE,
+)
+DIGITS = re.compile(r"\d+")
+ITEM = re.compile(r"\s*(?:[•◦▪■●‣–—*·\-]\s|\(?\d{1,3}[.)]\s|\(?[a-zA-Z][.)]\s)")
+ENDS = tuple('.!?:;。！？：；…។៕။།"”’»)）」』')
+CUT = "\ufffe"  # a hyphen that parts a word at a line's end
+CUT_WORD = re.compile(r"(\w+)(?:\ufffe\s*|[-‐]\n)(\w+)")
+
+
+class Line(NamedTuple):
+    """A line and where it stands, in points from the left and from the bottom."""
+
+    text: str
+    left: float
+    right: float
+    bottom: float
+    size: float  # of its first letter
+
+
+def joined(pages: list[list[Line]]) -> str:
+    """The text of pages, paragraphs parted by an empty line."""
+    lines = [line for page in _without_heads(pages) for line in [*page, None]]  # None: a page ends
+    width = _width([line for line in lines if line])
+    pitch = _pitch(pages)
+    text, before, at_end = "", None, False
+    for line in lines:
+        if line is None:
+            at_end = True
+            continue
+        if before is None:
+            text = line.text
+        elif _begins(before, line, width, 0.0 if at_end else pitch):
+            text = text.rstrip() + ("\n" if ITEM.match(line.text) else "\n\n") + line.text.lstrip()
+        else:
+            text = _with(text, line.text)
+        before, at_end = line, False
+    return _words_whole(text).strip()
+
+
+def _without_heads(pages: list[list[Line]]) -> list[list[Line]]:
+    """Pages without the lines that stand at the edge of many, but for the numbers in them, and without page numbers."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for page in pages:
+        counts.update(
+            {("top", _key(line)) for line in page[:EDGE]} | {("bottom", _key(line)) for line in page[-EDGE:]}
+        )
+    often = max(2, min(OFTEN, len(pages)))
+
+    def is_head(line: Line, edge: str) -> bool:
+        return counts[edge, _key(line)] >= often or (
+            len(pages) > 1 and NUMBER.fullmatch(line.text) is not None and len(line.text.strip()) < 12
+        )
+
+    found = []
+    for page in pages:
+        first, stop = 0, len(page)
+        while first < min(EDGE, stop) and is_head(page[first], "top"):
+            first += 1
+        while stop > max(first, len(page) - EDGE) and is_head(page[stop - 1], "bottom"):
+            stop -= 1
+        found.append(page[first:stop])
+    return found
+
+
+def _key(line: Line) -> str:
+    return DIGITS.sub("#", " ".join(line.text.split())).casefold()
+
+
+def _width(lines: list[Line]) -> float:
+    """Of a full line: what a tenth of the lines reach."""
+    widths = sorted(line.right - line.left for line in lines)
+    return widths[int(len(widths) * 0.9)] if widths else 0.0
+
+
+def _pitch(pages: list[list[Line]]) -> float:
+    """The usual distance between lines."""
+    steps = [
+        above.bottom - below.bottom
+        for page in pages
+        for above, below in pairwise(page)
+        if above.bottom > below.bottom
+    ]
+    return median(steps) if steps else 0.0
+
+
+def _begins(before: Line, line: Line, width: float, pitch: float) -> bool:
+    """Whether a paragraph begins with a line. pitch: 0 at the top of a page."""
+    if ITEM.match(line.text) or abs(before.size - line.size) > OTHER_SIZE * max(before.size, line.size):
+        return True
+    step = before.bottom - line.bottom
+    if pitch and step > FAR * pitch:
+        return True
+    if pitch and step > 0 and line.left > before.left + line.size and not ITEM.match(before.text):
+        return True
+    length = before.right - before.left
+    return length < RAGGED * width or (length < SHORT * width and before.text.rstrip().endswith(ENDS))
+
+
+def _with(text: str, line: str) -> str:
+    """Text that goes on in a line: no space where the script has none."""
+    last, first = text[-1:], line[:1]
+    if last in (CUT, " ") or first == " ":
+        return text + line
+    if last in "-‐" and text[-2:-1].isalpha() and first.islower():
+        return f"{text}\n{line}"  # is decided when all words are known
+    solid = unspaced()
+    return text + ("" if _solid(last, solid) and _solid(first, solid) else " ") + line
+
+
+def _solid(character: str, solid) -> bool:  # type: ignore[no-untyped-def]
+    """Whether a character's script sets no spaces between words, its signs included."""
+    code = ord(character)
+    return bool(solid[code]) or 0x3000 <= code < 0x3040 or 0xFF00 <= code < 0xFF61
+
+
+def _words_whole(text: str) -> str:
+    """Words that were parted at a line's end, put together: with their hyphen where the text has it elsewhere, or where both
+    halves are one word that is said twice (anak-anak)."""
+    elsewhere = set(re.findall(r"\w+-\w+", text.casefold()))
+
+    def whole(found: re.Match[str]) -> str:
+        one, two = found.groups()
+        with_hyphen = f"{one}-{two}"
+        twice = one.casefold() == two.casefold()
+        return with_hyphen if twice or with_hyphen.casefold() in elsewhere else one + two
+
+    return CUT_WORD.sub(whole, text).replace(CUT, "")
