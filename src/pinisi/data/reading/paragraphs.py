@@ -1,15 +1,19 @@
 """Makes paragraphs of the lines of printed pages: without running heads and page numbers, words put together again."""
 
 import re
+import unicodedata
 from collections import Counter
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
+import numpy as np
+
 from pinisi.data.text.scripts import unspaced
 
 EDGE = 3  # lines at the top and at the bottom of a page that may be running heads
 OFTEN = 3  # pages that have the same line there, or all where there are fewer
+PAGE_NUMBER = 14  # characters of one, at most
 FAR = 1.4  # times the usual distance between lines: a paragraph begins
 SHORT = 0.85  # share of the column's width that the last line of a paragraph may fall short of
 RAGGED = 0.6  # a line shorter than this ends a paragraph whatever its last sign is
@@ -21,6 +25,7 @@ NUMBER = re.compile(
 DIGITS = re.compile(r"\d+")
 ITEM = re.compile(r"\s*(?:[•◦▪■●‣–—*·\-]\s|\(?\d{1,3}[.)]\s|\(?[a-zA-Z][.)]\s)")
 ENDS = tuple('.!?:;。！？：；…។៕။།"”’»)）」』')
+CLOSING = ("Po", "Pe", "Pf")  # signs that no space stands before
 CUT = "\ufffe"  # a hyphen that parts a word at a line's end
 CUT_WORD = re.compile(r"(\w+)(?:\ufffe\s*|[-‐]\n)(\w+)")
 
@@ -56,27 +61,27 @@ def joined(pages: list[list[Line]]) -> str:
 
 
 def _without_heads(pages: list[list[Line]]) -> list[list[Line]]:
-    """Pages without the lines that stand at the edge of many, but for the numbers in them, and without page numbers."""
-    counts: Counter[tuple[str, str]] = Counter()
+    """Pages without the lines that stand at the same place of many, but for the numbers in them, and without page numbers."""
+    counts: Counter[tuple[int, str]] = Counter()  # place: from the top, or below 0 from the bottom
     for page in pages:
         counts.update(
-            {("top", _key(line)) for line in page[:EDGE]} | {("bottom", _key(line)) for line in page[-EDGE:]}
+            (place, _key(page[place])) for place in range(-EDGE, EDGE) if -len(page) <= place < len(page)
         )
     often = max(2, min(OFTEN, len(pages)))
 
-    def is_head(line: Line, edge: str) -> bool:
-        return counts[edge, _key(line)] >= often or (
-            len(pages) > 1 and NUMBER.fullmatch(line.text) is not None and len(line.text.strip()) < 12
-        )
+    def is_head(page: list[Line], place: int) -> bool:
+        text = page[place].text.strip()
+        number = len(pages) > 1 and len(text) < PAGE_NUMBER and NUMBER.fullmatch(text) is not None
+        return number or counts[place, _key(page[place])] >= often
 
     found = []
     for page in pages:
-        first, stop = 0, len(page)
-        while first < min(EDGE, stop) and is_head(page[first], "top"):
-            first += 1
-        while stop > max(first, len(page) - EDGE) and is_head(page[stop - 1], "bottom"):
-            stop -= 1
-        found.append(page[first:stop])
+        top = bottom = 0
+        while top < min(EDGE, len(page)) and is_head(page, top):
+            top += 1
+        while bottom < min(EDGE, len(page) - top) and is_head(page, -1 - bottom):
+            bottom += 1
+        found.append(page[top : len(page) - bottom])
     return found
 
 
@@ -122,11 +127,12 @@ def _with(text: str, line: str) -> str:
     if last in "-‐" and text[-2:-1].isalpha() and first.islower():
         return f"{text}\n{line}"  # is decided when all words are known
     solid = unspaced()
-    return text + ("" if _solid(last, solid) and _solid(first, solid) else " ") + line
+    one = _solid(last, solid) and (_solid(first, solid) or unicodedata.category(first) in CLOSING)
+    return text + ("" if one else " ") + line
 
 
-def _solid(character: str, solid) -> bool:  # type: ignore[no-untyped-def]
-    """Whether a character's script sets no spaces between words, its signs included."""
+def _solid(character: str, solid: np.ndarray) -> bool:
+    """Whether a character's script sets no spaces between words. Chinese and Japanese signs set none behind them either."""
     code = ord(character)
     return bool(solid[code]) or 0x3000 <= code < 0x3040 or 0xFF00 <= code < 0xFF61
 

@@ -16,7 +16,7 @@ from pinisi.data.reading.whole import whole
 WINDOW = 100  # lines of a document
 TIMES = re.compile(r"\s*((?:\d+:)?\d{1,2}:\d{1,2}[.,]\d{1,3})\s*-->\s*((?:\d+:)?\d{1,2}:\d{1,2}[.,]\d{1,3})")
 NUMBER = re.compile(r"\s*\d+\s*")
-TAGS = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<\d[\d:.]*>|\{\\?[a-zA-Z][^{}]{0,200}\}|\{\\[^{}]{0,200}\}")
+TAGS = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<\d[\d:.]*>|\{[\\/]?[a-zA-Z][^{}]{0,200}\}|\{\\[^{}]{0,200}\}")
 SOUNDS = re.compile(
     r"[\[［【][^\[\]］】]{0,80}[\]］】]|[(（][^()（）]{0,80}[)）]|[♪♫#]+(?=\s|$)|(?<!\S)[♪♫#]+"
 )
