@@ -24,6 +24,7 @@ NUMBER = re.compile(
 )
 DIGITS = re.compile(r"\d+")
 ITEM = re.compile(r"\s*(?:[•◦▪■●‣–—*·\-]\s|\(?\d{1,3}[.)]\s|\(?[a-zA-Z][.)]\s)")
+DASH = re.compile(r"\s*[–—*·\-]\s")  # begins an item, or goes on in a sentence
 ENDS = tuple('.!?:;。！？：；…។៕။།"”’»)）」』')
 CLOSING = ("Po", "Pe", "Pf")  # signs that no space stands before
 CUT = "\ufffe"  # a hyphen that parts a word at a line's end
@@ -108,15 +109,18 @@ def _pitch(pages: list[list[Line]]) -> float:
 
 def _begins(before: Line, line: Line, width: float, pitch: float) -> bool:
     """Whether a paragraph begins with a line. pitch: 0 at the top of a page."""
-    if ITEM.match(line.text) or abs(before.size - line.size) > OTHER_SIZE * max(before.size, line.size):
+    ended, item = before.text.rstrip().endswith(ENDS), ITEM.match(before.text)
+    if ITEM.match(line.text) and (ended or item or not DASH.match(line.text)):
+        return True
+    if abs(before.size - line.size) > OTHER_SIZE * max(before.size, line.size):
         return True
     step = before.bottom - line.bottom
     if pitch and step > FAR * pitch:
         return True
-    if pitch and step > 0 and line.left > before.left + line.size and not ITEM.match(before.text):
+    if pitch and step > 0 and line.left > before.left + line.size and not item:
         return True
     length = before.right - before.left
-    return length < RAGGED * width or (length < SHORT * width and before.text.rstrip().endswith(ENDS))
+    return length < RAGGED * width or (length < SHORT * width and ended)
 
 
 def _with(text: str, line: str) -> str:
