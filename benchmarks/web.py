@@ -23,6 +23,7 @@ from pinisi.data.reading.encoding import NoText, decoded
 from pinisi.data.reading.html import main_text
 from pinisi.data.reading.pdf import pdf_text
 from pinisi.data.reading.subtitles import cues
+from pinisi.data.text.segmentation import borders
 from tests.data.reading.pages import LANGUAGES, cases
 from tests.data.reading.pdfs import pdf_of
 
@@ -113,32 +114,33 @@ def labelled(file: Path, *folders: Path) -> Iterable[Labelled]:
 
 
 def pdfs() -> float:
-    """Share of paragraphs that come out whole and alone, of 30 pages with a running head, in lines of at most 40 characters."""
+    """Share of paragraphs that come out whole and alone: five of five sentences on each of five pages, which have a running head
+    and a number, in lines of at most 40 characters."""
     right = total = 0
     for sentences, _ in LANGUAGES.values():
-        text = " ".join(sentences)
-        made = [
-            [(text * 2)[at % len(text) :][:90].strip() for at in range(14 * page, 14 * page + 14, 3)]
-            for page in range(30)
-        ]
+        turned = [" ".join(sentences[n:] + sentences[:n]) for n in range(5)]
+        made = [turned[n:] + turned[:n] for n in range(5)]
         pages = [
             ["A running head", *(line for each in page for line in (*cut(each), "")), f"- {number} -"]
             for number, page in enumerate(made, 1)
         ]
         paragraphs = [each.replace(" ", "") for each in pdf_text(pdf_of(pages))[1].split("\n\n")]
         total += sum(map(len, made))
-        right += sum(each.replace(" ", "") in paragraphs for page in made for each in page)
+        right += sum(paragraphs.count(each.replace(" ", "")) for each in turned)
     return right / total
 
 
 def cut(text: str) -> list[str]:
-    """Lines of at most 40 characters, broken at spaces where there are some."""
+    """Lines of at most 40 characters, broken at spaces, or between letters where a script has none."""
     lines = []
-    while len(text) > 40:
-        at = text.rfind(" ", 20, 40)
-        lines.append(text[: at if at > 0 else 40])
-        text = text[at + 1 if at > 0 else 40 :]
-    return [*lines, text]
+    ends = [end for end in borders(text).nonzero()[0].tolist() if text[end : end + 1] not in set("។၊။，。、")]
+    begin = 0
+    while begin < len(text):
+        stop = max((end for end in ends if begin < end <= begin + 40), default=begin + 40)
+        stop = min(stop, len(text))
+        lines.append(text[begin:stop].strip())
+        begin = stop
+    return lines
 
 
 def subtitles() -> float:

@@ -15,7 +15,11 @@ EDGE = 3  # lines at the top and at the bottom of a page that may be running hea
 OFTEN = 3  # pages that have the same line there, or all where there are fewer
 PAGE_NUMBER = 14  # characters of one, at most
 FAR = 1.4  # times the usual distance between lines: a paragraph begins
-SHORT = 0.85  # share of the column's width that the last line of a paragraph may fall short of
+SYLLABLE, WORD = (
+    8,
+    24,
+)  # letters of the longest first word: scripts without spaces break within what no space parts
+ROOM = 1.3  # times the room that a word takes: letters differ in width, and printers leave some room
 RAGGED = 0.6  # a line shorter than this ends a paragraph whatever its last sign is
 OTHER_SIZE = 0.12  # share by which the size of letters differs from a heading's
 NUMBER = re.compile(
@@ -120,7 +124,14 @@ def _begins(before: Line, line: Line, width: float, pitch: float) -> bool:
     if pitch and step > 0 and line.left > before.left + line.size and not item:
         return True
     length = before.right - before.left
-    return length < RAGGED * width or (length < SHORT * width and ended)
+    return length < RAGGED * width or (ended and width - length > _room(before, line))
+
+
+def _room(before: Line, line: Line) -> float:
+    """What the first word of a line takes on the line before: where there was more room than that, the break was meant."""
+    first = line.text.split(maxsplit=1)[0]
+    word = min(len(first), SYLLABLE if _solid(first[0], unspaced()) else WORD) + 1
+    return ROOM * word * (before.right - before.left) / max(1, len(before.text))
 
 
 def _with(text: str, line: str) -> str:
