@@ -64,3 +64,17 @@ def test_bytes_of_no_encoding():
         with pytest.raises(NoText):
             decoded(data)
     assert decoded(b"") == "" and decoded(b"caf\xc3\xa9") == "café"
+
+
+@pytest.mark.parametrize("place", ["header", "meta", "xml"])
+def test_a_few_letters_are_read_as_declared(place):
+    """Too few for a detector."""
+    head = {
+        "header": "",
+        "meta": "<meta charset='windows-1250'>",
+        "xml": "<?xml version='1.0' encoding='windows-1250'?>",
+    }[place]
+    assert (
+        decoded(f"{head}<p>kůň</p>".encode("cp1250"), "text/html; charset=windows-1250" * (place == "header"))
+        == f"{head}<p>kůň</p>"
+    )
