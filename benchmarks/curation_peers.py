@@ -21,13 +21,10 @@ import numpy as np
 
 from pinisi.base.digests import of_text as text_key
 from pinisi.curate.duplicates import lines, near
-<<<<<<< ours
-from pinisi.curate.measures import Text, excerpt
-=======
 from pinisi.curate.duplicates.pieces import Pieces
 from pinisi.curate.duplicates.settle import Texts
 from pinisi.curate.duplicates.together import find
->>>>>>> theirs
+from pinisi.curate.measures import Text, excerpt
 from pinisi.curate.packs import Packs
 from pinisi.curate.repair import repaired
 from pinisi.curate.rules import limits_of, verdict

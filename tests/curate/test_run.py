@@ -27,6 +27,7 @@ from pinisi.curate.stages import near
 from pinisi.data.documents import Document, write_documents
 from tests.curate import slurm
 from tests.curate.texts import Language
+from tests.data.reading.crawl import response
 from tests.effort import only_full
 
 CODES = ("xa", "xb", "xk")
@@ -457,6 +458,22 @@ def test_trouble_is_kept_apart_or_stops_the_run(packs, tmp_path):
     assert len(kept(out)) == 12
     with pytest.raises(DataError, match=r"part-9\.jsonl:1: byte 0 .* goes on with the rest"):
         run(path, "run.on_error=stop")  # though all is done
+
+
+def test_pictures_in_an_archive_are_counted_and_no_reason_to_stop(packs, tmp_path):
+    text = Language("xa", seed=5).text(12)
+    source = raw(tmp_path / "raw", Language("xa").documents(12), files=1)
+    pages = [
+        response(f"<html><body><p>{text}</p></body></html>".encode(), "Content-Type: text/html"),
+        *[response(b"picture", "Content-Type: image/png")] * 2,
+    ]
+    (source / "xa.warc").write_bytes(b"".join(pages))
+    out = run(config(tmp_path, source, packs), "run.on_error=stop")
+    told = [each["error"] for each in records.read(out / "dropped" / "unreadable.jsonl.zst")]
+    assert len(kept(out)) == 13
+    assert [each.partition("xa.warc:")[2] for each in told] == [
+        f"{number} (https://example.org/): image/png is no text" for number in (2, 3)
+    ]
 
 
 def test_a_duplicate_names_a_document_that_stays(packs, tmp_path):

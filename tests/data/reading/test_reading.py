@@ -12,6 +12,7 @@ from pinisi.base.errors import ConfigError
 from pinisi.curate import records
 from pinisi.data.reading import Source, documents_of, files, fingerprint, parts_of
 from pinisi.data.reading import parts as parts_module
+from tests.data.reading.crawl import response
 
 
 def read(parts, sources):
@@ -104,38 +105,29 @@ def test_a_packed_file_that_is_cut_off_gives_its_lines_and_an_error(tmp_path, en
 def test_parquet_warc_and_text(tmp_path):
     import pyarrow
     import pyarrow.parquet
-    from warcio.statusandheaders import StatusAndHeaders
-    from warcio.warcwriter import WARCWriter
 
     table = pyarrow.table(
         {"id": ["a", "b"], "text": ["satu", None], "url": ["https://a", "https://b"], "score": [1, 2]}
     )
     pyarrow.parquet.write_table(table, tmp_path / "id.parquet")
-    with (tmp_path / "th.warc.gz").open("wb") as out:
-        writer = WARCWriter(out, gzip=True)
-        for kind, content in (
-            ("text/html; charset=tis-620", "<p>สวัสดี</p>".encode("tis-620")),
-            ("image/png", b"\x89PNG"),
-        ):
-            import io
-
-            headers = StatusAndHeaders("200 OK", [("Content-Type", kind)], protocol="HTTP/1.0")
-            record = writer.create_warc_record(
-                "https://c", "response", payload=io.BytesIO(content), http_headers=headers
-            )
-            writer.write_record(record)
+    pages = [
+        response("<p>สวัสดี</p>".encode("tis-620"), "Content-Type: text/html; charset=tis-620"),
+        response(b"\x89PNG", "Content-Type: image/png"),
+    ]
+    (tmp_path / "th.warc.gz").write_bytes(b"".join(map(gzip.compress, pages)))
     (tmp_path / "vi.txt").write_text("Xin chào", "utf-8")
     sources = [Source(str(tmp_path), name="sample")]
     found, troubles = read(parts_of(sources), sources)
     by_language = {document.language: document for document in found}
     assert {language: document.text for language, document in by_language.items()} == {
         "id": "satu",
-        "th": "<p>สวัสดี</p>",
+        "th": "สวัสดี",
         "vi": "Xin chào",
     }
     assert by_language["id"].url == "https://a" and by_language["id"].metadata["score"] == 1
-    assert by_language["th"].url == "https://c" and by_language["vi"].source == "sample"
-    assert len(troubles) == 1 and "id.parquet:2: no text" in troubles[0]
+    assert by_language["th"].url == "https://example.org/" and by_language["vi"].source == "sample"
+    assert len(troubles) == 2 and "id.parquet:2: no text" in troubles[0]
+    assert "th.warc.gz:2 (https://example.org/): image/png is no text" in troubles[1]
     (tmp_path / "id.parquet").write_bytes((tmp_path / "id.parquet").read_bytes()[:-9])
     assert any("id.parquet: damaged" in trouble for trouble in read(parts_of(sources), sources)[1])
 

@@ -24,7 +24,7 @@ from pinisi.curate.stages.files import DROPS, ERRORS, READ, Row, save, write_sta
 from pinisi.curate.stages.score import write_bits
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
-from pinisi.data.reading import Part, Unreadable, documents_of
+from pinisi.data.reading import Part, Skipped, Unreadable, documents_of
 
 
 def read_part(tools: Tools, part: Part, out: Path) -> None:
@@ -36,9 +36,13 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
     with new_folder(out) as folder, records.Writers(folder) as writers:
 
         def trouble(error: Unreadable) -> None:
-            if config.run.on_error == "stop":
+            if isinstance(error, Skipped):
+                if config.run.on_error == "skip":  # a run that stops at errors goes by their count
+                    counts.unreadable(error.group)
+            elif config.run.on_error == "stop":
                 raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
-            counts.unreadable(str(error))
+            else:
+                counts.unreadable(str(error))
             writers.write(ERRORS, {"error": str(error)})
 
         for document in documents_of(part, source, trouble):

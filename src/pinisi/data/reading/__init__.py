@@ -7,6 +7,6 @@ Reading order: `source` (what is asked for), `find` (which files), `parts` (cut 
 from pinisi.data.reading.documents import documents_of
 from pinisi.data.reading.fingerprints import fingerprint
 from pinisi.data.reading.parts import part_size, parts_of
-from pinisi.data.reading.source import Part, Source, Unreadable
+from pinisi.data.reading.source import Part, Skipped, Source, Unreadable
 
-__all__ = ["Part", "Source", "Unreadable", "documents_of", "fingerprint", "part_size", "parts_of"]
+__all__ = ["Part", "Skipped", "Source", "Unreadable", "documents_of", "fingerprint", "part_size", "parts_of"]

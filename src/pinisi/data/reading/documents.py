@@ -8,8 +8,11 @@ from pinisi.data.documents import Document
 from pinisi.data.lines import LINE, packing
 from pinisi.data.reading.dataset import dataset
 from pinisi.data.reading.files import jsonl, text
+from pinisi.data.reading.html import html
 from pinisi.data.reading.parquet import parquet
+from pinisi.data.reading.pdf import pdf
 from pinisi.data.reading.source import Part, Records, Source, Trouble, Unreadable
+from pinisi.data.reading.subtitles import subtitles
 from pinisi.data.reading.warc import warc
 
 OWN = ("input", "lineage", "quality", "bits", "bucket")  # keys of a document's metadata that curation writes
@@ -114,4 +117,7 @@ READERS: dict[str, Callable[[Part, Source, Trouble], Records]] = {
     "parquet": parquet,
     "warc": warc,
     "dataset": dataset,
+    "html": html,
+    "pdf": pdf,
+    "subtitles": subtitles,
 }

@@ -22,6 +22,13 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
     ".warc": "warc",
+    ".wet": "warc",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".pdf": "pdf",
+    ".srt": "subtitles",
+    ".vtt": "subtitles",
 }
 
 

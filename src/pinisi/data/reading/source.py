@@ -10,7 +10,8 @@ from pinisi.base.typed_toml import Fault
 
 @dataclass(frozen=True)
 class Source:
-    """Files of one kind: text (a document a file), JSON lines, Parquet, WARC; .gz and .zst of the first two. Or a data set.
+    """Files of one kind: text, HTML, PDF (a document a file), JSON lines, Parquet, WARC, subtitles; .gz and .zst of all but
+    Parquet. Or a data set.
 
     format "dataset": `path` is a data set of the Hugging Face Hub, "org/name", or a folder that holds one; it is streamed, and
     none of its code is run.
@@ -19,7 +20,9 @@ class Source:
     path: str  # a file, a folder, a pattern such as crawl/*.jsonl.zst, or any of these behind a URL: s3://bucket/crawl/*.jsonl.zst
     language: str = ""  # "" takes the record's own, or else the file's name; "auto" identifies it
     name: str = ""  # stands in each document's `source` where the record has none
-    format: Literal["", "text", "jsonl", "parquet", "warc", "dataset"] = ""  # "" goes by the file's name
+    format: Literal["", "text", "jsonl", "parquet", "warc", "html", "pdf", "subtitles", "dataset"] = (
+        ""  # "" goes by the file's name
+    )
     text_key: str = "text"  # "message.content" looks in the object under "message"
     config: str = ""  # of a data set: one of its configurations
     split: str = ""  # of a data set; "" is train
@@ -48,6 +51,17 @@ class Part:
 
 class Unreadable(DataError):
     """What can't be read: one line or record, after which reading goes on, or the rest of a file."""
+
+
+class Skipped(Unreadable):
+    """What is no text by its nature, as a picture in an archive: it is told and counted, and no reason to stop.
+
+    group: what it is counted under, since an archive holds thousands of such.
+    """
+
+    def __init__(self, message: str, group: str) -> None:
+        super().__init__(message)
+        self.group = group
 
 
 Trouble = Callable[[Unreadable], None]
