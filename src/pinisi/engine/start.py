@@ -78,12 +78,14 @@ def check(config: RunConfig) -> None:
         missing = sorted(set(parameter_shapes(spec)) - set(weights.names()))
         if missing:
             raise DataError(f"{source} lacks {len(missing)} tensors of this model, the first is {missing[0]}")
-    found = checkpoint.latest(Path(config.run.folder) / "checkpoints")
-    if found is not None:
-        reader = checkpoint.Reader(found)
+    folder = Path(config.run.folder) / "checkpoints"
+    reader = checkpoint.newest_whole(folder, read=False).reader
+    if reader is not None and reader.step >= config.run.steps:  # unless that one is damaged
+        reader = checkpoint.newest_whole(folder).reader
+    if reader is not None:
         reader.check(**identity(spec, shards))
         if reader.step >= config.run.steps:
             raise CheckpointError(
-                f"{found.parent} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "
+                f"{folder} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "
                 "or another run.folder to start anew"
             )

@@ -22,6 +22,7 @@ from pinisi.config import RunConfig
 from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
 from pinisi.data import Shards as TokenShards
 from pinisi.engine import checkpoint, memory, status
+from pinisi.engine.agree import gather_json
 from pinisi.engine.comm import Communicator, init_mesh, init_process_group
 from pinisi.engine.engine import Engine, OptimizerSettings, StepResult
 from pinisi.engine.executor import gather_timeline
@@ -277,11 +278,14 @@ class _Run:
             dist.barrier()
 
     def _resume(self) -> None:
-        found = checkpoint.latest(self._checkpoints)
-        if found is None:
+        self.status.phase(f"reading {self._checkpoints}")
+        reader, passed_over = checkpoint.newest_whole(self._checkpoints, group=dist.group.WORLD)
+        if self.leader:
+            for wrong in passed_over:
+                print(f"passed over: {wrong}", flush=True)
+        if reader is None:
             return
-        self.status.phase(f"reading {found}")
-        reader = checkpoint.Reader(found)
+        found = reader.folder
         reader.check(**self._identity())
         if reader.step > self.config.run.steps:
             raise CheckpointError(
@@ -307,8 +311,7 @@ class _Run:
 
     def _write_memory(self) -> None:
         mine = memory.parts(self.engine)
-        everyone: list = [None] * self.communicator.size
-        dist.all_gather_object(everyone, mine, group=self.communicator.world)
+        everyone = gather_json(mine, self.communicator.world)
         if self.leader:
             record = {"ranks": [{"rank": r, **m} for r, m in enumerate(everyone)]}
             write_whole(self.folder / "memory.json", json.dumps(record))
