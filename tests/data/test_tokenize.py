@@ -230,3 +230,33 @@ def test_missing_and_torn_folders(tmp_path, tokenizer_folder):
         Shards(tmp_path / "s").shard("id")
     with pytest.raises(DataError, match="no language 'xx'"):
         Shards(tmp_path / "s").shard("xx")
+
+
+@pytest.mark.parametrize(
+    "file", ["id.tokens", "id.documents", "id.names", "id.name_bounds", "tokenizer.json"]
+)
+def test_a_flipped_byte_of_any_file_is_named(shards_folder, tmp_path, file):
+    shutil.copytree(shards_folder, tmp_path / "shards")
+    assert Shards(tmp_path / "shards").damage() is None
+    data = bytearray((tmp_path / "shards" / file).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "shards" / file).write_bytes(data)
+    shards = Shards(tmp_path / "shards")
+    assert f"{file} is damaged" in shards.damage()
+    found = [shards.damage(share, 3) for share in range(3)]
+    assert sum(wrong is not None for wrong in found) == 1
+
+
+def test_an_index_that_was_changed_is_refused_and_one_of_before_is_read(shards_folder, tmp_path):
+    shutil.copytree(shards_folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "index.json"
+    index = json.loads(path.read_text())
+    path.write_text(json.dumps({**index, "end_of_document": 3}))
+    with pytest.raises(DataError, match=r"index\.json is damaged"):
+        Shards(tmp_path)
+    del index["files"], index["digest"]
+    path.write_text(json.dumps(index))
+    assert Shards(tmp_path).damage() is None
+    path.write_text("[1]")
+    with pytest.raises(DataError, match="JSON list"):
+        Shards(tmp_path)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pinisi.base import digests
 from pinisi.base.errors import DataError
 from pinisi.base.files import new_folder
 from pinisi.data.documents import Document, corpus_files, read_documents
@@ -81,6 +82,8 @@ def tokenize(
             "vocabulary": vocabulary_size(tokenizer),
             "languages": {language: writer.language(language, path) for language, path in files.items()},
         }
+        index["files"] = {path.name: digests.of_file(path) for path in sorted(partial.iterdir())}
+        index["digest"] = digests.of_index(index)
         (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
     tokens, documents = (
         sum(of[what] for of in index["languages"].values()) for what in ("tokens", "documents")

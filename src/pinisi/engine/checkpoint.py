@@ -171,7 +171,7 @@ def _commit(
             entry = tensors.setdefault(name, {"shape": part["shape"], "parts": []})
             entry["parts"].append({k: part[k] for k in ("file", "start", "rows")})
     index = {"format": FORMAT, "step": step, "tensors": tensors, "files": files, **state}
-    index["digest"] = _index_digest(index)
+    index["digest"] = digests.of_index(index)
     with (temporary / "index.json").open("w") as file:
         json.dump(index, file, indent=1)
         file.flush()
@@ -181,11 +181,6 @@ def _commit(
         shutil.rmtree(final)
     temporary.rename(final)
     _sync(final.parent)
-
-
-def _index_digest(index: dict) -> str:
-    """Of all that the index says but this."""
-    return digests.of_value({key: value for key, value in index.items() if key != "digest"})
 
 
 def _sync(folder: Path) -> None:
@@ -212,13 +207,13 @@ class Reader:
             ) from error
         if not isinstance(self.index, dict):
             raise CheckpointError(f"{folder / 'index.json'} is damaged (no JSON object)")
-        if self.index.get("digest", own := _index_digest(self.index)) != own:
-            raise CheckpointError(
-                f"{folder / 'index.json'} is damaged: its digest is another one than it was written with"
-            )
         if self.index.get("format") != FORMAT:
             raise CheckpointError(
                 f"{folder} has format {self.index.get('format')}, this version reads {FORMAT}"
+            )
+        if self.index.get("digest", own := digests.of_index(self.index)) != own:
+            raise CheckpointError(
+                f"{folder / 'index.json'} is damaged: its digest is another one than it was written with"
             )
 
     @property
@@ -230,14 +225,7 @@ class Reader:
 
         Checkpoints of before there were digests have none, and pass.
         """
-        for name, digest in sorted(self.index.get("files", {}).items())[share::shares]:
-            path = self.folder / name
-            try:
-                if digests.of_file(path) != digest:
-                    return f"{path} is damaged: its digest is another one than it was written with"
-            except OSError as error:
-                return f"{path} can't be read: {error.strerror or error}"
-        return None
+        return digests.damage(self.folder, self.index.get("files", {}), share, shares)
 
     def names(self) -> list[str]:
         return list(self.index["tensors"])

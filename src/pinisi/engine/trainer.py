@@ -82,6 +82,9 @@ class _Run:
     def _sampler(self) -> Sampler:
         data = self.config.data
         shards = TokenShards(data.shards)
+        self._verify(shards)
+        if data.evaluation is not None:
+            self._verify(TokenShards(data.evaluation))
         mixture, temperature = data.mixture, 1.0
         if mixture is None and data.temperature is not None:
             if data.temperature == 0:
@@ -100,6 +103,15 @@ class _Run:
             data_rank=self.data_rank,
             data_ranks=self.data_ranks,
         )
+
+    def _verify(self, shards: TokenShards) -> None:
+        """Raises DataError on every rank if a file of the shards is not as it was written."""
+        if not self.config.data.verify:
+            return
+        self.status.phase(f"comparing the digests of {shards.folder}")
+        for wrong in gather_json(shards.damage(self.global_rank, dist.get_world_size())):
+            if wrong:
+                raise DataError(f"{wrong}; tokenize again, or bring back a copy")
 
     def _engine(self) -> Engine:
         config, spec = self.config, self.spec
