@@ -209,3 +209,36 @@ def test_a_checkpoint_of_another_data_set_is_refused(project, whole, tmp_path):
     tokenize(tmp_path / "text", project / "tokenizer", tmp_path / "shards", report=lambda _: None)
     done = pinisi("train", str(project / "config.toml"), "run.steps=9", f"data.shards={tmp_path}/shards")
     assert done.returncode == 2 and "another data" in done.stderr and lines(done.stderr) == 1, done.stderr
+
+
+def test_a_second_run_in_the_same_folder_is_refused(project, tmp_path):
+    run = tmp_path / "run"
+    command = [
+        *TRAIN,
+        str(project / "config.toml"),
+        f"run.folder={run}",
+        "data.evaluation=none",
+        "run.steps=4000",
+    ]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while not (run / "metrics.jsonl").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        again = pinisi(*command[3:])
+        assert again.returncode == 2 and f"another run is at work in {run}" in again.stderr
+        environment = {
+            **os.environ,
+            "RANK": "0",
+            "WORLD_SIZE": "1",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": "1",
+        }
+        other = subprocess.run(
+            [*command, "schedule.ranks=1"], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert other.returncode == 1 and "another run is at work" in other.stderr, other.stderr
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait()
