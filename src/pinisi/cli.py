@@ -219,11 +219,11 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     from pinisi.report import write_report
 
     code = start(options.config, options.overrides, arguments)
-    if code == 0 and writes_report():
+    if code in (0, 130, 143) and writes_report():
         try:
             print(f"report: {write_report(Path(load(options.config, options.overrides).run.folder))}")
         except (PinisiError, OSError) as error:
-            print(f"the run is whole, its report could not be written: {error}", file=sys.stderr)
+            print(f"the report could not be written: {error}", file=sys.stderr)
     return code
 
 

@@ -41,7 +41,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 
 
 def train(config: RunConfig) -> int:
-    """Runs this process' rank to the end of the run; returns the exit code (0 also after a wished stop)."""
+    """Runs this process' rank to the end of the run; returns the exit code: 0 if it is whole, 128 + the signal that stopped it."""
     return _Run(config).go()
 
 
@@ -64,7 +64,7 @@ class _Run:
         self.data_rank, self.data_ranks = mesh.get_local_rank("data"), mesh.size(0)
         self.data_group = mesh.get_group("data") if self.data_ranks > 1 else None
         self.leader = self.global_rank == 0
-        self.stop_wished = False
+        self.stop_signal: int | None = None
         for s in (signal.SIGTERM, signal.SIGINT):
             signal.signal(s, self._wish_stop)
 
@@ -74,8 +74,8 @@ class _Run:
         self.metrics = Metrics(self.folder, self.leader, config)
         self.step = 0
 
-    def _wish_stop(self, *_: object) -> None:
-        self.stop_wished = True
+    def _wish_stop(self, number: int, _: object) -> None:
+        self.stop_signal = number
 
     # -- what is built before the first step ---------------------------------------------------------------------------
 
@@ -186,7 +186,8 @@ class _Run:
         self.status.phase("done")
         dist.barrier()
         dist.destroy_process_group()
-        return 0
+        # As a shell has it for a process that a signal ended: an interrupted run is no whole one.
+        return 128 + (self.stop_signal or signal.SIGTERM) if stopped else 0
 
     def _timeline_steps(self) -> set[int]:
         every, last = self.config.report.timeline_every, self.config.run.steps
@@ -201,7 +202,7 @@ class _Run:
         )  # dropout, if any
         batch = self.sampler.step(self.config.schedule.microbatches)
         try:
-            result = self.engine.gradients(batch, record=record, stop=self.stop_wished)
+            result = self.engine.gradients(batch, record=record, stop=self.stop_signal is not None)
             rate = learning_rate(
                 self.step,
                 peak=o.learning_rate,
