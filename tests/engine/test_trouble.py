@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -80,6 +81,51 @@ def test_a_loss_that_is_not_finite_names_the_step_and_spares_the_weights(project
     assert done.returncode == 1 and lines(done.stderr) == 1, done.stderr
     assert "learning_rate" in done.stderr and "step " in done.stderr, done.stderr
     assert checkpoint.latest(run / "checkpoints") is not None
+
+
+def test_bad_steps_are_skipped_up_to_a_limit_and_counted(project):
+    run = project / "skip"
+    more = [
+        "optimizer.learning_rate=1e30",
+        "optimizer.clip=0",
+        "run.on_bad_step=skip",
+        "data.evaluation=none",
+    ]
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more, "run.bad_steps=3")
+    assert done.returncode == 1 and lines(done.stderr) == 1, done.stderr
+    assert "3 steps were skipped before, and run.bad_steps = 3" in done.stderr
+    skipped = [
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines() if "skipped" in line
+    ]
+    assert len(skipped) == 3 and all("the loss is" in line["skipped"] for line in skipped)
+    last = checkpoint.newest_whole(run / "checkpoints").reader
+    assert last.index["updates"] == last.step - last.index["bad_steps"]
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more, "run.bad_steps=99")
+    assert done.returncode == 0, done.stderr
+    last = checkpoint.newest_whole(run / "checkpoints").reader
+    assert last.step == 6 and last.index["updates"] == 1 and last.index["bad_steps"] == 5
+
+
+def test_a_nan_in_loaded_weights_is_no_matter_of_the_learning_rate(project, model, tmp_path):
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 2] = float("nan")
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    done = from_folder(project, tmp_path)
+    assert done.returncode == 1 and "model.layers.1.mlp.up_proj.weight holds a NaN" in done.stderr, (
+        done.stderr
+    )
+    assert str(tmp_path) in done.stderr and "learning_rate" not in done.stderr
+
+
+def test_more_steps_for_a_finished_schedule_say_that_the_learning_rate_jumps(project, whole, tmp_path, capfd):
+    shutil.copytree(whole / "checkpoints", tmp_path / "run" / "checkpoints")
+    command = ["train", str(project / "config.toml"), f"run.folder={tmp_path}/run", "data.evaluation=none"]
+    assert pinisi(*command, "run.steps=9").returncode == 0
+    assert (
+        "the learning rate of step 7 is 0.00325; with the settings of the run before (run.steps = 6) it would"
+        in (capfd.readouterr().out)
+    )
 
 
 def test_a_port_in_use_is_named(project):

@@ -7,17 +7,20 @@ export read these.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from pinisi.base.errors import CheckpointError, ConfigError, DataError
+from pinisi.base.errors import CheckpointError, ConfigError, DataError, PinisiError
 from pinisi.base.files import write_whole
+from pinisi.config import Optimizer as OptimizerConfig
 from pinisi.config import RunConfig
 from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
 from pinisi.data import Shards as TokenShards
@@ -29,7 +32,7 @@ from pinisi.engine.executor import gather_timeline
 from pinisi.engine.launch import STATUS
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.metrics import Metrics
-from pinisi.engine.optimizer import NotFinite, learning_rate
+from pinisi.engine.optimizer import NoTargets, NotFinite, learning_rate
 from pinisi.engine.work import planned
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.export import TOKENIZER_FILES
@@ -73,6 +76,7 @@ class _Run:
         self.engine = self._engine()
         self.metrics = Metrics(self.folder, self.leader, config)
         self.step = 0
+        self.bad_steps = 0  # of those, skipped
 
     def _wish_stop(self, number: int, _: object) -> None:
         self.stop_signal = number
@@ -194,27 +198,21 @@ class _Run:
         return set(range(every - 1, last, every)) if every else {max(0, last - 2)}
 
     def _one_step(self, record: bool) -> bool:
-        o, steps = self.config.optimizer, self.config.run.steps
+        o = self.config.optimizer
         self.status.step = self.step
         start = time.perf_counter()
         torch.manual_seed(
             hash((self.config.run.seed, self.step, self.global_rank)) & 0x7FFFFFFF
         )  # dropout, if any
         batch = self.sampler.step(self.config.schedule.microbatches)
+        rate = rate_of(o, self.step, self.config.run.steps)
         try:
             result = self.engine.gradients(batch, record=record, stop=self.stop_signal is not None)
-            rate = learning_rate(
-                self.step,
-                peak=o.learning_rate,
-                schedule=o.schedule,
-                warmup=o.warmup,
-                steps=steps,
-                decay=o.decay if o.decay is not None else steps // 10,
-                minimum=o.minimum,
-            )
             norm = self.engine.update(result, rate)
-        except (DataError, NotFinite) as error:
-            raise type(error)(f"step {self.step + 1}: {error}") from error
+        except (NoTargets, NotFinite) as error:
+            return self._skipped(error)
+        except DataError as error:
+            raise DataError(f"step {self.step + 1}: {error}") from error
         self.step += 1
         self.metrics.training(
             self.step, result, time.perf_counter() - start, rate, norm, self.sampler.languages
@@ -222,6 +220,31 @@ class _Run:
         if record:
             self._write_timeline(result)
         return result.stop
+
+    def _skipped(self, error: PinisiError) -> bool:
+        """Leaves a bad step out, as every rank does, or raises the error with advice; returns whether the run is to stop."""
+        run, message = self.config.run, f"step {self.step + 1}: {error}"
+        if isinstance(error, NotFinite):
+            message += self._advice()
+        if run.on_bad_step == "stop":
+            raise type(error)(f"{message}; run.on_bad_step = 'skip' leaves such steps out")
+        if self.bad_steps >= run.bad_steps:
+            raise type(error)(
+                f"{message}; {self.bad_steps} steps were skipped before, and run.bad_steps = {run.bad_steps}"
+            )
+        self.bad_steps += 1
+        self.step += 1
+        self.engine.skip()
+        self.metrics.skipped(self.step, str(error), self.bad_steps)
+        return any(gather_json(self.stop_signal is not None))
+
+    def _advice(self) -> str:
+        """What to do about a loss that isn't finite: it may be what was loaded, or what was learned."""
+        names = [name for name in gather_json(self.engine.optimizer.first_not_finite()) if name]
+        if names:
+            where = self.config.model.source or "the checkpoint"
+            return f". {names[0]} holds a NaN or an infinity already: mend {where}, or start from another one"
+        return ". Resume from the last checkpoint with a lower optimizer.learning_rate, or a smaller optimizer.clip"
 
     def _stuck(self, message: str) -> None:
         if self.leader or STATUS not in os.environ:
@@ -272,7 +295,9 @@ class _Run:
         if self.data_rank == 0:
             state = {
                 **self._identity(),
-                "updates": self.step,
+                "updates": self.step - self.bad_steps,
+                "bad_steps": self.bad_steps,
+                "rates": {"steps": self.config.run.steps, "optimizer": asdict(self.config.optimizer)},
                 "sampler": self.sampler.state(),
                 "dtype": self.config.model.dtype,
                 "config": self.spec.config.to_dict(),
@@ -307,8 +332,11 @@ class _Run:
         checkpoint.restore(reader, self.engine.optimizer)
         self.sampler.restore(reader.index["sampler"])
         self.step = reader.step
+        self.bad_steps = reader.index.get("bad_steps", 0)
         if self.leader:
             print(f"resumed from {found} (step {self.step} of {self.config.run.steps})", flush=True)
+            if jump := rate_jump(reader.index.get("rates"), self.config, self.step):
+                print(jump, flush=True)
 
     def _write_timeline(self, result: StepResult) -> None:
         measured = gather_timeline(self.engine.schedule, result.spans, self.communicator)
@@ -334,6 +362,39 @@ def spec_of(config: RunConfig) -> ModelSpec:
     source = config.model.source if config.model.source is not None else config.model.config
     assert source is not None
     return with_extra_heads(read_spec(source, attention=config.model.attention), config.loss.extra_heads)
+
+
+def rate_of(optimizer: OptimizerConfig, step: int, steps: int) -> float:
+    """The learning rate of update number `step` (from 0) of `steps`."""
+    return learning_rate(
+        step,
+        peak=optimizer.learning_rate,
+        schedule=optimizer.schedule,
+        warmup=optimizer.warmup,
+        steps=steps,
+        decay=optimizer.decay if optimizer.decay is not None else steps // 10,
+        minimum=optimizer.minimum,
+    )
+
+
+def rate_jump(before: dict | None, config: RunConfig, step: int) -> str | None:
+    """What to say where a run goes on at another learning rate than it would have had: more steps for a finished schedule, say.
+
+    before: as the checkpoint has it, None of one that was written before it was kept.
+    """
+    if before is None:
+        return None
+    try:
+        wanted = rate_of(OptimizerConfig(**before["optimizer"]), step, before["steps"])
+    except (TypeError, KeyError):
+        return None  # of another version
+    rate = rate_of(config.optimizer, step, config.run.steps)
+    if math.isclose(rate, wanted, rel_tol=1e-6):
+        return None
+    return (
+        f"the learning rate of step {step + 1} is {rate:.3g}; with the settings of the run before (run.steps = {before['steps']}) "
+        f"it would have been {wanted:.3g}"
+    )
 
 
 def identity(spec: ModelSpec, shards: TokenShards) -> dict:
