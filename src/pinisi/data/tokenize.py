@@ -14,6 +14,7 @@ import numpy as np
 from pinisi.base import digests
 from pinisi.base.errors import DataError
 from pinisi.base.files import new_folder
+from pinisi.base.made import check_ours, mark
 from pinisi.data.documents import Document, corpus_files, read_documents
 from pinisi.data.roundtrip import Altered, describe
 from pinisi.data.shards import (
@@ -30,6 +31,8 @@ from pinisi.data.tokenizer import end_of_document_id, load_tokenizer, vocabulary
 BATCH_CHARACTERS = 1 << 19  # characters handed to the tokenizer at once: enough to keep its threads busy
 BATCH_DOCUMENTS = 512
 PROGRESS_SECONDS = 5.0
+
+WHAT = "token shards"
 
 Report = Callable[[str], None]
 
@@ -70,8 +73,7 @@ def tokenize(
         for language, counts in index["languages"].items():
             _tell(language, counts, strict, report)
         return index
-    if out.exists() and any(out.iterdir()) and not (out / INDEX).is_file():
-        raise DataError(f"{out} exists and holds no token shards; choose another folder or empty it")
+    check_ours(out, WHAT, "--out", _files_of_before)
     with new_folder(out) as partial:
         (partial / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), "utf-8")
         writer = _Writer(tokenizer, partial, end, rows, _Progress(files, report), strict)
@@ -85,6 +87,7 @@ def tokenize(
         index["files"] = {path.name: digests.of_file(path) for path in sorted(partial.iterdir())}
         index["digest"] = digests.of_index(index)
         (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
+        mark(partial, WHAT)
     tokens, documents = (
         sum(of[what] for of in index["languages"].values()) for what in ("tokens", "documents")
     )
@@ -106,6 +109,22 @@ def fingerprint(files: dict[str, Path], tokenizer_folder: Path, end: int, rows: 
         with path.open("rb") as content:
             total.update(f"{path.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def _files_of_before(out: Path) -> list[str] | None:
+    """Of a folder without a mark, that an older version made: the names that its index stands for."""
+    try:
+        index = json.loads((out / INDEX).read_text("utf-8"))
+        if not isinstance(index["fingerprint"], str) or not isinstance(index["format"], int):
+            return None
+        endings = ("tokens", "documents", "names", "name_bounds")
+        return [
+            INDEX,
+            TOKENIZER,
+            *(f"{language}.{ending}" for language in index["languages"] for ending in endings),
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _same(out: Path, made_from: str) -> bool:
