@@ -68,7 +68,10 @@ def newest_whole(folder: Path, *, read: bool = True, group: dist.ProcessGroup | 
     """
     passed_over: list[str] = []
     share, shares = (dist.get_rank(group), dist.get_world_size(group)) if dist.is_initialized() else (0, 1)
-    for _, path in reversed(steps(folder)):
+    names = [path.name for _, path in reversed(steps(folder))]
+    if read:  # one rank's list, since the first to find none may save one before the others have looked
+        names = gather_json(names, group)[0]
+    for path in (folder / name for name in names):
         try:
             reader = Reader(path)
             wrong = reader.damage(share, shares) if read else None
