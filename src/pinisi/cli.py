@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pinisi import __version__
-from pinisi.base.errors import PinisiError
+from pinisi.base.errors import ConfigError, PinisiError
 
 BENCHES = {
     "pipeline": ("pinisi.bench.pipeline", "throughput, memory and balance against torch's own 1F1B"),
@@ -184,12 +184,18 @@ def _text_commands(commands: Any) -> None:
     )
     tokenize.set_defaults(run=_tokenize)
 
-    inspect = commands.add_parser("inspect", help="show the document that a token of a shard belongs to")
-    inspect.add_argument("shards", metavar="SHARDS", help="the folder of token shards")
-    inspect.add_argument("language", metavar="LANGUAGE")
-    inspect.add_argument(
-        "position", metavar="POSITION", type=int, help="of the token in its language, from 0"
+    inspect = commands.add_parser(
+        "inspect",
+        help="show the document that a token of a shard belongs to, or compare digests with --verify",
     )
+    inspect.add_argument(
+        "folder", metavar="FOLDER", help="of token shards; with --verify also a run or one of its checkpoints"
+    )
+    inspect.add_argument("language", metavar="LANGUAGE", nargs="?")
+    inspect.add_argument(
+        "position", metavar="POSITION", type=int, nargs="?", help="of the token in its language, from 0"
+    )
+    inspect.add_argument("--verify", action="store_true", help="read every file and compare its digest")
     inspect.add_argument("--json", action="store_true", help="for programs")
     inspect.set_defaults(run=_inspect)
 
@@ -219,11 +225,11 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     from pinisi.report import write_report
 
     code = start(options.config, options.overrides, arguments)
-    if code == 0 and writes_report():
+    if code in (0, 130, 143) and writes_report():
         try:
             print(f"report: {write_report(Path(load(options.config, options.overrides).run.folder))}")
         except (PinisiError, OSError) as error:
-            print(f"the run is whole, its report could not be written: {error}", file=sys.stderr)
+            print(f"the report could not be written: {error}", file=sys.stderr)
     return code
 
 
@@ -291,9 +297,15 @@ def _tokenize(options: argparse.Namespace, _: list[str]) -> int:
 def _inspect(options: argparse.Namespace, _: list[str]) -> int:
     import json
 
+    if options.verify:
+        from pinisi.engine.verify_files import verify_files
+
+        return verify_files(Path(options.folder))
+    if options.language is None or options.position is None:
+        raise ConfigError("inspect needs FOLDER LANGUAGE POSITION, or FOLDER --verify")
     from pinisi.data import trace
 
-    found = trace(options.shards, options.language, options.position)
+    found = trace(options.folder, options.language, options.position)
     print(json.dumps(found.to_dict(), ensure_ascii=False) if options.json else found)
     return 0
 

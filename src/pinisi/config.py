@@ -22,10 +22,14 @@ class Run:
     folder: str  # written to: config.toml, metrics.jsonl, checkpoints, report.html
     steps: int  # optimizer steps in all, resumed ones included
     seed: int = 0  # of the random start and of the sampler
+    on_bad_step: Literal["stop", "skip"] = (
+        "stop"  # a step whose loss isn't finite, or in which no token has a target
+    )
+    bad_steps: int = 10  # skipped at most, in the whole run
     name: str = ""  # shown in the report; the folder's name if empty
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, steps=1, seed=0)
+        yield from at_least(self, steps=1, seed=0, bad_steps=0)
         yield from not_empty(self, "folder")
 
 
@@ -56,6 +60,7 @@ class Data:
     mixture: dict[str, float] | None = None  # weight by language, normalised; by size if left out
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
     evaluation: str | None = None  # folder of held-out shards; no evaluation if left out
+    verify: bool = True  # read all shards once at the start and compare their digests: about 1 s a GB, shared out over the ranks
     balance: bool = False  # deal a step's rows to microbatches by their documents' lengths, for attention that skips what is masked
 
     def validate(self) -> Iterator[Fault]:

@@ -208,12 +208,30 @@ def test_a_token_beyond_the_models_rows_names_token_and_document(tmp_path, corpu
     tokenize(corpus, tokenizer_folder, tmp_path / "s", rows=rows + 1, report=quiet)
 
 
-def test_does_not_replace_a_folder_that_is_not_its_own(tmp_path, corpus, tokenizer_folder):
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "thesis.txt").write_text("years of work")
-    with pytest.raises(DataError, match="holds no token shards"):
+@pytest.mark.parametrize("file", ["thesis.txt", "index.json", "deep/er/thesis.txt"])
+def test_does_not_replace_a_folder_that_is_not_its_own(tmp_path, corpus, tokenizer_folder, file):
+    """Any folder with an index.json in it was taken for shards."""
+    mine = tmp_path / "s" / file
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"years": "of work"}')
+    with pytest.raises(DataError, match="was not made as token shards"):
         tokenize(corpus, tokenizer_folder, tmp_path / "s", report=quiet)
-    assert (tmp_path / "s" / "thesis.txt").read_text() == "years of work"
+    assert mine.read_text() == '{"years": "of work"}'
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_does_not_replace_shards_beside_which_something_else_was_put(tmp_path, tokenizer_folder, marked):
+    """Shards of an older version have no mark, and their index says which files are theirs."""
+    corpus, out = write_corpus(tmp_path / "c"), tmp_path / "s"
+    tokenize(corpus, tokenizer_folder, out, report=quiet)
+    if not marked:
+        (out / ".pinisi.json").unlink()
+    write_corpus(corpus, {"lo": ["ສະບາຍດີ"]})
+    (out / "notes.md").write_text("years of work")
+    with pytest.raises(DataError, match=r"holds notes\.md, which was not put there"):
+        tokenize(corpus, tokenizer_folder, out, report=quiet)
+    (out / "notes.md").unlink()
+    assert list(tokenize(corpus, tokenizer_folder, out, report=quiet)["languages"]["lo"]) != []
 
 
 def test_full_disk_leaves_the_older_shards(tmp_path, tokenizer_folder, monkeypatch):
@@ -243,3 +261,33 @@ def test_missing_and_torn_folders(tmp_path, tokenizer_folder):
         Shards(tmp_path / "s").shard("id")
     with pytest.raises(DataError, match="no language 'xx'"):
         Shards(tmp_path / "s").shard("xx")
+
+
+@pytest.mark.parametrize(
+    "file", ["id.tokens", "id.documents", "id.names", "id.name_bounds", "tokenizer.json"]
+)
+def test_a_flipped_byte_of_any_file_is_named(shards_folder, tmp_path, file):
+    shutil.copytree(shards_folder, tmp_path / "shards")
+    assert Shards(tmp_path / "shards").damage() is None
+    data = bytearray((tmp_path / "shards" / file).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "shards" / file).write_bytes(data)
+    shards = Shards(tmp_path / "shards")
+    assert f"{file} is damaged" in shards.damage()
+    found = [shards.damage(share, 3) for share in range(3)]
+    assert sum(wrong is not None for wrong in found) == 1
+
+
+def test_an_index_that_was_changed_is_refused_and_one_of_before_is_read(shards_folder, tmp_path):
+    shutil.copytree(shards_folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "index.json"
+    index = json.loads(path.read_text())
+    path.write_text(json.dumps({**index, "end_of_document": 3}))
+    with pytest.raises(DataError, match=r"index\.json is damaged"):
+        Shards(tmp_path)
+    del index["files"], index["digest"]
+    path.write_text(json.dumps(index))
+    assert Shards(tmp_path).damage() is None
+    path.write_text("[1]")
+    with pytest.raises(DataError, match="JSON list"):
+        Shards(tmp_path)

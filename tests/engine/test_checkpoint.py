@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -38,3 +40,49 @@ def test_a_frozen_engines_optimizer_is_refused(tmp_path):
     none = Optimizer([], betas=(0.9, 0.95), epsilon=1e-8, weight_decay=0.1, clip=1.0)
     with pytest.raises(CheckpointError, match="a frozen engine takes no checkpoint"):
         checkpoint.restore(checkpoint.Reader(checkpoint.latest(tmp_path)), none)
+
+
+def flipped(path, at: float = 0.5) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(at * len(data))] ^= 1
+    path.write_bytes(bytes(data))
+
+
+DAMAGES = {
+    "a flipped byte of the tensors": lambda folder: flipped(folder / "rank-00000.safetensors", 0.9),
+    "a flipped byte of their header": lambda folder: flipped(folder / "rank-00000.safetensors", 0.2),
+    "zeroed tensors": lambda folder: (folder / "rank-00000.safetensors").write_bytes(
+        b"\0" * (folder / "rank-00000.safetensors").stat().st_size
+    ),
+    "a missing file": lambda folder: (folder / "rank-00000.safetensors").unlink(),
+    "a torn index": lambda folder: (folder / "index.json").write_text("{"),
+    "an empty index": lambda folder: (folder / "index.json").write_text(""),
+    "another step": lambda folder: (folder / "index.json").write_text(
+        (folder / "index.json").read_text().replace('"updates": 0', '"updates": 5')
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_named_and_the_older_checkpoint_found(tmp_path, damage):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    assert checkpoint.newest_whole(tmp_path).reader.step == 2
+    DAMAGES[damage](tmp_path / "step-00000002")
+    found = checkpoint.newest_whole(tmp_path)
+    assert found.reader.step == 1
+    assert len(found.passed_over) == 1 and "step-00000002" in found.passed_over[0]
+    DAMAGES[damage](tmp_path / "step-00000001") if "another" not in damage else None
+    if "another" not in damage:
+        with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole: .*00000002.*; .*00000001"):
+            checkpoint.newest_whole(tmp_path)
+
+
+def test_without_a_checkpoint_none_is_found_and_old_ones_without_digests_are_read(tmp_path):
+    assert checkpoint.newest_whole(tmp_path) == (None, [])
+    save(tmp_path, 1)
+    path = tmp_path / "step-00000001" / "index.json"
+    index = json.loads(path.read_text())
+    del index["digest"], index["files"]
+    path.write_text(json.dumps(index))
+    assert checkpoint.newest_whole(tmp_path).reader.step == 1

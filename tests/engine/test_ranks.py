@@ -127,8 +127,10 @@ def test_a_killed_launcher_leaves_no_rank_behind(project):
     assert not left
 
 
-def test_a_signal_to_the_whole_group_lets_the_ranks_save(project):
-    run = project / "grouped"
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_lets_the_ranks_save(project, sent):
+    """And the run ends as a shell has it for one that a signal ended: it is no whole one."""
+    run = project / f"grouped-{sent}"
     command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]
     command += ["run.steps=4000", "checkpoint.every=100000"]
     launcher = subprocess.Popen(
@@ -137,10 +139,31 @@ def test_a_signal_to_the_whole_group_lets_the_ranks_save(project):
     end = time.monotonic() + 90
     while not (run / "metrics.jsonl").exists() and time.monotonic() < end:
         time.sleep(0.02)
-    os.killpg(launcher.pid, signal.SIGTERM)
+    os.killpg(launcher.pid, sent)
     said, _ = launcher.communicate(timeout=60)
     assert "stopped after step" in said and "error" not in said, said
-    assert launcher.returncode == 0 and checkpoint.latest(run / "checkpoints") is not None
+    assert launcher.returncode == 128 + sent and checkpoint.latest(run / "checkpoints") is not None
+
+
+@pytest.mark.parametrize("after", [0.0, 0.3, 1.0])
+def test_a_signal_before_the_first_step_is_not_lost(project, tmp_path, after):
+    """It came while ranks were started, or joined one another: the run went on, or was told to have been killed."""
+    run = tmp_path / "run"
+    command = [
+        *TRAIN,
+        str(project / "config.toml"),
+        f"run.folder={run}",
+        "data.evaluation=none",
+        "run.steps=100000",
+    ]
+    launcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    end = time.monotonic() + 60
+    while not (run / "status").exists() and time.monotonic() < end:
+        time.sleep(0.005)
+    time.sleep(after)
+    launcher.send_signal(signal.SIGTERM)
+    said, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 143 and "error" not in said, said
 
 
 def test_a_script_that_trains_is_not_run_again_by_its_ranks(project, whole):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -80,6 +81,51 @@ def test_a_loss_that_is_not_finite_names_the_step_and_spares_the_weights(project
     assert done.returncode == 1 and lines(done.stderr) == 1, done.stderr
     assert "learning_rate" in done.stderr and "step " in done.stderr, done.stderr
     assert checkpoint.latest(run / "checkpoints") is not None
+
+
+def test_bad_steps_are_skipped_up_to_a_limit_and_counted(project):
+    run = project / "skip"
+    more = [
+        "optimizer.learning_rate=1e30",
+        "optimizer.clip=0",
+        "run.on_bad_step=skip",
+        "data.evaluation=none",
+    ]
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more, "run.bad_steps=3")
+    assert done.returncode == 1 and lines(done.stderr) == 1, done.stderr
+    assert "3 steps were skipped before, and run.bad_steps = 3" in done.stderr
+    skipped = [
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines() if "skipped" in line
+    ]
+    assert len(skipped) == 3 and all("the loss is" in line["skipped"] for line in skipped)
+    last = checkpoint.newest_whole(run / "checkpoints").reader
+    assert last.index["updates"] == last.step - last.index["bad_steps"]
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more, "run.bad_steps=99")
+    assert done.returncode == 0, done.stderr
+    last = checkpoint.newest_whole(run / "checkpoints").reader
+    assert last.step == 6 and last.index["updates"] == 1 and last.index["bad_steps"] == 5
+
+
+def test_a_nan_in_loaded_weights_is_no_matter_of_the_learning_rate(project, model, tmp_path):
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 2] = float("nan")
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    done = from_folder(project, tmp_path)
+    assert done.returncode == 1 and "model.layers.1.mlp.up_proj.weight holds a NaN" in done.stderr, (
+        done.stderr
+    )
+    assert str(tmp_path) in done.stderr and "learning_rate" not in done.stderr
+
+
+def test_more_steps_for_a_finished_schedule_say_that_the_learning_rate_jumps(project, whole, tmp_path, capfd):
+    shutil.copytree(whole / "checkpoints", tmp_path / "run" / "checkpoints")
+    command = ["train", str(project / "config.toml"), f"run.folder={tmp_path}/run", "data.evaluation=none"]
+    assert pinisi(*command, "run.steps=9").returncode == 0
+    assert (
+        "the learning rate of step 7 is 0.00325; with the settings of the run before (run.steps = 6) it would"
+        in (capfd.readouterr().out)
+    )
 
 
 def test_a_port_in_use_is_named(project):
@@ -209,3 +255,36 @@ def test_a_checkpoint_of_another_data_set_is_refused(project, whole, tmp_path):
     tokenize(tmp_path / "text", project / "tokenizer", tmp_path / "shards", report=lambda _: None)
     done = pinisi("train", str(project / "config.toml"), "run.steps=9", f"data.shards={tmp_path}/shards")
     assert done.returncode == 2 and "another data" in done.stderr and lines(done.stderr) == 1, done.stderr
+
+
+def test_a_second_run_in_the_same_folder_is_refused(project, tmp_path):
+    run = tmp_path / "run"
+    command = [
+        *TRAIN,
+        str(project / "config.toml"),
+        f"run.folder={run}",
+        "data.evaluation=none",
+        "run.steps=4000",
+    ]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while not (run / "metrics.jsonl").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        again = pinisi(*command[3:])
+        assert again.returncode == 2 and f"another run is at work in {run}" in again.stderr
+        environment = {
+            **os.environ,
+            "RANK": "0",
+            "WORLD_SIZE": "1",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": "1",
+        }
+        other = subprocess.run(
+            [*command, "schedule.ranks=1"], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert other.returncode == 1 and "another run is at work" in other.stderr, other.stderr
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait()

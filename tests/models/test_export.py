@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pinisi.base.errors import ModelError
+from pinisi.base.errors import DataError, ModelError
 from pinisi.models import (
     FolderWeights,
     RandomWeights,
@@ -52,6 +52,7 @@ def test_the_files_are_those_of_transformers(tmp_path):
     spec = tiny_spec("llama")
     write_folder(spec, tensors_of(spec, dtype=torch.bfloat16).items(), tmp_path / "one")
     assert sorted(p.name for p in (tmp_path / "one").iterdir()) == [
+        ".pinisi.json",
         "config.json",
         "generation_config.json",
         "model.safetensors",
@@ -214,3 +215,19 @@ def test_one_shard_is_held_at_a_time(tmp_path):
     finally:
         export_module.save_file = real
     assert len(written) > 2
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "notes.md"])
+def test_a_folder_that_we_did_not_make_is_left_alone(tmp_path, file):
+    """An export over another model's folder, such as the one that a run started from, deleted it."""
+    spec = tiny_spec("llama")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / file).write_text("mine")
+    with pytest.raises(DataError, match="was not made as a model by this program"):
+        write_folder(spec, tensors_of(spec).items(), tmp_path / "one")
+    assert [(p.name, p.read_text()) for p in (tmp_path / "one").iterdir()] == [(file, "mine")]
+    write_folder(spec, tensors_of(spec).items(), tmp_path / "two")
+    (tmp_path / "two" / file).write_text("mine")
+    if file == "notes.md":
+        with pytest.raises(DataError, match=r"holds notes\.md"):
+            write_folder(spec, tensors_of(spec).items(), tmp_path / "two")

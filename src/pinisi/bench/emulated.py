@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 
 from pinisi.bench import processes
+from pinisi.engine.agree import gather_json
 from pinisi.engine.comm import Communicator, init_process_group
 from pinisi.engine.emulate import EmulatedWorker
 from pinisi.engine.executor import Executor, gather_timeline
@@ -96,8 +97,7 @@ def message_times(communicator: Communicator, repeats: int = 15) -> dict[str, fl
                 flying.wait()
         taken.append(time.perf_counter() - start)
     found["p2p"] = found["embedding"] = median(taken) if taken else 0.0
-    everyone: list = [None] * p
-    dist.all_gather_object(everyone, found)
+    everyone = gather_json(found)
     times = {name: median(row[name] for row in everyone) for name in found}
     times["u"] = times["c2"]
     return times

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from pinisi.bench import processes
 from pinisi.bench.pipeline import Bench, Setting
 from pinisi.data.batches import IGNORE, Microbatch
+from pinisi.engine.agree import gather_json
 from pinisi.schedule import Kind
 from pinisi.schedule.program import MessageChannel
 
@@ -49,8 +50,7 @@ def measure(setting: Setting, barriers: int, shares: Sequence[float]) -> list[di
                 head = (s.end - s.start for s in result.spans if s.pass_.kind in (Kind.S, Kind.T))
                 seconds[share].append(sum(head))
             sent[share] = sum(engine.communicator.bytes_sent[channel] for channel in _CHANNELS)
-    everyone: list = [None] * setting.ranks
-    dist.all_gather_object(everyone, [(median(seconds[share]), sent[share]) for share in shares])
+    everyone = gather_json([(median(seconds[share]), sent[share]) for share in shares])
     rows = []
     for at, share in enumerate(shares):
         row = {"ignored": share, "head_seconds": max(found[at][0] for found in everyone)}

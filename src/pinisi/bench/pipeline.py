@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from pinisi.bench import processes
 from pinisi.data.batches import Microbatch
 from pinisi.engine import memory
+from pinisi.engine.agree import gather_json
 from pinisi.engine.comm import Communicator, init_process_group
 from pinisi.engine.engine import Engine
 from pinisi.engine.executor import gather_timeline
@@ -249,8 +250,7 @@ def measure_speed(setting: Setting, ways: Sequence[str]) -> dict[str, dict]:
         if bench.rank == 0:
             left = (time.perf_counter() - began) / (round_ + 1) * (setting.rounds - round_ - 1)
             print(f"round {round_ + 1} of {setting.rounds}, {left / 60:.1f} min left", flush=True)
-    everyone: list = [None] * setting.ranks
-    dist.all_gather_object(everyone, losses)
+    everyone = gather_json(losses)
     result = {}
     for way in ways:
         row: dict = {"seconds": median(seconds[way]), "rounds": seconds[way]}
@@ -282,8 +282,7 @@ def measure_memory(setting: Setting, ways: Sequence[str]) -> dict[str, list[int]
         step = bench.make(way)
         step(False)
         step(False)
-        everyone: list = [None] * setting.ranks
-        dist.all_gather_object(everyone, memory.peak())
+        everyone = gather_json(memory.peak())
         result[way] = everyone
         del step
     return result

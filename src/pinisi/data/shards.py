@@ -5,7 +5,7 @@
 <language>.names        JSON lines: [id, url, source, metadata] of each document
 <language>.name_bounds  int64, little-endian [n + 1]: document i is bytes [bounds[i] : bounds[i + 1]] of .names
 tokenizer.json          the tokenizer, so that tokens can be read again
-index.json              counts per language and the fingerprint of all that made the shards
+index.json              counts per language, the fingerprint of all that made the shards, and each file's digest
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pinisi.base import digests
 from pinisi.base.errors import DataError
 
 INDEX = "index.json"
@@ -97,6 +98,13 @@ class Shards:
             raise DataError(f"{path} does not agree with its bounds ({error}); tokenize again") from None
         return id, url, source, metadata
 
+    def damage(self, share: int = 0, shares: int = 1) -> str | None:
+        """Reads this share of the files whole; returns what is wrong with the first that is not as it was written.
+
+        Shards of before there were digests have none, and pass.
+        """
+        return digests.damage(self.folder, self.index.get("files", {}), share, shares)
+
     def _map(self, name: str, dtype: np.dtype, length: int) -> np.ndarray:
         path = self.folder / name
         size = path.stat().st_size if path.is_file() else 0
@@ -116,9 +124,15 @@ def read_index(folder: str | Path) -> dict[str, Any]:
         index = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); tokenize again") from None
+    if not isinstance(index, dict):
+        raise DataError(f"{path} holds a JSON {type(index).__name__}, not an object; tokenize again")
     if index.get("format") != FORMAT:
         raise DataError(
             f"{path} has format {index.get('format')}, this version reads {FORMAT}; tokenize again"
+        )
+    if index.get("digest", own := digests.of_index(index)) != own:
+        raise DataError(
+            f"{path} is damaged: its digest is another one than it was written with; tokenize again"
         )
     return index
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pinisi.base import digests
 from pinisi.base.errors import DataError
 from pinisi.base.files import free_bytes, new_folder
+from pinisi.base.made import check_ours, mark
 from pinisi.data.inputs import Input, documents_in, inputs_of
 from pinisi.data.roundtrip import describe
 from pinisi.data.shard_writer import Encoder, ShardWriters
@@ -17,6 +19,8 @@ from pinisi.data.storage import checksum, is_url
 from pinisi.data.tokenizer import end_of_document_id, load_tokenizer, vocabulary_size
 
 PROGRESS_SECONDS = 5.0
+
+WHAT = "token shards"
 
 Report = Callable[[str], None]
 
@@ -60,8 +64,7 @@ def tokenize(
         index = read_index(out)
         _tell_all(index["languages"], strict, report)
         return index
-    if out.exists() and any(out.iterdir()) and not (out / INDEX).is_file():
-        raise DataError(f"{out} exists and holds no token shards; choose another folder or empty it")
+    check_ours(out, WHAT, "--out", _files_of_before)
     _check_room(files, out)
     with new_folder(out) as partial:
         (partial / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), "utf-8")
@@ -75,7 +78,10 @@ def tokenize(
         }
         if not index["languages"]:
             raise DataError(f"{corpus_folder} holds no document with text; remove the files or fill them")
+        index["files"] = {path.name: digests.of_file(path) for path in sorted(partial.iterdir())}
+        index["digest"] = digests.of_index(index)
         (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
+        mark(partial, WHAT)
     found = index["languages"].values()
     tokens, documents = (sum(of[what] for of in found) for what in ("tokens", "documents"))
     noun = "language" if len(found) == 1 else "languages"
@@ -137,6 +143,22 @@ def fingerprint(files: Mapping[str, str | Path], tokenizer_folder: Path, end: in
         with path.open("rb") as content:
             total.update(f"{path.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def _files_of_before(out: Path) -> list[str] | None:
+    """Of a folder without a mark, that an older version made: the names that its index stands for."""
+    try:
+        index = json.loads((out / INDEX).read_text("utf-8"))
+        if not isinstance(index["fingerprint"], str) or not isinstance(index["format"], int):
+            return None
+        endings = ("tokens", "documents", "names", "name_bounds")
+        return [
+            INDEX,
+            TOKENIZER,
+            *(f"{language}.{ending}" for language in index["languages"] for ending in endings),
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _same(out: Path, made_from: str) -> bool:

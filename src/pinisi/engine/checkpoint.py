@@ -17,13 +17,16 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from pinisi.base import digests
 from pinisi.base.errors import CheckpointError
+from pinisi.engine.agree import gather_json
 from pinisi.engine.optimizer import Optimizer, Slot
 
 FORMAT = 1
@@ -50,6 +53,41 @@ def latest(folder: Path) -> Path | None:
     return found[-1][1] if found else None
 
 
+class Found(NamedTuple):
+    """The newest whole checkpoint (None if there is none at all), and what was wrong with newer ones."""
+
+    reader: Reader | None
+    passed_over: list[str]
+
+
+def newest_whole(folder: Path, *, read: bool = True, group: dist.ProcessGroup | None = None) -> Found:
+    """Finds the newest checkpoint that is as it was written. read: all files are read and their digests compared, shared out over
+    the ranks of `group` (then a collective call); else only its index is.
+
+    Raises CheckpointError where there are checkpoints and none is whole.
+    """
+    passed_over: list[str] = []
+    share, shares = (dist.get_rank(group), dist.get_world_size(group)) if dist.is_initialized() else (0, 1)
+    names = [path.name for _, path in reversed(steps(folder))]
+    if read:  # one rank's list, since the first to find none may save one before the others have looked
+        names = gather_json(names, group)[0]
+    for path in (folder / name for name in names):
+        try:
+            reader = Reader(path)
+            wrong = reader.damage(share, shares) if read else None
+        except CheckpointError as error:
+            wrong = str(error)
+        said = [each for each in (gather_json(wrong, group) if read else [wrong]) if each]
+        if not said:
+            return Found(reader, passed_over)
+        passed_over.append(said[0])
+    if passed_over:
+        raise CheckpointError(
+            f"no checkpoint in {folder} is whole: {'; '.join(passed_over)}. Bring back a copy, or remove them to start anew"
+        )
+    return Found(None, [])
+
+
 def save(
     folder: Path,
     step: int,
@@ -67,20 +105,23 @@ def save(
     """
     final = folder / f"step-{step:08d}"
     temporary = folder / f".step-{step:08d}.partial"
-    problem, parts = None, {}
+    problem = None
+    parts: dict = {}
+    digest: dict[str, str] = {}
     if rank == 0:
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir(parents=True)
         except OSError as error:
             problem = f"rank 0 could not make {temporary}: {error}"
-    problem = _agree(problem, rank, group)[0]
+    problem = gather_json(problem, group)[0]
     try:
-        parts = {} if problem else _write_rank(temporary, optimizer, rank)
+        if not problem:
+            parts, digest = _write_rank(temporary, optimizer, rank)
     except (OSError, SafetensorError) as error:
         problem = f"rank {rank} could not write to {temporary}: {error}"
-    everyone = _agree((problem, parts), rank, group)
-    problems = [p for p, _ in everyone if p]
+    everyone = gather_json((problem, parts, digest), group)
+    problems = [p for p, _, _ in everyone if p]
     if problems:
         if rank == 0:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -91,27 +132,20 @@ def save(
     failed = None
     if rank == 0:
         try:
-            _commit(temporary, final, step, [p for _, p in everyone], state)
+            files = {name: digest for _, _, of in everyone for name, digest in of.items()}
+            _commit(temporary, final, step, [p for _, p, _ in everyone], files, state)
             for _, old in steps(folder)[:-keep] if keep else []:
                 shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             failed = str(error)
-    failed = _agree(failed, rank, group)[0]
+    failed = gather_json(failed, group)[0]
     if failed:
         raise CheckpointError(f"checkpoint of step {step} was not saved, older ones are whole: {failed}")
     return final
 
 
-def _agree(mine, rank: int, group: dist.ProcessGroup | None) -> list:
-    if not dist.is_initialized():
-        return [mine]
-    everyone: list = [None] * dist.get_world_size(group)
-    dist.all_gather_object(everyone, mine, group=group)
-    return everyone
-
-
-def _write_rank(folder: Path, optimizer: Optimizer, rank: int) -> dict:
-    """This rank's tensors into one file, synced; returns name -> part for the index."""
+def _write_rank(folder: Path, optimizer: Optimizer, rank: int) -> tuple[dict, dict]:
+    """This rank's tensors into one file, synced; returns name -> part for the index, and the file's digest by its name."""
     file = folder / f"rank-{rank:05d}.safetensors"
     tensors, parts = {}, {}
     for slot, kept in zip(optimizer.slots, optimizer.state(), strict=True):
@@ -128,16 +162,19 @@ def _write_rank(folder: Path, optimizer: Optimizer, rank: int) -> dict:
     save_file(tensors, file)
     with file.open("rb") as written:
         os.fsync(written.fileno())
-    return parts
+    return parts, {file.name: digests.of_file(file)}
 
 
-def _commit(temporary: Path, final: Path, step: int, parts: Sequence[dict], state: dict) -> None:
+def _commit(
+    temporary: Path, final: Path, step: int, parts: Sequence[dict], files: dict[str, str], state: dict
+) -> None:
     tensors: dict[str, dict] = {}
     for rank_parts in parts:
         for name, part in rank_parts.items():
             entry = tensors.setdefault(name, {"shape": part["shape"], "parts": []})
             entry["parts"].append({k: part[k] for k in ("file", "start", "rows")})
-    index = {"format": FORMAT, "step": step, "tensors": tensors, **state}
+    index = {"format": FORMAT, "step": step, "tensors": tensors, "files": files, **state}
+    index["digest"] = digests.of_index(index)
     with (temporary / "index.json").open("w") as file:
         json.dump(index, file, indent=1)
         file.flush()
@@ -171,14 +208,27 @@ class Reader:
             raise CheckpointError(
                 f"{folder / 'index.json'} is damaged ({error}); remove this folder to use an older one"
             ) from error
+        if not isinstance(self.index, dict):
+            raise CheckpointError(f"{folder / 'index.json'} is damaged (no JSON object)")
         if self.index.get("format") != FORMAT:
             raise CheckpointError(
                 f"{folder} has format {self.index.get('format')}, this version reads {FORMAT}"
+            )
+        if self.index.get("digest", own := digests.of_index(self.index)) != own:
+            raise CheckpointError(
+                f"{folder / 'index.json'} is damaged: its digest is another one than it was written with"
             )
 
     @property
     def step(self) -> int:
         return self.index["step"]
+
+    def damage(self, share: int = 0, shares: int = 1) -> str | None:
+        """Reads this share of the files whole; returns what is wrong with the first that is not as it was written.
+
+        Checkpoints of before there were digests have none, and pass.
+        """
+        return digests.damage(self.folder, self.index.get("files", {}), share, shares)
 
     def names(self) -> list[str]:
         return list(self.index["tensors"])

@@ -22,7 +22,7 @@ from pinisi.engine.comm import Communicator
 from pinisi.engine.distill import check_distribution, distribution_head
 from pinisi.engine.executor import Executor
 from pinisi.engine.heads import head_weights
-from pinisi.engine.optimizer import NotFinite, Optimizer, global_sum
+from pinisi.engine.optimizer import NoTargets, NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import build_parts, split_layers
 from pinisi.engine.status import Status
 from pinisi.engine.worker import PipelineWorker
@@ -156,11 +156,11 @@ class Engine:
         loss_data.check(batch, self.worker.loss)
         targets, totals = self._totals(batch)
         if targets == 0:
-            raise DataError(
+            raise NoTargets(
                 "every token of this step is ignored, so it has no loss: check the data's targets, or use larger steps"
             )
         if not totals[0] > 0:
-            raise DataError(
+            raise NoTargets(
                 f"the weights of this step's targets sum to {totals[0]:g}, so that nothing can be divided by them: check the "
                 "batch's weights, of which some must be above 0"
             )
@@ -176,12 +176,15 @@ class Engine:
         norm = math.sqrt(result.squared_norm) if result.squared_norm >= 0 else math.nan
         if not (math.isfinite(result.loss) and math.isfinite(norm)):
             raise NotFinite(
-                f"the loss is {result.loss} and the gradient's norm {norm}: the weights were left as they were. Resume from the "
-                "last checkpoint with a lower optimizer.learning_rate, or a smaller optimizer.clip"
+                f"the loss is {result.loss} and the gradient's norm {norm}: the weights were left as they were"
             )
         self.optimizer.step(learning_rate, norm)
         self.optimizer.zero()
         return norm
+
+    def skip(self) -> None:
+        """Forgets the gradients of a step that makes no update."""
+        self.optimizer.zero()
 
     def evaluate(self, batch: Sequence[Microbatch]) -> StepResult:
         """Forward passes only, any number of microbatches; the result's loss is the mean over their targets.

@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 
+from pinisi.engine.agree import gather_json
 from pinisi.engine.chain import Link, chain_on
 from pinisi.engine.comm import Communicator
 from pinisi.engine.status import Status
@@ -208,9 +209,8 @@ def gather_timeline(schedule: Schedule, spans: list[Span], communicator: Communi
     """
     dist.barrier(group=communicator.world)
     now = time.perf_counter()
-    everyone: list = [None] * communicator.size
     rows = [(str(s.pass_), s.start, s.end) for s in spans]
-    dist.all_gather_object(everyone, (socket.gethostname(), now, rows), group=communicator.world)
+    everyone = gather_json((socket.gethostname(), now, rows), communicator.world)
     clocks: dict[str, list[float]] = {}
     for host, at, _ in everyone:
         clocks.setdefault(host, []).append(at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,20 +20,33 @@ DTYPES = {
 
 
 def export(
-    run: Path, out: Path, *, step: int | None = None, dtype: str | None = None, tokenizer: str | None = None
+    run: Path,
+    out: Path,
+    *,
+    step: int | None = None,
+    dtype: str | None = None,
+    tokenizer: str | None = None,
+    report: Callable[[str], None] = print,
 ) -> Path:
-    """Writes the checkpoint of `step` (the newest if None) of the run in `run` to `out`; returns `out`.
+    """Writes the checkpoint of `step` (the newest whole one if None) of the run in `run` to `out`; returns `out`.
 
     The weights are the master weights, rounded to `dtype` (the run's own if None). The model is the plain decoder; extra heads
     stand in a file of their own beside it.
     """
     folder = run / "checkpoints"
-    found = checkpoint.latest(folder) if step is None else dict(checkpoint.steps(folder)).get(step)
-    if found is None:
+    reader: checkpoint.Reader | None = None
+    if step is None:
+        reader, passed_over = checkpoint.newest_whole(folder)
+        for wrong in passed_over:
+            report(f"passed over: {wrong}")
+    elif (found := dict(checkpoint.steps(folder)).get(step)) is not None:
+        reader = checkpoint.Reader(found)
+        if damage := reader.damage():
+            raise CheckpointError(f"{damage}; export another step")
+    if reader is None:
         there = ", ".join(str(n) for n, _ in checkpoint.steps(folder)) or "none"
         wanted = "a checkpoint" if step is None else f"step {step}"
         raise CheckpointError(f"{folder} does not hold {wanted}; whole checkpoints there: {there}")
-    reader = checkpoint.Reader(found)
     spec = read_spec(reader.index["config"])
     chosen = DTYPES[dtype or reader.index["dtype"]]
     extra = [name for name in reader.names() if is_extra_head(name)]

@@ -23,6 +23,10 @@ from pinisi.engine import status
 from pinisi.engine.ranks import Rank, start_rank
 
 STATUS = "PINISI_STATUS"  # the folder of status and error files, set for the ranks that we start
+STOPPED = (
+    128 + signal.SIGINT,
+    128 + signal.SIGTERM,
+)  # of a rank that has saved and ended because it was told to
 GRACE = 5.0  # seconds that the other ranks get to say what they saw
 
 
@@ -62,12 +66,14 @@ def launch(
     base.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // ranks)))
     base.update(environment or {})
     children: list[Rank] = []
-    with _forward_stop(children):
+    with _Stop(children) as stop:
         for rank in range(ranks):
+            if stop.signal:  # it came between two of them
+                return 128 + stop.signal
             own = {**base, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             log = logs / f"rank-{rank:05d}.log"
             children.append(start_rank(arguments, own, log, terminal=rank == 0))
-        return _watch(children, where, logs)
+        return _watch(children, stop, where, logs)
 
 
 def port_to_use(port: int | None) -> int:
@@ -83,14 +89,15 @@ def port_to_use(port: int | None) -> int:
         return probe.getsockname()[1]
 
 
-class _forward_stop:
-    """Ctrl-C and SIGTERM reach every rank as SIGTERM, on which they save and end after the step."""
+class _Stop:
+    """Ctrl-C and SIGTERM reach every rank as SIGTERM, on which they save and end after the step. `signal`: which one came."""
 
     def __init__(self, children: list[Rank]):
-        self.children = children
+        self.children, self.signal = children, 0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Stop:
         self.old = {s: signal.signal(s, self._send) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
 
     def __exit__(self, *_: object) -> None:
         for s, handler in self.old.items():
@@ -99,18 +106,23 @@ class _forward_stop:
             if child.poll() is None:
                 child.kill()
 
-    def _send(self, *_: object) -> None:
+    def _send(self, number: int, _: object) -> None:
+        self.signal = number
         for child in self.children:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
 
+    def explains(self, code: int | None) -> bool:
+        """Whether a rank that ended so has only been stopped: after saving, or before it could begin."""
+        return bool(self.signal) and code in (0, *STOPPED, -signal.SIGTERM)
 
-def _watch(children: list[Rank], where: Path, logs: Path) -> int:
+
+def _watch(children: list[Rank], stop: _Stop, where: Path, logs: Path) -> int:
     while True:
         codes = [child.poll() for child in children]
-        if all(code == 0 for code in codes):
-            return 0
-        if any(code not in (None, 0) for code in codes):
+        if all(code in (0, *STOPPED) for code in codes):
+            return 128 + stop.signal if stop.signal and any(codes) else max(c or 0 for c in codes)
+        if any(code not in (None, 0, *STOPPED) for code in codes):
             break
         time.sleep(0.05)
     dead = {r: c for r, c in enumerate(codes) if c not in (None, 0)}
@@ -123,8 +135,11 @@ def _watch(children: list[Rank], where: Path, logs: Path) -> int:
             child.kill()
     for child in children:
         child.wait()
+    if all(stop.explains(code) for code in dead.values()):
+        print("stopped before the first step", file=sys.stderr, flush=True)
+        return 128 + stop.signal
     print(failure(dead, where, logs, report), file=sys.stderr, flush=True)
-    return 130 if set(dead.values()) == {130} else 1
+    return 1
 
 
 def failure(dead: Mapping[int, int | None], where: Path, logs: Path, report: str) -> str:

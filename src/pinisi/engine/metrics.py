@@ -77,6 +77,13 @@ class Metrics:
                 self.board.add_scalar(f"loss/{name}", value, step)
         self._progress(step, result, seconds)
 
+    def skipped(self, step: int, why: str, count: int) -> None:
+        """A step that made no update."""
+        if not self.leader:
+            return
+        self._write({"step": step, "skipped": why})
+        print(f"step {step} skipped ({count} so far): {why}", flush=True)
+
     def _progress(self, step: int, result: StepResult, seconds: float) -> None:
         steps = self.config.run.steps
         now = time.monotonic()

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from pinisi.base.errors import PinisiError
+from pinisi.base.errors import DataError, PinisiError
 
 
 @dataclass
@@ -37,6 +37,10 @@ class Slot:
 
 class NotFinite(PinisiError):
     """The loss or the gradient of a step is NaN or infinite."""
+
+
+class NoTargets(DataError):
+    """No token of a step has anything to predict; said on every rank alike."""
 
 
 class Optimizer:
@@ -101,6 +105,11 @@ class Optimizer:
         for master, slot in zip(self.masters, self.slots, strict=True):
             if master.dtype != slot.parameter.dtype:
                 slot.parameter.detach().copy_(master)
+
+    def first_not_finite(self) -> str | None:
+        """The name of a parameter of this rank that holds a NaN or an infinity."""
+        masters = zip(self.masters, self.slots, strict=True)
+        return next((slot.name for master, slot in masters if not bool(torch.isfinite(master).all())), None)
 
     def zero(self) -> None:
         for slot in self.slots:

@@ -27,6 +27,7 @@ from torch import nn
 
 from pinisi.base.errors import CommunicationError, ConfigError
 from pinisi.data.batches import Microbatch
+from pinisi.engine.agree import gather_json
 from pinisi.engine.comm import Communicator, init_process_group
 from pinisi.engine.engine import Engine
 from pinisi.engine.executor import gather_timeline
@@ -121,8 +122,7 @@ def _as_rank(request: dict[str, Any]) -> int:
     found: dict[str, Any] = bench.measured(request["rows"])
     found |= {"links": _links(spec, setting, together, device), "matrix": _matrix_rate(setting, device)}
     found |= {"copy": _copy_rate(device), "rows": request["rows"]}
-    everyone: list = [None] * world
-    dist.all_gather_object(everyone, found)
+    everyone = gather_json(found)
     if rank == 0:
         Path(request["out"]).write_text(json.dumps(_medians(everyone)))
     dist.barrier()

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pinisi.base.errors import CheckpointError, ConfigError, DataError
+from pinisi.base.lock import only_one
 from pinisi.config import RunConfig, load
 from pinisi.data import Shards as TokenShards
 from pinisi.engine import checkpoint
@@ -19,21 +20,34 @@ from pinisi.models import FolderWeights, parameter_shapes
 from pinisi.schedule import verify
 from pinisi.vocabulary.kernels import kernels_for
 
+LOCK = "lock"  # in run.folder: one run at a time
+
 
 def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
     """The whole of `pinisi train`; `arguments` is the command line that the ranks are started with."""
     if joined():
-        return rank_main(lambda: train(_looked_at(load(path, list(overrides)))))
+        return rank_main(lambda: _join(load(path, list(overrides))))
     config = load(path, list(overrides))
     check(config)
     folder = Path(config.run.folder)
-    return launch(
-        arguments,
-        config.schedule.ranks * (config.schedule.replicas or 1),
-        folder,
-        port=config.runtime.port,
-        threads=config.runtime.threads,
-    )
+    with only_one(folder, folder / LOCK, "run.folder"):
+        return launch(
+            arguments,
+            config.schedule.ranks * (config.schedule.replicas or 1),
+            folder,
+            port=config.runtime.port,
+            threads=config.runtime.threads,
+        )
+
+
+def _join(config: RunConfig) -> int:
+    """The work of a rank that is there already. Where no launcher of ours has started it, rank 0 holds the run's lock."""
+    config = _looked_at(config)
+    folder = Path(config.run.folder)
+    if STATUS in os.environ or os.environ["RANK"] != "0":
+        return train(config)
+    with only_one(folder, folder / LOCK, "run.folder"):
+        return train(config)
 
 
 def _looked_at(config: RunConfig) -> RunConfig:
@@ -78,12 +92,14 @@ def check(config: RunConfig) -> None:
         missing = sorted(set(parameter_shapes(spec)) - set(weights.names()))
         if missing:
             raise DataError(f"{source} lacks {len(missing)} tensors of this model, the first is {missing[0]}")
-    found = checkpoint.latest(Path(config.run.folder) / "checkpoints")
-    if found is not None:
-        reader = checkpoint.Reader(found)
+    folder = Path(config.run.folder) / "checkpoints"
+    reader = checkpoint.newest_whole(folder, read=False).reader
+    if reader is not None and reader.step >= config.run.steps:  # unless that one is damaged
+        reader = checkpoint.newest_whole(folder).reader
+    if reader is not None:
         reader.check(**identity(spec, shards))
         if reader.step >= config.run.steps:
             raise CheckpointError(
-                f"{found.parent} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "
+                f"{folder} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "
                 "or another run.folder to start anew"
             )

@@ -7,28 +7,32 @@ export read these.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from pinisi.base.errors import CheckpointError, ConfigError, DataError
+from pinisi.base.errors import CheckpointError, ConfigError, DataError, PinisiError
 from pinisi.base.files import write_whole
+from pinisi.config import Optimizer as OptimizerConfig
 from pinisi.config import RunConfig
 from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
 from pinisi.data import Shards as TokenShards
 from pinisi.engine import checkpoint, memory, status
+from pinisi.engine.agree import gather_json
 from pinisi.engine.comm import Communicator, init_mesh, init_process_group
 from pinisi.engine.engine import Engine, OptimizerSettings, StepResult
 from pinisi.engine.executor import gather_timeline
 from pinisi.engine.launch import STATUS
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.metrics import Metrics
-from pinisi.engine.optimizer import NotFinite, learning_rate
+from pinisi.engine.optimizer import NoTargets, NotFinite, learning_rate
 from pinisi.engine.work import planned
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.export import TOKENIZER_FILES
@@ -40,7 +44,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 
 
 def train(config: RunConfig) -> int:
-    """Runs this process' rank to the end of the run; returns the exit code (0 also after a wished stop)."""
+    """Runs this process' rank to the end of the run; returns the exit code: 0 if it is whole, 128 + the signal that stopped it."""
     return _Run(config).go()
 
 
@@ -63,7 +67,7 @@ class _Run:
         self.data_rank, self.data_ranks = mesh.get_local_rank("data"), mesh.size(0)
         self.data_group = mesh.get_group("data") if self.data_ranks > 1 else None
         self.leader = self.global_rank == 0
-        self.stop_wished = False
+        self.stop_signal: int | None = None
         for s in (signal.SIGTERM, signal.SIGINT):
             signal.signal(s, self._wish_stop)
 
@@ -72,15 +76,19 @@ class _Run:
         self.engine = self._engine()
         self.metrics = Metrics(self.folder, self.leader, config)
         self.step = 0
+        self.bad_steps = 0  # of those, skipped
 
-    def _wish_stop(self, *_: object) -> None:
-        self.stop_wished = True
+    def _wish_stop(self, number: int, _: object) -> None:
+        self.stop_signal = number
 
     # -- what is built before the first step ---------------------------------------------------------------------------
 
     def _sampler(self) -> Sampler:
         data = self.config.data
         shards = TokenShards(data.shards)
+        self._verify(shards)
+        if data.evaluation is not None:
+            self._verify(TokenShards(data.evaluation))
         mixture, temperature = data.mixture, 1.0
         if mixture is None and data.temperature is not None:
             if data.temperature == 0:
@@ -99,6 +107,15 @@ class _Run:
             data_rank=self.data_rank,
             data_ranks=self.data_ranks,
         )
+
+    def _verify(self, shards: TokenShards) -> None:
+        """Raises DataError on every rank if a file of the shards is not as it was written."""
+        if not self.config.data.verify:
+            return
+        self.status.phase(f"comparing the digests of {shards.folder}")
+        for wrong in gather_json(shards.damage(self.global_rank, dist.get_world_size())):
+            if wrong:
+                raise DataError(f"{wrong}; tokenize again, or bring back a copy")
 
     def _engine(self) -> Engine:
         config, spec = self.config, self.spec
@@ -173,34 +190,29 @@ class _Run:
         self.status.phase("done")
         dist.barrier()
         dist.destroy_process_group()
-        return 0
+        # As a shell has it for a process that a signal ended: an interrupted run is no whole one.
+        return 128 + (self.stop_signal or signal.SIGTERM) if stopped else 0
 
     def _timeline_steps(self) -> set[int]:
         every, last = self.config.report.timeline_every, self.config.run.steps
         return set(range(every - 1, last, every)) if every else {max(0, last - 2)}
 
     def _one_step(self, record: bool) -> bool:
-        o, steps = self.config.optimizer, self.config.run.steps
+        o = self.config.optimizer
         self.status.step = self.step
         start = time.perf_counter()
         torch.manual_seed(
             hash((self.config.run.seed, self.step, self.global_rank)) & 0x7FFFFFFF
         )  # dropout, if any
         batch = self.sampler.step(self.config.schedule.microbatches)
+        rate = rate_of(o, self.step, self.config.run.steps)
         try:
-            result = self.engine.gradients(batch, record=record, stop=self.stop_wished)
-            rate = learning_rate(
-                self.step,
-                peak=o.learning_rate,
-                schedule=o.schedule,
-                warmup=o.warmup,
-                steps=steps,
-                decay=o.decay if o.decay is not None else steps // 10,
-                minimum=o.minimum,
-            )
+            result = self.engine.gradients(batch, record=record, stop=self.stop_signal is not None)
             norm = self.engine.update(result, rate)
-        except (DataError, NotFinite) as error:
-            raise type(error)(f"step {self.step + 1}: {error}") from error
+        except (NoTargets, NotFinite) as error:
+            return self._skipped(error)
+        except DataError as error:
+            raise DataError(f"step {self.step + 1}: {error}") from error
         self.step += 1
         self.metrics.training(
             self.step, result, time.perf_counter() - start, rate, norm, self.sampler.languages
@@ -208,6 +220,31 @@ class _Run:
         if record:
             self._write_timeline(result)
         return result.stop
+
+    def _skipped(self, error: PinisiError) -> bool:
+        """Leaves a bad step out, as every rank does, or raises the error with advice; returns whether the run is to stop."""
+        run, message = self.config.run, f"step {self.step + 1}: {error}"
+        if isinstance(error, NotFinite):
+            message += self._advice()
+        if run.on_bad_step == "stop":
+            raise type(error)(f"{message}; run.on_bad_step = 'skip' leaves such steps out")
+        if self.bad_steps >= run.bad_steps:
+            raise type(error)(
+                f"{message}; {self.bad_steps} steps were skipped before, and run.bad_steps = {run.bad_steps}"
+            )
+        self.bad_steps += 1
+        self.step += 1
+        self.engine.skip()
+        self.metrics.skipped(self.step, str(error), self.bad_steps)
+        return any(gather_json(self.stop_signal is not None))
+
+    def _advice(self) -> str:
+        """What to do about a loss that isn't finite: it may be what was loaded, or what was learned."""
+        names = [name for name in gather_json(self.engine.optimizer.first_not_finite()) if name]
+        if names:
+            where = self.config.model.source or "the checkpoint"
+            return f". {names[0]} holds a NaN or an infinity already: mend {where}, or start from another one"
+        return ". Resume from the last checkpoint with a lower optimizer.learning_rate, or a smaller optimizer.clip"
 
     def _stuck(self, message: str) -> None:
         if self.leader or STATUS not in os.environ:
@@ -258,7 +295,9 @@ class _Run:
         if self.data_rank == 0:
             state = {
                 **self._identity(),
-                "updates": self.step,
+                "updates": self.step - self.bad_steps,
+                "bad_steps": self.bad_steps,
+                "rates": {"steps": self.config.run.steps, "optimizer": asdict(self.config.optimizer)},
                 "sampler": self.sampler.state(),
                 "dtype": self.config.model.dtype,
                 "config": self.spec.config.to_dict(),
@@ -277,11 +316,14 @@ class _Run:
             dist.barrier()
 
     def _resume(self) -> None:
-        found = checkpoint.latest(self._checkpoints)
-        if found is None:
+        self.status.phase(f"reading {self._checkpoints}")
+        reader, passed_over = checkpoint.newest_whole(self._checkpoints, group=dist.group.WORLD)
+        if self.leader:
+            for wrong in passed_over:
+                print(f"passed over: {wrong}", flush=True)
+        if reader is None:
             return
-        self.status.phase(f"reading {found}")
-        reader = checkpoint.Reader(found)
+        found = reader.folder
         reader.check(**self._identity())
         if reader.step > self.config.run.steps:
             raise CheckpointError(
@@ -290,8 +332,11 @@ class _Run:
         checkpoint.restore(reader, self.engine.optimizer)
         self.sampler.restore(reader.index["sampler"])
         self.step = reader.step
+        self.bad_steps = reader.index.get("bad_steps", 0)
         if self.leader:
             print(f"resumed from {found} (step {self.step} of {self.config.run.steps})", flush=True)
+            if jump := rate_jump(reader.index.get("rates"), self.config, self.step):
+                print(jump, flush=True)
 
     def _write_timeline(self, result: StepResult) -> None:
         measured = gather_timeline(self.engine.schedule, result.spans, self.communicator)
@@ -307,8 +352,7 @@ class _Run:
 
     def _write_memory(self) -> None:
         mine = memory.parts(self.engine)
-        everyone: list = [None] * self.communicator.size
-        dist.all_gather_object(everyone, mine, group=self.communicator.world)
+        everyone = gather_json(mine, self.communicator.world)
         if self.leader:
             record = {"ranks": [{"rank": r, **m} for r, m in enumerate(everyone)]}
             write_whole(self.folder / "memory.json", json.dumps(record))
@@ -318,6 +362,39 @@ def spec_of(config: RunConfig) -> ModelSpec:
     source = config.model.source if config.model.source is not None else config.model.config
     assert source is not None
     return with_extra_heads(read_spec(source, attention=config.model.attention), config.loss.extra_heads)
+
+
+def rate_of(optimizer: OptimizerConfig, step: int, steps: int) -> float:
+    """The learning rate of update number `step` (from 0) of `steps`."""
+    return learning_rate(
+        step,
+        peak=optimizer.learning_rate,
+        schedule=optimizer.schedule,
+        warmup=optimizer.warmup,
+        steps=steps,
+        decay=optimizer.decay if optimizer.decay is not None else steps // 10,
+        minimum=optimizer.minimum,
+    )
+
+
+def rate_jump(before: dict | None, config: RunConfig, step: int) -> str | None:
+    """What to say where a run goes on at another learning rate than it would have had: more steps for a finished schedule, say.
+
+    before: as the checkpoint has it, None of one that was written before it was kept.
+    """
+    if before is None:
+        return None
+    try:
+        wanted = rate_of(OptimizerConfig(**before["optimizer"]), step, before["steps"])
+    except (TypeError, KeyError):
+        return None  # of another version
+    rate = rate_of(config.optimizer, step, config.run.steps)
+    if math.isclose(rate, wanted, rel_tol=1e-6):
+        return None
+    return (
+        f"the learning rate of step {step + 1} is {rate:.3g}; with the settings of the run before (run.steps = {before['steps']}) "
+        f"it would have been {wanted:.3g}"
+    )
 
 
 def identity(spec: ModelSpec, shards: TokenShards) -> dict:

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from pinisi.base.errors import ModelError
+from pinisi.base.made import check_ours, mark
 from pinisi.models import heads
 from pinisi.models.spec import ModelSpec
 from pinisi.models.stage import parameter_shapes
@@ -32,6 +33,8 @@ TOKENIZER_FILES = (
     "spiece.model",
     "chat_template.jinja",
 )
+
+WHAT = "a model"
 
 
 def write_folder(
@@ -62,6 +65,7 @@ def write_folder(
     new, old = (folder.parent / f".{folder.name}.{which}" for which in ("new", "old"))
     try:
         _recover(folder, new, old)
+        check_ours(folder, WHAT, "--out")
         new.mkdir(parents=True)
     except OSError as error:
         raise ModelError(f"{folder} cannot be written: {error}.") from None
@@ -72,6 +76,7 @@ def write_folder(
         _write_configs(spec, dtype, new)
         if tokenizer_folder is not None:
             _copy_tokenizer(Path(tokenizer_folder), new)
+        mark(new, WHAT)
         _flush(new)
         _take_place(new, folder, old)
     except (OSError, SafetensorError) as error:
