@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import torch
 from pinisi.base.errors import CheckpointError, ConfigError, DataError
 from pinisi.config import RunConfig, load
 from pinisi.data import Shards as TokenShards
+from pinisi.data import check_shards
 from pinisi.engine import checkpoint
+from pinisi.engine.identity import check_identity
 from pinisi.engine.launch import STATUS, joined, launch, rank_main
-from pinisi.engine.trainer import DTYPES, check_rows, identity, spec_of, train
+from pinisi.engine.model_files import tokenizer_of
+from pinisi.engine.trainer import DTYPES, check_rows, spec_of, train
 from pinisi.engine.work import planned
-from pinisi.models import FolderWeights, parameter_shapes
+from pinisi.models import FolderWeights
 from pinisi.schedule import verify
 from pinisi.vocabulary.kernels import kernels_for
 
@@ -63,10 +67,11 @@ def check(config: RunConfig) -> None:
     if config.schedule.barriers and not torch.cuda.is_available():
         # Compiles the native ones: what is wrong with that is said here and not only in the ranks' logs.
         kernels_for(torch.empty(0, dtype=DTYPES[config.model.dtype]))
+    tokenizer = tokenizer_of(config, spec)
+    check_rows(spec, tokenizer)
     shards = TokenShards(config.data.shards)
-    check_rows(spec, config.model.tokenizer)
-    if config.data.evaluation:
-        TokenShards(config.data.evaluation)
+    for each in [shards, *([TokenShards(config.data.evaluation)] if config.data.evaluation else [])]:
+        check_shards(each, spec.vocabulary, tokenizer)
     longest = getattr(spec.config, "max_position_embeddings", None)
     if longest is not None and config.data.sequence > longest:
         raise DataError(
@@ -75,13 +80,16 @@ def check(config: RunConfig) -> None:
     source = spec.folder or config.model.source
     if source is not None:
         weights = FolderWeights(spec, source)
-        missing = sorted(set(parameter_shapes(spec)) - set(weights.names()))
-        if missing:
-            raise DataError(f"{source} lacks {len(missing)} tensors of this model, the first is {missing[0]}")
+        weights.check()
+        if unused := weights.unused:
+            shown = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
+            warnings.warn(
+                f"{source} has {len(unused)} tensors that this model doesn't use: {shown}", stacklevel=2
+            )
     found = checkpoint.latest(Path(config.run.folder) / "checkpoints")
     if found is not None:
         reader = checkpoint.Reader(found)
-        reader.check(**identity(spec, shards))
+        check_identity(reader, spec, shards)
         if reader.step >= config.run.steps:
             raise CheckpointError(
                 f"{found.parent} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "

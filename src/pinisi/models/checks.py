@@ -78,9 +78,7 @@ def _check_known(given: Iterable[str], known: set[str], prefix: str) -> None:
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                f"unknown key {prefix + key!r}; the nearest valid key is {prefix + near!r}."
-            )
+            raise ConfigError(f"unknown key {prefix + key!r}; the nearest valid key is {prefix + near!r}.")
 
 
 def check_values(values: Mapping[str, Any], architecture: Architecture) -> None:
@@ -145,7 +143,9 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
         raise ModelError(f"initializer_range is {value!r}; it must be a number of at least 0.")
     types = values.get("layer_types")
     if types is not None and not isinstance(types, list | tuple):
-        raise ModelError(f"layer_types is {types!r}; it must be a list with {FULL!r} or {SLIDING!r} for each layer.")
+        raise ModelError(
+            f"layer_types is {types!r}; it must be a list with {FULL!r} or {SLIDING!r} for each layer."
+        )
 
 
 def _check_activation(values: Mapping[str, Any]) -> None:
@@ -153,7 +153,9 @@ def _check_activation(values: Mapping[str, Any]) -> None:
         value = values.get(name)
         if value is not None and value not in ACT2FN:
             near = difflib.get_close_matches(str(value), sorted(ACT2FN), n=1, cutoff=0.0)[0]
-            raise ModelError(f"{name} is {value!r}, which transformers doesn't know; the nearest that it does is {near!r}.")
+            raise ModelError(
+                f"{name} is {value!r}, which transformers doesn't know; the nearest that it does is {near!r}."
+            )
 
 
 def _ropes(name: str, value: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -161,7 +163,9 @@ def _ropes(name: str, value: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if value is None:
         return []
     if not isinstance(value, Mapping):
-        raise ModelError(f"{name} is {value!r}; it must be a table, such as rope_type = 'linear', factor = 2.0.")
+        raise ModelError(
+            f"{name} is {value!r}; it must be a table, such as rope_type = 'linear', factor = 2.0."
+        )
     if set(value) & {FULL, SLIDING}:
         return [(f"{name}.{kind}", rope) for kind, rope in value.items() if isinstance(rope, Mapping)]
     return [(name, value)]
@@ -170,7 +174,9 @@ def _ropes(name: str, value: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
 def _check_rope(prefix: str, rope: Mapping[str, Any]) -> None:
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in ROPE_TYPES:
-        raise ModelError(f"{prefix}.rope_type is {kind!r}; it must be one of {', '.join(sorted(ROPE_TYPES))}.")
+        raise ModelError(
+            f"{prefix}.rope_type is {kind!r}; it must be one of {', '.join(sorted(ROPE_TYPES))}."
+        )
     for name in ROPE_NEEDS.get(kind, ()):
         if rope.get(name) is None:
             raise ModelError(f"{prefix}.{name} is missing; rope_type {kind!r} needs it.")

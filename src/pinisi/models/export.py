@@ -15,13 +15,13 @@ import transformers
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+
 from pinisi.base.errors import ModelError
 from pinisi.models import checks, heads, quantised
 from pinisi.models.folder import (
     CONFIG,
     GENERATION,
     LICENCE_FILES,
-    TOKENIZER_FILES,
     json_object,
     matching,
     tokenizer_files,
@@ -30,7 +30,14 @@ from pinisi.models.spec import ModelSpec
 from pinisi.models.stage import parameter_shapes
 
 # Keys that say how a config was saved, not what the model is.
-_OF_SAVING = {"dtype", "torch_dtype", "architectures", "transformers_version", "_name_or_path", *quantised.KEYS}
+_OF_SAVING = {
+    "dtype",
+    "torch_dtype",
+    "architectures",
+    "transformers_version",
+    "_name_or_path",
+    *quantised.KEYS,
+}
 
 
 def write_folder(
@@ -188,9 +195,7 @@ def _new_generation(spec: ModelSpec) -> dict[str, Any]:
 def _as_published(spec: ModelSpec, given: dict[str, Any], dtype: str, ours: str) -> dict[str, Any]:
     """The published config.json with what is different now: the dtype, what the caller changed in spec.config, and nothing of
     a quantisation or of code that the new folder doesn't have."""
-    values = {
-        key: value for key, value in given.items() if key not in quantised.KEYS and key != "auto_map"
-    }
+    values = {key: value for key, value in given.items() if key not in quantised.KEYS and key != "auto_map"}
     before = spec.architecture.config_class.from_dict(copy.deepcopy(given)).to_dict()
     for key, value in spec.config.to_dict().items():
         if key not in _OF_SAVING and before.get(key) != value:

@@ -53,9 +53,7 @@ class Published:
 def read_published(folder: Path) -> Published:
     """Reads them. Raises ModelError for files that can't be read."""
     generation = folder / GENERATION
-    return Published(
-        _text(folder / CONFIG), _text(generation) if generation.exists() else None, folder
-    )
+    return Published(_text(folder / CONFIG), _text(generation) if generation.exists() else None, folder)
 
 
 def _text(path: Path) -> str:

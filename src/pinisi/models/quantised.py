@@ -93,7 +93,9 @@ def dequantised(
     another shape than one in all, one a row or one a block.
     """
     if not scale.is_floating_point():
-        raise ModelError(f"the scales of {name} are stored as {scale.dtype}, which isn't supported; {ADVICE}.")
+        raise ModelError(
+            f"the scales of {name} are stored as {scale.dtype}, which isn't supported; {ADVICE}."
+        )
     scale = scale.to(torch.float32)
     blocks = tuple(math.ceil(n / b) for n, b in zip(shape, block, strict=False))
     if scale.numel() == 1:
