@@ -68,8 +68,9 @@ class FolderWeights:
     """Reads single tensors, or rows of them, from a folder's safetensors files (one file, or several with an
     index).
 
-    Never reads pickle; float8 weights are read as the values that they and their scales stand for. With tied embeddings either of the two names gives the one matrix. An extra head that the
-    folder lacks starts as a copy of the model's last layer, so that it predicts the next token at first.
+    Never reads pickle; float8 weights are read as the values that they and their scales stand for. With tied embeddings
+    either of the two names gives the one matrix. An extra head that the folder lacks starts as a copy of the model's last
+    layer, so that it predicts the next token at first. `unused`: names in the folder that the model has no use for.
 
     Raises:
         ModelError: names the file and the tensor that is missing, torn, of the wrong shape, quantised in a way that isn't read,
