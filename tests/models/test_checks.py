@@ -38,7 +38,9 @@ def test_presets_are_taken_strictly(name):
 )
 def test_a_misspelt_key_is_named_with_the_nearest(key, nearest, tmp_path):
     config = tiny_config("llama") | {key: 1}
-    with pytest.raises(ConfigError, match=rf"unknown key 'model\.config\.{key}'; the nearest .* 'model\.config\.{nearest}'"):
+    with pytest.raises(
+        ConfigError, match=rf"unknown key 'model\.config\.{key}'; the nearest .* 'model\.config\.{nearest}'"
+    ):
         read_spec(config, strict=True)
     (tmp_path / "config.json").write_text(json.dumps(config))
     read_spec(tmp_path, strict=True)  # published configs have keys that nobody here knows
@@ -52,7 +54,10 @@ def test_a_misspelt_rotary_key_is_named_with_the_nearest():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"hidden_size": 4095, "num_attention_heads": 32, "num_key_value_heads": 8}, "hidden_size is 4095 and num_att.* 32"),
+        (
+            {"hidden_size": 4095, "num_attention_heads": 32, "num_key_value_heads": 8},
+            "hidden_size is 4095 and num_att.* 32",
+        ),
         ({"intermediate_size": 0}, "intermediate_size is 0; it must be a whole number of at least 1"),
         ({"hidden_size": -36}, "hidden_size is -36"),
         ({"hidden_size": 36.0}, r"hidden_size is 36\.0"),
@@ -61,10 +66,16 @@ def test_a_misspelt_rotary_key_is_named_with_the_nearest():
         ({"max_position_embeddings": 0}, "max_position_embeddings is 0"),
         ({"num_key_value_heads": 4}, "num_attention_heads is 6 and num_key_value_heads 4"),
         ({"num_key_value_heads": 0}, "num_key_value_heads is 0"),
-        ({"num_attention_heads": 12, "num_key_value_heads": 3}, "hidden_size / num_attention_heads is 3.*even"),
+        (
+            {"num_attention_heads": 12, "num_key_value_heads": 3},
+            "hidden_size / num_attention_heads is 3.*even",
+        ),
         ({"head_dim": 9}, "head_dim is 9.*even"),
         ({"hidden_act": "sillu"}, "hidden_act is 'sillu'.*nearest.*'silu'"),
-        ({"tie_word_embeddings": "false"}, "tie_word_embeddings is 'false'; it must be true or false, without quotes"),
+        (
+            {"tie_word_embeddings": "false"},
+            "tie_word_embeddings is 'false'; it must be true or false, without quotes",
+        ),
         ({"attention_bias": 1}, "attention_bias is 1; it must be true or false"),
         ({"rms_norm_eps": 0}, "rms_norm_eps is 0"),
         ({"rms_norm_eps": "1e-6"}, "rms_norm_eps is '1e-6'"),
@@ -74,10 +85,16 @@ def test_a_misspelt_rotary_key_is_named_with_the_nearest():
         ({"rope_theta": 0}, "rope_theta is 0"),
         ({"rope_scaling": "linear"}, "rope_scaling is 'linear'; it must be a table"),
         ({"rope_scaling": {"rope_type": "liner", "factor": 2.0}}, r"rope_scaling\.rope_type is 'liner'"),
-        ({"rope_scaling": {"type": "linear"}}, r"rope_scaling\.factor is missing; rope_type 'linear' needs it"),
+        (
+            {"rope_scaling": {"type": "linear"}},
+            r"rope_scaling\.factor is missing; rope_type 'linear' needs it",
+        ),
         ({"rope_parameters": {**LINEAR, "factor": 0.5}}, r"rope_parameters\.factor is 0\.5"),
         ({"rope_parameters": {**LINEAR, "rope_theta": -1.0}}, r"rope_parameters\.rope_theta is -1\.0"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, r"rope_scaling\.low_freq_factor is missing"),
+        (
+            {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
+            r"rope_scaling\.low_freq_factor is missing",
+        ),
     ],
 )
 def test_values_that_cannot_work_are_named(changes, message, tmp_path):
@@ -94,10 +111,18 @@ def test_values_that_cannot_work_are_named(changes, message, tmp_path):
         ("gemma2", {"hidden_activation": "gelu_tan"}, "hidden_activation is 'gelu_tan'"),
         ("gemma2", {"final_logit_softcapping": 0.0}, r"final_logit_softcapping is 0\.0"),
         ("gemma2", {"query_pre_attn_scalar": -1}, "query_pre_attn_scalar is -1"),
-        ("gemma2", {"layer_types": "sliding_attention"}, "layer_types is 'sliding_attention'; it must be a list"),
+        (
+            "gemma2",
+            {"layer_types": "sliding_attention"},
+            "layer_types is 'sliding_attention'; it must be a list",
+        ),
         ("phi3", {"resid_pdrop": 2}, "resid_pdrop is 2"),
         ("qwen2", {"use_sliding_window": "no"}, "use_sliding_window is 'no'"),
-        ("gemma3_text", {"rope_parameters": {"full_attention": {"rope_type": "no"}}}, r"full_attention\.rope_type is 'no'"),
+        (
+            "gemma3_text",
+            {"rope_parameters": {"full_attention": {"rope_type": "no"}}},
+            r"full_attention\.rope_type is 'no'",
+        ),
     ],
 )
 def test_values_of_one_architecture_that_cannot_work_are_named(name, changes, message):

@@ -137,7 +137,11 @@ def test_all_of_a_tokenizers_files_and_the_licence_come_along(tmp_path):
     spec = read_spec(folder)
     weights = RandomWeights(spec, 1)
     out = write_folder(spec, ((n, weights.get(n)) for n in weights.names()), tmp_path / "out", folder)
-    found = {str(p.relative_to(out)): p.read_text() for p in out.rglob("*") if p.is_file() and p.suffix != ".safetensors"}
+    found = {
+        str(p.relative_to(out)): p.read_text()
+        for p in out.rglob("*")
+        if p.is_file() and p.suffix != ".safetensors"
+    }
     kept = {name: (folder / name).read_text() for name in ("config.json", "generation_config.json")}
     assert found == files | kept
 

@@ -85,7 +85,9 @@ def test_float8_with_a_scale_in_all_or_one_a_row(folder, shape):
 def test_scales_that_fit_nothing_are_named(folder):
     stored = torch.zeros(52, 36, dtype=torch.float8_e4m3fn)
     change(folder, lambda t: {**t, UP: stored, UP + "_scale_inv": torch.ones(2, 3)})
-    with pytest.raises(ModelError, match=r"scales of .*up_proj.* have shape \[2, 3\].*needs.*dequantise it first"):
+    with pytest.raises(
+        ModelError, match=r"scales of .*up_proj.* have shape \[2, 3\].*needs.*dequantise it first"
+    ):
         FolderWeights(read_spec(folder), folder).get(UP)
 
 
@@ -132,13 +134,17 @@ def test_plain_dtypes_are_read(folder, dtype):
 def test_packed_weights_are_refused_by_name(folder, suffix, method):
     name = UP.removesuffix("weight") + suffix
     change(folder, lambda t: {n: v for n, v in t.items() if n != UP} | {name: torch.zeros(3)})
-    with pytest.raises(ModelError, match=rf"is quantised \({method}: it has a tensor .*{suffix}\); dequantise"):
+    with pytest.raises(
+        ModelError, match=rf"is quantised \({method}: it has a tensor .*{suffix}\); dequantise"
+    ):
         FolderWeights(read_spec(folder), folder)
 
 
 def test_a_config_that_promises_quantisation_which_its_tensors_lack_is_read_and_put_right(folder):
     config = json.loads((folder / "config.json").read_text())
-    text = json.dumps(config | {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}})
+    text = json.dumps(
+        config | {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}
+    )
     (folder / "config.json").write_text(text)
     spec = read_spec(folder)
     found = FolderWeights(spec, folder)
@@ -170,7 +176,9 @@ def test_tensors_without_use_are_listed(folder):
 )
 def test_tensors_of_layers_that_the_config_has_no_place_for_are_an_error(folder, name):
     change(folder, lambda t: {**t, name: torch.zeros(2)})
-    with pytest.raises(ModelError, match=rf"has 1 tensors in places .* the first is {name}: config\.json is of another"):
+    with pytest.raises(
+        ModelError, match=rf"has 1 tensors in places .* the first is {name}: config\.json is of another"
+    ):
         FolderWeights(read_spec(folder), folder)
 
 
@@ -201,7 +209,9 @@ def test_an_index_leads_to_files_of_its_own_folder_only(tmp_path, how):
         (folder / "there").symlink_to(away)
     index["weight_map"] = {n: named if f == file else f for n, f in index["weight_map"].items()}
     (folder / INDEX).write_text(json.dumps(index))
-    with pytest.raises(ModelError, match=rf"{named}, where .*index\.json says .* lies outside the model's folder"):
+    with pytest.raises(
+        ModelError, match=rf"{named}, where .*index\.json says .* lies outside the model's folder"
+    ):
         FolderWeights(spec, folder)
 
 

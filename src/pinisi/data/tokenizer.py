@@ -28,6 +28,11 @@ def load_tokenizer(folder: str | Path) -> Any:
     try:
         tokenizer = loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception on a broken file
+        if "auto_map" in _config(folder):
+            raise DataError(
+                f"the tokenizer in {folder} needs code of its own (auto_map in tokenizer_config.json), which is never run; "
+                'set its tokenizer_class to "PreTrainedTokenizerFast" there if tokenizer.json is all of it'
+            ) from None
         raise DataError(f"the tokenizer in {folder} cannot be read ({error}); copy it again") from error
     if not getattr(tokenizer, "is_fast", False):
         raise DataError(
