@@ -17,6 +17,7 @@ from pinisi.base.errors import CheckpointError, DataError, ModelError
 from pinisi.config import load
 from pinisi.engine import checkpoint, trainer
 from pinisi.engine.export import export
+from pinisi.engine.identity import _rotary
 from pinisi.engine.model_files import token_ids
 from pinisi.engine.start import check
 from pinisi.models import ARCHITECTURES, RandomWeights, read_spec, write_folder
@@ -281,7 +282,12 @@ def own_key(index):
     index["config"]["a_note"] = "of the user"
 
 
-@pytest.mark.parametrize("change", [new_here, new_there, of_before, own_key])
+def rope_of_5_0(index):
+    """A setting without a value beside the others; of Gemma 3, transformers 5.0 has such beside its tables by type."""
+    index["config"]["rope_parameters"]["factor"] = None
+
+
+@pytest.mark.parametrize("change", [new_here, new_there, of_before, own_key, rope_of_5_0])
 def test_keys_at_their_defaults_make_no_other_model(change, project, whole, tmp_path):
     check(edited(project, whole, tmp_path, change))
     if change is of_before:
@@ -318,3 +324,9 @@ def no_config(index):
 def test_keys_that_say_something_make_another_model(change, words, project, whole, tmp_path):
     with pytest.raises(CheckpointError, match=f"another model than this run's: {words}"):
         check(edited(project, whole, tmp_path, change))
+
+
+def test_rotary_tables_by_type_are_compared_alone():
+    tables = {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}}
+    assert _rotary({**tables, "rope_type": "default", "rope_theta": None}) == _rotary(tables) == tables
+    assert _rotary({**tables, "full_attention": {"rope_theta": 1e5}}) != tables

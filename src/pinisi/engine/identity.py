@@ -96,4 +96,14 @@ def _defaults(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _plain(spec: ModelSpec) -> dict[str, Any]:
-    return json.loads(json.dumps(spec.config.to_dict(), default=str))
+    """The config as JSON has it, with rotary settings in one form."""
+    found = json.loads(json.dumps(spec.config.to_dict(), default=str))
+    return {key: _rotary(value) if key.startswith("rope_") else value for key, value in found.items()}
+
+
+def _rotary(value: Any) -> Any:
+    """Without what says nothing: settings of None, and those beside tables by type of attention, which transformers 5.0 adds."""
+    if not isinstance(value, dict):
+        return value
+    by_type = {kind: _rotary(table) for kind, table in value.items() if kind.endswith("_attention")}
+    return by_type or {key: setting for key, setting in value.items() if setting is not None}
