@@ -85,10 +85,21 @@ def test_float8_with_a_scale_in_all_or_one_a_row(folder, shape):
 def test_scales_that_fit_nothing_are_named(folder):
     stored = torch.zeros(52, 36, dtype=torch.float8_e4m3fn)
     change(folder, lambda t: {**t, UP: stored, UP + "_scale_inv": torch.ones(2, 3)})
-    with pytest.raises(
-        ModelError, match=r"scales of .*up_proj.* have shape \[2, 3\].*needs.*dequantise it first"
-    ):
-        FolderWeights(read_spec(folder), folder).get(UP)
+    found = FolderWeights(read_spec(folder), folder)
+    for look in (lambda: found.get(UP), found.check):
+        with pytest.raises(ModelError, match=r"scales of .*up_proj.* have shape \[2, 3\].*dequantise it"):
+            look()
+
+
+def test_scales_may_be_powers_of_two_and_nothing_that_is_no_number(folder):
+    plain = load_file(folder / "model.safetensors")[UP]
+    stored, scale = (plain * 64).to(torch.float8_e4m3fn), torch.full((1, 1), 2.0**-6)
+    powers = scale.to(torch.float8_e8m0fnu)
+    change(folder, lambda t: {**t, UP: stored, UP + "_scale_inv": powers})
+    assert torch.equal(FolderWeights(read_spec(folder), folder).get(UP), stored.float() / 64)
+    change(folder, lambda t: {**t, UP + "_scale_inv": torch.ones(1, 1, dtype=torch.int32)})
+    with pytest.raises(ModelError, match=r"up_proj\.weight_scale_inv .* stored as I32"):
+        FolderWeights(read_spec(folder), folder).check()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ PACKED = {
     ".weight.quant_map": "bitsandbytes",
     "_blocks": "MXFP4",
 }
+Kind = Literal["one", "rows", "blocks"]  # what shares a scale
 KEYS = ("quantization_config", "compression_config")  # of config.json
 ADVICE = (
     "dequantise it first: AutoModelForCausalLM.from_pretrained(FOLDER).dequantize().save_pretrained(NEW_FOLDER), or "
@@ -45,11 +46,13 @@ def check_names(names: Collection[str], where: object) -> None:
                 raise ModelError(f"{where} is quantised ({method}: it has a tensor {name}); {ADVICE}.")
 
 
-def check_dtype(name: str, dtype: str, names: Collection[str], where: object) -> None:
+def check_dtype(
+    name: str, dtype: str, names: Collection[str], where: object, *, scales: bool = False
+) -> None:
     """Raises ModelError for a weight whose stored numbers aren't its values and have no scales that say what they are."""
-    if dtype in PLAIN:
+    if dtype in PLAIN or (scales and dtype == "F8_E8M0"):  # scales that are powers of two
         return
-    if dtype not in FLOAT8:
+    if dtype not in FLOAT8 or scales:
         raise ModelError(
             f"tensor {name} in {where} is stored as {dtype}; weights are float64, float32, float16 or bfloat16. If "
             f"the model is quantised, {ADVICE}."
@@ -84,30 +87,40 @@ def block_of(config: Any) -> tuple[int, int]:
     return 128, 128
 
 
+def _kind(scales: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, int]) -> Kind | None:
+    if math.prod(scales) == 1:
+        return "one"
+    if len(scales) == len(shape) == 2 and scales == _blocks(shape, block):
+        return "blocks"
+    return "rows" if math.prod(scales) == scales[0] == shape[0] else None
+
+
+def _blocks(shape: tuple[int, ...], block: tuple[int, int]) -> tuple[int, ...]:
+    return tuple(math.ceil(n / b) for n, b in zip(shape, block, strict=False))
+
+
+def check_scales(name: str, scales: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, int]) -> None:
+    """Raises ModelError for scales of another shape than one in all, one a row or one a block."""
+    if _kind(scales, shape, block) is None:
+        raise ModelError(
+            f"the scales of {name} have shape {list(scales)}; a weight of shape {list(shape)} needs one in all, one a row, "
+            f"or {list(_blocks(shape, block))} for blocks of {block[0]} x {block[1]}; {ADVICE}."
+        )
+
+
 def dequantised(
-    name: str, values: Tensor, scale: Tensor, rows: range, shape: tuple[int, ...], block: tuple[int, int]
+    values: Tensor, scale: Tensor, rows: range, shape: tuple[int, ...], block: tuple[int, int]
 ) -> Tensor:
     """The rows of a float8 weight in fp32.
 
-    values: these rows as stored. scale: the whole tensor of scales. shape: the whole weight's. Raises ModelError for scales of
-    another shape than one in all, one a row or one a block.
+    values: these rows as stored. scale: the whole tensor of scales, as `check_scales` takes it. shape: the whole weight's.
     """
-    if not scale.is_floating_point():
-        raise ModelError(
-            f"the scales of {name} are stored as {scale.dtype}, which isn't supported; {ADVICE}."
-        )
-    scale = scale.to(torch.float32)
-    blocks = tuple(math.ceil(n / b) for n, b in zip(shape, block, strict=False))
-    if scale.numel() == 1:
+    scale, kind = scale.to(torch.float32), _kind(tuple(scale.shape), shape, block)
+    if kind == "one":
         factor = scale.reshape(())
-    elif scale.ndim == len(shape) == 2 and tuple(scale.shape) == blocks:
-        by_row = scale.repeat_interleave(block[0], 0)[rows.start : rows.stop]
-        factor = by_row.repeat_interleave(block[1], 1)[:, : shape[1]]
-    elif scale.numel() == shape[0] == scale.shape[0]:
+    elif kind == "rows":
         factor = scale.reshape(-1, *[1] * (len(shape) - 1))[rows.start : rows.stop]
     else:
-        raise ModelError(
-            f"the scales of {name} have shape {list(scale.shape)}; a weight of shape {list(shape)} needs one in all, one a row, "
-            f"or {list(blocks)} for blocks of {block[0]} x {block[1]}; {ADVICE}."
-        )
+        by_row = scale.repeat_interleave(block[0], 0)[rows.start : rows.stop]
+        factor = by_row.repeat_interleave(block[1], 1)[:, : shape[1]]
     return values.to(torch.float32) * factor

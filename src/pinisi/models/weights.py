@@ -106,7 +106,7 @@ class FolderWeights:
     def _unused(self) -> list[str]:
         """Names of tensors that the folder has and the model doesn't use. Raises ModelError if its own layers have some."""
         used = {stored for name in self._shapes for stored in self._stored_names(name)}
-        names = [name for name in self._file_of if name not in used and not heads.is_extra_head(name)]
+        names = [name for name in self._file_of if name not in used and not self._is_head(name)]
         unused = [
             name
             for name in names
@@ -119,6 +119,11 @@ class FolderWeights:
                 f"the first is {wrong[0]}: config.json is of another model, or lacks a setting (such as attention_bias)."
             )
         return unused
+
+    def _is_head(self, name: str) -> bool:
+        """Whether it is of an extra head that the spec has."""
+        number = name.removeprefix(heads.PREFIX).partition(".")[0]
+        return heads.is_extra_head(name) and number.isdecimal() and int(number) < self.spec.extra_heads
 
     def _is_of_model(self, stored: str) -> bool:
         parts = self.spec.architecture
@@ -160,7 +165,7 @@ class FolderWeights:
         scale = quantised.scale_of(stored, self._file_of)
         assert scale is not None, "checked before"
         scales = self._guarded(scale, lambda: self._file(self._file_of[scale]).get_tensor(scale))
-        return quantised.dequantised(stored, found, scales, rows, shape, self._block)
+        return quantised.dequantised(found, scales, rows, shape, self._block)
 
     def _piece(self, stored: str, shape: torch.Size) -> tuple[Any, str]:
         """A tensor that isn't read yet, of the right shape and a dtype that can be read; and that dtype."""
@@ -170,6 +175,10 @@ class FolderWeights:
         quantised.check_dtype(stored, piece.get_dtype(), self._file_of, path)
         if found != list(shape):
             raise ModelError(f"tensor {stored} in {path} has shape {found}; the config says {list(shape)}.")
+        if piece.get_dtype() in quantised.FLOAT8 and (scale := quantised.scale_of(stored, self._file_of)):
+            scales = self._guarded(scale, lambda: self._file(self._file_of[scale]).get_slice(scale))
+            quantised.check_dtype(scale, scales.get_dtype(), (), self._file_of[scale], scales=True)
+            quantised.check_scales(stored, tuple(scales.get_shape()), shape, self._block)
         return piece, piece.get_dtype()
 
     def _guarded(self, stored: str, read: Callable[[], Any]) -> Any:
