@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from pathlib import Path
 
 import huggingface_hub
@@ -15,14 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pinisi.base.errors import CheckpointError, DataError, ModelError
 from pinisi.config import load
-from pinisi.engine import checkpoint, trainer
+from pinisi.engine import checkpoint
 from pinisi.engine.export import export
 from pinisi.engine.identity import _rotary
 from pinisi.engine.model_files import token_ids
 from pinisi.engine.start import check
 from pinisi.models import ARCHITECTURES, RandomWeights, read_spec, write_folder
 from tests.data.conftest import write_tokenizer
-from tests.distributed.pool import free_port
 from tests.engine.runs import pinisi
 from tests.models.test_published import published
 
@@ -70,25 +68,6 @@ def write_toml(folder: Path, project: Path, steps: int, ranks: int = 1, barriers
     text = TOML.format(project=project, steps=steps, ranks=ranks, barriers=barriers)
     (folder / "run.toml").write_text(text)
     return "run.toml"
-
-
-@pytest.fixture
-def alone(monkeypatch):
-    """train(toml, *overrides): a run of one rank, in this process."""
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-
-    def train(toml: str, *overrides: str) -> None:
-        monkeypatch.setenv("MASTER_PORT", str(free_port()))
-        config = load(toml, list(overrides))
-        check(config)
-        assert trainer.train(config) == 0
-
-    kept = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-    yield train
-    for s, handler in kept.items():
-        signal.signal(s, handler)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
