@@ -70,8 +70,8 @@ def check(config: RunConfig) -> None:
     tokenizer = tokenizer_of(config, spec)
     check_rows(spec, tokenizer)
     shards = TokenShards(config.data.shards)
-    for each in [shards, *([TokenShards(config.data.evaluation)] if config.data.evaluation else [])]:
-        check_shards(each, spec.vocabulary, tokenizer)
+    held_out = [TokenShards(config.data.evaluation)] if config.data.evaluation else []
+    check_shards([shards, *held_out], spec.vocabulary, tokenizer)
     longest = getattr(spec.config, "max_position_embeddings", None)
     if longest is not None and config.data.sequence > longest:
         raise DataError(
