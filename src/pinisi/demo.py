@@ -162,8 +162,8 @@ def _generate(model: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    network = AutoModelForCausalLM.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    network = AutoModelForCausalLM.from_pretrained(model, trust_remote_code=False)
     prompt = "Semua orang dilahirkan"
     ids = tokenizer(prompt, return_tensors="pt")
     torch.manual_seed(0)

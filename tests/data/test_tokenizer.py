@@ -92,3 +92,16 @@ def test_tokenizer_from_a_tiktoken_list(tmp_path, tokenizer_folder):
             ids = tokenizer.backend_tokenizer.encode(text).ids
             assert tokenizer.decode(ids) == text
             assert len(ids) <= len(text.encode())
+
+
+def test_a_tokenizer_with_code_of_its_own_is_refused_without_asking(tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
+    folder = write_tokenizer(tmp_path / "t")
+    config = {
+        "tokenizer_class": "XTokenizer",
+        "auto_map": {"AutoTokenizer": [None, "tokenization_x.XTokenizer"]},
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "tokenization_x.py").write_text("raise SystemExit('it was run')")
+    with pytest.raises(DataError, match="code of its own"):
+        load_tokenizer(folder)

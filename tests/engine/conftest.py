@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
+from pinisi.config import load
 from pinisi.data import tokenize
+from pinisi.engine import trainer
+from pinisi.engine.start import check
 from tests.data.conftest import write_corpus, write_tokenizer
+from tests.distributed.pool import free_port
 from tests.engine.runs import CONFIG, pinisi
 
 
@@ -27,3 +32,22 @@ def whole(project) -> Path:
     done = pinisi("train", str(project / "config.toml"))
     assert done.returncode == 0, done.stderr
     return project / "run"
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """train(toml, *overrides): a run of one rank, in this process."""
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+
+    def train(toml: str, *overrides: str) -> None:
+        monkeypatch.setenv("MASTER_PORT", str(free_port()))
+        config = load(toml, list(overrides))
+        check(config)
+        assert trainer.train(config) == 0
+
+    kept = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
+    yield train
+    for s, handler in kept.items():
+        signal.signal(s, handler)

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from pinisi.base.errors import DataError
 from pinisi.config import load
-from pinisi.engine.trainer import check_rows, first_weights, spec_of, tokenizer_of
+from pinisi.engine.model_files import tokenizer_of
+from pinisi.engine.trainer import check_rows, first_weights, spec_of
 from tests.engine.runs import pinisi
 
 NAME = "model.layers.1.mlp.up_proj.weight"
@@ -32,10 +33,7 @@ def config_from(project: Path, **model):
 def test_a_hub_id_starts_from_the_weights_of_the_hub(project, exported, monkeypatch):
     """A hub id has no local folder when its configuration is read; a random start instead would go unnoticed."""
     import huggingface_hub
-    from transformers import AutoConfig
 
-    found = AutoConfig.from_pretrained(exported)
-    monkeypatch.setattr("pinisi.models.spec.AutoConfig.from_pretrained", lambda name: found)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: str(exported))
     config = config_from(project, source="someone/somemodel")
     weights = first_weights(config, spec_of(config), torch.float32)

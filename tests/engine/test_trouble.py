@@ -141,7 +141,11 @@ def test_a_port_in_use_is_named(project):
 
 @pytest.mark.parametrize("barriers", [pytest.param(0, marks=only_full), 1])
 def test_a_token_id_out_of_range_names_the_id_and_the_step(project, barriers):
-    """The tokenizer isn't named in the configuration, so nothing can be seen before the batch is."""
+    """The tokenizer isn't named in the configuration, and the shards tell less than they have, so nothing can be seen before
+    the batch is."""
+    shards = shutil.copytree(project / "shards", project / f"shards-{barriers}")
+    index = json.loads((shards / "index.json").read_text())
+    (shards / "index.json").write_text(json.dumps(index | {"vocabulary": 60}))
     text = (project / "config.toml").read_text()
     config = project / f"range-{barriers}.toml"
     config.write_text("\n".join(line for line in text.splitlines() if not line.startswith("tokenizer")))
@@ -149,6 +153,7 @@ def test_a_token_id_out_of_range_names_the_id_and_the_step(project, barriers):
         "train",
         str(config),
         f"run.folder={project}/range-{barriers}",
+        f"data.shards={shards}",
         "model.config.vocab_size=60",
         f"schedule.barriers={barriers}",
         "data.evaluation=none",

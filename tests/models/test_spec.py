@@ -1,5 +1,6 @@
 import json
 
+import huggingface_hub
 import pytest
 import torch
 import transformers
@@ -106,10 +107,10 @@ def test_folders_that_cannot_be_read(tmp_path):
 
 
 def test_a_hub_id_without_network_is_one_clear_error(monkeypatch):
-    def offline(name):
+    def offline(name, **_):
         raise OSError("We couldn't connect to the hub\nand a second line")
 
-    monkeypatch.setattr(spec_module.AutoConfig, "from_pretrained", offline)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(
         ModelError, match=r"'someone/model' is neither a folder.*couldn't connect to the hub\)"
     ):

@@ -128,6 +128,7 @@ def test_only_the_asked_rows_are_read(saved, monkeypatch):
 
             class Slice:
                 get_shape = staticmethod(piece.get_shape)
+                get_dtype = staticmethod(piece.get_dtype)
 
                 def __getitem__(self, rows):
                     asked.append((name, rows))
@@ -135,9 +136,9 @@ def test_only_the_asked_rows_are_read(saved, monkeypatch):
 
             return Slice()
 
-    real = weights_module._open_file
+    real = weights_module.open_file
     weights = FolderWeights(spec, folder)
-    monkeypatch.setattr(weights_module, "_open_file", lambda path: Recorder(real(path)))
+    monkeypatch.setattr(weights_module, "open_file", lambda path: Recorder(real(path)))
     weights.get(HEAD, range(5, 9))
     assert asked == [(HEAD, slice(5, 9))]
 

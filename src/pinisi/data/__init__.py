@@ -12,6 +12,7 @@ from pinisi.data.documents import Document, corpus_files, read_documents, write_
 from pinisi.data.fertility import fertility
 from pinisi.data.languages import LANGUAGES
 from pinisi.data.shards import Shards, Span, decode_span
+from pinisi.data.shards_check import check_shards
 from pinisi.data.tokenize import tokenize
 from pinisi.data.tokenizer import check_vocabulary, end_of_document_id, load_tokenizer, vocabulary_size
 from pinisi.data.tokenizer_source import fetch_tokenizer
@@ -38,6 +39,7 @@ __all__ = [
     "Shards",
     "Span",
     "Trace",
+    "check_shards",
     "check_vocabulary",
     "corpus_files",
     "decode_span",

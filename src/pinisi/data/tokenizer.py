@@ -26,8 +26,13 @@ def load_tokenizer(folder: str | Path) -> Any:
     named = "tokenizer_class" in _config(folder)
     loader = AutoTokenizer if named else PreTrainedTokenizerFast
     try:
-        tokenizer = loader.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception on a broken file
+        if "auto_map" in _config(folder):
+            raise DataError(
+                f"the tokenizer in {folder} needs code of its own (auto_map in tokenizer_config.json), which is never run; "
+                'set its tokenizer_class to "PreTrainedTokenizerFast" there if tokenizer.json is all of it'
+            ) from None
         raise DataError(f"the tokenizer in {folder} cannot be read ({error}); copy it again") from error
     if not getattr(tokenizer, "is_fast", False):
         raise DataError(

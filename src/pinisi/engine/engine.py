@@ -20,6 +20,7 @@ from pinisi.data.batches import Microbatch
 from pinisi.engine import loss_data
 from pinisi.engine.comm import Communicator
 from pinisi.engine.distill import check_distribution, distribution_head
+from pinisi.engine.dropout import Dropout
 from pinisi.engine.executor import Executor
 from pinisi.engine.heads import head_weights
 from pinisi.engine.optimizer import NoTargets, NotFinite, Optimizer, global_sum
@@ -68,7 +69,7 @@ class Engine:
     layers, shards: default to the even split. languages: how many language numbers the batches use. extra_weight: of the mean
     of the extra heads' losses, where the spec has such heads. teacher: an engine on the same ranks with the same rows, from
     which a loss that reads `divergence` learns. frozen: forward passes only, for a reference or a teacher, without the memory
-    of gradients and optimizer.
+    of gradients and optimizer. seed: of what is dropped in training, where the config drops anything.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Engine:
         data_group: dist.ProcessGroup | None = None,
         tied_group: dist.ProcessGroup | None = None,
         status: Status | None = None,
+        seed: int = 0,
     ):
         verify(schedule)
         check_distribution(spec, schedule.layout, loss, teacher, shards)
@@ -105,6 +107,7 @@ class Engine:
         self.device = device or torch.device("cpu")
         self.data_group, self.tied_group = data_group, tied_group
         self.extra_weight = extra_weight
+        self.dropout = Dropout(seed, data_group) if spec.dropout else None
         layout = schedule.layout
         self.rank = communicator.rank
         self.layers = split_layers(spec.layers, layout.last_stage + 1, layers)
@@ -165,7 +168,9 @@ class Engine:
                 "batch's weights, of which some must be above 0"
             )
         teacher = self._taught(batch)
-        self.worker.begin(batch, head_weights(totals, self.extra_weight), total=totals[0], teacher=teacher)
+        seeds = self.dropout.seeds(self.optimizer.updates, len(batch)) if self.dropout else None
+        weights = head_weights(totals, self.extra_weight)
+        self.worker.begin(batch, weights, total=totals[0], teacher=teacher, seeds=seeds)
         spans = self.executor.step(self.program, record=record)
         self._sum_over_copies()
         return self._result(targets, spans, stop)

@@ -9,7 +9,8 @@ import torch
 
 from pinisi.base.errors import CheckpointError
 from pinisi.engine import checkpoint
-from pinisi.models import is_extra_head, read_spec, write_folder
+from pinisi.engine.model_files import spec_to_export
+from pinisi.models import is_extra_head, write_folder
 
 DTYPES = {
     "float32": torch.float32,
@@ -31,7 +32,7 @@ def export(
     """Writes the checkpoint of `step` (the newest whole one if None) of the run in `run` to `out`; returns `out`.
 
     The weights are the master weights, rounded to `dtype` (the run's own if None). The model is the plain decoder; extra heads
-    stand in a file of their own beside it.
+    stand in a file of their own beside it. tokenizer: its folder; the one that the run keeps if None.
     """
     folder = run / "checkpoints"
     reader: checkpoint.Reader | None = None
@@ -47,13 +48,13 @@ def export(
         there = ", ".join(str(n) for n, _ in checkpoint.steps(folder)) or "none"
         wanted = "a checkpoint" if step is None else f"step {step}"
         raise CheckpointError(f"{folder} does not hold {wanted}; whole checkpoints there: {there}")
-    spec = read_spec(reader.index["config"])
+    spec, kept_tokenizer = spec_to_export(reader, run)
     chosen = DTYPES[dtype or reader.index["dtype"]]
     extra = [name for name in reader.names() if is_extra_head(name)]
     return write_folder(
         spec,
         checkpoint.weights(reader, chosen, [name for name in reader.names() if name not in extra]),
         out,
-        tokenizer or reader.index.get("tokenizer"),
+        tokenizer or kept_tokenizer,
         extra_heads=checkpoint.weights(reader, chosen, extra),
     )

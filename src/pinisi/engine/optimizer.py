@@ -61,6 +61,7 @@ class Optimizer:
     ):
         self.slots = list(slots)
         self.clip = clip
+        self.updates = 0
         self.masters = [self._master(slot) for slot in self.slots]
         groups = []
         for decays in (True, False):
@@ -98,6 +99,7 @@ class Optimizer:
             if scale != 1.0:
                 slot.gradient.mul_(scale)
             master.grad = slot.gradient
+        self.updates += 1
         if self.adam is not None:
             for group in self.adam.param_groups:
                 group["lr"] = learning_rate
@@ -125,6 +127,7 @@ class Optimizer:
 
     def restore(self, state: Sequence[dict[str, torch.Tensor]], steps: int) -> None:
         """Takes back what `state` gave; `steps` is the number of updates behind it."""
+        self.updates = steps
         for master, slot, kept in zip(self.masters, self.slots, state, strict=True):
             master.copy_(kept["weight"])
             if master.data_ptr() != slot.parameter.data_ptr():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from pinisi.base.errors import CheckpointError, ConfigError, DataError
 from pinisi.base.lock import only_one
 from pinisi.config import RunConfig, load
 from pinisi.data import Shards as TokenShards
+from pinisi.data import check_shards
 from pinisi.engine import checkpoint
+from pinisi.engine.identity import check_identity
 from pinisi.engine.launch import STATUS, joined, launch, rank_main
-from pinisi.engine.trainer import DTYPES, check_rows, identity, spec_of, train
+from pinisi.engine.model_files import tokenizer_of
+from pinisi.engine.trainer import DTYPES, check_rows, spec_of, train
 from pinisi.engine.work import planned
-from pinisi.models import FolderWeights, parameter_shapes
+from pinisi.models import FolderWeights
 from pinisi.schedule import verify
 from pinisi.vocabulary.kernels import kernels_for
 
@@ -77,10 +81,11 @@ def check(config: RunConfig) -> None:
     if config.schedule.barriers and not torch.cuda.is_available():
         # Compiles the native ones: what is wrong with that is said here and not only in the ranks' logs.
         kernels_for(torch.empty(0, dtype=DTYPES[config.model.dtype]))
+    tokenizer = tokenizer_of(config, spec)
+    check_rows(spec, tokenizer)
     shards = TokenShards(config.data.shards)
-    check_rows(spec, config.model.tokenizer)
-    if config.data.evaluation:
-        TokenShards(config.data.evaluation)
+    held_out = [TokenShards(config.data.evaluation)] if config.data.evaluation else []
+    check_shards([shards, *held_out], spec.vocabulary, tokenizer)
     longest = getattr(spec.config, "max_position_embeddings", None)
     if longest is not None and config.data.sequence > longest:
         raise DataError(
@@ -89,15 +94,18 @@ def check(config: RunConfig) -> None:
     source = spec.folder or config.model.source
     if source is not None:
         weights = FolderWeights(spec, source)
-        missing = sorted(set(parameter_shapes(spec)) - set(weights.names()))
-        if missing:
-            raise DataError(f"{source} lacks {len(missing)} tensors of this model, the first is {missing[0]}")
+        weights.check()
+        if unused := weights.unused:
+            shown = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
+            warnings.warn(
+                f"{source} has {len(unused)} tensors that this model doesn't use: {shown}", stacklevel=2
+            )
     folder = Path(config.run.folder) / "checkpoints"
     reader = checkpoint.newest_whole(folder, read=False).reader
     if reader is not None and reader.step >= config.run.steps:  # unless that one is damaged
         reader = checkpoint.newest_whole(folder).reader
     if reader is not None:
-        reader.check(**identity(spec, shards))
+        check_identity(reader, spec, shards)
         if reader.step >= config.run.steps:
             raise CheckpointError(
                 f"{folder} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "

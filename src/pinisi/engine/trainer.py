@@ -7,7 +7,6 @@ export read these.
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import sys
@@ -20,7 +19,6 @@ import torch.distributed as dist
 
 from pinisi.base.errors import CheckpointError, ConfigError, DataError, PinisiError
 from pinisi.base.files import write_whole
-from pinisi.config import Optimizer as OptimizerConfig
 from pinisi.config import RunConfig
 from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
 from pinisi.data import Shards as TokenShards
@@ -29,13 +27,15 @@ from pinisi.engine.agree import gather_json
 from pinisi.engine.comm import Communicator, init_mesh, init_process_group
 from pinisi.engine.engine import Engine, OptimizerSettings, StepResult
 from pinisi.engine.executor import gather_timeline
+from pinisi.engine.identity import check_identity, identity
 from pinisi.engine.launch import STATUS
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.metrics import Metrics
-from pinisi.engine.optimizer import NoTargets, NotFinite, learning_rate
+from pinisi.engine.model_files import keep_companions, state_of
+from pinisi.engine.optimizer import NoTargets, NotFinite
+from pinisi.engine.rates import rate_jump, rate_of
 from pinisi.engine.work import planned
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
-from pinisi.models.export import TOKENIZER_FILES
 from pinisi.models.stage import Weights
 from pinisi.schedule import simulate
 from pinisi.vocabulary import cross_entropy_with
@@ -77,6 +77,9 @@ class _Run:
         self.metrics = Metrics(self.folder, self.leader, config)
         self.step = 0
         self.bad_steps = 0  # of those, skipped
+        self.model_files = state_of(config, self.spec, self.sampler.shards)
+        if self.leader:
+            keep_companions(self.folder, config, self.spec)
 
     def _wish_stop(self, number: int, _: object) -> None:
         self.stop_signal = number
@@ -95,7 +98,6 @@ class _Run:
                 mixture = dict.fromkeys(shards.languages, 1.0)
             else:
                 temperature = 1.0 / data.temperature
-        check_rows(self.spec, self.config.model.tokenizer)
         return Sampler(
             shards,
             sequence=data.sequence,
@@ -152,6 +154,7 @@ class _Run:
             data_group=self.data_group,
             tied_group=tied,
             status=self.status,
+            seed=config.run.seed,
         )
 
     # -- the run -------------------------------------------------------------------------------------------------------
@@ -201,9 +204,6 @@ class _Run:
         o = self.config.optimizer
         self.status.step = self.step
         start = time.perf_counter()
-        torch.manual_seed(
-            hash((self.config.run.seed, self.step, self.global_rank)) & 0x7FFFFFFF
-        )  # dropout, if any
         batch = self.sampler.step(self.config.schedule.microbatches)
         rate = rate_of(o, self.step, self.config.run.steps)
         try:
@@ -287,21 +287,17 @@ class _Run:
     def _checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
-    def _identity(self) -> dict:
-        return identity(self.spec, self.sampler.shards)
-
     def _save(self) -> None:
         self.status.phase("saving a checkpoint")
         if self.data_rank == 0:
             state = {
-                **self._identity(),
+                **identity(self.spec, self.sampler.shards),
+                **self.model_files,
                 "updates": self.step - self.bad_steps,
                 "bad_steps": self.bad_steps,
                 "rates": {"steps": self.config.run.steps, "optimizer": asdict(self.config.optimizer)},
                 "sampler": self.sampler.state(),
                 "dtype": self.config.model.dtype,
-                "config": self.spec.config.to_dict(),
-                "tokenizer": tokenizer_of(self.config, self.spec),
             }
             checkpoint.save(
                 self._checkpoints,
@@ -324,7 +320,7 @@ class _Run:
         if reader is None:
             return
         found = reader.folder
-        reader.check(**self._identity())
+        check_identity(reader, self.spec, self.sampler.shards)
         if reader.step > self.config.run.steps:
             raise CheckpointError(
                 f"{found} is past the end of this run (run.steps = {self.config.run.steps}): give more steps or another run.folder"
@@ -361,58 +357,8 @@ class _Run:
 def spec_of(config: RunConfig) -> ModelSpec:
     source = config.model.source if config.model.source is not None else config.model.config
     assert source is not None
-    return with_extra_heads(read_spec(source, attention=config.model.attention), config.loss.extra_heads)
-
-
-def rate_of(optimizer: OptimizerConfig, step: int, steps: int) -> float:
-    """The learning rate of update number `step` (from 0) of `steps`."""
-    return learning_rate(
-        step,
-        peak=optimizer.learning_rate,
-        schedule=optimizer.schedule,
-        warmup=optimizer.warmup,
-        steps=steps,
-        decay=optimizer.decay if optimizer.decay is not None else steps // 10,
-        minimum=optimizer.minimum,
-    )
-
-
-def rate_jump(before: dict | None, config: RunConfig, step: int) -> str | None:
-    """What to say where a run goes on at another learning rate than it would have had: more steps for a finished schedule, say.
-
-    before: as the checkpoint has it, None of one that was written before it was kept.
-    """
-    if before is None:
-        return None
-    try:
-        wanted = rate_of(OptimizerConfig(**before["optimizer"]), step, before["steps"])
-    except (TypeError, KeyError):
-        return None  # of another version
-    rate = rate_of(config.optimizer, step, config.run.steps)
-    if math.isclose(rate, wanted, rel_tol=1e-6):
-        return None
-    return (
-        f"the learning rate of step {step + 1} is {rate:.3g}; with the settings of the run before (run.steps = {before['steps']}) "
-        f"it would have been {wanted:.3g}"
-    )
-
-
-def identity(spec: ModelSpec, shards: TokenShards) -> dict:
-    """What a checkpoint and the run that goes on from it must have in common."""
-    return {
-        "model": model_fingerprint(spec),
-        "extra_heads": spec.extra_heads or None,  # checkpoints of before there were any have no such key
-        "data": shards.fingerprint,
-    }
-
-
-def model_fingerprint(spec: ModelSpec) -> str:
-    """Changes with whatever changes the tensors' names, shapes or meaning."""
-    import hashlib
-
-    leave = {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "use_cache", "architectures"}
-    kept = {k: v for k, v in spec.config.to_dict().items() if k not in leave}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    spec = read_spec(source, attention=config.model.attention, strict=True)
+    return with_extra_heads(spec, config.loss.extra_heads)
 
 
 def first_weights(config: RunConfig, spec: ModelSpec, dtype: torch.dtype) -> Weights:
@@ -420,16 +366,6 @@ def first_weights(config: RunConfig, spec: ModelSpec, dtype: torch.dtype) -> Wei
     if config.model.source is None:
         return RandomWeights(spec, config.run.seed, dtype)
     return FolderWeights(spec, spec.folder or config.model.source, dtype)
-
-
-def tokenizer_of(config: RunConfig, spec: ModelSpec) -> str | None:
-    """The tokenizer's folder: the one named, else the source's own if it is a folder that has one."""
-    if config.model.tokenizer is not None:
-        return config.model.tokenizer
-    folder = spec.folder
-    if folder is None or not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        return None
-    return str(folder)
 
 
 def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:

@@ -7,7 +7,7 @@ Every rank has every microbatch's ids, targets and weights from its data loader,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -164,19 +164,24 @@ class PipelineWorker:
         training: bool = True,
         want: Want = "loss",
         teacher: Sequence[torch.Tensor] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> None:
         """Takes a step's microbatches.
 
         weights: of each head, what a target of weight 1 weighs in the step's loss; one number alone leaves the extra heads
         out. total: for losses that read it. want: of a forward-only step maybe log-probabilities alone, or hidden states.
-        teacher: of each microbatch [K, h_t], for a loss that reads the divergence from it.
+        teacher: of each microbatch [K, h_t], for a loss that reads the divergence from it. seeds: of each microbatch, what its
+        dropped numbers follow from; nothing is dropped but in training.
         """
         self.training, self.heads, self.total, self.want = training, len(weights), total, want
         self.totals = Totals(self.languages * self.heads, self.device)
         self._vocabulary_alive = 0
         if self.parts.head is not None:
             self.parts.head.weights_changed()
-        self.slots = [self._slot(microbatch, weights) for microbatch in batch]
+        for stage in self.parts.stages.values():
+            stage.train(training)
+        given = [None] * len(batch) if seeds is None else seeds
+        self.slots = [self._slot(b, weights, seed) for b, seed in zip(batch, given, strict=True)]
         for slot, hidden in zip(self.slots, teacher or (), strict=teacher is not None):
             slot.teacher = hidden
 
@@ -193,7 +198,7 @@ class PipelineWorker:
         have it (0 barriers: all but the last)."""
         return [None if slot.lp is None else _spread(slot.lp, slot.ids, slot.kept) for slot in self.slots]
 
-    def _slot(self, batch: Microbatch, weights: Sequence[float]) -> _Slot:
+    def _slot(self, batch: Microbatch, weights: Sequence[float], seed: int | None) -> _Slot:
         flat = batch.tokens.reshape(-1)
         owned: list[torch.Tensor] = []
         owner = self.parts.shards.owner(flat)  # raises for an id that has no row
@@ -221,7 +226,7 @@ class PipelineWorker:
             kept=None if kept is None else kept.to(self.device, non_blocking=True),
         )
         if self.parts.stages:
-            slot.context = self.parts.make_context(batch.documents, batch.positions)
+            slot.context = replace(self.parts.make_context(batch.documents, batch.positions), seed=seed)
         return slot
 
     def _statistics_dtype(self) -> torch.dtype:

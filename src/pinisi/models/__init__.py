@@ -2,7 +2,8 @@
 
 from pinisi.models.architectures import ARCHITECTURES, Architecture
 from pinisi.models.context import Context, make_context, reference_inputs
-from pinisi.models.export import write_folder
+from pinisi.models.export import copy_companions, write_folder
+from pinisi.models.folder import Published, tokenizer_files
 from pinisi.models.heads import is_extra_head, with_extra_heads
 from pinisi.models.spec import TESTED_TRANSFORMERS, ModelSpec, VocabularyNames, read_spec, vocabulary_names
 from pinisi.models.stage import Stage, build_stage, parameter_names, parameter_shapes
@@ -15,16 +16,19 @@ __all__ = [
     "Context",
     "FolderWeights",
     "ModelSpec",
+    "Published",
     "RandomWeights",
     "Stage",
     "VocabularyNames",
     "build_stage",
+    "copy_companions",
     "is_extra_head",
     "make_context",
     "parameter_names",
     "parameter_shapes",
     "read_spec",
     "reference_inputs",
+    "tokenizer_files",
     "vocabulary_names",
     "with_extra_heads",
     "write_folder",

@@ -19,11 +19,13 @@ from pinisi.models.spec import ModelSpec
 @dataclass(frozen=True)
 class Context:
     """masks[type]: bool [b,1,s,s] (sdpa), additive [b,1,s,s] in the model's dtype (eager), or None: plain
-    causal. rotary[type]: (cos, sin), each [b,s,d]. positions: [b,s]."""
+    causal. rotary[type]: (cos, sin), each [b,s,d]. positions: [b,s]. seed: of what is dropped; None: as torch's own
+    generator has it."""
 
     masks: dict[str, Tensor | None]
     rotary: dict[str, tuple[Tensor, Tensor]]
     positions: Tensor
+    seed: int | None = None
 
 
 def make_context(

@@ -8,31 +8,37 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import GenerationConfig
 
 from pinisi.base.errors import ModelError
 from pinisi.base.made import check_ours, mark
-from pinisi.models import heads
+from pinisi.models import checks, heads, quantised
+from pinisi.models.folder import (
+    CONFIG,
+    GENERATION,
+    LICENCE_FILES,
+    json_object,
+    matching,
+    tokenizer_files,
+)
 from pinisi.models.spec import ModelSpec
 from pinisi.models.stage import parameter_shapes
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "chat_template.jinja",
-)
+# Keys that say how a config was saved, not what the model is.
+_OF_SAVING = {
+    "dtype",
+    "torch_dtype",
+    "architectures",
+    "transformers_version",
+    "_name_or_path",
+    *quantised.KEYS,
+}
 
 WHAT = "a model"
 
@@ -48,6 +54,8 @@ def write_folder(
 ) -> Path:
     """Writes safetensors, config.json, generation_config.json and the tokenizer's files.
 
+    Of a model that was read from a folder, what training doesn't change comes out as it went in: generation_config.json byte for
+    byte (none if there was none), config.json with its own keys and values but for the weights' dtype.
     Everything goes to a temporary sibling first, which then takes the folder's name; if anything fails
     before that, the old folder is as it was; what a killed writer left is mended by the next call.
     One process writes a folder at a time. One shard's tensors are held in memory at a time.
@@ -74,8 +82,8 @@ def write_folder(
         if beside := {name: tensor.detach().to("cpu").contiguous() for name, tensor in extra_heads}:
             save_file(beside, new / heads.FILE, metadata={"format": "pt"})
         _write_configs(spec, dtype, new)
-        if tokenizer_folder is not None:
-            _copy_tokenizer(Path(tokenizer_folder), new)
+        model_folder = spec.published.folder if spec.published is not None else None
+        copy_companions(Path(tokenizer_folder) if tokenizer_folder is not None else None, model_folder, new)
         mark(new, WHAT)
         _flush(new)
         _take_place(new, folder, old)
@@ -150,23 +158,81 @@ def _shards(tensors: Iterator[tuple[str, Tensor]], limit: int) -> Iterator[dict[
 
 
 def _write_configs(spec: ModelSpec, dtype: torch.dtype, new: Path) -> None:
-    config = copy.deepcopy(spec.config)
-    config.architectures = [spec.architecture.part("ForCausalLM").__name__]
-    config.dtype = dtype
-    config.save_pretrained(new)
-    given = spec.folder / "generation_config.json" if spec.folder is not None else None
-    if given is not None and given.exists():
-        shutil.copyfile(given, new / given.name)
+    name = str(dtype).removeprefix("torch.")
+    ours = spec.architecture.part("ForCausalLM").__name__
+    if spec.published is None:
+        _write_json(new / CONFIG, _new_config(spec, name, ours))
+        _write_json(new / GENERATION, _new_generation(spec))
+        return
+    given = json_object(spec.published.config, CONFIG)
+    config = _as_published(spec, given, name, ours)
+    if config == given:
+        (new / CONFIG).write_bytes(spec.published.config.encode())
     else:
-        GenerationConfig.from_model_config(config).save_pretrained(new)
+        _write_json(new / CONFIG, config)
+    if spec.published.generation is not None:
+        (new / GENERATION).write_bytes(spec.published.generation.encode())
 
 
-def _copy_tokenizer(source: Path, new: Path) -> None:
-    found = [source / name for name in TOKENIZER_FILES if (source / name).is_file()]
-    if not found:
-        raise ModelError(f"{source} has no tokenizer files; it needs at least tokenizer.json.")
-    for path in found:
-        shutil.copyfile(path, new / path.name)
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _new_config(spec: ModelSpec, dtype: str, ours: str) -> dict[str, Any]:
+    """All that transformers would write, without what belongs into generation_config.json."""
+    config = copy.deepcopy(spec.config)
+    config.architectures = [ours]
+    config.dtype = dtype
+    values = json.loads(config.to_json_string(use_diff=True))
+    leave = (checks.generation_keys() - set(checks.declared(type(config)))) | set(quantised.KEYS)
+    ids = {key for key in values if key.endswith("_token_id")}
+    return {key: value for key, value in values.items() if key in ids or key not in leave} | dict(
+        spec.token_ids
+    )
+
+
+def _new_generation(spec: ModelSpec) -> dict[str, Any]:
+    ids = {key: getattr(spec.config, key, None) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    values = {key: value for key, value in ids.items() if value is not None} | dict(spec.generation)
+    return {**values, "transformers_version": transformers.__version__}
+
+
+def _as_published(spec: ModelSpec, given: dict[str, Any], dtype: str, ours: str) -> dict[str, Any]:
+    """The published config.json with what is different now: the dtype, what the caller changed in spec.config, and nothing of
+    a quantisation or of code that the new folder doesn't have."""
+    values = {key: value for key, value in given.items() if key not in quantised.KEYS and key != "auto_map"}
+    before = spec.architecture.config_class.from_dict(copy.deepcopy(given)).to_dict()
+    for key, value in spec.config.to_dict().items():
+        if key not in _OF_SAVING and before.get(key) != value:
+            values[key] = value
+            if key == "rope_parameters":  # older names of the same
+                for old in ("rope_scaling", "rope_theta"):
+                    values.pop(old, None)
+    names = [key for key in ("dtype", "torch_dtype") if key in given]
+    if names or dtype != "float32":  # which transformers takes where nothing is said
+        values |= dict.fromkeys(names or ["dtype"], dtype)
+    if ours not in (values.get("architectures") or ()):
+        values["architectures"] = [ours]
+    return values
+
+
+def copy_companions(
+    tokenizer_folder: Path | None, model_folder: Path | None, new: Path, *, replace: bool = False
+) -> None:
+    """Copies the tokenizer's files, byte for byte, and the licences of the model, to where they aren't yet. Raises ModelError
+    for a tokenizer's folder without any."""
+    pairs = []
+    if tokenizer_folder is not None:
+        found = tokenizer_files(tokenizer_folder)
+        if not found:
+            raise ModelError(f"{tokenizer_folder} has no tokenizer files; it needs at least tokenizer.json.")
+        pairs += [(path, path.relative_to(tokenizer_folder)) for path in found]
+    if model_folder is not None:
+        pairs += [(path, Path(path.name)) for path in matching(model_folder, LICENCE_FILES)]
+    for path, name in pairs:
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        if replace or not (new / name).exists():
+            shutil.copyfile(path, new / name)
 
 
 def _recover(folder: Path, new: Path, old: Path) -> None:
@@ -180,7 +246,7 @@ def _recover(folder: Path, new: Path, old: Path) -> None:
 
 def _flush(new: Path) -> None:
     """All of it to the disk before the old folder goes; safetensors' files get the others' mode."""
-    for path in [*new.iterdir(), new]:
+    for path in [*new.rglob("*"), new]:
         if path.is_file():
             shutil.copymode(new / "config.json", path)
         handle = os.open(path, os.O_RDONLY)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pinisi.base.errors import ModelError
+from pinisi.models.folder import EXTRA_HEADS
 from pinisi.models.spec import ModelSpec
 
 PREFIX = "extra_heads."  # of their parameters' names: extra_heads.0.self_attn.q_proj.weight
-FILE = "extra_heads.safetensors"  # beside an exported model
+FILE = EXTRA_HEADS
 
 
 def with_extra_heads(spec: ModelSpec, heads: int) -> ModelSpec:

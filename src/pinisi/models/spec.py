@@ -4,20 +4,21 @@ hub."""
 from __future__ import annotations
 
 import copy
-import json
-import logging
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import transformers
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from pinisi.base.errors import ModelError
+from pinisi.models import checks
 from pinisi.models.architectures import ARCHITECTURES, FULL, SLIDING, Architecture
+from pinisi.models.folder import CONFIG, SMALL_FILES, Published, json_object, local_folder, read_published
 
 # First and last (major, minor) with which tests/models has passed: 5.0.0, 5.11.0 and 5.23.
 TESTED_TRANSFORMERS = ((5, 0), (5, 23))
@@ -40,7 +41,9 @@ class ModelSpec:
     attention_types: per layer, `full_attention` or `sliding_attention`. window: how many positions a sliding
     layer sees, itself included. padding_index: the embedding row that starts at zero and gets no gradient
     from the embedding (torch's padding_idx), or None. folder: the local folder it was read from, if any.
-    extra_heads: D, how many heads are trained beside the model's own (see `heads`).
+    extra_heads: D, how many heads are trained beside the model's own (see `heads`). published: the files that the folder or
+    the hub keeps beside the weights, if it was read from one. generation: what generation_config.json says of a model that
+    was not published. token_ids: ids of special tokens that config.json says besides, which training does without.
     """
 
     config: PreTrainedConfig
@@ -58,11 +61,19 @@ class ModelSpec:
     padding_index: int | None
     folder: Path | None = None
     extra_heads: int = 0
+    published: Published | None = None
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    token_ids: Mapping[str, Any] = field(default_factory=dict)
     rotary_cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def model_type(self) -> str:
         return self.architecture.model_type
+
+    @property
+    def dropout(self) -> bool:
+        """Whether anything is dropped in training."""
+        return any(getattr(self.config, name, None) for name in checks.DROPOUTS)
 
     def embedding_scale(self, dtype: torch.dtype) -> float:
         """The factor of the embedding rows, rounded to `dtype` as transformers rounds it; 1.0 where there is
@@ -79,19 +90,25 @@ def vocabulary_names(spec: ModelSpec) -> VocabularyNames:
 
 
 def read_spec(
-    source: str | os.PathLike[str] | dict[str, Any] | PreTrainedConfig, *, attention: str | None = None
+    source: str | os.PathLike[str] | dict[str, Any] | PreTrainedConfig,
+    *,
+    attention: str | None = None,
+    strict: bool = False,
 ) -> ModelSpec:
     """Reads a model's description.
 
     Args:
         source: a folder with config.json, a hub id, a dict with "model_type", or a transformers config.
         attention: `sdpa` or `eager`; the architecture's own choice if not given.
+        strict: refuse keys of a dict that the architecture doesn't know; published configs have such.
 
     Raises:
         ModelError: the source cannot be read, or the architecture or one of its settings is not supported.
+        ConfigError: strict, and a key is unknown; names the nearest that is known.
     """
     _check_transformers()
-    config, folder = _read_config(source)
+    config, folder, published = _read_config(source, strict)
+    given = dict(source) if isinstance(source, dict) else {}
     architecture = _architecture(config.model_type)
     config = copy.deepcopy(config)
     _check_config(config)
@@ -119,6 +136,8 @@ def read_spec(
         window=_window(config, types),
         padding_index=_padding_index(config),
         folder=folder,
+        published=published,
+        generation={key: given[key] for key in checks.generation_keys() if given.get(key) is not None},
     )
 
 
@@ -141,53 +160,28 @@ def _architecture(model_type: str | None) -> Architecture:
     return ARCHITECTURES[model_type]
 
 
-def _read_config(source: Any) -> tuple[PreTrainedConfig, Path | None]:
+def _read_config(source: Any, strict: bool) -> tuple[PreTrainedConfig, Path | None, Published | None]:
     if isinstance(source, PreTrainedConfig):
-        return source, None
+        checks.check_values(source.to_dict(), _architecture(source.model_type))
+        return source, None, None
     if isinstance(source, dict):
-        return _config_of(source, "the given config"), None
-    path = Path(source)
-    if path.is_dir():
-        return _config_of(_read_json(path / "config.json"), str(path / "config.json")), path
-    if path.is_absolute() or str(source).startswith((".", "~")) or len(path.parts) > 2:
-        raise ModelError(f"{source} is not a folder; give a folder with config.json or a hub id.")
-    return _hub_config(str(source)), None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing; a model's folder needs a config.json.") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {error}.") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} holds a {type(found).__name__}; it must hold one JSON object.")
-    return found
+        if strict:
+            checks.check_keys(source, _architecture(source.get("model_type")))
+        return _config_of(source, "the given config"), None, None
+    folder = local_folder(source, SMALL_FILES, CONFIG)
+    published = read_published(folder)
+    config = _config_of(json_object(published.config, folder / CONFIG), str(folder / CONFIG))
+    return config, folder if Path(source).is_dir() else None, published
 
 
 def _config_of(values: dict[str, Any], where: str) -> PreTrainedConfig:
+    """The config, made by transformers' own class for the architecture: code that a folder brings is never run."""
     architecture = _architecture(values.get("model_type"))
+    checks.check_values(values, architecture)
     try:
         return architecture.config_class.from_dict(copy.deepcopy(values))
     except Exception as error:  # transformers raises several kinds, all about the values
         raise ModelError(f"{where} is not a valid {architecture.model_type} config: {error}") from None
-
-
-def _hub_config(name: str) -> PreTrainedConfig:
-    hub_log = logging.getLogger("huggingface_hub")
-    level = hub_log.level
-    hub_log.setLevel(logging.ERROR)  # offline it would tell of each of its attempts
-    try:
-        return AutoConfig.from_pretrained(name)
-    except Exception as error:  # OSError offline or unknown, ValueError for an unknown architecture
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"{name!r} is neither a folder here nor a model that could be read from the hub ({reason}); "
-            f"check the name and the network, or give a local folder."
-        ) from None
-    finally:
-        hub_log.setLevel(level)
 
 
 def _check_config(config: PreTrainedConfig) -> None:
@@ -195,9 +189,6 @@ def _check_config(config: PreTrainedConfig) -> None:
         raise ModelError(
             f"{config.model_type} with use_bidirectional_attention is not a causal model; set it to false."
         )
-    for name in ("hidden_size", "vocab_size", "num_hidden_layers"):
-        if not isinstance(getattr(config, name), int) or getattr(config, name) < 1:
-            raise ModelError(f"{name} is {getattr(config, name)!r}; it must be a whole number of at least 1.")
     types = getattr(config, "layer_types", None)
     if types is not None and len(types) != config.num_hidden_layers:
         raise ModelError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -42,19 +44,34 @@ class Trunk(nn.Module):
 
 class BoundLayer:
     """One decoder layer as a function of (hidden [b,s,h], context); `index` is its number in the whole
-    model."""
+    model, where extra heads stand behind the last layer.
+
+    What it drops follows from the context's seed and the index alone, so that it drops the same on any rank, and when it is
+    computed again.
+    """
 
     def __init__(self, module: nn.Module, index: int, kind: str):
         self.module, self.index, self.kind = module, index, kind
 
     def __call__(self, hidden: Tensor, context: Context) -> Tensor:
-        found = self.module(
-            hidden,
-            attention_mask=context.masks[self.kind],
-            position_embeddings=context.rotary[self.kind],
-            position_ids=context.positions,
-        )
+        drops = context.seed is not None and self.module.training
+        with _seeded(context.seed, self.index, hidden.device) if drops else contextlib.nullcontext():
+            found = self.module(
+                hidden,
+                attention_mask=context.masks[self.kind],
+                position_embeddings=context.rotary[self.kind],
+                position_ids=context.positions,
+            )
         return found[0] if isinstance(found, tuple) else found  # a tuple in older releases
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None, index: int, device: torch.device) -> Iterator[None]:
+    """Draws random numbers that follow from a seed and a layer's number, and leaves torch's generators as they were."""
+    digest = hashlib.sha256(f"{seed}\0{index}".encode()).digest()
+    with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+        torch.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+        yield
 
 
 class Stage(nn.Module):
@@ -84,7 +101,10 @@ class Stage(nn.Module):
         self.layers = [BoundLayer(self.model.layers[str(i)], i, spec.attention_types[i]) for i in layers]
         last = spec.layers - 1
         self.extra_heads = nn.ModuleList(layer_class(spec.config, last) for _ in range(extra))
-        self.heads = [BoundLayer(module, last, spec.attention_types[last]) for module in self.extra_heads]
+        self.heads = [
+            BoundLayer(module, last + 1 + k, spec.attention_types[last])
+            for k, module in enumerate(self.extra_heads)
+        ]
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids [b,s] -> [b,s,h], scaled."""

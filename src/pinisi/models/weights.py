@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from pinisi.base.errors import ModelError
-from pinisi.models import heads
+from pinisi.models import heads, quantised
+from pinisi.models.folder import SMALL_FILES, file_of, local_folder, open_file
 from pinisi.models.spec import ModelSpec
 from pinisi.models.stage import parameter_shapes
 
+_BUFFERS = ("rotary_emb.inv_freq",)  # computed anew; old folders have them
 BLOCK_ROWS = 1024  # rows drawn at once; changing it changes every random start
 
 
@@ -66,23 +68,74 @@ class FolderWeights:
     """Reads single tensors, or rows of them, from a folder's safetensors files (one file, or several with an
     index).
 
-    Never reads pickle. With tied embeddings either of the two names gives the one matrix. An extra head that the
-    folder lacks starts as a copy of the model's last layer, so that it predicts the next token at first.
+    Never reads pickle; float8 weights are read as the values that they and their scales stand for. With tied embeddings
+    either of the two names gives the one matrix. An extra head that the folder lacks starts as a copy of the model's last
+    layer, so that it predicts the next token at first. `unused`: names in the folder that the model has no use for.
 
     Raises:
-        ModelError: names the file and the tensor that is missing, torn or of the wrong shape.
+        ModelError: names the file and the tensor that is missing, torn, of the wrong shape, quantised in a way that isn't read,
+            or of a layer of this model although its config has no such tensor.
     """
 
     def __init__(self, spec: ModelSpec, folder: str | os.PathLike[str], dtype: torch.dtype = torch.float32):
         self.spec, self.dtype = spec, dtype
-        self.folder = _local_folder(folder)
+        self.folder = local_folder(folder, ("*.safetensors", *SMALL_FILES), "safetensors files")
         self._shapes = parameter_shapes(spec)
-        self._file_of = _file_of(self.folder)
+        self._file_of = file_of(self.folder)
         self._open: dict[str, Any] = {}
+        self._block = quantised.block_of(spec.config)
+        quantised.check_names(self._file_of, self.folder)
+        self.unused = self._unused()
 
     def names(self) -> list[str]:
         """The names of this model's parameters that the folder has."""
         return [name for name in self._shapes if self._stored_names(name)]
+
+    def check(self) -> None:
+        """Looks at every tensor of the model without reading it. Raises ModelError for one that is missing or that `get` would
+        refuse for how it is stored."""
+        missing = [name for name in self._shapes if not self._stored_names(name)]
+        if missing:
+            raise ModelError(
+                f"{self.folder} lacks {len(missing)} tensors of this model, the first is {missing[0]}."
+            )
+        for name, shape in self._shapes.items():
+            for stored in self._stored_names(name):
+                self._piece(stored, shape)
+
+    def _unused(self) -> list[str]:
+        """Names of tensors that the folder has and the model doesn't use. Raises ModelError if its own layers have some."""
+        used = {stored for name in self._shapes for stored in self._stored_names(name)}
+        names = [name for name in self._file_of if name not in used and not self._is_head(name)]
+        unused = [
+            name
+            for name in names
+            if not quantised.goes_with(name, self._file_of) and not name.endswith(_BUFFERS)
+        ]
+        wrong = [name for name in unused if self._is_of_model(name)]
+        if wrong:
+            raise ModelError(
+                f"{self.folder} has {len(wrong)} tensors in places of this {self.spec.model_type} model where its config has none, "
+                f"the first is {wrong[0]}: config.json is of another model, or lacks a setting (such as attention_bias)."
+            )
+        return unused
+
+    def _is_head(self, name: str) -> bool:
+        """Whether it is of an extra head that the spec has."""
+        number = name.removeprefix(heads.PREFIX).partition(".")[0]
+        return heads.is_extra_head(name) and number.isdecimal() and int(number) < self.spec.extra_heads
+
+    def _is_of_model(self, stored: str) -> bool:
+        parts = self.spec.architecture
+        for name in _in_full(stored):
+            if name in self._shapes:
+                return False  # the same tensor once more, under another name
+            if name.startswith(f"{parts.layers_name}."):
+                number = name.removeprefix(f"{parts.layers_name}.").partition(".")[0]
+                return number.isdecimal() and int(number) < self.spec.layers
+            if name.startswith(("model.embed_tokens.", "model.norm.", "lm_head.")):
+                return True
+        return False
 
     def get(self, name: str, rows: range | None = None) -> Tensor:
         """The parameter, or its rows [rows.start, rows.stop), in the dtype of these weights, on the CPU."""
@@ -105,18 +158,38 @@ class FolderWeights:
         return found.to(self.dtype)
 
     def _read(self, stored: str, rows: range, shape: torch.Size) -> Tensor:
+        piece, dtype = self._piece(stored, shape)
+        found = self._guarded(stored, lambda: piece[rows.start : rows.stop])
+        if dtype in quantised.PLAIN:
+            return found
+        scale = quantised.scale_of(stored, self._file_of)
+        assert scale is not None, "checked before"
+        scales = self._guarded(scale, lambda: self._file(self._file_of[scale]).get_tensor(scale))
+        return quantised.dequantised(found, scales, rows, shape, self._block)
+
+    def _piece(self, stored: str, shape: torch.Size) -> tuple[Any, str]:
+        """A tensor that isn't read yet, of the right shape and a dtype that can be read; and that dtype."""
         path = self._file_of[stored]
+        piece = self._guarded(stored, lambda: self._file(path).get_slice(stored))
+        found = list(piece.get_shape())
+        quantised.check_dtype(stored, piece.get_dtype(), self._file_of, path)
+        if found != list(shape):
+            raise ModelError(f"tensor {stored} in {path} has shape {found}; the config says {list(shape)}.")
+        if piece.get_dtype() in quantised.FLOAT8 and (scale := quantised.scale_of(stored, self._file_of)):
+            scales = self._guarded(scale, lambda: self._file(self._file_of[scale]).get_slice(scale))
+            quantised.check_dtype(scale, scales.get_dtype(), (), self._file_of[scale], scales=True)
+            quantised.check_scales(stored, tuple(scales.get_shape()), shape, self._block)
+        return piece, piece.get_dtype()
+
+    def _guarded(self, stored: str, read: Callable[[], Any]) -> Any:
         try:
-            piece = self._file(path).get_slice(stored)
-            found_shape = list(piece.get_shape())
-            tensor = piece[rows.start : rows.stop] if found_shape == list(shape) else None
+            return read()
+        except ModelError:
+            raise
         except (SafetensorError, OSError, ValueError) as error:
-            raise ModelError(f"tensor {stored} cannot be read from {path}: {error}.") from None
-        if tensor is None:
             raise ModelError(
-                f"tensor {stored} in {path} has shape {found_shape}; the config says {list(shape)}."
-            )
-        return tensor
+                f"tensor {stored} cannot be read from {self._file_of[stored]}: {error}."
+            ) from None
 
     def _stored_names(self, name: str) -> list[str]:
         """Under which names the folder has this parameter; two where it has a tied matrix twice."""
@@ -128,7 +201,7 @@ class FolderWeights:
 
     def _file(self, path: Path) -> Any:
         if str(path) not in self._open:
-            self._open[str(path)] = _open_file(path)
+            self._open[str(path)] = open_file(path)
         return self._open[str(path)]
 
 
@@ -140,6 +213,16 @@ def _spellings(name: str) -> tuple[str, ...]:
         name.removeprefix("model."),
         f"language_model.{name}",
         name.replace("model.", "model.language_model.", 1),
+    )
+
+
+def _in_full(stored: str) -> tuple[str, ...]:
+    """The other way: what a tensor under one of those names may be called in the model."""
+    return (
+        stored,
+        f"model.{stored}",
+        stored.removeprefix("language_model."),
+        stored.replace("model.language_model.", "model.", 1),
     )
 
 
@@ -161,63 +244,3 @@ def _checked_rows(name: str, rows: range | None, shape: torch.Size) -> range:
     if rows.step != 1 or not 0 <= rows.start <= rows.stop <= shape[0]:
         raise ModelError(f"{name} has {shape[0]} rows; {rows} are not consecutive rows of it.")
     return rows
-
-
-def _open_file(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing although the index names it; fetch the model again.") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{path} is truncated or is not a safetensors file ({error}); fetch it again."
-        ) from None
-
-
-def _file_of(folder: Path) -> dict[str, Path]:
-    """Which file holds which tensor."""
-    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    extra = folder / heads.FILE
-    beside = dict.fromkeys(_open_file(extra).keys(), extra) if extra.exists() else {}
-    if index.exists():
-        return _read_index(index) | beside
-    if single.exists():
-        return dict.fromkeys(_open_file(single).keys(), single) | beside
-    raise ModelError(
-        f"{folder} has neither model.safetensors nor model.safetensors.index.json; "
-        f"pickled weights are not read."
-    )
-
-
-def _read_index(index: Path) -> dict[str, Path]:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        files = {name: index.parent / file for name, file in weight_map.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} is not a safetensors index: {error!r}.") from None
-    for name, path in files.items():
-        if not path.exists():
-            raise ModelError(
-                f"{index} says that {name} is in {path.name}, which is missing; fetch the model again."
-            )
-    return files
-
-
-def _local_folder(folder: str | os.PathLike[str]) -> Path:
-    """The folder itself, or, for a hub id, where huggingface_hub keeps its safetensors files."""
-    path = Path(folder)
-    if path.is_dir():
-        return path
-    if path.is_absolute() or str(folder).startswith((".", "~")) or len(path.parts) != 2:
-        raise ModelError(f"{folder} is not a folder; give a folder with safetensors files or a hub id.")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(
-            snapshot_download(str(folder), allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt"])
-        )
-    except Exception as error:  # many kinds: network, unknown name, gated model
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"the weights of {str(folder)!r} could not be fetched from the hub ({reason})."
-        ) from None

@@ -44,7 +44,9 @@ def _read(text: str) -> Source:
     if path.suffix == ".toml":
         run = configuration.load(path)
         model = dataclasses.asdict(run.model)
-        return Source(path.stem, read_spec(run.model.source or run.model.config or {}), run, model)
+        return Source(
+            path.stem, read_spec(run.model.source or run.model.config or {}, strict=True), run, model
+        )
     if path.is_dir():
         return Source(path.name, read_spec(path), None, {"source": str(path)})
     if path.suffix == ".json":
