@@ -145,7 +145,7 @@ def _train(file: Path, config: RunConfig, *, stop: bool) -> None:
             process.send_signal(signal.SIGINT)
             break
         time.sleep(0.2)
-    if process.wait():
+    if process.wait() not in (0, 128 + signal.SIGINT if stop else 0):
         raise PinisiError(f"training ended with code {process.returncode}; its messages are above")
 
 
