@@ -6,8 +6,6 @@ from typing import Any
 
 from pinisi.base.errors import DataError
 
-END_OF_TEXT = "<|endoftext|>"
-
 
 def load_tokenizer(folder: str | Path) -> Any:
     """The fast tokenizer of a folder (transformers' AutoTokenizer, from local files only).
@@ -65,17 +63,3 @@ def check_vocabulary(tokenizer: Any, rows: int) -> None:
             f"the tokenizer has {size} tokens but the model's vocabulary has {rows} rows "
             f"(beyond it: {', '.join(map(repr, beyond))}); use the model's own tokenizer or resize the model"
         )
-
-
-def end_of_document_id(tokenizer: Any) -> int:
-    """The token that ends a document: <|endoftext|> where the tokenizer has it, else its eos_token.
-
-    A chat model's eos_token may be the end of a turn instead (Qwen3: <|im_end|>). Raises DataError if
-    there is neither.
-    """
-    id = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
-    if id is None:
-        raise DataError(
-            "the tokenizer names no end-of-text token (eos_token); pass the id to end each document with"
-        )
-    return int(id)
