@@ -22,6 +22,7 @@ _TAG = re.compile(
     re.X,
 )
 _MARKUP = re.compile(r"<.+>|\[.+\]", re.S)
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 SPACE = "▁"  # how SentencePiece writes a space
 
 
@@ -46,6 +47,12 @@ def control_tokens(tokenizer: Any) -> dict[int, Any]:
     return {id: token for id, token in added.items() if is_control(token.content, token.special, templates)}
 
 
+def stand_ins(tokenizer: Any, controls: dict[int, str]) -> set[int]:
+    """Of these ids, those that the model itself puts for a character that it has no piece for: <unk>, and single bytes."""
+    unknown = {tokenizer.unk_token, getattr(tokenizer.backend_tokenizer.model, "unk_token", None)}
+    return {id for id, name in controls.items() if name in unknown or _BYTE.fullmatch(name)}
+
+
 def _templates(tokenizer: Any) -> str:
     found = getattr(tokenizer, "chat_template", None) or ""
     return found if isinstance(found, str) else "\n".join(map(str, found.values()))
@@ -61,21 +68,11 @@ class TextOnly:
         from tokenizers import AddedToken
 
         self.backend = tokenizer.backend_tokenizer
-        unknown = getattr(self.backend.model, "unk_token", None)
-        self._unknown = {
-            tokenizer.unk_token_id,
-            None if unknown is None else self.backend.token_to_id(unknown),
-        }
         self.controls = {id: token.content for id, token in control_tokens(tokenizer).items()}
-        others = [token for token in self.backend.get_added_tokens_decoder().values() if not token.special]
-        names = set(self.controls.values())
+        self._stand_ins = stand_ins(tokenizer, self.controls)
         # encode_special_tokens leaves special ones alone: so the others that control become special, with the ids they have
         self.backend.add_special_tokens(
-            [
-                AddedToken(token.content, special=True, normalized=False)
-                for token in others
-                if token.content in names
-            ]
+            [AddedToken(name, special=True, normalized=False) for name in self.controls.values()]
         )
         self.backend.encode_special_tokens = True
         self.backend.no_truncation()
@@ -103,11 +100,11 @@ class TextOnly:
         return found, first
 
     def _parts(self, id: int, surface: str) -> Iterator[int]:
-        """The ids of an id that a text must not become; a character without a piece of its own stays <unk>."""
+        """The ids of an id that a text must not become; what stands for a character without a piece of its own stays."""
         name = self.controls.get(id)
-        if name is None or len(name) < 2 or (id in self._unknown and name not in surface):
+        if name is None or len(name) < 2 or (id in self._stand_ins and name not in surface):
             yield id
             return
         for part in (name[:1], name[1:]):
             for token in self.backend.model.tokenize(part):
-                yield from self._parts(token.id, token.value)
+                yield from [token.id] if token.id in self._stand_ins else self._parts(token.id, token.value)

@@ -13,7 +13,7 @@ from pinisi.base import digests
 from pinisi.base.errors import DataError
 from pinisi.base.files import free_bytes, new_folder
 from pinisi.base.made import check_ours, mark
-from pinisi.data.control_tokens import control_tokens
+from pinisi.data.control_tokens import control_tokens, stand_ins
 from pinisi.data.document_bounds import beginning_id, end_of_document_id, token_id
 from pinisi.data.inputs import Input, documents_in, inputs_of
 from pinisi.data.roundtrip import describe
@@ -194,6 +194,7 @@ def _spelled(out: Path, tokenizer: Any, report: Report) -> bool:
     if read_index(out).get(CONTROLS) is not None:
         return False
     names = {id: token.content for id, token in control_tokens(tokenizer).items() if not token.special}
+    names = {id: name for id, name in names.items() if id not in stand_ins(tokenizer, names)}
     shards = Shards(out)
     for language in shards.languages if names else ():
         tokens = shards.shard(language).tokens
