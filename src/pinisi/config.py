@@ -61,9 +61,7 @@ class Data:
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
     evaluation: str | None = None  # folder of held-out shards; no evaluation if left out
     verify: bool = True  # read all shards once at the start and compare their digests: about 1 s a GB, shared out over the ranks
-    positions: Literal["document", "row"] = (
-        "document"  # begin again with each document, or run on through the row
-    )
+    positions: Literal["document", "row"] = "document"  # begin again with each document, or run on
     balance: bool = False  # deal a step's rows to microbatches by their documents' lengths, for attention that skips what is masked
 
     def validate(self) -> Iterator[Fault]:

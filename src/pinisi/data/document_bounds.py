@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.base.errors import DataError
+from pinisi.data.tokenizer import settings_of
 
 # The ends of a text, as base models are trained with them (tokenizers of Llama 3 and Granite; Qwen, GPT, Phi, OLMo; Gemma; Llama 2,
 # Mistral, BLOOM; DeepSeek; Command; Hunyuan; Kimi).
@@ -45,7 +46,9 @@ def beginning_id(tokenizer: Any, choice: str = "auto") -> int | None:
     if choice == "auto":
         begins = {named, *_ids(tokenizer, BEGINNINGS)} - {None}
         put = next((id for id in _put_before(tokenizer) if id in begins), None)
-        return named if put is None and tokenizer.init_kwargs.get("add_bos_token") is True else put
+        # transformers itself may lose the setting
+        asked = put is None and settings_of(_folder(tokenizer)).get("add_bos_token") is True
+        return named if asked else put
     if named is None:
         named = next(iter(_ids(tokenizer, BEGINNINGS)), None)
     if named is None:
@@ -139,9 +142,14 @@ def _candidates(special: Iterable[str]) -> Iterable[str]:
 
 def _told(tokenizer: Any) -> list[int]:
     """eos_token_id of the generation_config.json beside the tokenizer, if there is one."""
-    path = Path(str(tokenizer.name_or_path or ".")) / "generation_config.json"
+    path = _folder(tokenizer) / "generation_config.json"
     try:
         found = json.loads(path.read_text("utf-8")).get("eos_token_id")
     except (OSError, ValueError, AttributeError):
         return []
     return [id for id in (found if isinstance(found, list) else [found]) if isinstance(id, int)]
+
+
+def _folder(tokenizer: Any) -> Path:
+    """Where it was read from."""
+    return Path(str(tokenizer.name_or_path))

@@ -21,12 +21,12 @@ def load_tokenizer(folder: str | Path) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast  # slow to import
 
     # a folder of tokenizer.json alone, or with the config of a model, has no class to look up
-    named = "tokenizer_class" in _config(folder)
+    named = "tokenizer_class" in settings_of(folder)
     loader = AutoTokenizer if named else PreTrainedTokenizerFast
     try:
         tokenizer = loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception on a broken file
-        if "auto_map" in _config(folder):
+        if "auto_map" in settings_of(folder):
             raise DataError(
                 f"the tokenizer in {folder} needs code of its own (auto_map in tokenizer_config.json), which is never run; "
                 'set its tokenizer_class to "PreTrainedTokenizerFast" there if tokenizer.json is all of it'
@@ -39,7 +39,8 @@ def load_tokenizer(folder: str | Path) -> Any:
     return tokenizer
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The tokenizer_config.json of a folder; empty if there is none. Raises DataError if it is broken."""
     path = folder / "tokenizer_config.json"
     if not path.is_file():
         return {}

@@ -157,7 +157,7 @@ def _groups(spec: ModelSpec, documents: Tensor, positions: Tensor, rope: str, *k
     return lengths.clamp(min=original)
 
 
-def _rotary_module(spec: ModelSpec, device: torch.device) -> torch.nn.Module:
+def _rotary_module(spec: ModelSpec, device: torch.device) -> Any:
     """transformers' rotary module; its frequencies stay fp32 whatever the model's dtype."""
     key = str(device)
     if key not in spec.rotary_cache:
