@@ -92,3 +92,19 @@ def test_a_curation_with_a_language_that_is_no_code_is_refused_by_name(tmp_path,
         assert key in str(error.value) and name in str(error.value)
     path.write_text(f'languages = ["zh-Hans"]\n{sources}language = "auto"\n')
     assert load(path, [], into=CurateConfig).languages == ["zh-Hans"]
+
+
+@pytest.mark.parametrize("name", ["<b>id", "a b", "part-0"])
+def test_a_corpus_file_that_is_not_named_after_a_language_is_refused_by_name(
+    tmp_path, tokenizer_folder, name
+):
+    """Unless its records say theirs."""
+    corpus = write_corpus(tmp_path / "c", {name: ["satu dua"]})
+    (corpus / f"{name}.jsonl").write_text('{"text": "satu dua", "id": "7"}\n')
+    with pytest.raises(DataError) as error:
+        tokenize(corpus, tokenizer_folder, tmp_path / "s", report=lambda line: None)
+    assert repr(name) in str(error.value) and "no language's code" in str(error.value)
+    (corpus / f"{name}.jsonl").write_text('{"text": "satu dua", "language": "id"}\n')
+    assert list(
+        tokenize(corpus, tokenizer_folder, tmp_path / "s", report=lambda line: None)["languages"]
+    ) == ["id"]

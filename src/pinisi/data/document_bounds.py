@@ -101,13 +101,12 @@ def end_of_document_id(tokenizer: Any) -> int:
 
 
 def token_id(tokenizer: Any, token: str | int) -> int:
-    """The id of a token that is given as a string of the vocabulary or as a number. Raises DataError if there is none."""
-    vocabulary = tokenizer.get_vocab()
-    if isinstance(token, str) and token in vocabulary:
-        return int(vocabulary[token])
-    try:
+    """The id of a token that is given as a number, or as a string of the vocabulary. Raises DataError if there is none."""
+    if isinstance(token, int) or (token.isascii() and token.isdigit()):
         return int(token)
-    except ValueError:
+    try:
+        return int(tokenizer.get_vocab()[token])
+    except KeyError:
         raise DataError(
             f"the tokenizer has no token {token!r}; candidates: {', '.join(_candidates(_special(tokenizer))) or 'none'}"
         ) from None
