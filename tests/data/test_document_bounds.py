@@ -84,6 +84,7 @@ def test_it_can_be_given_as_a_string_or_an_id(tmp_path, capsys):
     for number, given in enumerate(("<|end_of_page|>", str(id))):
         assert main([*command, str(tmp_path / f"b{number}"), "--end-of-document", given]) == 0
         assert Shards(tmp_path / f"b{number}").end_of_document == id
+    assert "7" in load_tokenizer(folder).get_vocab() and token_id(load_tokenizer(folder), "7") == 7
     with pytest.raises(DataError, match=r"no token '<\|nope\|>'; candidates: .*<\|im_end\|>"):
         token_id(load_tokenizer(folder), "<|nope|>")
 

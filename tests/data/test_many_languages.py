@@ -85,6 +85,9 @@ def test_a_curation_with_a_language_that_is_no_code_is_refused_by_name(tmp_path,
     for text, key in (
         (f'languages = ["{name}"]\n{sources}', "languages"),
         (f'{sources}language = "{name}"\n', "language"),
+        (f'{sources}[rules.flagged]\n"{name}" = "words.txt"\n', "rules.flagged"),
+        (f'{sources}[quality.positives]\n"{name}" = "good"\n', "quality.positives"),
+        (f'{sources}[rules.limits."{name}"]\n', "rules.limits"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError) as error:

@@ -215,8 +215,13 @@ class CurateConfig:
     def validate(self) -> Iterator[Fault]:
         if not self.sources:
             yield Fault("sources", "at least one [[sources]] table with a path")
-        for language in self.languages:  # files are named after it
-            if not is_code(language):
-                yield Fault(
-                    "languages", f"languages' codes (BCP 47: id, zh-Hans, ...) instead of {language!r}"
-                )
+        named = {
+            "languages": self.languages,  # files are named after them
+            "rules.limits": self.rules.limits,
+            "rules.flagged": self.rules.flagged,
+            "quality.positives": self.quality.positives,
+        }
+        for key, languages in named.items():
+            for language in languages:
+                if not is_code(language):
+                    yield Fault(key, f"languages' codes (BCP 47: id, zh-Hans, ...) instead of {language!r}")
