@@ -22,9 +22,7 @@ class Run:
     folder: str  # written to: config.toml, metrics.jsonl, checkpoints, report.html
     steps: int  # optimizer steps in all, resumed ones included
     seed: int = 0  # of the random start and of the sampler
-    on_bad_step: Literal["stop", "skip"] = (
-        "stop"  # a step whose loss isn't finite, or in which no token has a target
-    )
+    on_bad_step: Literal["stop", "skip"] = "stop"  # a step without a finite loss, or without any target
     bad_steps: int = 10  # skipped at most, in the whole run
     name: str = ""  # shown in the report; the folder's name if empty
 
@@ -60,7 +58,7 @@ class Data:
     mixture: dict[str, float] | None = None  # weight by language, normalised; by size if left out
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
     evaluation: str | None = None  # folder of held-out shards; no evaluation if left out
-    verify: bool = True  # read all shards once at the start and compare their digests: about 1 s a GB, shared out over the ranks
+    verify: bool = True  # compare all shards with their digests at the start: about 1 s a GB and rank
     positions: Literal["document", "row"] = "document"  # begin again with each document, or run on
     balance: bool = False  # deal a step's rows to microbatches by their documents' lengths, for attention that skips what is masked
 

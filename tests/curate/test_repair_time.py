@@ -60,15 +60,21 @@ MADE: dict[str, Callable[[int], str]] = {
 
 
 def seconds(text: str) -> float:
-    start = time.process_time()
-    repaired(text)
-    return time.process_time() - start
+    """Of the processor, the less of two tries: other users of a machine cost time too."""
+    found = []
+    for _ in range(2):
+        start = time.process_time()
+        repaired(text)
+        found.append(time.process_time() - start)
+        if found[0] < 0.1:
+            break
+    return min(found)
 
 
 @pytest.mark.parametrize("page", ["", "<html><body><p>x</p>"])
 @pytest.mark.parametrize("kind", MADE)
 def test_time_is_linear(kind, page):
-    half, whole = (seconds(page + MADE[kind](size)) for size in (SIZE // 2, SIZE))
+    quarter, whole = (seconds(page + MADE[kind](size)) for size in (SIZE // 4, SIZE))
     assert whole < 8
-    # Four times would be quadratic; what takes less than a tenth of a second tells nothing.
-    assert whole < 0.1 or whole < 3.2 * half
+    # Sixteen times would be quadratic, four linear; what takes less than a tenth of a second tells nothing.
+    assert whole < 0.1 or whole < 9 * quarter

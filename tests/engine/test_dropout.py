@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -63,3 +64,16 @@ def test_a_resumed_run_drops_what_it_would_have_dropped(project, tmp_path, alone
     assert run("stopped", 4, 0.2) == whole
     assert stopped == {step: whole[step] for step in (1, 2)}
     assert all(abs(whole[step] - plain[step]) > 1e-6 for step in whole)
+
+
+def test_an_evaluation_drops_nothing(project, tmp_path, alone):
+    """The untrained model's losses by language are those of the model without dropout."""
+    found = []
+    for p in (0.3, 0.0):
+        folder = Path(tmp_path / str(p))
+        more = ("schedule.ranks=1", "run.steps=1", f"model.config.attention_dropout={p}", "run.seed=3")
+        alone(str(project / "config.toml"), f"run.folder={folder}", *more)
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        found.append([line for line in lines if line["step"] == 0])
+    assert "evaluation" in str(found[0]) and len(found[0]) == 1
+    assert found[0][0]["evaluation"] == found[1][0]["evaluation"]

@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pinisi.base.digests import of_index
 from pinisi.base.errors import CheckpointError, DataError, ModelError
+from pinisi.base.made import MARK
 from pinisi.config import load
 from pinisi.engine import checkpoint
 from pinisi.engine.export import export
@@ -71,7 +73,7 @@ def write_toml(folder: Path, project: Path, steps: int, ranks: int = 1, barriers
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    paths = (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".safetensors")
+    paths = (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".safetensors" and p.name != MARK)
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
 
 
@@ -237,6 +239,7 @@ def edited(project, whole, folder: Path, change) -> object:
     index = json.loads((there / "index.json").read_text())
     index["model"] = "another"  # the digest of a config with other keys
     change(index)
+    index["digest"] = of_index(index)
     (there / "index.json").write_text(json.dumps(index))
     return load(project / "config.toml", [f"run.folder={folder}/run", "run.steps=9"])
 

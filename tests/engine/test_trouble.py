@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from pinisi.base.digests import of_index
 from pinisi.data import tokenize
 from pinisi.engine import checkpoint
 from tests.data.conftest import TEXTS, write_corpus
@@ -145,7 +146,8 @@ def test_a_token_id_out_of_range_names_the_id_and_the_step(project, barriers):
     the batch is."""
     shards = shutil.copytree(project / "shards", project / f"shards-{barriers}")
     index = json.loads((shards / "index.json").read_text())
-    (shards / "index.json").write_text(json.dumps(index | {"vocabulary": 60}))
+    index = index | {"vocabulary": 60}
+    (shards / "index.json").write_text(json.dumps(index | {"digest": of_index(index)}))
     text = (project / "config.toml").read_text()
     config = project / f"range-{barriers}.toml"
     config.write_text("\n".join(line for line in text.splitlines() if not line.startswith("tokenizer")))

@@ -20,9 +20,9 @@ INDEX = "model.safetensors.index.json"
 @pytest.fixture
 def folder(tmp_path):
     """A whole folder of a tiny llama, and its spec."""
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "config.json").write_text(json.dumps(tiny_config("llama")))
-    spec = read_spec(tmp_path / "m")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.json").write_text(json.dumps(tiny_config("llama")))
+    spec = read_spec(tmp_path / "config")
     weights = RandomWeights(spec, 7)
     return write_folder(spec, ((n, weights.get(n)) for n in weights.names()), tmp_path / "m")
 

@@ -123,7 +123,9 @@ def _dots(result: Mapping[str, Any], names: Sequence[str], languages: Sequence[s
             f'<rect class="hit" x="0" y="{y - step / 2}" width="{width}" height="{step}"/>'
             f"{text('name', left - 12, y + 4, label, 'end')}{_lanes(costs[code], y, at)}</g>"
         )
-    return svg(width, height, "tokens against the reference by language and tokenizer", "".join(out))
+    return svg(
+        width, height, "tokens against the reference by language and tokenizer", "".join(out), scrolls=False
+    )
 
 
 def _lanes(figures: Sequence[Mapping[str, Any]], middle: float, at: Callable[[float], float]) -> str:

@@ -124,6 +124,8 @@ def parse_metrics_line(line: str) -> dict[str, Any] | None:
         evaluated = record.get("evaluation")
         if evaluated is not None:
             good = all(is_number(entry["loss"]) for entry in evaluated.values())
+            rest = (entry.get(key, 0) for entry in evaluated.values() for key in ("tokens", "bytes"))
+            good = good and all(map(is_number, rest))
         else:
             good = all(is_number(record[key]) for key in TRAINING_KEYS)
             good = good and all(map(is_number, record.get("extra_head_losses", [])))
@@ -141,6 +143,8 @@ def read_timeline(run: RunFiles) -> None:
     if data is None:
         return
     try:
+        if not isinstance(data.get("step"), int | None):
+            raise TypeError(f"its step is {data['step']!r}")
         run.timeline_step = data.get("step")
         run.predicted = Timeline.from_dict(data["predicted"]) if data.get("predicted") else None
         run.measured = Timeline.from_dict(data["measured"]) if data.get("measured") else None
@@ -153,11 +157,16 @@ def read_memory(run: RunFiles) -> None:
     if data is None:
         return
     try:
+        numbers = [
+            n for item in data["ranks"] for n in (*item["parts"].values(), item.get("peak")) if n is not None
+        ]
+        if not all(map(is_number, numbers)):
+            raise TypeError("a number of bytes is none")
         run.memory = [
             {"rank": int(item["rank"]), "parts": dict(item["parts"]), "peak": item.get("peak")}
             for item in sorted(data["ranks"], key=lambda item: item["rank"])
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         run.notes["memory.json"] = f"memory.json is not of the form that a run writes ({error!r})."
 
 
@@ -168,6 +177,11 @@ def read_comparison(run: RunFiles) -> None:
     if rows is None:
         return
     try:
+        for row in rows:
+            peaks = row.get("peak") or []
+            values = [row.get(key) for key in ("tokens_per_second", "ratio") if row.get(key) is not None]
+            if not all(map(is_number, [*values, *(peaks if isinstance(peaks, list) else [peaks])])):
+                raise TypeError(f"the row of {row.get('name')!r} has a value that is no number")
         run.comparison = [{**row, "name": str(row["name"])} for row in rows]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         run.notes["comparison.json"] = f"comparison.json is not of the form that a run writes ({error!r})."

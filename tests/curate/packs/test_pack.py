@@ -222,3 +222,15 @@ def test_a_language_that_is_no_code_is_refused(pack, tmp_path, language):
     (folder / "pack.json").write_text(json.dumps({**facts, "language": language}))
     with pytest.raises(DataError, match="no language's code"):
         Pack.load(folder)
+
+
+def test_limits_of_a_pack_of_before_are_not_read(tmp_path):
+    """They lay at the edge of the pack's own text, and a pack of help pages dropped nearly all news."""
+    pack = build_pack("bb", documents("bb"), limits={"bits": 2.0, "stop_words": 0.5})
+    path = pack.save(tmp_path) / "pack.json"
+    assert Pack.load(tmp_path).limits == {"bits": 2.0, "stop_words": 0.5}
+    path.write_text(path.read_text().replace("pinisi language pack 2", "pinisi language pack 1"))
+    assert Pack.load(tmp_path).limits == {}
+    path.write_text(path.read_text().replace("pinisi language pack 1", "pinisi language pack 0"))
+    with pytest.raises(DataError, match="'pinisi language pack 0', needed 'pinisi language pack 2'"):
+        Pack.load(tmp_path)

@@ -22,7 +22,9 @@ from pinisi.data.languages import is_code
 from pinisi.data.text.scripts import classes
 from pinisi.data.text.segmentation import normal_codes, normal_words
 
-FORMAT = "pinisi language pack 1"
+FORMAT = "pinisi language pack 2"
+# Its limits were fitted to the edge of the pack's own text, which took every other kind of text for junk: they are not read.
+TIGHT = "pinisi language pack 1"
 FACTS, ARRAYS = "pack.json", "ngrams.npz"
 SEGMENTATIONS = ("spaces", "characters")
 KINDS = {
@@ -168,7 +170,7 @@ def _facts(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} is torn or no language pack ({error}); make it anew with `pinisi langpack`"
         ) from None
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+    if not isinstance(facts, dict) or facts.get("format") not in (FORMAT, TIGHT):
         got = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
         raise DataError(
             f"{path}: got format {got!r}, needed {FORMAT!r}; make the pack anew with `pinisi langpack`"
@@ -184,6 +186,8 @@ def _facts(path: Path) -> dict[str, Any]:
                 raise DataError(
                     f"{path}: '{key}' has {value!r} for '{name}', needed a number; put it right or make the pack anew"
                 )
+    if facts["format"] == TIGHT:
+        facts["limits"] = {}
     if facts["segmentation"] not in SEGMENTATIONS:
         raise DataError(
             f"{path}: segmentation {facts['segmentation']!r} is none of {', '.join(SEGMENTATIONS)}"

@@ -1,0 +1,88 @@
+"""Nothing that stands in a run's files or in a curation's table runs as script: one leaf or key after the other is one."""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pinisi.report import write_report
+from pinisi.report.curation import write_curation_report
+from tests.report.made_run import make_run
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
+
+
+def spoiled(value: Any) -> Iterator[Any]:
+    """Copies of a tree with EVIL in the place of one leaf, or of one key, each."""
+
+    def places(of: Any, path: tuple = ()) -> Iterator[tuple]:
+        if isinstance(of, dict):
+            for key in of:
+                yield (*path, key), True
+                yield from places(of[key], (*path, key))
+        elif isinstance(of, list):
+            for number in range(min(2, len(of))):
+                yield from places(of[number], (*path, number))
+        else:
+            yield path, False
+
+    for path, is_key in places(value):
+        changed = copy.deepcopy(value)
+        inner = changed
+        for step in path[:-1]:
+            inner = inner[step]
+        if not path:
+            yield EVIL
+        elif is_key:
+            inner[EVIL] = inner.pop(path[-1])
+            yield changed
+        else:
+            inner[path[-1]] = EVIL
+            yield changed
+
+
+def harmless(page: Path) -> bool:
+    text = page.read_text("utf-8")
+    return "<script>alert" not in text and "<img src=x" not in text
+
+
+@pytest.mark.parametrize("name", ["timeline.json", "memory.json", "comparison.json"])
+def test_no_leaf_of_a_runs_files_is_script(tmp_path, name):
+    """A timeline's step was."""
+    run = make_run(tmp_path / "run", ranks=2, microbatches=2, steps=3)
+    whole, seen = json.loads((run / name).read_text()), 0
+    for changed in spoiled(whole):
+        (run / name).write_text(json.dumps(changed))
+        assert harmless(write_report(run)), changed
+        seen += 1
+    assert seen > 10
+
+
+def test_no_leaf_of_the_metrics_is_script(tmp_path):
+    run = make_run(tmp_path / "run", ranks=2, microbatches=2, steps=3)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    for number in (0, 1):
+        for changed in spoiled(json.loads(lines[number])):
+            (run / "metrics.jsonl").write_text("\n".join([*lines, json.dumps(changed)]) + "\n")
+            assert harmless(write_report(run)), changed
+
+
+def test_no_part_of_a_curations_table_is_script(tmp_path):
+    """A pack's language code was."""
+    sample = ["00", "id", "https://example.org", 0.5, "text"]
+    language = {
+        "documents": 9, "characters": 99, "kept": 5, "kept_characters": 50, "drops": {"read/words": 4},
+        "dropped_characters": {"read/words": 40}, "removed": {"frequent lines": 4}, "touched": {"frequent lines": 2},
+        "mended": {"space": 3}, "lengths": {"4": 5}, "identified": {"id": 7, "ms": 2}, "graded": {"best by quality": 1},
+        "personal": {"email": 2}, "personal_documents": {"email": 1}, "samples": {"read/words": [sample], "kept": [sample]},
+    }  # fmt: skip
+    table = {"languages": {"id": language}, "errors": {"a.jsonl:1: no text": 2}, "quality": {}}
+    for changed in spoiled(table):
+        try:
+            page = write_curation_report(changed, tmp_path / "report.html", title="t" + EVIL)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue  # no table that `Counts` could have made
+        assert harmless(page), changed
