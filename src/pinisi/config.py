@@ -59,6 +59,7 @@ class Data:
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
     evaluation: str | None = None  # folder of held-out shards; no evaluation if left out
     verify: bool = True  # compare all shards with their digests at the start: about 1 s a GB and rank
+    positions: Literal["document", "row"] = "document"  # begin again with each document, or run on
     balance: bool = False  # deal a step's rows to microbatches by their documents' lengths, for attention that skips what is masked
 
     def validate(self) -> Iterator[Fault]:

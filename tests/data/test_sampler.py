@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -79,13 +79,14 @@ def test_fields_agree_with_each_other(shards_folder, sequence, batch):
     sampler = Sampler(shards_folder, sequence=sequence, batch=batch, seed=3, temperature=3.0)
     end = sampler.shards.end_of_document
     for microbatch in sampler.step(5):
-        expected, number = [], 0
+        expected, number, places = [], 0, []
         for row in microbatch.tokens.tolist():
             for place, token in enumerate(row):
                 expected.append(number)
+                places.append(0 if expected[-2:-1] != [number] else places[-1] + 1)
                 number += token == end or place == sequence - 1
         assert microbatch.documents.flatten().tolist() == expected
-        assert microbatch.positions.tolist() == [list(range(sequence))] * batch
+        assert microbatch.positions.flatten().tolist() == places
         assert all(len(set(row)) == 1 for row in microbatch.languages.tolist())
         assert microbatch.weights is None and not microbatch.loss_data
         for name in NAMES:
@@ -93,6 +94,20 @@ def test_fields_agree_with_each_other(shards_folder, sequence, batch):
             assert (
                 tensor.shape == (batch, sequence) and tensor.dtype == torch.int64 and tensor.is_contiguous()
             )
+
+
+def test_positions_run_on_through_the_row_where_that_is_asked_for(shards_folder):
+    """And nothing else changes, in training and in evaluation."""
+    settings = {"sequence": 29, "batch": 3}
+    make = {
+        how: Sampler(shards_folder, seed=3, positions=how, **settings).step(4) for how in ("row", "document")
+    }
+    held_out = {how: eval_batches(shards_folder, language="id", positions=how, **settings) for how in make}
+    for found in (make, held_out):
+        for by_row, by_document in zip(found["row"], found["document"], strict=True):
+            assert by_row.positions.tolist() == [list(range(29))] * 3
+            assert same([replace(by_row, positions=by_document.positions)], [by_document])
+        assert not same(found["row"], found["document"])
 
 
 @pytest.mark.parametrize("before", [0, 1, 5, 17])

@@ -9,6 +9,7 @@ from pinisi.base.typed_toml import Fault
 from pinisi.curate.measures import ORDER as RULES
 from pinisi.curate.personal.identities import COUNTRIES
 from pinisi.curate.repair import STEPS
+from pinisi.data.languages import is_code
 from pinisi.data.reading import Source
 from pinisi.data.storage import is_url
 
@@ -214,3 +215,13 @@ class CurateConfig:
     def validate(self) -> Iterator[Fault]:
         if not self.sources:
             yield Fault("sources", "at least one [[sources]] table with a path")
+        named = {
+            "languages": self.languages,  # files are named after them
+            "rules.limits": self.rules.limits,
+            "rules.flagged": self.rules.flagged,
+            "quality.positives": self.quality.positives,
+        }
+        for key, languages in named.items():
+            for language in languages:
+                if not is_code(language):
+                    yield Fault(key, f"languages' codes (BCP 47: id, zh-Hans, ...) instead of {language!r}")

@@ -4,12 +4,12 @@ import json
 import math
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from pinisi.base.files import new_file
 from pinisi.base.libraries import library
+from pinisi.base.open_files import OpenFiles
 from pinisi.data.documents import Document
 from pinisi.data.lines import opened
 
@@ -18,21 +18,19 @@ EXCERPT = 400  # characters of a dropped text that are kept
 
 
 class Writers:
-    """One file per name in a folder, opened when it is first written to."""
+    """One file per name in a folder, there when it is first written to; few of them are open at once."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._open, self._stack = folder, {}, ExitStack()  # type: ignore[var-annotated]
+        self._folder, self._files = folder, OpenFiles(appended)
 
     def __enter__(self) -> "Writers":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        self._files.__exit__(*error)
 
     def write(self, name: str, record: dict[str, Any]) -> None:
-        if name not in self._open:
-            self._open[name] = self._stack.enter_context(packed(self._folder / f"{name}.jsonl.zst"))
-        self._open[name].write(_line(record))
+        self._files.write(self._folder / f"{name}.jsonl.zst", _line(record))
 
 
 def _line(record: dict[str, Any]) -> bytes:
@@ -57,10 +55,15 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def packed(path: Path) -> IO[bytes]:
+def packed(path: Path, mode: Literal["wb", "ab"] = "wb") -> IO[bytes]:
     """A new zstd file to write to."""
     zstandard = library("zstandard")
-    return zstandard.open(path, "wb", cctx=zstandard.ZstdCompressor(level=LEVEL))
+    return zstandard.open(path, mode, cctx=zstandard.ZstdCompressor(level=LEVEL))
+
+
+def appended(path: Path) -> IO[bytes]:
+    """A zstd file to write to, behind the frames that it has."""
+    return packed(path, "ab")
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

@@ -8,13 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pinisi.data.corpus import fetch, fetch_corpus
+from pinisi.data.document_bounds import beginning_id, end_of_document_id, token_id
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
 from pinisi.data.fertility import fertility
 from pinisi.data.languages import LANGUAGES
 from pinisi.data.shards import Shards, Span, decode_span
 from pinisi.data.shards_check import check_shards
 from pinisi.data.tokenize import tokenize
-from pinisi.data.tokenizer import check_vocabulary, end_of_document_id, load_tokenizer, vocabulary_size
+from pinisi.data.tokenizer import check_vocabulary, load_tokenizer, vocabulary_size
 from pinisi.data.tokenizer_source import fetch_tokenizer
 from pinisi.data.trace import Trace, trace
 
@@ -39,6 +40,7 @@ __all__ = [
     "Shards",
     "Span",
     "Trace",
+    "beginning_id",
     "check_shards",
     "check_vocabulary",
     "corpus_files",
@@ -52,6 +54,7 @@ __all__ = [
     "load_tokenizer",
     "mixture",
     "read_documents",
+    "token_id",
     "tokenize",
     "trace",
     "vocabulary_size",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from pinisi.data.shards import Shards
 
 IGNORE = -100
+Positions = Literal["document", "row"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,9 @@ class Microbatch:
         padding). A document cut at a sequence's end still has its next token as the target there.
     documents: numbers the documents within the microbatch; a document that goes on in another sequence
         has another number there. Attention stays inside equal numbers of one row.
-    positions: 0 to s - 1 in each row; they run on over document bounds (as in Sailor2, arXiv 2502.12982).
+    positions: 0, 1, 2 ... in each piece of a document, so that a packed document is computed as it would be alone; where they
+        are asked for by row, 0 to s - 1 in each row, running on over document bounds (as in Sailor2, arXiv 2502.12982): equal
+        to alone only for rotary tables that don't follow the length.
     languages: index into Shards.languages.
     weights: floats [b, s], what each target weighs in the loss before a step's weights are divided by their sum; None: 1.
     loss_data: what a loss reads by name besides: tensors [b, s], one value a token, or of one dimension, of the whole
@@ -75,7 +79,7 @@ class Row:
         return size
 
 
-def collate(rows: Sequence[Row], languages: Sequence[int]) -> Microbatch:
+def collate(rows: Sequence[Row], languages: Sequence[int], positions: Positions = "document") -> Microbatch:
     """rows [b] and the language of each -> a microbatch whose documents are numbered over all rows."""
     tokens = torch.from_numpy(np.stack([row.tokens for row in rows]))
     documents = np.stack([row.pieces for row in rows])
@@ -84,13 +88,27 @@ def collate(rows: Sequence[Row], languages: Sequence[int]) -> Microbatch:
         tokens=tokens,
         targets=torch.from_numpy(np.stack([row.targets for row in rows])),
         documents=torch.from_numpy(documents),
-        positions=torch.arange(tokens.shape[1]).expand_as(tokens).clone(),
+        positions=torch.from_numpy(_positions(documents, positions)),
         languages=torch.tensor(languages, dtype=torch.int64)[:, None].expand_as(tokens).clone(),
     )
 
 
+def _positions(documents: np.ndarray, positions: Positions) -> np.ndarray:
+    """int64 [b, s]: of each token within its piece, or within its row. documents [b, s], never falling within a row."""
+    places = np.broadcast_to(np.arange(documents.shape[1], dtype=np.int64), documents.shape)
+    if positions == "row":
+        return places.copy()
+    starts = np.diff(documents, axis=1, prepend=documents[:, :1] - 1) != 0
+    return places - np.maximum.accumulate(np.where(starts, places, 0), axis=1)
+
+
 def eval_batches(
-    shards: Shards | str | Path, *, sequence: int, batch: int, language: str
+    shards: Shards | str | Path,
+    *,
+    sequence: int,
+    batch: int,
+    language: str,
+    positions: Positions = "document",
 ) -> list[Microbatch]:
     """Every document of a language once, as microbatches [batch, sequence] whose padding has no target.
 
@@ -109,4 +127,4 @@ def eval_batches(
     while len(rows) % batch:
         rows.append(Row(sequence, shards.end_of_document))
     number = shards.languages.index(language)
-    return [collate(rows[at : at + batch], [number] * batch) for at in range(0, len(rows), batch)]
+    return [collate(rows[at : at + batch], [number] * batch, positions) for at in range(0, len(rows), batch)]

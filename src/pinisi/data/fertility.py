@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pinisi.base.errors import DataError
+from pinisi.data.control_tokens import TextOnly
 from pinisi.data.documents import Document, corpus_files, read_documents
 from pinisi.data.languages import LANGUAGES
 from pinisi.data.shard_writer import batched
@@ -82,14 +83,11 @@ class _Reader:
         tokenizer = load_tokenizer(folder)
         self.size = vocabulary_size(tokenizer)
         self.unknown = tokenizer.unk_token_id
+        self.text_only = TextOnly(tokenizer)  # as in token shards
         self.backend = tokenizer.backend_tokenizer
-        self.backend.encode_special_tokens = True  # text stays text, as in token shards
-        self.backend.no_truncation()
-        self.backend.no_padding()
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
-        encodings = self.backend.encode_batch(texts, add_special_tokens=False)
-        return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
+        return [np.asarray(ids, dtype=np.int64) for ids, _ in self.text_only.encode(texts)]
 
     def is_piece(self, id: int) -> bool:
         """Whether a token is a byte or a part of a character: alone it decodes to U+FFFD."""

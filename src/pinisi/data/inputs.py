@@ -89,9 +89,11 @@ def documents_in(each: Input, progress: Progress = lambda position: None) -> Ite
         documents = read_documents(each.path, each.language, progress=progress)
     else:
         documents = documents_of(each.part, Source(path=each.path), _raise)
+    last = None  # they come by language, mostly
     for document in documents:
-        if document.language != each.language or not each.is_corpus:
+        if document.language != last:
             _check_language(each, document)
+            last = document.language
         _check_text(each, document)
         yield document
 

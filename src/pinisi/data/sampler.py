@@ -14,8 +14,8 @@ import numpy as np
 
 from pinisi.base.errors import DataError
 from pinisi.data.balance import assign
-from pinisi.data.batches import Microbatch, Row, collate
-from pinisi.data.shards import Shards
+from pinisi.data.batches import Microbatch, Positions, Row, collate
+from pinisi.data.shards import Shard, Shards
 
 Place = tuple[str, int]  # a row's language and the token of its stream that it starts at
 
@@ -30,6 +30,7 @@ class Sampler:
     balance: within a step, share its rows out to microbatches and data ranks so that attention inside
         documents costs them the same (see balance.py). A step has the same rows either way, and the state
         is the same; which microbatch a row is in then depends on how many a step has.
+    positions: as in Microbatch, of each document by default, or of the row.
     Raises DataError for a weight of a language that is not there, negative or all zero.
     """
 
@@ -45,6 +46,7 @@ class Sampler:
         data_rank: int = 0,
         data_ranks: int = 1,
         balance: bool = False,
+        positions: Positions = "document",
     ):
         _positive(sequence=sequence, batch=batch, temperature=temperature, data_ranks=data_ranks)
         if not 0 <= data_rank < data_ranks:
@@ -52,7 +54,7 @@ class Sampler:
         self.shards = shards if isinstance(shards, Shards) else Shards(shards)
         self.sequence, self.batch, self.seed = sequence, batch, seed
         self.data_rank, self.data_ranks = data_rank, data_ranks
-        self.balance = balance
+        self.balance, self.positions = balance, positions
         self.weights = mixture(self.shards, weights, temperature)
         self._streams = {language: _Stream(self.shards, language, seed) for language in self.weights}
         self._cumulative = np.cumsum(list(self.weights.values()))
@@ -87,7 +89,7 @@ class Sampler:
 
     def _microbatch(self, places: list[Place]) -> Microbatch:
         rows = [self._streams[language].row(start, self.sequence) for language, start in places]
-        return collate(rows, [self.languages.index(language) for language, _ in places])
+        return collate(rows, [self.languages.index(language) for language, _ in places], self.positions)
 
     def _draw(self) -> Place:
         """The language of the next sequence of all and where in that language's stream it starts."""
@@ -149,33 +151,40 @@ class _Stream:
     """The endless token stream of one language: epoch after epoch, each in its own order of documents."""
 
     def __init__(self, shards: Shards, language: str, seed: int):
-        self.tokens, self.bounds = shards.shard(language)
-        self.size = len(self.tokens)
+        self._shards, self._language = shards, language
+        self.size = len(self.shard.tokens)
         self.padding = shards.end_of_document
         self._key = (seed, zlib.crc32(language.encode()))
         self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def shard(self) -> Shard:
+        """Not kept: of many languages only some are open at once."""
+        return self._shards.shard(self._language)
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The order of documents in an epoch and where each starts in it."""
         if epoch not in self._epochs:
             self._epochs = {number: table for number, table in self._epochs.items() if number >= epoch - 1}
-            documents = len(self.bounds) - 1
+            bounds = self.shard.bounds
+            documents = len(bounds) - 1
             # raw bits of a counter-based generator and a stable sort: the same order in any numpy version
             keys = np.random.Philox(key=_philox_key(*self._key, epoch)).random_raw(documents)
             order = np.argsort(keys, kind="stable")
-            starts = np.concatenate([[0], np.cumsum(np.diff(self.bounds)[order])[:-1]])
+            starts = np.concatenate([[0], np.cumsum(np.diff(bounds)[order])[:-1]])
             self._epochs[epoch] = order, starts
         return self._epochs[epoch]
 
     def row(self, start: int, sequence: int) -> Row:
         """The sequence that starts at token `start` of the stream."""
         row = Row(sequence, self.padding)
+        tokens, bounds = self.shard
         while row.room:
             epoch, inside = divmod(start + row.filled, self.size)
             order, starts = self._epoch(epoch)
             place = int(np.searchsorted(starts, inside, side="right")) - 1
-            first, last = self.bounds[order[place] : order[place] + 2]
-            row.add(self.tokens[first:last], inside - int(starts[place]))
+            first, last = bounds[order[place] : order[place] + 2]
+            row.add(tokens[first:last], inside - int(starts[place]))
         return row
 
     def lengths(self, start: int, sequence: int) -> np.ndarray:

@@ -4,42 +4,41 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from pinisi.base.errors import DataError
+from pinisi.data.control_tokens import TextOnly
 from pinisi.data.documents import Document
 from pinisi.data.roundtrip import Altered
 from pinisi.data.shards import BOUND_DTYPE, TOKEN_DTYPE
 
 BATCH_CHARACTERS = 1 << 19  # characters handed to the tokenizer at once: enough to keep its threads busy
 BATCH_DOCUMENTS = 512
+ALL_CHARACTERS = 1 << 25  # that wait for their batch in all languages together
 
 
 class Encoder:
-    """Text to tokens and back."""
+    """Text to tokens and back. bos: the token that each document begins with, if any."""
 
-    def __init__(self, tokenizer: Any, end: int, rows: int | None) -> None:
+    def __init__(self, tokenizer: Any, end: int, rows: int | None, bos: int | None = None) -> None:
         self.tokenizer, self.end, self.rows = tokenizer, end, rows
+        self.before = [] if bos is None else [bos]
         self.backend = tokenizer.backend_tokenizer
-        self.backend.encode_special_tokens = True  # text must not be able to spell a control token
-        self.backend.no_truncation()
-        self.backend.no_padding()
+        self.text_only = TextOnly(tokenizer)
 
     def encode(self, batch: list[Document]) -> Iterator[tuple[Document, list[int], int, str]]:
         """Each document with its ids, the bytes that are predicted, and what the ids decode to."""
-        encodings = self.backend.encode_batch([document.text for document in batch], add_special_tokens=False)
-        texts = self.backend.decode_batch([each.ids for each in encodings], skip_special_tokens=False)
-        for document, encoding, decoded in zip(batch, encodings, texts, strict=True):
-            ids = encoding.ids
+        encoded = self.text_only.encode([document.text for document in batch])
+        texts = self.backend.decode_batch([ids for ids, _ in encoded], skip_special_tokens=False)
+        for document, (ids, first), decoded in zip(batch, encoded, texts, strict=True):
             if self.rows is not None and ids and max(ids) >= self.rows:
                 raise self._beyond(document, max(ids))
             # a document's first token is never a target, so its bytes do not count in bits per byte
-            first = encoding.offsets[0][1] if ids else 0
-            yield document, [*ids, self.end], len(document.text[first:].encode("utf-8")), decoded
+            predicted = document.text if self.before else document.text[first:]
+            yield document, [*self.before, *ids, self.end], len(predicted.encode("utf-8")), decoded
 
     def _beyond(self, document: Document, id: int) -> DataError:
         token = self.tokenizer.convert_ids_to_tokens(id)
@@ -50,12 +49,11 @@ class Encoder:
 
 
 class _Shard:
-    """The files of one language, and what is waiting to be written to them."""
+    """The files of one language, and what is waiting to be written to them. They are open while a batch is written: there may
+    be more languages than a process may have files."""
 
-    def __init__(self, folder: Path, language: str, files: ExitStack) -> None:
+    def __init__(self, folder: Path, language: str) -> None:
         self.folder, self.language = folder, language
-        self.tokens = files.enter_context((folder / f"{language}.tokens").open("wb"))
-        self.names = files.enter_context((folder / f"{language}.names").open("wb"))
         self.bounds, self.name_bounds = array("q", [0]), array("q", [0])
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -64,10 +62,17 @@ class _Shard:
         self.characters = 0  # of those
 
     def write(self, encoder: Encoder) -> None:
+        with self._open("tokens") as tokens, self._open("names") as names:
+            self._write(encoder, tokens, names)
+
+    def _open(self, ending: str) -> IO[bytes]:
+        return (self.folder / f"{self.language}.{ending}").open("ab")
+
+    def _write(self, encoder: Encoder, tokens: IO[bytes], names: IO[bytes]) -> None:
         for document, ids, predicted, decoded in encoder.encode(self.waiting):
-            self.tokens.write(np.asarray(ids, dtype=TOKEN_DTYPE).tobytes())
+            tokens.write(np.asarray(ids, dtype=TOKEN_DTYPE).tobytes())
             self.bounds.append(self.bounds[-1] + len(ids))
-            self.name_bounds.append(self.name_bounds[-1] + self.names.write(_name(document)))
+            self.name_bounds.append(self.name_bounds[-1] + names.write(_name(document)))
             self.altered.add(document.id, document.text, decoded)
             self.counts["characters"] += len(document.text)
             self.counts["bytes"] += len(document.text.encode("utf-8"))
@@ -92,13 +97,7 @@ class ShardWriters:
         self.documents = 0  # with text
         self._shards: dict[str, _Shard] = {}
         self._dropped: Counter[str] = Counter()  # by language: documents without text
-        self._files = ExitStack()
-
-    def __enter__(self) -> "ShardWriters":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._files.close()
+        self._waiting = 0  # characters, of all languages
 
     def add(self, document: Document) -> bool:
         """Takes a document; tells whether a batch has been written."""
@@ -108,12 +107,16 @@ class ShardWriters:
         self.documents += 1
         shard = self._shards.get(document.language)
         if shard is None:
-            shard = _Shard(self.folder, document.language, self._files)
+            shard = _Shard(self.folder, document.language)
             self._shards[document.language] = shard
         shard.waiting.append(document)
         shard.characters += len(document.text)
+        self._waiting += len(document.text)
+        if self._waiting >= ALL_CHARACTERS:
+            return self.flush()
         if shard.characters < BATCH_CHARACTERS and len(shard.waiting) < BATCH_DOCUMENTS:
             return False
+        self._waiting -= shard.characters
         shard.write(self.encoder)
         return True
 
@@ -122,6 +125,7 @@ class ShardWriters:
         waiting = [shard for shard in self._shards.values() if shard.waiting]
         for shard in waiting:
             shard.write(self.encoder)
+        self._waiting = 0
         return bool(waiting)
 
     def counts(self) -> dict[str, dict[str, Any]]:
@@ -134,7 +138,6 @@ class ShardWriters:
     def close(self) -> dict[str, dict[str, Any]]:
         """Ends all shards; returns their counts."""
         self.flush()
-        self._files.close()
         for shard in self._shards.values():
             shard.close()
         return self.counts()

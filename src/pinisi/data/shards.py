@@ -1,6 +1,7 @@
 """Token shards: for each language one file of tokens and one of document bounds, under one index.
 
-<language>.tokens       uint32, little-endian: all documents after one another, each with its end token
+<language>.tokens       uint32, little-endian: all documents after one another, each with its end token (and BOS before, where
+                        the index names one)
 <language>.documents    int64, little-endian [n + 1]: document i is tokens[bounds[i] : bounds[i + 1]]
 <language>.names        JSON lines: [id, url, source, metadata] of each document
 <language>.name_bounds  int64, little-endian [n + 1]: document i is bytes [bounds[i] : bounds[i + 1]] of .names
@@ -9,6 +10,7 @@ index.json              counts per language, the fingerprint of all that made th
 """
 
 import json
+from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ import numpy as np
 
 from pinisi.base import digests
 from pinisi.base.errors import DataError
+from pinisi.data.languages import is_code
 
 INDEX = "index.json"
 TOKENIZER = "tokenizer.json"
@@ -25,6 +28,7 @@ BOUND_DTYPE = np.dtype("<i8")
 FORMAT = (
     2  # raise it when files come, go or change their form; 2 added source, metadata, name_bounds, tokenizer
 )
+OPEN = 40  # languages whose two files are mapped at once; a process has 256 handles on some systems
 CONTENT = 1  # raise it when the same text would give other tokens: it is part of the fingerprint
 
 
@@ -56,7 +60,7 @@ class Shards:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.index: dict[str, Any] = read_index(self.folder)
-        self._open: dict[str, Shard] = {}
+        self._open: OrderedDict[str, Shard] = OrderedDict()  # the last used at the end
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
@@ -71,6 +75,11 @@ class Shards:
     def end_of_document(self) -> int:
         return self.index["end_of_document"]
 
+    @property
+    def bos(self) -> int | None:
+        """The token that each document begins with; None in shards without."""
+        return self.index.get("bos")
+
     def counts(self, language: str) -> dict[str, Any]:
         """documents, tokens, characters, bytes, predicted_bytes, dropped, altered (see tokenize)."""
         if language not in self.index["languages"]:
@@ -78,11 +87,16 @@ class Shards:
         return self.index["languages"][language]
 
     def shard(self, language: str) -> Shard:
-        if language not in self._open:
+        """A language's tokens and bounds. Of many languages those that were used last stay open: a map takes a file handle."""
+        if language in self._open:
+            self._open.move_to_end(language)
+        else:
             counts = self.counts(language)
             tokens = self._map(f"{language}.tokens", TOKEN_DTYPE, counts["tokens"])
             bounds = self._map(f"{language}.documents", BOUND_DTYPE, counts["documents"] + 1)
             self._open[language] = Shard(tokens, np.asarray(bounds))
+            if len(self._open) > OPEN:
+                self._open.popitem(last=False)
         return self._open[language]
 
     def name(self, language: str, document: int) -> tuple[str, str, str, dict[str, Any]]:
@@ -130,6 +144,11 @@ def read_index(folder: str | Path) -> dict[str, Any]:
         raise DataError(
             f"{path} has format {index.get('format')}, this version reads {FORMAT}; tokenize again"
         )
+    for language in index.get("languages", ()):  # files are named after it
+        if not is_code(str(language)):
+            raise DataError(
+                f"{path} has the language {language!r}, which is no language's code (BCP 47: id, zh-Hans, ...); tokenize again"
+            )
     if index.get("digest", own := digests.of_index(index)) != own:
         raise DataError(
             f"{path} is damaged: its digest is another one than it was written with; tokenize again"

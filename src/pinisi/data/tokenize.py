@@ -7,20 +7,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pinisi.base import digests
 from pinisi.base.errors import DataError
 from pinisi.base.files import free_bytes, new_folder
 from pinisi.base.made import check_ours, mark
+from pinisi.data.control_tokens import control_tokens, stand_ins
+from pinisi.data.document_bounds import beginning_id, end_of_document_id, token_id
 from pinisi.data.inputs import Input, documents_in, inputs_of
 from pinisi.data.roundtrip import describe
 from pinisi.data.shard_writer import Encoder, ShardWriters
-from pinisi.data.shards import CONTENT, FORMAT, INDEX, TOKENIZER, read_index
+from pinisi.data.shards import CONTENT, FORMAT, INDEX, TOKENIZER, Shards, read_index
 from pinisi.data.storage import checksum, is_url
-from pinisi.data.tokenizer import end_of_document_id, load_tokenizer, vocabulary_size
+from pinisi.data.tokenizer import load_tokenizer, vocabulary_size
 
 PROGRESS_SECONDS = 5.0
 
 WHAT = "token shards"
+CONTROLS = "control_tokens"  # in the index: that no text has become one; missing in shards of before
+PIECE = 1 << 24  # tokens looked at in one go
 
 Report = Callable[[str], None]
 
@@ -30,7 +36,8 @@ def tokenize(
     tokenizer_folder: str | Path,
     out_folder: str | Path,
     *,
-    end_of_document: int | None = None,
+    end_of_document: int | str | None = None,
+    bos: str = "auto",
     rows: int | None = None,
     strict: bool = False,
     report: Report = print,
@@ -39,12 +46,14 @@ def tokenize(
 
     corpus_folder: a file, a folder or a pattern of JSON lines, text (a document a file), Parquet or WARC, packed or not (see
     inputs.py). A document's language is what its record says, or else the file's name.
-    end_of_document: the token id that ends each document; None takes the tokenizer's eos_token.
+    end_of_document: the token that ends each document, an id or a string; None takes the tokenizer's end of a text
+        (see end_of_document_id), which is not the end of a chat's turn.
+    bos: whether each document begins with the tokenizer's BOS: "auto" where its post-processor puts one, "yes" or "no".
     rows: rows of the model's vocabulary; a token beyond it is an error that names token and document.
     strict: a document whose tokens do not decode back to its text is an error that names it.
     The folder appears only when complete, replaces older shards, and stays as it is if the fingerprint
-    (tokenizer files, text files, end token) and the format are the same. Special tokens that are spelled out
-    in a text are encoded as ordinary text.
+    (tokenizer files, text files, end token, BOS) and the format are the same. Control tokens that are spelled out
+    in a text are encoded as ordinary text (see control_tokens.py).
     Every document is decoded again (a twentieth to a quarter of the time). Those that do not come back as they
     were are counted in the index, by language and by what happened to them ("altered": NFC, white space,
     other), each with its first document; the tokens stay as they are.
@@ -54,12 +63,14 @@ def tokenize(
     inputs, out = inputs_of(corpus_folder, report), Path(out_folder)
     files = {each.path: each.path if is_url(each.path) else Path(each.path) for each in inputs}
     tokenizer = load_tokenizer(tokenizer_folder)
-    end = end_of_document_id(tokenizer) if end_of_document is None else end_of_document
+    end = end_of_document_id(tokenizer) if end_of_document is None else token_id(tokenizer, end_of_document)
+    begin = beginning_id(tokenizer, bos)
     size = vocabulary_size(tokenizer) if rows is None else rows
-    if not 0 <= end < size:
-        raise DataError(f"end_of_document is {end}, the vocabulary has ids 0 to {size - 1}")
-    made_from = fingerprint(files, Path(tokenizer_folder), end, rows)
-    if (out / INDEX).is_file() and _same(out, made_from):
+    for what, id in (("end_of_document", end), ("bos", end if begin is None else begin)):
+        if not 0 <= id < size:
+            raise DataError(f"{what} is {id}, the vocabulary has ids 0 to {size - 1}")
+    made_from = fingerprint(files, Path(tokenizer_folder), end, rows, begin)
+    if (out / INDEX).is_file() and _same(out, made_from) and not _spelled(out, tokenizer, report):
         report(f"token shards in {out} are up to date")
         index = read_index(out)
         _tell_all(index["languages"], strict, report)
@@ -68,11 +79,13 @@ def tokenize(
     _check_room(files, out)
     with new_folder(out) as partial:
         (partial / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), "utf-8")
-        encoder = Encoder(tokenizer, end, rows)
+        encoder = Encoder(tokenizer, end, rows, begin)
         index = {
             "format": FORMAT,
             "fingerprint": made_from,
             "end_of_document": end,
+            "bos": begin,
+            CONTROLS: "as text",
             "vocabulary": vocabulary_size(tokenizer),
             "languages": _write(inputs, files, partial, encoder, _Progress(files, report), strict),
         }
@@ -98,20 +111,20 @@ def _write(
     strict: bool,
 ) -> dict[str, dict[str, Any]]:
     """Writes all documents; returns what each language's shard holds, in alphabetical order."""
-    with ShardWriters(folder, encoder) as writers:
-        for each in inputs:
-            number = writers.documents
-            for document in documents_in(each, progress.at):
-                if writers.add(document):
-                    progress.show(document.language)
-            if writers.flush():
-                progress.show(each.language)
-            progress.end(files[each.path])
-            if writers.documents == number:
-                progress.report(f"{each.path} holds no document with text: left out")
-            if strict:
-                _tell_all(writers.counts(), strict, progress.report)
-        found = writers.close()
+    writers = ShardWriters(folder, encoder)
+    for each in inputs:
+        number = writers.documents
+        for document in documents_in(each, progress.at):
+            if writers.add(document):
+                progress.show(document.language)
+        if writers.flush():
+            progress.show(each.language)
+        progress.end(files[each.path])
+        if writers.documents == number:
+            progress.report(f"{each.path} holds no document with text: left out")
+        if strict:
+            _tell_all(writers.counts(), strict, progress.report)
+    found = writers.close()
     _tell_all(found, strict, progress.report)
     return found
 
@@ -128,9 +141,17 @@ def _check_room(files: Mapping[str, str | Path], out: Path) -> None:
         )
 
 
-def fingerprint(files: Mapping[str, str | Path], tokenizer_folder: Path, end: int, rows: int | None) -> str:
-    """sha256 over all that decides the shards' content; a file's name counts, its folder does not."""
-    total = hashlib.sha256(json.dumps([CONTENT, end, rows]).encode())
+def fingerprint(
+    files: Mapping[str, str | Path],
+    tokenizer_folder: Path,
+    end: int,
+    rows: int | None,
+    bos: int | None = None,
+) -> str:
+    """sha256 over all that decides the shards' content; a file's name counts, its folder does not. Without BOS it is what it was
+    before there was one."""
+    settings = [CONTENT, end, rows] if bos is None else [CONTENT, end, rows, {"bos": bos}]
+    total = hashlib.sha256(json.dumps(settings).encode())
     tokenizer_files = [
         path
         for path in sorted(tokenizer_folder.iterdir())
@@ -166,6 +187,26 @@ def _same(out: Path, made_from: str) -> bool:
         return read_index(out)["fingerprint"] == made_from
     except DataError:  # a torn index or an older format: make the shards anew
         return False
+
+
+def _spelled(out: Path, tokenizer: Any, report: Report) -> bool:
+    """Whether shards of before hold control tokens that texts spelled: those that are not special were tokens then."""
+    if read_index(out).get(CONTROLS) is not None:
+        return False
+    names = {id: token.content for id, token in control_tokens(tokenizer).items() if not token.special}
+    names = {id: name for id, name in names.items() if id not in stand_ins(tokenizer, names)}
+    shards = Shards(out)
+    for language in shards.languages if names else ():
+        tokens = shards.shard(language).tokens
+        for at in range(0, len(tokens), PIECE):
+            piece = tokens[at : at + PIECE]
+            inside = piece[np.isin(piece, list(names)) & (piece != shards.end_of_document)]
+            if len(inside):
+                report(
+                    f"{out} holds {names[int(inside[0])]} where a text ({language}) spells it: made anew, as ordinary text"
+                )
+                return True
+    return False
 
 
 def _tell(language: str, counts: dict[str, Any], strict: bool, report: Report) -> None:

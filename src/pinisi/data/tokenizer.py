@@ -6,8 +6,6 @@ from typing import Any
 
 from pinisi.base.errors import DataError
 
-END_OF_TEXT = "<|endoftext|>"
-
 
 def load_tokenizer(folder: str | Path) -> Any:
     """The fast tokenizer of a folder (transformers' AutoTokenizer, from local files only).
@@ -23,12 +21,12 @@ def load_tokenizer(folder: str | Path) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast  # slow to import
 
     # a folder of tokenizer.json alone, or with the config of a model, has no class to look up
-    named = "tokenizer_class" in _config(folder)
+    named = "tokenizer_class" in settings_of(folder)
     loader = AutoTokenizer if named else PreTrainedTokenizerFast
     try:
         tokenizer = loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception on a broken file
-        if "auto_map" in _config(folder):
+        if "auto_map" in settings_of(folder):
             raise DataError(
                 f"the tokenizer in {folder} needs code of its own (auto_map in tokenizer_config.json), which is never run; "
                 'set its tokenizer_class to "PreTrainedTokenizerFast" there if tokenizer.json is all of it'
@@ -41,7 +39,8 @@ def load_tokenizer(folder: str | Path) -> Any:
     return tokenizer
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The tokenizer_config.json of a folder; empty if there is none. Raises DataError if it is broken."""
     path = folder / "tokenizer_config.json"
     if not path.is_file():
         return {}
@@ -65,17 +64,3 @@ def check_vocabulary(tokenizer: Any, rows: int) -> None:
             f"the tokenizer has {size} tokens but the model's vocabulary has {rows} rows "
             f"(beyond it: {', '.join(map(repr, beyond))}); use the model's own tokenizer or resize the model"
         )
-
-
-def end_of_document_id(tokenizer: Any) -> int:
-    """The token that ends a document: <|endoftext|> where the tokenizer has it, else its eos_token.
-
-    A chat model's eos_token may be the end of a turn instead (Qwen3: <|im_end|>). Raises DataError if
-    there is neither.
-    """
-    id = tokenizer.get_vocab().get(END_OF_TEXT, tokenizer.eos_token_id)
-    if id is None:
-        raise DataError(
-            "the tokenizer names no end-of-text token (eos_token); pass the id to end each document with"
-        )
-    return int(id)

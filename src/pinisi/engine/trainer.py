@@ -103,6 +103,7 @@ class _Run:
             sequence=data.sequence,
             batch=data.microbatch,
             balance=data.balance,
+            positions=data.positions,
             seed=self.config.run.seed,
             weights=mixture,
             temperature=temperature,
@@ -262,7 +263,13 @@ class _Run:
         data = self.config.data
         found: dict[str, dict] = {}
         for language in shards.languages:
-            batches = eval_batches(shards, sequence=data.sequence, batch=data.microbatch, language=language)
+            batches = eval_batches(
+                shards,
+                sequence=data.sequence,
+                batch=data.microbatch,
+                language=language,
+                positions=data.positions,
+            )
             batches = batches[: self.config.evaluation.microbatches]
             total, count = 0.0, 0
             for at in range(0, len(batches), 8):

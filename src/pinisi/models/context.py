@@ -43,7 +43,9 @@ def make_context(
 
     Args:
         documents: [b,s], any integer per document of a row; equal integers see each other.
-        positions: [b,s], what the rotary tables are made of; they start again with each document.
+        positions: [b,s], what the rotary tables are made of. Where they start again with each document, as batches have them
+            by default, a packed document is computed as it would be alone. Tables that follow the length (dynamic, longrope)
+            follow a document's own: its last position, and not the row's.
     """
     if documents.ndim != 2 or documents.shape != positions.shape:
         raise ModelError(
@@ -53,7 +55,7 @@ def make_context(
     single = _single_document(documents)
     documents, positions = documents.to(device), positions.to(device)
     masks = {kind: _mask(spec, kind, documents, single, dtype) for kind in types}
-    return Context(masks, _rotary(spec, positions, types, dtype), positions)
+    return Context(masks, _rotary(spec, documents, positions, types, dtype), positions)
 
 
 def reference_inputs(
@@ -103,26 +105,65 @@ def _mask(spec: ModelSpec, kind: str, documents: Tensor, single: bool, dtype: to
 
 
 def _rotary(
-    spec: ModelSpec, positions: Tensor, types: list[str], dtype: torch.dtype
+    spec: ModelSpec, documents: Tensor, positions: Tensor, types: list[str], dtype: torch.dtype
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    tables = _rotary_module(spec, positions.device)
-    like = torch.empty(0, dtype=dtype, device=positions.device)  # says dtype and device only
     if spec.architecture.rotary_by_type:
-        return {kind: tables(like, positions, kind) for kind in types}
-    return dict.fromkeys(types, tables(like, positions))
+        return {kind: _tables(spec, documents, positions, dtype, kind) for kind in types}
+    return dict.fromkeys(types, _tables(spec, documents, positions, dtype))
 
 
-def _rotary_module(spec: ModelSpec, device: torch.device) -> torch.nn.Module:
-    """transformers' rotary module; its frequencies stay fp32 whatever the model's dtype.
+def _tables(
+    spec: ModelSpec, documents: Tensor, positions: Tensor, dtype: torch.dtype, *kind: str
+) -> tuple[Tensor, Tensor]:
+    """cos and sin, each [b,s,d]; of an attention type where each has its own."""
+    like = torch.empty(0, dtype=dtype, device=positions.device)  # says dtype and device only
+    module = _rotary_module(spec, positions.device)
+    rope = module.rope_type[kind[0]] if kind else module.rope_type
+    if not _follows_length(rope):
+        return module(like, positions, *kind)
+    # Documents that have the same frequencies in one go, each time with a module that has seen no other length.
+    groups = _groups(spec, documents, positions, rope, *kind)
+    found: tuple[Tensor, Tensor] | None = None
+    for group in groups.unique().tolist():
+        here = groups == group
+        made = _new_module(spec, positions.device)(like, positions.where(here, 0), *kind)
+        mine = here[..., None]
+        found = made if found is None else (made[0].where(mine, found[0]), made[1].where(mine, found[1]))
+    assert found is not None
+    return found
 
-    Frequencies that follow the longest position (dynamic, longrope) start fresh each time, so that a
-    microbatch's tables depend on that microbatch alone.
-    """
+
+def _follows_length(rope: str) -> bool:
+    return "dynamic" in rope or rope == "longrope"
+
+
+def _groups(spec: ModelSpec, documents: Tensor, positions: Tensor, rope: str, *kind: str) -> Tensor:
+    """[b,s]: equal where frequencies are. Up to the original length they are the model's own; beyond it longrope has one other
+    set, dynamic NTK another for each length."""
+    row = torch.arange(len(documents), device=documents.device)[:, None].expand_as(documents)
+    _, number = torch.stack([row, documents], -1).flatten(0, 1).unique(dim=0, return_inverse=True)
+    last = positions.new_zeros(positions.numel()).scatter_reduce(
+        0, number, positions.flatten(), "amax", include_self=False
+    )
+    lengths = last[number].view_as(positions) + 1
+    config: Any = spec.config
+    original = config.max_position_embeddings
+    if rope == "longrope":
+        parameters = config.rope_parameters[kind[0]] if kind else config.rope_parameters
+        original = parameters.get("original_max_position_embeddings") or getattr(
+            config, "original_max_position_embeddings", original
+        )
+        return (lengths > original).long()
+    return lengths.clamp(min=original)
+
+
+def _rotary_module(spec: ModelSpec, device: torch.device) -> Any:
+    """transformers' rotary module; its frequencies stay fp32 whatever the model's dtype."""
     key = str(device)
     if key not in spec.rotary_cache:
-        module = spec.architecture.part("RotaryEmbedding")(spec.config).to(device)
-        kinds = module.rope_type.values() if isinstance(module.rope_type, dict) else [module.rope_type]
-        if any("dynamic" in kind or kind == "longrope" for kind in kinds):
-            return module
-        spec.rotary_cache[key] = module
+        spec.rotary_cache[key] = _new_module(spec, device)
     return spec.rotary_cache[key]
+
+
+def _new_module(spec: ModelSpec, device: torch.device) -> torch.nn.Module:
+    return spec.architecture.part("RotaryEmbedding")(spec.config).to(device)

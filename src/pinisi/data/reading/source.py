@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pinisi.base.errors import DataError
 from pinisi.base.typed_toml import Fault
+from pinisi.data.languages import is_code
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Source:
     def validate(self) -> Iterator[Fault]:
         if not self.path:
             yield Fault("path", "a file, a folder, a pattern or a URL")
+        if self.language not in ("", "auto") and not is_code(self.language):
+            yield Fault("language", "a language's code (BCP 47: id, zh-Hans, ...), auto, or none")
         for key in ("config", "split", "revision"):
             if getattr(self, key) and self.format != "dataset":
                 yield Fault(key, "left out, or format = 'dataset', which it belongs to")
