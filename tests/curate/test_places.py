@@ -119,7 +119,7 @@ def test_the_result_is_copied_where_it_is_wanted(place, url):
         for name in ("old.jsonl.zst", "xa.jsonl.zst", "mine.txt"):
             (Path(output) / "documents" / name).write_bytes(b"")
     run(place, f"run.output={output}")
-    assert copied() == {**wanted, "documents/mine.txt": b""} | {
+    assert copied() == {**wanted, "documents/mine.txt": b"", "documents/old.jsonl.zst": b""} | {
         name: (place / "out" / name).read_bytes() for name in ("report.html", "report.json")
     }
     store.store.clear()

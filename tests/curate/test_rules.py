@@ -49,7 +49,7 @@ def repeated_words(words, width):
 def variety(words, width):
     """Of stretches of so many words, the last of which are the text's last; of a shorter text less than its own."""
     if len(words) < width:
-        return len(set(words)) / len(words) * (len(words) / width) ** 0.4 if words else 1.0
+        return len(set(words)) / len(words) * (max(5, len(words)) / width) ** 0.4 if words else 1.0
     stretches = [words[at : at + width] for at in range(0, len(words) - width, width)] + [words[-width:]]
     return sum(len(set(part)) / width for part in stretches) / len(stretches)
 
@@ -144,6 +144,14 @@ def test_a_language_that_needs_wider_limits_gets_them():
     assert sum(verdict(text, limits) is not None for text in texts) <= 1
     junk = [text_of("w1 w2 w3 w4 w5 w6 " * 40), text_of("12 13 14 15 " * 30), text_of("w7")]
     assert all(verdict(text, limits) is not None for text in junk)
+
+
+def test_the_times_of_subtitles_are_no_signs():
+    lines = [f"{n}\n00:00:0{n},000 --> 00:00:0{n},900 align:start\n你确定是这条路吗？" for n in range(1, 9)]
+    plain = "\n".join(["你确定是这条路吗？"] * 8)
+    for text in ("\n\n".join(lines), "\n\n".join(lines).replace(",", ".")):
+        assert measures(text_of(text))["special"] == pytest.approx(measures(text_of(plain))["special"])
+    assert measures(text_of("1 --> 2 " * 30 + "\na"))["special"] > 0.9  # arrows that are no times
 
 
 def test_repetition_variety_and_signs_of_junk_lie_beyond_the_limits():

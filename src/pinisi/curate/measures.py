@@ -6,6 +6,7 @@ The first are those of Sailor2's cleaning (arXiv 2502.12982, section 3; its code
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -20,9 +21,12 @@ from pinisi.data.text.segmentation import codes, normal_words
 WORD_GRAM, CHARACTER_GRAM = 5, 10
 DENSE_GRAM = 3  # characters, for Chinese, whose 10-grams hardly ever repeat
 STRETCH = 200  # words
+FEWEST = 5  # words by which a text's shortness is judged at the least: one sentence without spaces is one of them, and no list
 SHORTER = 0.4  # a shorter text's distinct words / words is taken times (words / STRETCH) to this power (Heaps' law, from below)
 RUNNING = 100  # words: a shorter text, such as a table or a label, may do without any stop word
 EXCERPT = 3000  # characters of a text by which models judge it
+# A line of SubRip's or WebVTT's, with the number of the subtitle above it.
+TIMES = re.compile(r"^(?:\d{1,6}\n)?[\d:,.]{5,16} --> [\d:,.]{5,16}.{0,99}$", re.MULTILINE)
 NONE_FLAGGED = Flagged()
 
 
@@ -126,15 +130,18 @@ def _variety(text: Text) -> float:
         return 1.0
     starts = [*range(0, len(words) - STRETCH, STRETCH), max(0, len(words) - STRETCH)]
     parts = [words[start : start + STRETCH] for start in starts]
-    shares = [len(set(part)) / len(part) * min(1.0, len(part) / STRETCH) ** SHORTER for part in parts]
+    shares = [
+        len(set(part)) / len(part) * min(1.0, max(FEWEST, len(part)) / STRETCH) ** SHORTER for part in parts
+    ]
     return sum(shares) / len(shares)
 
 
 def _special(text: Text) -> float:
-    """Share of characters that are no letters and no marks; white space does not count."""
-    letters = classes()[text.codes] == LETTER  # and marks
-    space = (text.codes == 0x20) | (text.codes == 0x09) | (text.codes == 0x0A) | (text.codes == 0x200B)
-    total = len(text.codes) - int(space.sum())
+    """Share of characters that are no letters and no marks; white space and the times of subtitles do not count."""
+    of = codes(TIMES.sub("", text.text)) if "-->" in text.text else text.codes
+    letters = classes()[of] == LETTER  # and marks
+    space = (of == 0x20) | (of == 0x09) | (of == 0x0A) | (of == 0x200B)
+    total = len(of) - int(space.sum())
     return float((~letters & ~space).sum() / total) if total else 1.0
 
 

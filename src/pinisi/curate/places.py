@@ -1,22 +1,20 @@
 """Keeps what a run writes apart from what it reads, and copies its result to run.output: a folder, or a URL that fsspec knows."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pinisi.base.digests import of_file
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.base.files import write_whole
 from pinisi.curate.config import CurateConfig
+from pinisi.curate.made import is_report, result_of
 from pinisi.data.reading import Part
 from pinisi.data.reading.find import reads
-from pinisi.data.storage import checksum, filesystem, is_url, put, remove, under
+from pinisi.data.storage import checksum, exists, filesystem, is_url, open_bytes, put, remove, under
 
-PACKED = "*.jsonl.zst"
-# What a run writes, the report last: where it lies, the rest is there.
-RESULT = (f"documents/{PACKED}", f"top/{PACKED}", f"dropped/{PACKED}", "report.html", "report.json")
-# Such names it may write, in its folder and in run.output.
-WRITTEN = tuple(name.replace("*", "en") for name in RESULT)
+# Such names a run writes, in its folder and in run.output.
+WRITTEN = tuple(result_of(["en"], ["en"]))
 WORK = "work/read-0/00000/en.jsonl.zst"
 COPIED = "work/copied.json"  # what of run.output was copied: digests, and what the store said of it
 
@@ -52,23 +50,46 @@ def _own(folder: str, path: str) -> bool:
     return any(file.is_relative_to(base / name) for name in ("documents", "top", "dropped", "work"))
 
 
-def publish(config: CurateConfig, report: Callable[[str], None]) -> None:
-    """Copy the result to run.output, if there is one, and take away what an earlier run left there. What lies there as it was
-    copied is not copied again. Raises DataError that names what can't be written."""
+def check_output(config: CurateConfig, names: Iterable[str]) -> None:
+    """Raises DataError for a file of these names in run.output that no curation put there."""
+    output = config.run.output
+    copied = _copied(Path(config.run.folder) / COPIED)
+    targets = [under(output, name) for name in names] if output else []
+    strange = [target for target in targets if target not in copied and exists(target)]
+    if strange and not _has_report(under(output, "report.json")):
+        raise DataError(
+            f"{strange[0]} is there and no curation put it there, so it is left alone: move it away, or give another run.output"
+        )
+
+
+def _has_report(path: str) -> bool:
+    if not exists(path):
+        return False
+    with open_bytes(path) as file:
+        return is_report(file.read())
+
+
+def publish(config: CurateConfig, names: Iterable[str], report: Callable[[str], None]) -> None:
+    """Copy the result, files of these names in run.folder, to run.output, if there is one, and take away what an earlier run put
+    there. What lies there as it was copied is not copied again. Raises DataError that names what can't be written."""
     folder, output = Path(config.run.folder), config.run.output
     if not output:
         return
     copied, count = _copied(folder / COPIED), 0
-    for pattern in RESULT:
-        names = [path.relative_to(folder).as_posix() for path in sorted(folder.glob(pattern))]
-        for name in names:
-            target, digest = under(output, name), of_file(folder / name)
-            if copied.get(target) != [digest, *_there(target)]:
-                put(folder / name, target)
-                copied[target] = [digest, *_there(target)]
-                count += 1
-        if pattern in RESULT[:2]:
-            remove(under(output, pattern), {Path(name).name for name in names})
+    # The reports last: where they lie, the rest is there.
+    names = sorted(names, key=lambda name: (name.startswith("report"), name))
+    targets = {under(output, name): folder / name for name in names}
+    for target, path in targets.items():
+        digest = of_file(path)
+        if copied.get(target) != [digest, *_there(target)]:
+            put(path, target)
+            copied[target] = [digest, *_there(target)]
+            write_whole(folder / COPIED, json.dumps(copied))  # now: a killed run's copies are known, too
+            count += 1
+    prefix = under(output, "").rstrip("/") + "/"
+    for target in [each for each in copied if each.startswith(prefix) and each not in targets]:
+        remove(target)
+        del copied[target]
     write_whole(folder / COPIED, json.dumps(copied))
     report(f"{count} files copied to {output}")
 

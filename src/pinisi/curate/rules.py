@@ -19,6 +19,8 @@ WIDE: dict[str, dict[str, float]] = {
     "spaces": dict(words=5, word_repetition=0.85, variety=0.16, special=0.6, stop_words=0.01, flagged=0.02, language=0.5),
     "characters": dict(words=10, word_repetition=0.85, variety=0.16, special=0.6, flagged=0.02, language=0.5),
 }  # fmt: skip
+# An ideograph is as much as three letters, so what stands beside it is a larger share; planted menus have .72 and more.
+DENSE = {"special": 0.68}
 # Limits of Sailor2's cleaning code (SailCraft), as far as its rules are the same; its perplexities are of another model.
 SAILCRAFT: dict[str, dict[str, float]] = {
     "en": dict(
@@ -62,11 +64,16 @@ def verdict(text: Text, limits: Mapping[str, float]) -> Verdict | None:
     return None
 
 
+def wide_of(pack: Pack) -> dict[str, float]:
+    """Returns the limits that stand where no running text of such a script was seen."""
+    return {**WIDE[pack.segmentation], **(DENSE if pack.language == "zh" else {})}
+
+
 def loosened(texts: Sequence[Text]) -> dict[str, float]:
-    """Returns the limits that a language's own clean texts need wider than `WIDE`; none where it keeps those."""
+    """Returns the limits that a language's own clean texts need wider than `wide_of`; none where it keeps those."""
     if len(texts) < ENOUGH:
         return {}
-    wide = WIDE[texts[0].pack.segmentation]
+    wide = wide_of(texts[0].pack)
     values = [measures(text) for text in texts]
     found = {}
     for name, room in ROOM.items():
@@ -93,6 +100,6 @@ def limits_of(
     """
     limits = dict(SAILCRAFT.get(pack.language, {})) if preset == "sailcraft" else {}
     if not limits:
-        limits = {**WIDE[pack.segmentation], **pack.limits}
+        limits = {**wide_of(pack), **pack.limits}
     limits |= {**own.get("all", {}), **own.get(pack.language, {})}
     return {name: value for name, value in limits.items() if name not in off}

@@ -13,6 +13,7 @@ FOLDER/dropped/all.jsonl.zst.
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +33,9 @@ from pinisi.curate.counts import BEST, Counts
 from pinisi.curate.estimate import check_before
 from pinisi.curate.executors import Executor
 from pinisi.curate.flagged import LIST
+from pinisi.curate.made import Made, result_of
 from pinisi.curate.packs.content import content
-from pinisi.curate.places import check_places, publish
+from pinisi.curate.places import check_output, check_places, publish
 from pinisi.curate.quality.stages import FACTS, check
 from pinisi.curate.stages import Task
 from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, SCORE, STATS, TELL
@@ -57,14 +59,17 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     parts = parts_of(config.sources)
     check_places(config, parts)
     tools = Tools(config)  # packs and lists that can't be read are errors before any work
+    made, names = Made(Path(config.run.folder)), result_of(tools.wanted, config.quality.positives)
+    made.check(names)
+    check_output(config, names)
     good = _good_parts(tools)
     stages, folder = _folders(tools, parts, good), Path(config.run.folder)
     with only_one(folder, folder / "work" / "lock", "run.folder"), Executor(config) as executor:
         _begin(stages, report)
         if not stages[READ].exists():  # else it is under way
             check_before(tools, parts, report)
-        table = _stages(_Run(tools, stages, executor, report), tools, parts, good)
-        publish(config, report)
+        table = _stages(_Run(tools, stages, executor, report, made), tools, parts, good)
+        publish(config, made.names, report)
     return table
 
 
@@ -201,18 +206,22 @@ def _begin(folders: dict[str, Path], report: Report) -> None:
             return
 
 
-def _remove_others(folder: Path, wanted: Sequence[str], pattern: str) -> None:
-    """What an earlier configuration left."""
-    for path in folder.glob(pattern):
-        if path.name not in wanted:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _remove_others(folders: Mapping[str, Path]) -> None:
+    """Delete the stages' folders that an earlier configuration left: those with a name such as `_folders` gives."""
+    for stage, folder in folders.items():
+        for path in folder.parent.glob(f"{stage}-*"):
+            if path != folder and path.is_dir() and re.fullmatch(f"{stage}-[0-9a-f]{{12}}", path.name):
+                shutil.rmtree(path)
 
 
 class _Run:
     """Stages, their progress, and the counts so far."""
 
-    def __init__(self, tools: Tools, folders: dict[str, Path], executor: Executor, report: Report) -> None:
+    def __init__(
+        self, tools: Tools, folders: dict[str, Path], executor: Executor, report: Report, made: Made
+    ) -> None:
         self.config, self.folders, self.executor, self.report = tools.config, folders, executor, report
+        self.made = made
         self.wanted = tools.wanted
         self.flagged = {language: len(phrases) for language, phrases in tools.all_flagged().items()}
         self.work = folders[READ].parent
@@ -268,27 +277,25 @@ def _gather(
     if run.flagged:
         lists = [LIST] if run.config.rules.flagged_list else []
         table["flagged"] = {"lists": lists, "words": run.flagged}
+    names = result_of(written, quality)
     try:
+        run.made.begin(names)
         (out / "documents").mkdir(exist_ok=True)
-        for name in ("documents", "top"):
-            languages = written if name == "documents" else quality
-            files = {f"{language}.jsonl.zst": written[language] for language in languages}
-            for file, folders in files.items():
-                (out / name).mkdir(exist_ok=True)
-                records.joined((folder / f"{name}.jsonl.zst" for folder in folders), out / name / file)
-            _remove_others(out / name, list(files), "*.jsonl.zst")
-        (out / "dropped").mkdir(exist_ok=True)
+        for name, languages in (("documents", written), ("top", quality)):
+            for language in languages:
+                paths = (folder / f"{name}.jsonl.zst" for folder in written[language])
+                records.joined(paths, out / name / f"{language}.jsonl.zst")
         for name, file in ((DROPS, "all"), (ERRORS, "unreadable")):
             paths = (folder / f"{name}.jsonl.zst" for folder in drops)
             records.joined(paths, out / "dropped" / f"{file}.jsonl.zst")
         write_whole(out / "report.json", json.dumps(table, ensure_ascii=False, indent=1))
         page = write_curation_report(table, out / "report.html", title=out.name)
+        run.made.remove_others(names)
     except OSError as error:
         raise DataError(
             f"cannot write {out}: {error.strerror or error}; free some space and run again"
         ) from error
-    for stage, folder in run.folders.items():
-        _remove_others(run.work, [folder.name], f"{stage}-*")
+    _remove_others(run.folders)
     kept = sum(of["kept"] for of in table["languages"].values())
     run.report(f"{kept:,} documents in {len(written)} languages, {duration(seconds)}: {out / 'documents'}")
     if quality:

@@ -6,7 +6,7 @@ Keys, endpoints, retries and time-outs are fsspec's: environment variables and ~
 import io
 import re
 import shutil
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -133,16 +133,23 @@ def put(local: Path, target: str) -> None:
         ) from error
 
 
-def remove(pattern: str, keep: Set[str]) -> None:
-    """Deletes the files of a pattern, in a folder or behind a URL, whose names are not to be kept."""
-    if not is_url(pattern):
-        folder = Path(pattern).parent
-        for path in folder.glob(Path(pattern).name):
-            if path.name not in keep:
-                path.unlink()
-        return
-    files, inside = filesystem(pattern)
-    with reaching(pattern):
-        for path in files.glob(inside):
-            if path.rpartition("/")[2] not in keep:
-                files.rm_file(path)
+def exists(path: str) -> bool:
+    """Whether there is a file at a path or a URL. Raises DataError for a store that can't be reached."""
+    if not is_url(path):
+        return Path(path).is_file()
+    files, inside = filesystem(path)
+    with reaching(path):
+        return files.isfile(inside)
+
+
+def remove(path: str) -> None:
+    """Deletes a file at a path or a URL, if it is there. Raises DataError."""
+    if not is_url(path):
+        try:
+            Path(path).unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot delete {path}: {error.strerror or error}; fix the rights") from error
+    elif exists(path):
+        files, inside = filesystem(path)
+        with reaching(path):
+            files.rm_file(inside)

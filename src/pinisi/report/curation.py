@@ -51,8 +51,8 @@ def page(data: Mapping[str, Any], title: str) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        f"<title>{escape(title)} · Pinisi</title><style>{STYLE}{MORE}</style></head><body>"
-        f"<header><p>Pinisi curation report</p><h1>{escape(title)}</h1></header>"
+        f"<title>{_visible(title)} · Pinisi</title><style>{STYLE}{MORE}</style></head><body>"
+        f"<header><p>Pinisi curation report</p><h1>{_visible(title)}</h1></header>"
         f"<main>{''.join(parts)}</main></body></html>\n"
     )
 
@@ -122,7 +122,7 @@ def _funnel(languages: Languages) -> str:
                 label = name if "/" not in name else _name(name)
                 out.append(
                     f'<rect x="{x:.1f}" y="{y}" width="{max(size - 1, 0.6):.1f}" height="{step - 8}" rx="2" '
-                    f'fill="var(--{colour})"><title>{escape(f"{language}: {label}, {count(number)} documents, ")}'
+                    f'fill="var(--{colour})"><title>{_visible(f"{language}: {label}, {count(number)} documents, ")}'
                     f"{percent(number / total)}</title></rect>"
                 )
             x += size
@@ -144,11 +144,11 @@ def _rules(languages: Languages) -> str:
     rules = _drops(languages)
     if not rules:
         return section("rules", "By rule", missing("No rule took a document."))
-    head = ["rule", *sorted(languages), "all"]
+    head = ["rule", *map(_visible, sorted(languages)), "all"]
     rows = []
     for rule in rules:
         numbers = [languages[language]["drops"].get(rule, 0) for language in sorted(languages)]
-        rows.append([escape(_name(rule)), *(count(n) if n else "·" for n in numbers), count(sum(numbers))])
+        rows.append([_visible(_name(rule)), *(count(n) if n else "·" for n in numbers), count(sum(numbers))])
     whole = [languages[language]["documents"] for language in sorted(languages)]
     rows.append(["<b>documents</b>", *map(count, whole), count(sum(whole))])
     return section("rules", "By rule", table(head, rows), lead="Documents that each rule took.")
@@ -161,8 +161,8 @@ def _cuts(languages: Languages) -> str:
             touched = of["touched"][what]
             rows.append(
                 [
-                    language,
-                    escape(what),
+                    _visible(language),
+                    _visible(what),
                     count(touched),
                     count(size),
                     percent(size / max(1, of["characters"]), 2),
@@ -188,9 +188,9 @@ def _personal(languages: Languages) -> str:
                 else "·"
                 for kind in kinds
             )
-            rows.append([language, *cells])
+            rows.append([_visible(language), *cells])
     lead = "What was found, and in how many documents; [personal] in the configuration says what is done with it."
-    return section("personal", "Personal data", table(["language", *map(escape, kinds)], rows), lead=lead)
+    return section("personal", "Personal data", table(["language", *map(_visible, kinds)], rows), lead=lead)
 
 
 def _flagged(languages: Languages, flagged: Mapping[str, Any]) -> str:
@@ -201,7 +201,7 @@ def _flagged(languages: Languages, flagged: Mapping[str, Any]) -> str:
             touched, words = seen.get("touched", 0), seen.get("flagged words", 0)
             rows.append(
                 [
-                    language,
+                    _visible(language),
                     count(flagged["words"].get(language, 0)),
                     count(touched),
                     percent(touched / seen["documents"], 2),
@@ -216,9 +216,8 @@ def _flagged(languages: Languages, flagged: Mapping[str, Any]) -> str:
         "is a letter with its marks."
     )
     for one in flagged["lists"]:
-        lead += (
-            f" The list is {one['name']} ({one['source']}), {one['licence']}, and what rules.flagged names."
-        )
+        name, source, licence = (_visible(one[key]) for key in ("name", "source", "licence"))
+        lead += f" The list is {name} ({source}), {licence}, and what rules.flagged names."
     head = ["language", "words and phrases", "documents", "of all", "flagged words", "of all"]
     return section("flagged", "Flagged words", table(head, rows), lead=lead)
 
@@ -233,7 +232,9 @@ def _identified(languages: Languages) -> str:
         )[:4]
         if total:
             text_ = ", ".join(f"{found} {count(n)} ({percent(n / total)})" for n, found in others)
-            rows.append([language, escape(text_) or "·", percent(1 - sum(n for n, _ in others) / total)])
+            rows.append(
+                [_visible(language), _visible(text_) or "·", percent(1 - sum(n for n, _ in others) / total)]
+            )
     lead = "What the language packs say about documents that were declared, or taken, to be in a language."
     return section(
         "identified",
@@ -261,7 +262,7 @@ def _lengths(languages: Languages) -> str:
                 f'<svg width="34" height="20" role="img"><title>{count(number)} documents</title>{bar}</svg>'
             )
         mean = of["kept_characters"] / of["kept"] if of["kept"] else 0
-        rows.append([language, *cells, count(mean)])
+        rows.append([_visible(language), *cells, count(mean)])
     head = ["characters", *(short(2**size) for size in columns), "mean"]
     return section(
         "lengths",
@@ -280,7 +281,9 @@ def _quality(languages: Languages, quality: Mapping[str, Mapping[str, Any]]) -> 
         )
         area, cut = ("·" if of[key] is None else f"{of[key]:.3f}" for key in ("area", "cut"))
         share = percent(best / (best + rest)) if best + rest else "·"
-        rows.append([language, count(of["good"]), count(of["sample"]), area, cut, count(best), share])
+        rows.append(
+            [_visible(language), count(of["good"]), count(of["sample"]), area, cut, count(best), share]
+        )
     if not rows:
         return ""
     lead = (
@@ -298,11 +301,12 @@ def _samples(languages: Languages) -> str:
         for key in sorted(of["samples"], key=lambda key: (key != "kept", key)):
             numbers = {**of["drops"], **of["touched"], **of["graded"], "kept": of["kept"]}
             number = numbers.get(key, 0)
-            inside.append(f"<h4>{escape(_name(key) if '/' in key else key)} · {count(number)}</h4>")
+            inside.append(f"<h4>{_visible(_name(key) if '/' in key else key)} · {count(number)}</h4>")
             inside += [_quote(*sample[1:]) for sample in of["samples"][key]]
         note = f"{count(of['kept'])} of {count(of['documents'])} documents kept"
         parts.append(
-            f'<details><summary>{language}<small>{note}</small></summary><div lang="{language}">{"".join(inside)}</div></details>'
+            f"<details><summary>{_visible(language)}<small>{note}</small></summary>"
+            f'<div lang="{_visible(language)}">{"".join(inside)}</div></details>'
         )
     return section(
         "samples", "Samples", *parts, lead="Of each language and rule a few documents, drawn by their id."
@@ -311,15 +315,17 @@ def _samples(languages: Languages) -> str:
 
 def _quote(name: str, url: str, value: Any, shown: str) -> str:
     said = "" if value is None else f" · {value}"
-    clean = "".join(
-        character if character in "\n\t" or ord(character) >= 32 else "\ufffd" for character in shown
-    )
-    return f"<blockquote><small>{escape(name + said)}</small>{escape(clean) or '(empty)'}</blockquote>"
+    return f"<blockquote><small>{_visible(name + said)}</small>{_visible(shown) or '(empty)'}</blockquote>"
+
+
+def _visible(words: str) -> str:
+    """Text as HTML; a control character, which no page may hold, as one that is seen."""
+    return escape("".join(c if c in "\n\t" or ord(c) >= 32 else "\ufffd" for c in words))
 
 
 def _unreadable(errors: Mapping[str, int]) -> str:
     if not errors:
         return ""
     items: Iterable[str] = sorted(errors)
-    rows = [[escape(error), count(errors[error])] for error in list(items)[:50]]
+    rows = [[_visible(error), count(errors[error])] for error in list(items)[:50]]
     return section("unreadable", "Unreadable", table(["what", "times"], rows))

@@ -79,9 +79,9 @@ def test_programs_are_code_to_the_last_comment():
 
 def test_long_lines_take_linear_time():
     for unit in (" ", "a", "a ", "; ", ": ", "= ", "a_", "(", ". ", "a\t", "- ", "<a"):
-        start = time.perf_counter()
+        start = time.process_time()
         code_lines([unit * 2000])
-        small = time.perf_counter() - start
-        start = time.perf_counter()
+        small = time.process_time() - start
+        start = time.process_time()
         code_lines([unit * 200_000, "b"])
-        assert time.perf_counter() - start < 400 * small + 0.5, unit
+        assert time.process_time() - start < 400 * small + 0.5, unit

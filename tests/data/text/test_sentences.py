@@ -70,9 +70,9 @@ def test_signs_are_unicodes():
 
 def test_long_texts_take_linear_time():
     for unit in (" ", "\n", ".", ". ", "a", "aA. ", "ก ", ".)", "a\n", "a \n ", "。"):
-        start = time.perf_counter()
+        start = time.process_time()
         bounds(unit * 1000)
-        small = time.perf_counter() - start
-        start = time.perf_counter()
+        small = time.process_time() - start
+        start = time.process_time()
         bounds(unit * 100_000)
-        assert time.perf_counter() - start < 400 * small + 0.5, unit
+        assert time.process_time() - start < 400 * small + 0.5, unit

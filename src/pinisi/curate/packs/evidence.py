@@ -132,11 +132,12 @@ class Evidence:
             found += zip(group.packs, (share * group.odds()).tolist(), strict=True)
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
-    def fits(self, language: str) -> float:
+    def fits(self, language: str, background: bool = True) -> float:
         """How plausible it is that the text is of `language`, given that its owner says so: from 0 to 1.
 
         Below 0.5 something else is clearly better: another pack, by more than relatives may be; the background;
-        or the scripts. 0 for a text without letters. Raises KeyError for a language without a pack.
+        or the scripts. 0 for a text without letters. background: False leaves it out, whose models know few names.
+        Raises KeyError for a language without a pack.
         """
         group = next((group for group in self._groups if language in group.packs), None)
         if group is None:
@@ -144,5 +145,5 @@ class Evidence:
         if not group.length or not group.share:
             return 0.0
         pack = group.packs.index(language)
-        excess = max(group.foreign(pack), group.other(pack)) / STEEP
+        excess = max(group.foreign(pack) if background else -math.inf, group.other(pack)) / STEEP
         return min(1 / (1 + math.exp(min(excess, 700.0))), group.share / SCRIPT / 2, 1.0)

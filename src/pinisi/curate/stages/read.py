@@ -80,8 +80,7 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
         return document, ("length", len(document.text), config.repair.longest)
     document, mended = _mended(config, document)
     evidence = tools.packs.weigh(excerpt(document.text))
-    found = evidence.identify()
-    best, declared = found[0][0] if found else NO_LANGUAGE, document.language
+    best, declared = tools.identified(document.text, evidence) or NO_LANGUAGE, document.language
     document = replace(document, language=best if declared == MAKE_UP else _known(tools, declared))
     counts.taken(document, mended)
     counts.found(document.language, best)
@@ -98,7 +97,7 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
         return document, ("personal data", unwanted, None)
     if zawgyi.is_zawgyi(document.text):
         return document, ("zawgyi", zawgyi.share(document.text), zawgyi.LIMIT)
-    text = tools.text(document, evidence.fits(document.language))
+    text = tools.text(document, tools.fits(document.text, document.language, evidence))
     if text.flagged:
         counts.flagged(document, text.flagged_words, len(text.words))
     drop = tools.judged(text)
