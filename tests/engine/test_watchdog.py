@@ -63,7 +63,10 @@ def test_a_stopped_process_is_told_before_a_slow_one(tmp_path):
         ([(4, 9, True, 90), (4, 2, False, 30), (4, 7, True, 60)], 1),  # who works, though others are older
         ([(4, 9, True, 90), (4, 2, False, 30), (4, 7, False, 60)], 2),  # of those the oldest
         ([(4, 9, True, 30), (4, 2, True, 20), (3, 40, True, 10)], 2),  # all wait: the lowest step
-        ([(4, 9, True, 30), (4, -1, True, 20), (4, 3, True, 10)], 2),  # between steps comes after the last one
+        (
+            [(4, 9, True, 30), (4, -1, True, 20), (4, 3, True, 10)],
+            2,
+        ),  # between steps comes after the last one
     ],
 )
 def test_the_rank_that_holds_others_up(tmp_path, ranks, expected):
@@ -123,17 +126,19 @@ def run_and_stop(project: Path, run: Path, when, *more: str) -> tuple[Done, floa
 @pytest.mark.parametrize(
     ("name", "when", "bound"),
     [
-        ("joining", lambda s: s.text == watchdog.JOINING, 45),
-        ("building", lambda s: s.text == "building the model", 60),
+        ("joining", lambda s: s.text == watchdog.JOINING, 25),
+        ("building", lambda s: s.text == "building the model", 25),
         ("step", lambda s: s.step > 2 and s.number > 3, 25),
-        ("between", lambda s: s.step > 2 and s.number == -1, 45),
+        ("between", lambda s: s.step > 2 and s.number == -1, 25),
     ],
 )
 def test_a_stopped_rank_is_named_within_a_bound(project, tmp_path, name, when, bound):
     done, seconds = run_and_stop(project, tmp_path / "run", when)
     assert done.returncode == 1 and seconds < bound, (seconds, done.stderr)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1 and errors[0].startswith("error: rank 1 holds the run up: its process"), done.stderr
+    assert len(errors) == 1 and errors[0].startswith("error: rank 1 holds the run up: its process"), (
+        done.stderr
+    )
     assert "is stopped" in errors[0] and "stuck_after = 3" in errors[0]
 
 

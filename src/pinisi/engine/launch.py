@@ -237,7 +237,10 @@ def explain(error: BaseException) -> tuple[str, str]:
             f"the disk is full while writing {error.filename or 'a file'}: free space and run again; the last checkpoint is whole",
         )
     if isinstance(error, OSError) and error.filename:
-        return "user", f"{error.filename}: {error.strerror or error}; mend it, or give another run.folder"
+        return (
+            "user",
+            f"{error.filename2 or error.filename}: {error.strerror or error}; mend it, or give another run.folder",
+        )
     text = str(error)
     if (
         isinstance(error, MemoryError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from pinisi.base.errors import ConfigError
 
@@ -38,3 +39,10 @@ def place() -> tuple[int, int]:
 def local_place() -> int:
     """Returns the rank on this machine: LOCAL_RANK, or RANK where one machine has all ranks; raises ConfigError."""
     return environment_number("LOCAL_RANK" if "LOCAL_RANK" in os.environ else "RANK")
+
+
+def free_port() -> int:
+    """Returns a port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

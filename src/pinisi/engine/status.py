@@ -102,18 +102,25 @@ class Entry(NamedTuple):
         return max(0.0, time.time() - self.at)
 
     @property
+    def state(self) -> str:
+        """The letter of /proc/PID/stat; X for a process that is gone, empty where this machine can't tell."""
+        if not self.here or not os.path.exists("/proc/self/stat"):
+            return ""
+        try:
+            return Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return "X"
+
+    @property
+    def stopped(self) -> bool:
+        return self.state in ("T", "t")
+
+    @property
     def condition(self) -> str | None:
         """What hinders the process, as far as this machine can tell."""
-        if not self.here:
-            return None
-        try:
-            stat = Path(f"/proc/{self.process}/stat").read_text()
-        except OSError:
-            return f"its process {self.process} is gone" if os.path.exists("/proc/self/stat") else None
-        letter = stat.rpartition(")")[2].split()[0]
-        if letter in "Tt":
+        if self.stopped:
             return f"its process {self.process} is stopped (SIGSTOP, or a debugger); `kill -CONT {self.process}` lets it go on"
-        return f"its process {self.process} has ended" if letter in "ZX" else None
+        return f"its process {self.process} is gone" if self.state in ("Z", "X") else None
 
     def __str__(self) -> str:
         number = f"instruction {self.number}: " if self.number >= 0 else ""

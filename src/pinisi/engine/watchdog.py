@@ -55,7 +55,14 @@ class Patience:
             return None
         self._idle += passed
         limit = self._limit(found)
-        return self._message(limit) if self._idle > limit else None
+        # looked for only when it matters: it reads /proc
+        if self._idle > limit or (self._idle > self.after and self._stopped()):
+            return self._message(limit)
+        return None
+
+    def _stopped(self) -> bool:
+        """Whether a rank is known to be unable to go on, however long its phase may take."""
+        return any(entry.stopped for entry in status.read(self.folder, self.ranks).values())
 
     def _limit(self, found: dict[int, status.Entry]) -> float:
         limits = [
@@ -71,7 +78,7 @@ class Patience:
         rank, why = status.culprit(self.folder, self.ranks)
         return (
             f"rank {rank} holds the run up: {why}. Nothing went on for {self._idle:.0f} s (runtime.stuck_after = "
-            f"{self.after:g}, here {limit:g} s); run the same command again to resume from the last checkpoint.\n"
+            f"{self.after:g}, at most {limit:g} s here); run the same command again to resume from the last checkpoint.\n"
             f"Each rank's instruction:\n{status.describe(self.folder, self.ranks)}"
         )
 
