@@ -226,7 +226,8 @@ def _text_commands(commands: Any) -> None:
 
 def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     from pinisi.config import load
-    from pinisi.engine.launch import joined, writes_report
+    from pinisi.engine.launch import writes_report
+    from pinisi.engine.place import joined
     from pinisi.engine.ranks import warm_up
 
     if not joined():

@@ -11,12 +11,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from pinisi.base.errors import CommunicationError
+from pinisi.engine.place import environment_number, place
+from pinisi.engine.rendezvous import join_store
+from pinisi.engine.status import waiting
+from pinisi.engine.watchdog import longest_wait
 from pinisi.schedule.program import Message, MessageChannel
 
 P2P = (
@@ -29,14 +35,21 @@ _BOTH_WAYS = (MessageChannel.ACTIVATION, MessageChannel.GRADIENT)
 COLLECTIVES = (MessageChannel.C0, MessageChannel.C1, MessageChannel.C2)
 
 
-def init_mesh(pipeline: int, device: torch.device) -> DeviceMesh:
-    """A (data, pipeline) mesh over all processes; the world size must be a multiple of `pipeline`."""
+def init_mesh(pipeline: int, device: torch.device, timeout: timedelta | None = None) -> DeviceMesh:
+    """A (data, pipeline) mesh over all processes; the world size must be a multiple of `pipeline`. timeout: of its collectives."""
     world = dist.get_world_size()
     if world % pipeline:
         raise CommunicationError(
             f"{world} processes can't be divided into pipelines of {pipeline} ranks: start a multiple of schedule.ranks"
         )
-    return init_device_mesh(device.type, (world // pipeline, pipeline), mesh_dim_names=("data", "pipeline"))
+    with waiting():
+        mesh = init_device_mesh(
+            device.type, (world // pipeline, pipeline), mesh_dim_names=("data", "pipeline")
+        )
+    if timeout is not None:
+        for name in ("data", "pipeline"):
+            _set_pg_timeout(timeout, mesh.get_group(name))
+    return mesh
 
 
 class Communicator:
@@ -60,27 +73,30 @@ class Communicator:
         self.bytes_sent: Counter[str] = Counter()
 
     @classmethod
-    def connect(cls, pipelines: list[list[int]], device: torch.device) -> Communicator | None:
+    def connect(
+        cls, pipelines: list[list[int]], device: torch.device, timeout: timedelta | None = None
+    ) -> Communicator | None:
         """Makes the groups of every pipeline; returns this process' own, or None if it is in none.
 
         `pipelines`: global ranks of each, such as `mesh.mesh.tolist()`. A collective call: all processes of the world make
-        all groups in one order.
+        all groups in one order. timeout: after which a collective or a message gives up; torch's own if left out.
         """
         mine = dist.get_rank()
         result = None
         for ranks in pipelines:
-            world = dist.new_group(ranks)
+            world = dist.new_group(ranks, timeout=timeout)
             groups = {}
             for channel in (*P2P, *COLLECTIVES):
-                groups[channel, True] = groups[channel, False] = dist.new_group(ranks)
+                groups[channel, True] = groups[channel, False] = dist.new_group(ranks, timeout=timeout)
                 if channel in _BOTH_WAYS:
-                    groups[channel, False] = dist.new_group(ranks)
+                    groups[channel, False] = dist.new_group(ranks, timeout=timeout)
             # U is the reduction chained behind C1 and exists only with 1 barrier, C2 only with 2: one communicator serves both.
             groups[MessageChannel.U, True] = groups[MessageChannel.C2, True]
             if mine in ranks:
                 result = cls(ranks, ranks.index(mine), groups, world)
         if result is not None:
-            result._warm_up(device)
+            with waiting():
+                result._warm_up(device)
         return result
 
     @property
@@ -140,18 +156,26 @@ class Communicator:
         return dist.reduce(tensor, self.ranks[root], group=group, async_op=True), tensor
 
 
-def init_process_group(backend: str | None, device: torch.device) -> None:
-    """Joins the process group that the environment names (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT)."""
+def init_process_group(backend: str | None, device: torch.device, stuck_after: float | None = None) -> None:
+    """Joins the process group that the environment names (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
+
+    stuck_after: runtime.stuck_after, of which the limits of joining and of every collective follow; torch's own if left out.
+    Raises CommunicationError, or ConfigError for an environment that names no rank.
+    """
     backend = backend or ("nccl" if device.type == "cuda" else "gloo")
-    missing = [k for k in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if k not in os.environ]
-    if missing:
+    rank, world = place()
+    if missing := [k for k in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(k)]:
         raise CommunicationError(
             f"the environment lacks {', '.join(missing)}: start through `pinisi train` or torchrun, which set them"
         )
+    environment_number("MASTER_PORT", least=1)
     try:
-        dist.init_process_group(backend)
-    except (RuntimeError, dist.DistError) as error:
+        with waiting():
+            store = join_store(rank, world, stuck_after)
+            limit = timedelta(seconds=longest_wait(stuck_after)) if stuck_after else None
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
+    except (RuntimeError, OSError, dist.DistError) as error:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise CommunicationError(
-            f"rank {os.environ['RANK']} could not join the others at {where} over {backend}: {error}"
+            f"rank {rank} could not join the others at {where} over {backend}: {error}"
         ) from error

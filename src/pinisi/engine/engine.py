@@ -25,7 +25,7 @@ from pinisi.engine.executor import Executor
 from pinisi.engine.heads import head_weights
 from pinisi.engine.optimizer import NoTargets, NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import build_parts, split_layers
-from pinisi.engine.status import Status
+from pinisi.engine.status import Status, waiting
 from pinisi.engine.worker import PipelineWorker
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
@@ -270,10 +270,12 @@ class Engine:
             name = self.spec.architecture.embedding_name
             for slot in self.slots:
                 if slot.name == name:
-                    dist.all_reduce(slot.gradient, group=self.tied_group)
+                    with waiting():
+                        dist.all_reduce(slot.gradient, group=self.tied_group)
         if self.data_group is not None:
             for slot in self.slots:
-                dist.all_reduce(slot.gradient, group=self.data_group)
+                with waiting():
+                    dist.all_reduce(slot.gradient, group=self.data_group)
 
     def _result(self, targets: int, spans: list[Span], stop: bool, *, training: bool = True) -> StepResult:
         """One small all-reduce carries all that every rank must know of the step."""

@@ -56,9 +56,11 @@ class Executor:
     def step(self, program: Program, *, record: bool = False) -> list[Span]:
         run = _Step(self, program, record)
         for number, instruction in enumerate(program.instructions[self.communicator.rank]):
-            self.status.at(number, instruction)
+            self.status.at(number, instruction, waits=instruction.op is Op.WAIT)
             run.do(instruction)
-        self.status.at(len(program.instructions[self.communicator.rank]), "the step's last messages")
+        self.status.at(
+            len(program.instructions[self.communicator.rank]), "the step's last messages", waits=True
+        )
         run.finish()
         self.status.at(-1, None)
         self.waited = run.waited

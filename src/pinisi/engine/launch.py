@@ -18,21 +18,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pinisi.allocator import keep_freed_memory
-from pinisi.base.errors import CommunicationError, PinisiError
+from pinisi.base.errors import CommunicationError, DataError, PinisiError
 from pinisi.engine import status
+from pinisi.engine.place import joined
 from pinisi.engine.ranks import Rank, start_rank
+from pinisi.engine.watchdog import STATUS, Patience, leave_error
 
-STATUS = "PINISI_STATUS"  # the folder of status and error files, set for the ranks that we start
 STOPPED = (
     128 + signal.SIGINT,
     128 + signal.SIGTERM,
 )  # of a rank that has saved and ended because it was told to
+INTERFACES = (
+    "GLOO_SOCKET_IFNAME",
+    "NCCL_SOCKET_IFNAME",
+    "TP_SOCKET_IFNAME",
+)  # ranks of one machine listen on
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 GRACE = 5.0  # seconds that the other ranks get to say what they saw
-
-
-def joined() -> bool:
-    """True when the environment says which rank this process is."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def writes_report() -> bool:
@@ -48,21 +50,19 @@ def launch(
     port: int | None = None,
     threads: int | None = None,
     environment: Mapping[str, str] | None = None,
+    stuck_after: float | None = None,
 ) -> int:
     """Runs `pinisi *arguments` once per rank and waits; returns the exit code.
 
     Rank 0 keeps this terminal; what the others print goes to `folder`/logs. On the first failure the rest is ended
-    and one message names the rank and the cause. Raises CommunicationError if `port` is taken.
+    and one message names the rank and the cause. stuck_after: seconds, see `watchdog`; without it nobody watches the ranks.
+    Raises CommunicationError if `port` is taken, DataError if `folder` can't be written.
     """
-    where = folder / "status"
-    logs = folder / "logs"
-    for path in (where, logs):
-        path.mkdir(parents=True, exist_ok=True)
-    for path in where.glob("rank-*"):
-        path.unlink()
+    where, logs = _emptied(folder, ranks)
     base = dict(os.environ)
     base.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port_to_use(port)), WORLD_SIZE=str(ranks))
     base.update({"LOCAL_WORLD_SIZE": str(ranks), STATUS: str(where), "PYTHONUNBUFFERED": "1"})
+    base.update(dict.fromkeys(INTERFACES, LOOPBACK))
     base.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // ranks)))
     base.update(environment or {})
     children: list[Rank] = []
@@ -73,7 +73,27 @@ def launch(
             own = {**base, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             log = logs / f"rank-{rank:05d}.log"
             children.append(start_rank(arguments, own, log, terminal=rank == 0))
-        return _watch(children, stop, where, logs)
+        patience = Patience(where, ranks, stuck_after) if stuck_after else None
+        return _watch(children, stop, where, logs, patience)
+
+
+def _emptied(folder: Path, ranks: int) -> tuple[Path, Path]:
+    """The folders of status files and of logs, without those of an older run, and proved to take this run's."""
+    where, logs = folder / "status", folder / "logs"
+    try:
+        for path in (where, logs):
+            path.mkdir(parents=True, exist_ok=True)
+        for path in where.glob("rank-*"):
+            path.unlink()
+        for rank in range(ranks):
+            (logs / f"rank-{rank:05d}.log").write_bytes(b"")
+            (where / f"rank-{rank:05d}.status").touch()
+            (where / f"rank-{rank:05d}.status").unlink()
+    except OSError as error:
+        raise DataError(
+            f"cannot write {error.filename or folder}: {error.strerror or error}; mend it, or give another run.folder"
+        ) from error
+    return where, logs
 
 
 def port_to_use(port: int | None) -> int:
@@ -117,25 +137,31 @@ class _Stop:
         return bool(self.signal) and code in (0, *STOPPED, -signal.SIGTERM)
 
 
-def _watch(children: list[Rank], stop: _Stop, where: Path, logs: Path) -> int:
+def _watch(children: list[Rank], stop: _Stop, where: Path, logs: Path, patience: Patience | None) -> int:
+    stuck, looked = None, time.monotonic()
     while True:
         codes = [child.poll() for child in children]
         if all(code in (0, *STOPPED) for code in codes):
             return 128 + stop.signal if stop.signal and any(codes) else max(c or 0 for c in codes)
         if any(code not in (None, 0, *STOPPED) for code in codes):
             break
+        if patience is not None and time.monotonic() - looked > patience.interval:
+            looked = time.monotonic()
+            if stuck := patience.look():
+                leave_error(where, 0, "stuck", stuck)
+                break
         time.sleep(0.05)
     dead = {r: c for r, c in enumerate(codes) if c not in (None, 0)}
-    end = time.monotonic() + GRACE
+    end = time.monotonic() + (0 if stuck else GRACE)
     while time.monotonic() < end and any(child.poll() is None for child in children):
         time.sleep(0.05)
-    report = status.describe(where)
+    report = status.describe(where, len(children))
     for child in children:
         if child.poll() is None:
             child.kill()
     for child in children:
         child.wait()
-    if all(stop.explains(code) for code in dead.values()):
+    if not stuck and all(stop.explains(code) for code in dead.values()):
         print("stopped before the first step", file=sys.stderr, flush=True)
         return 128 + stop.signal
     print(failure(dead, where, logs, report), file=sys.stderr, flush=True)
@@ -164,9 +190,11 @@ def failure(dead: Mapping[int, int | None], where: Path, logs: Path, report: str
         except ValueError:
             continue
     if not errors:
-        rank, code = next(iter(dead.items()))
+        rank, code = next(iter(dead.items()))  # not empty: the launcher's own finding is among the errors
         return f"error: rank {rank} ended with code {code}; see {logs / f'rank-{rank:05d}.log'}"
     cause = min(errors, key=lambda e: (e["kind"] == "communication", e["time"]))
+    if cause["kind"] == "stuck":  # which rank it is has been found out, and isn't who noticed
+        return f"error: {cause['message']}"
     text = f"error: rank {cause['rank']}: {cause['message']}"
     if cause["kind"] == "unexpected":
         text += f"\n(the traceback is in {logs / 'rank-{:05d}.log'.format(cause['rank'])})"
@@ -177,7 +205,8 @@ def rank_main(work: Callable[[], int]) -> int:
     """Runs the work of one rank; an error is left where the launcher finds it, and printed when nobody launched us."""
     import torch  # here, since the launcher does without it
 
-    rank = int(os.environ.get("RANK", "0"))
+    rank = os.environ.get("RANK", "0")
+    number = int(rank) if rank.isdecimal() else 0  # what it should be is said by the work
     if not torch.cuda.is_available():
         keep_freed_memory()
     try:
@@ -186,12 +215,11 @@ def rank_main(work: Callable[[], int]) -> int:
         return 130
     except BaseException as error:
         kind, message = explain(error)
-        if kind != "user":
-            traceback.print_exc()
         where = os.environ.get(STATUS)
+        if kind == "unexpected" or (kind == "communication" and where):
+            traceback.print_exc()
         if where:
-            record = {"rank": rank, "kind": kind, "message": message, "time": time.time()}
-            Path(where, f"rank-{rank:05d}.error").write_text(json.dumps(record))
+            leave_error(Path(where), number, kind, message)
         else:
             print(f"error: rank {rank}: {message}", file=sys.stderr, flush=True)
         sys.stderr.flush()
@@ -207,6 +235,11 @@ def explain(error: BaseException) -> tuple[str, str]:
         return (
             "user",
             f"the disk is full while writing {error.filename or 'a file'}: free space and run again; the last checkpoint is whole",
+        )
+    if isinstance(error, OSError) and error.filename:
+        return (
+            "user",
+            f"{error.filename2 or error.filename}: {error.strerror or error}; mend it, or give another run.folder",
         )
     text = str(error)
     if (

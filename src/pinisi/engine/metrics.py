@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -32,7 +33,10 @@ class Metrics:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.toml").write_text(settings.dump(self.config))
         path = self.folder / "metrics.jsonl"
-        kept = [line for line in _lines(path) if _step(line) <= step] if step else []
+        lines = _lines(path) if step else []
+        kept = [line for line in lines if _step(line) <= step]
+        if lost := lost_lines(lines, step):
+            print(f"{path}: {lost}; the report shows the rest", flush=True)
         write_whole(path, "".join(line + "\n" for line in kept))
         self.file = path.open("a", buffering=1)
         self.board = _tensorboard(self.folder / "tensorboard", step)
@@ -117,14 +121,24 @@ class Metrics:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+
+def lost_lines(lines: Sequence[str], step: int) -> str:
+    """Says how many lines are torn, and how many of the steps up to `step` have none; empty if all are there."""
+    torn = sum(math.isinf(_step(line)) for line in lines)
+    told = {_step(line) for line in lines if '"loss"' in line or '"skipped"' in line}
+    missing = sum(each not in told for each in range(1, step + 1))
+    said = [f"{torn} torn line{'s' * (torn > 1)} left out"] if torn else []
+    said += [f"no line of {missing} of the {step} steps before"] if missing else []
+    return ", ".join(said)
 
 
 def _step(line: str) -> float:
     try:
-        return json.loads(line)["step"]
+        return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # torn by a kill
+        return math.inf  # torn by a kill
 
 
 def _tensorboard(folder: Path, step: int):

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import nn
 
 from pinisi.base.errors import DataError, PinisiError
+from pinisi.engine.status import waiting
 
 
 @dataclass
@@ -143,7 +144,8 @@ class Optimizer:
 def global_sum(values: torch.Tensor, group: dist.ProcessGroup | None) -> torch.Tensor:
     """Sum over the ranks of a group, in place."""
     if dist.is_initialized():
-        dist.all_reduce(values, group=group)
+        with waiting():
+            dist.all_reduce(values, group=group)
     return values
 
 

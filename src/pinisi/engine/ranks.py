@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -32,8 +32,21 @@ SERVER = "PINISI_SERVER"  # set for that process alone
 
 # Signals to the launcher's group, such as a scheduler's SIGTERM, are the launcher's to pass on to the ranks, which then save:
 # the process that they are forked from must outlive them.
-if os.environ.pop(SERVER, None):
+_launcher = os.environ.pop(SERVER, None)
+_server_process = os.getpid()  # for ranks that are forked from it
+
+
+def die_with(parent: int) -> None:
+    """Lets the kernel kill this process when its parent, the process `parent`, ends: also one that is stopped then."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it has ended before
+            os._exit(1)
+
+
+if _launcher is not None:
     os.setsid()
+    die_with(int(_launcher))
 
 # Variables that libraries read as they are loaded: a rank for which one is to be another than the server's is started anew.
 READ_EARLY = (
@@ -90,7 +103,7 @@ def start_rank(
             stdout=None if terminal else file,
             stderr=file,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=partial(die_with, os.getpid()),
         )
 
 
@@ -130,7 +143,7 @@ def _server() -> ForkServerContext:
     context.set_forkserver_preload(PRELOADED)
     _servers_environment()
     # Pools of threads that are there before a fork are broken after it.
-    with _without_main(), _environment({"OMP_NUM_THREADS": "1", SERVER: "1"}):
+    with _without_main(), _environment({"OMP_NUM_THREADS": "1", SERVER: str(os.getpid())}):
         forkserver.ensure_running()
     return context
 
@@ -178,6 +191,7 @@ def _without_main() -> Iterator[None]:
 def _be_rank(arguments: list[str], environment: dict[str, str], log: Path, stdout: Any) -> None:
     """The work of a forked rank: becomes what `python -m pinisi` would have been, and ends with its exit code."""
     os.setsid()
+    die_with(_server_process)
     Thread(target=_die_with_launcher, daemon=True).start()
     # PR_SET_NAME: what `top` calls it, since its command line is the forkserver's
     ctypes.CDLL(None).prctl(15, f"pinisi-rank-{environment['RANK']}".encode()[:15])
@@ -201,12 +215,8 @@ def _be_rank(arguments: list[str], environment: dict[str, str], log: Path, stdou
 # A launcher that is killed must not leave ranks behind that hold memory and the port.
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
 def _die_with_launcher() -> None:
-    """The same where the launcher is not the parent: waits for the end of a pipe that the launcher holds open."""
+    """The same where the kernel doesn't see to it: waits for the end of a pipe that the launcher holds open."""
     launcher = multiprocessing.parent_process()
     assert launcher is not None
     wait([launcher.sentinel])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -16,9 +17,11 @@ from pinisi.data import Shards as TokenShards
 from pinisi.data import check_shards
 from pinisi.engine import checkpoint
 from pinisi.engine.identity import check_identity
-from pinisi.engine.launch import STATUS, joined, launch, rank_main
+from pinisi.engine.launch import launch, rank_main
 from pinisi.engine.model_files import tokenizer_of
-from pinisi.engine.trainer import DTYPES, check_rows, spec_of, train
+from pinisi.engine.place import joined, place
+from pinisi.engine.trainer import DTYPES, check_rows, spec_of, train_watched
+from pinisi.engine.watchdog import STATUS, watched
 from pinisi.engine.work import planned
 from pinisi.models import FolderWeights
 from pinisi.schedule import verify
@@ -41,25 +44,26 @@ def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
             folder,
             port=config.runtime.port,
             threads=config.runtime.threads,
+            stuck_after=config.runtime.stuck_after,
         )
 
 
 def _join(config: RunConfig) -> int:
-    """The work of a rank that is there already. Where no launcher of ours has started it, rank 0 holds the run's lock."""
-    config = _looked_at(config)
+    """The work of a rank that is there already, watched from here on. Where no launcher of ours has started it, rank 0 holds the
+    run's lock."""
+    rank, world = place()
     folder = Path(config.run.folder)
-    if STATUS in os.environ or os.environ["RANK"] != "0":
-        return train(config)
-    with only_one(folder, folder / LOCK, "run.folder"):
-        return train(config)
+    lock = nullcontext() if STATUS in os.environ or rank else only_one(folder, folder / LOCK, "run.folder")
+    with lock, watched(folder, rank, world, config.runtime.stuck_after) as status:
+        _look_at(config, world)
+        return train_watched(config, status)
 
 
-def _looked_at(config: RunConfig) -> RunConfig:
-    """The configuration, checked here where no launcher of ours has done so before it started this rank."""
+def _look_at(config: RunConfig, world: int) -> None:
+    """Checks the configuration where no launcher of ours has done so before it started this rank."""
     if STATUS not in os.environ:
         check(config)
-        check_world(config, int(os.environ["WORLD_SIZE"]))
-    return config
+        check_world(config, world)
 
 
 def check_world(config: RunConfig, world: int) -> None:

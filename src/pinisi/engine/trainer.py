@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -22,18 +22,20 @@ from pinisi.base.files import write_whole
 from pinisi.config import RunConfig
 from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
 from pinisi.data import Shards as TokenShards
-from pinisi.engine import checkpoint, memory, status
+from pinisi.engine import checkpoint, memory
 from pinisi.engine.agree import gather_json
 from pinisi.engine.comm import Communicator, init_mesh, init_process_group
 from pinisi.engine.engine import Engine, OptimizerSettings, StepResult
 from pinisi.engine.executor import gather_timeline
 from pinisi.engine.identity import check_identity, identity
-from pinisi.engine.launch import STATUS
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.metrics import Metrics
 from pinisi.engine.model_files import keep_companions, state_of
 from pinisi.engine.optimizer import NoTargets, NotFinite
+from pinisi.engine.place import local_place, place
 from pinisi.engine.rates import rate_jump, rate_of
+from pinisi.engine.status import Status
+from pinisi.engine.watchdog import JOINING, longest_wait, watched
 from pinisi.engine.work import planned
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.stage import Weights
@@ -45,23 +47,29 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 
 def train(config: RunConfig) -> int:
     """Runs this process' rank to the end of the run; returns the exit code: 0 if it is whole, 128 + the signal that stopped it."""
-    return _Run(config).go()
+    rank, ranks = place()
+    with watched(Path(config.run.folder), rank, ranks, config.runtime.stuck_after) as status:
+        return train_watched(config, status)
+
+
+def train_watched(config: RunConfig, status: Status) -> int:
+    """`train` for a rank that is watched already."""
+    return _Run(config, status).go()
 
 
 class _Run:
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: RunConfig, status: Status):
         self.config = config
         self.folder = Path(config.run.folder)
         torch.set_num_threads(config.runtime.threads)
         self.device = device_here()
-        where = os.environ.get(STATUS)
-        self.status_folder = Path(where) if where else self.folder / "status"
-        self.global_rank = int(os.environ.get("RANK", "0"))
-        self.status = status.Status(self.status_folder, self.global_rank)
-        self.status.phase("joining the other ranks")
-        init_process_group(config.runtime.backend, self.device)
-        mesh = init_mesh(config.schedule.ranks, self.device)
-        communicator = Communicator.connect(mesh.mesh.tolist(), self.device)
+        self.status = status
+        self.status.phase(JOINING, times=1)
+        init_process_group(config.runtime.backend, self.device, config.runtime.stuck_after)
+        self.global_rank = dist.get_rank()
+        self.timeout = timedelta(seconds=longest_wait(config.runtime.stuck_after))
+        mesh = init_mesh(config.schedule.ranks, self.device, self.timeout)
+        communicator = Communicator.connect(mesh.mesh.tolist(), self.device, self.timeout)
         assert communicator is not None, "every process is in a pipeline"
         self.communicator = communicator
         self.data_rank, self.data_ranks = mesh.get_local_rank("data"), mesh.size(0)
@@ -71,6 +79,7 @@ class _Run:
         for s in (signal.SIGTERM, signal.SIGINT):
             signal.signal(s, self._wish_stop)
 
+        self.status.phase("reading the configuration")
         self.spec = spec_of(config)
         self.sampler = self._sampler()
         self.engine = self._engine()
@@ -133,7 +142,8 @@ class _Run:
         if plan.barriers == 0 and spec.tied and layout.first_rank != layout.last_rank:
             for ranks in range(dist.get_world_size() // plan.ranks):
                 group = dist.new_group(
-                    [ranks * plan.ranks + layout.first_rank, ranks * plan.ranks + layout.last_rank]
+                    [ranks * plan.ranks + layout.first_rank, ranks * plan.ranks + layout.last_rank],
+                    timeout=self.timeout,
                 )
                 tied = group if ranks == self.data_rank else tied
         o = config.optimizer
@@ -163,10 +173,6 @@ class _Run:
     def go(self) -> int:
         config = self.config
         self._resume()
-        watchdog = status.Watchdog(
-            self.status_folder, self.global_rank, config.runtime.stuck_after, self._stuck
-        )
-        watchdog.start()
         self.metrics.start(self.step)
         if self.step == 0:
             self._evaluate()
@@ -189,10 +195,10 @@ class _Run:
         elif self.leader:
             print(f"stopped after step {self.step}; run the same command again to go on", flush=True)
         self._write_memory()
-        watchdog.end()
         self.metrics.close()
-        self.status.phase("done")
-        dist.barrier()
+        self.status.phase("ending")
+        with self.status.waiting():
+            dist.barrier()
         dist.destroy_process_group()
         # As a shell has it for a process that a signal ended: an interrupted run is no whole one.
         return 128 + (self.stop_signal or signal.SIGTERM) if stopped else 0
@@ -246,13 +252,6 @@ class _Run:
             where = self.config.model.source or "the checkpoint"
             return f". {names[0]} holds a NaN or an infinity already: mend {where}, or start from another one"
         return ". Resume from the last checkpoint with a lower optimizer.learning_rate, or a smaller optimizer.clip"
-
-    def _stuck(self, message: str) -> None:
-        if self.leader or STATUS not in os.environ:
-            print(f"error: {message}", file=sys.stderr, flush=True)
-        record = {"rank": self.global_rank, "kind": "user", "message": message, "time": time.time()}
-        (self.status_folder / f"rank-{self.global_rank:05d}.error").write_text(json.dumps(record))
-        os._exit(75)
 
     def _evaluate(self) -> None:
         folder = self.config.data.evaluation
@@ -316,7 +315,8 @@ class _Run:
                 keep=self.config.checkpoint.keep,
             )
         if self.data_ranks > 1:
-            dist.barrier()
+            with self.status.waiting():
+                dist.barrier()
 
     def _resume(self) -> None:
         self.status.phase(f"reading {self._checkpoints}")
@@ -398,14 +398,13 @@ def device_here() -> torch.device:
     """Of this process: its GPU by the rank on this machine, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    place = int(
-        os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))
-    )  # not every launcher names the first
-    if place >= torch.cuda.device_count():
+    local = local_place() if "RANK" in os.environ else 0
+    if local >= torch.cuda.device_count():
+        unnamed = "" if "LOCAL_RANK" in os.environ else "set LOCAL_RANK to the rank on its machine, "
         raise ConfigError(
-            f"rank {place} of this machine has no GPU: there are {torch.cuda.device_count()}. Start a rank per GPU "
-            "(schedule.ranks), or set CUDA_VISIBLE_DEVICES= to train on the CPU"
+            f"rank {local} of this machine has no GPU: there are {torch.cuda.device_count()}. Start a rank per GPU "
+            f"(schedule.ranks), {unnamed}or set CUDA_VISIBLE_DEVICES= to train on the CPU"
         )
-    device = torch.device("cuda", place)
+    device = torch.device("cuda", local)
     torch.cuda.set_device(device)
     return device

@@ -267,3 +267,44 @@ def test_a_result_too_large_for_caches_has_the_same_bits(hidden, threads, monkey
     own = torch.where((ids >= 0) & (ids < rows), target, 0.0).double().unsqueeze(1)
     exact = product.double() * factor.double().unsqueeze(1) + own * weight[ids.clamp(0, rows - 1)].double()
     assert float((whole - exact).abs().max() / exact.abs().max()) <= 1e-6
+
+
+def test_a_library_that_others_could_have_written_is_not_run(tmp_path):
+    """The file is compiled anew; a folder that isn't ours alone is refused, and torch's operations are used."""
+    compiler()
+    assert printed(tmp_path) == "native\nnative\ncompiled\n\n"
+    (library,) = libraries(tmp_path)
+    assert library.stat().st_mode & 0o022 == 0 and library.parent.stat().st_mode & 0o777 == 0o700
+    whole = library.read_bytes()
+    library.write_bytes(whole + b"planted")
+    library.chmod(0o777)
+    assert printed(tmp_path) == "native\nnative\ncompiled\n\n"
+    assert library.read_bytes() == whole and library.stat().st_mode & 0o022 == 0
+    library.parent.chmod(0o770)
+    said = printed(tmp_path)
+    assert said.startswith("reference\nreference\nConfigError"), said
+    assert f"{library.parent}, which can be written by others (mode 770)" in said
+    assert said.count("torch's own operations are used") == 1
+
+
+@pytest.mark.parametrize("what", ["folder", "library"])
+def test_a_library_of_another_user_is_not_run(tmp_path, monkeypatch, what):
+    found = compiler()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compiled = []
+    monkeypatch.setattr(build, "_compile", lambda command, path: (compiled.append(path), path.touch()))
+    path = build._cached(found)
+    owned = path if what == "library" else path.parent
+    true = Path.stat
+
+    def stat(self, **more):
+        result = true(self, **more)
+        return os.stat_result((*result[:4], 4321, *result[5:])) if self == owned else result
+
+    monkeypatch.setattr(Path, "stat", stat)
+    if what == "folder":
+        with pytest.raises(ConfigError, match="belongs to user 4321"):
+            build._cached(found)
+    else:
+        build._cached(found)
+        assert compiled == [path, path]

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -89,15 +90,45 @@ def _cached(found: str, *, anew: bool = False) -> Path:
             _features(),
         ]
     )
-    path = folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.so"
-    if path.exists() and not anew:
+    path = _own_folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.so"
+    if not anew and _trusted(path):
         return path
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run
     with open(path.with_suffix(".lock"), "w") as lock:  # one of a machine's ranks compiles, the others wait
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if anew or not path.exists():
+        if anew or not _trusted(path):
             _compile(command, path)
     return path
+
+
+def _own_folder() -> Path:
+    """The cache's folder, made if it is not there. Raises ConfigError where somebody else could put a library into it."""
+    path = folder()
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with suppress(
+        OSError
+    ):  # a umask may have let the group in, who could put another folder in this one's place
+        path.parent.chmod(path.parent.stat().st_mode & 0o755)
+    path.mkdir(mode=0o700, exist_ok=True)
+    if stranger := _stranger(path):
+        raise ConfigError(
+            f"The native kernels are run from {path}, which {stranger}: remove it, or set XDG_CACHE_HOME to a folder of your own."
+        )
+    return path
+
+
+def _trusted(path: Path) -> bool:
+    """Whether the library is there and nobody but this user or root can have written it."""
+    return path.exists() and not _stranger(path)
+
+
+def _stranger(path: Path) -> str:
+    """What lets others than this user and root write to `path`; empty if nothing does."""
+    found = path.stat()
+    if found.st_uid not in (0, os.getuid()):
+        return f"belongs to user {found.st_uid}"
+    if found.st_mode & 0o022:
+        return f"can be written by others (mode {found.st_mode & 0o777:o})"
+    return ""
 
 
 def _compile(command: list[str], path: Path) -> None:
@@ -109,6 +140,7 @@ def _compile(command: list[str], path: Path) -> None:
             line = [command[0], threads, *command[1:], "-o", str(partial)]
             done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT)
             if done.returncode == 0:
+                partial.chmod(0o755)  # whatever the umask allows others
                 partial.replace(path)
                 break
             failed.append(_first_error(done.stderr))

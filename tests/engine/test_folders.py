@@ -1,0 +1,134 @@
+"""Folders, environments and sizes that can't work are one line, and lost lines of metrics are said."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pinisi.base.errors import PinisiError
+from pinisi.engine.comm import init_process_group
+from pinisi.engine.metrics import lost_lines
+from pinisi.engine.trainer import device_here
+from tests.engine.runs import TRAIN, losses, pinisi
+
+
+@pytest.mark.parametrize(
+    "place", ["run", "run/status", "run/logs", "run/status/rank-00001.status", "run/logs/rank-00001.log"]
+)
+def test_a_folder_that_can_not_be_written_is_one_line(project, tmp_path, place):
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix:
+        path.mkdir()  # where a file belongs
+        (path / "something").write_text("")
+    else:
+        path.write_text("a file where the folder belongs")
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={tmp_path}/run")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: cannot write") and place in done.stderr
+    assert "another run.folder" in done.stderr
+
+
+def test_metrics_that_can_not_be_written_are_one_line(project, tmp_path):
+    (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={tmp_path}/run")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "metrics.jsonl: Is a directory" in done.stderr and "another run.folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"RANK": "x"}, "RANK='x'"),
+        ({"RANK": "-1"}, "RANK='-1'"),
+        ({"RANK": "2"}, "RANK=2 and WORLD_SIZE=2"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE='0'"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE=''"),
+        ({"MASTER_PORT": "x"}, "MASTER_PORT='x'"),
+        ({"MASTER_ADDR": ""}, "lacks MASTER_ADDR"),
+    ],
+)
+def test_an_environment_that_names_no_rank_is_told(monkeypatch, change, words):
+    given = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29999"}
+    for name, value in {**given, **change}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PinisiError, match=words):
+        init_process_group("gloo", torch.device("cpu"))
+
+
+def test_a_gpu_is_asked_for_by_the_rank_on_its_machine(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(PinisiError, match="set LOCAL_RANK"):
+        device_here()
+    monkeypatch.setenv("LOCAL_RANK", "x")
+    with pytest.raises(PinisiError, match="LOCAL_RANK='x'"):
+        device_here()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert device_here() == torch.device("cuda", 1)
+
+
+def test_a_world_that_is_no_number_is_one_line(project, tmp_path):
+    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "x", "MASTER_ADDR": "127.0.0.1"}
+    done = subprocess.run(
+        [*TRAIN, str(project / "config.toml"), f"run.folder={tmp_path}/run"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1 and "WORLD_SIZE='x'" in done.stderr, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_a_step_that_is_too_long_for_memory_is_refused_before_it_is_made(project, tmp_path):
+    code = (
+        "import resource, sys; from pinisi.cli import main\n"
+        "code = main(sys.argv[1:])\n"
+        "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**19, 'KiB'\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", code, "train", str(project / "config.toml")),
+            *(f"run.folder={tmp_path}/run", "schedule.microbatches=100000000"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "microbatches" in done.stderr and "at most 131072 on 2 ranks" in done.stderr
+
+
+def test_lost_lines_of_metrics_are_counted():
+    whole = [json.dumps({"step": n, "loss": 1.0}) for n in (1, 2, 3)]
+    evaluation, skipped = json.dumps({"step": 2, "evaluation": {}}), json.dumps({"step": 4, "skipped": "nan"})
+    assert lost_lines([*whole, evaluation, skipped], 4) == ""
+    assert lost_lines([*whole, skipped], 3) == ""
+    assert lost_lines([whole[0], evaluation, whole[2][:9], '{"a"'], 4) == (
+        "2 torn lines left out, no line of 3 of the 4 steps before"
+    )
+    assert lost_lines([], 2) == "no line of 2 of the 2 steps before"
+
+
+def test_lost_lines_are_said_when_a_run_is_resumed(project, whole, tmp_path, capfd):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run, ignore=lambda _, names: {"step-00000006", "lock"} & set(names))
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"step": 2,' not in line]
+    (run / "metrics.jsonl").write_text("".join(kept)[:-30])
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={run}")
+    assert done.returncode == 0, done.stderr
+    said = capfd.readouterr().out
+    assert "metrics.jsonl: 1 torn line left out, no line of 1 of the 4 steps before" in said, said
+    assert losses(run) == {step: loss for step, loss in losses(whole).items() if step != 2}
