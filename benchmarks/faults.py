@@ -24,8 +24,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.extend((str(HERE), str(HERE.parent)))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 from fault_judge import FAILURES, Case, Lab, drawn_cases, judge
 from fault_kinds import KINDS
 
