@@ -149,7 +149,11 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = read_arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # a shell's background jobs ignore SIGINT, and so would the runs
+        signal.signal(number, signal.default_int_handler)
     folder = (options.folder or Path(tempfile.gettempdir()) / f"pinisi-faults-{options.seed}").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(make_project(folder / "project"), folder, STEPS, SETTINGS)
