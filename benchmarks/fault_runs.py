@@ -192,7 +192,7 @@ def outside(
         if process.poll() is None:
             process.kill()
             process.wait()
-            kill(processes(run))
+            left_behind(run, 0)
     left = left_behind(run) if code is not None else []
     said = [name.read_text(errors="replace") for name in names]
     return Outcome(code, *said, struck, left, time.monotonic() - began)
