@@ -81,7 +81,7 @@ def _is_at(live: Live, moment: Moment, steps: int) -> bool:
     if moment.phase == "time":
         return time.monotonic() - live.began >= moment.share * live.usual
     live.rank(0)  # looked for in time: a phase may be shorter than the search
-    for step, number, text, _ in status.read(live.run / "status").values():
+    for step, number, text, *_ in status.read(live.run / "status").values():
         matches = {
             "joining": text.startswith("joining"),
             "building": text.startswith(("building", "comparing", "reading")),
@@ -89,7 +89,7 @@ def _is_at(live: Live, moment: Moment, steps: int) -> bool:
             "step": number >= 0 and step >= moment.step,
             "saving": text.startswith("saving") and step >= moment.step,
             "evaluating": text.startswith("evaluating") and step >= moment.step - 1,
-            "end": step == steps - 1 and text.startswith(("saving", "evaluating", "done")),
+            "end": step == steps - 1 and text.startswith(("saving", "evaluating", "ending", "done")),
         }
         if matches[moment.phase]:
             return True
