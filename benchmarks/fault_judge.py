@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fault_kinds import KINDS, Kind, Scene, drop_capabilities, torchrun
+from fault_kinds import KINDS, Kind, Scene, drop_capabilities, torchrun, unmount
 from fault_runs import (
     TRAIN,
     Moment,
@@ -148,8 +148,9 @@ def judge(lab: Lab, case: Case) -> Verdict:
     began = time.monotonic()
     kind, home = KINDS[case.kind], lab.folder / f"case-{case.number}"
     finished, usual = lab.reference(case.ranks, case.replicas)
-    shutil.rmtree(home, ignore_errors=True)
     run, shards = home / "run", home / "shards"
+    unmount(run)
+    shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(lab.project / "shards", shards)
     scene = Scene(
         run=run,
@@ -174,6 +175,7 @@ def judge(lab: Lab, case: Case) -> Verdict:
             other.kill()
             other.wait()
         left_behind(run, 0)
+        unmount(run)
     verdict.note, verdict.seconds = scene.note, round(time.monotonic() - began, 1)
     if not verdict.failures:
         shutil.rmtree(home)
@@ -200,7 +202,7 @@ def _first(lab: Lab, kind: Kind, scene: Scene, usual: float, verdict: Verdict) -
         )
     else:
         outcome = lab.start(arguments, scene.run, at_moment, usual)
-    verdict.struck, verdict.code = outcome.struck or strike is None, outcome.code
+    verdict.struck, verdict.code = (outcome.struck or strike is None) and not scene.idle, outcome.code
     return outcome
 
 

@@ -33,6 +33,7 @@ class Scene:
     damaged: list[Path] = field(default_factory=list)  # of which a message must name one
     named: str = ""  # what else a message must name
     note: str = ""
+    idle: bool = False  # the fault can't be made on this machine
     refused: bool = False  # the first start ended with another code than 0
     others: list[subprocess.Popen] = field(default_factory=list)
     kept: dict[Path, bytes | None] = field(default_factory=dict)  # files as they were
@@ -131,6 +132,31 @@ def _full_disk(scene: Scene, live: Live) -> bool:
         except ProcessLookupError:
             continue
     return True
+
+
+def _mount(scene: Scene, size: int, *options: str) -> bool:
+    """Gives the run's folder a disk of its own; returns whether this process may."""
+    settings = ",".join((*options, f"size={size}"))
+    command = ["mount", "-t", "tmpfs", "-o", settings, "none", str(scene.run)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _small_disk(scene: Scene) -> None:
+    """Too small for the whole run, mostly; what fits decides in which phase it is full."""
+    size = int(100_000 * 40 ** scene.rng.random())
+    scene.run.mkdir(parents=True)
+    scene.idle = not _mount(scene, size)
+    scene.note = "no rights to mount" if scene.idle else f"{size} bytes"
+
+
+def _larger_disk(scene: Scene) -> None:
+    if not scene.idle:
+        _mount(scene, 2**26, "remount")
+
+
+def unmount(run: Path) -> None:
+    if run.is_mount():
+        subprocess.run(["umount", "--lazy", str(run)], capture_output=True)
 
 
 def _read_only(scene: Scene, live: Live) -> bool:
@@ -275,6 +301,7 @@ KINDS = {
     "rank stopped a while": Kind(strike=_stop_and_go_on, ends_itself=True),
     "rank stopped and launcher killed": Kind(strike=_stop_rank_and_kill_launcher, more=STUCK, told=False),
     "disk full": Kind(strike=_full_disk),
+    "small disk": Kind(_small_disk, undo=_larger_disk),
     "checkpoint truncated": Kind(_checkpoint(_truncated, "*"), undo=_without_damaged),
     "tensors flipped": Kind(_checkpoint(_flipped, "*.safetensors"), undo=_without_damaged),
     "index flipped": Kind(_checkpoint(_flipped, "index.json"), undo=_without_damaged),
