@@ -19,8 +19,8 @@ def optimizer() -> Optimizer:
     return Optimizer([slot], betas=(0.9, 0.95), epsilon=1e-8, weight_decay=0.1, clip=1.0)
 
 
-def save(folder, step: int) -> None:
-    checkpoint.save(folder, step, optimizer(), {"updates": 0}, rank=0, group=None, keep=3)
+def save(folder, step: int, keep: int = 3) -> None:
+    checkpoint.save(folder, step, optimizer(), {"updates": 0}, rank=0, group=None, keep=keep)
 
 
 def test_what_is_saved_is_read(tmp_path):
@@ -55,6 +55,13 @@ DAMAGES = {
         b"\0" * (folder / "rank-00000.safetensors").stat().st_size
     ),
     "a missing file": lambda folder: (folder / "rank-00000.safetensors").unlink(),
+    "a missing index": lambda folder: (folder / "index.json").unlink(),
+    "an index without its digest": lambda folder: (folder / "index.json").write_text(
+        (folder / "index.json").read_text().replace('"digest":', '"digdst":')
+    ),
+    "another format": lambda folder: (folder / "index.json").write_text(
+        (folder / "index.json").read_text().replace('"format": 1', '"format": 3')
+    ),
     "a torn index": lambda folder: (folder / "index.json").write_text("{"),
     "an empty index": lambda folder: (folder / "index.json").write_text(""),
     "another step": lambda folder: (folder / "index.json").write_text(
@@ -72,6 +79,9 @@ def test_damage_is_named_and_the_older_checkpoint_found(tmp_path, damage):
     found = checkpoint.newest_whole(tmp_path)
     assert found.reader.step == 1
     assert len(found.passed_over) == 1 and "step-00000002" in found.passed_over[0]
+    assert any(
+        f"step-00000002/{name}" in found.passed_over[0] for name in ("index.json", "rank-00000.safetensors")
+    )
     DAMAGES[damage](tmp_path / "step-00000001") if "another" not in damage else None
     if "another" not in damage:
         with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole: .*00000002.*; .*00000001"):
@@ -86,3 +96,34 @@ def test_without_a_checkpoint_none_is_found_and_old_ones_without_digests_are_rea
     del index["digest"], index["files"]
     path.write_text(json.dumps(index))
     assert checkpoint.newest_whole(tmp_path).reader.step == 1
+
+
+def test_a_damaged_newer_checkpoint_is_not_kept_instead_of_the_one_just_saved(tmp_path):
+    """The run has passed the newest over, and saves a step before that."""
+    save(tmp_path, 1)
+    save(tmp_path, 6)
+    flipped(tmp_path / "step-00000006" / "rank-00000.safetensors", 0.9)
+    save(tmp_path, 4, keep=1)
+    found = checkpoint.newest_whole(tmp_path)
+    assert found.reader.step == 4 and "step-00000006" in found.passed_over[0]
+    assert [step for step, _ in checkpoint.steps(tmp_path)] == [4, 6]
+
+
+def test_what_a_killed_run_left_half_saved_is_removed_and_no_checkpoint_is_half_dropped(
+    tmp_path, monkeypatch
+):
+    (tmp_path / ".step-00000003.partial").mkdir()
+    save(tmp_path, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+    def killed(path, ignore_errors=False):
+        if path.exists():
+            (path / "index.json").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.shutil, "rmtree", killed)
+        save(tmp_path, 2, keep=1)
+    assert [step for step, _ in checkpoint.steps(tmp_path)] == [2]
+    save(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]

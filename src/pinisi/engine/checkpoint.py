@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,11 +40,11 @@ def _key(kind: str, name: str) -> str:
 
 
 def steps(folder: Path) -> list[tuple[int, Path]]:
-    """The whole checkpoints of a run, oldest first."""
+    """The checkpoints of a run, oldest first. Each was whole when it got its name; a file of it may have gone since."""
     found = []
     for path in folder.glob("step-*"):
-        match = _NAME.search(path.name)
-        if match and (path / "index.json").exists():
+        match = _NAME.match(path.name)
+        if match and path.is_dir():
             found.append((int(match.group(1)), path))
     return sorted(found)
 
@@ -109,7 +110,8 @@ def save(
     parts: dict = {}
     digest: dict[str, str] = {}
     if rank == 0:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left in folder.glob(".step-*"):  # by a run that was killed as it saved or dropped one
+            shutil.rmtree(left, ignore_errors=True)
         try:
             temporary.mkdir(parents=True)
         except OSError as error:
@@ -134,8 +136,10 @@ def save(
         try:
             files = {name: digest for _, _, of in everyone for name, digest in of.items()}
             _commit(temporary, final, step, [p for _, p, _ in everyone], files, state)
-            for _, old in steps(folder)[:-keep] if keep else []:
-                shutil.rmtree(old, ignore_errors=True)
+            # Newer ones are damaged and were passed over: they don't count as kept.
+            for old in [path for at, path in steps(folder) if at <= step][:-keep] if keep else []:
+                with suppress(OSError):
+                    _drop(old)
         except OSError as error:
             failed = str(error)
     failed = gather_json(failed, group)[0]
@@ -180,10 +184,19 @@ def _commit(
         file.flush()
         os.fsync(file.fileno())
     _sync(temporary)
-    if final.exists():
-        shutil.rmtree(final)
+    _drop(final)
     temporary.rename(final)
     _sync(final.parent)
+
+
+def _drop(folder: Path) -> None:
+    """Removes a checkpoint. It loses its name first: a kill in between leaves none that is there in part."""
+    aside = folder.with_name(f".{folder.name}.old")
+    with suppress(FileNotFoundError):
+        folder.rename(aside)
+    if aside.is_symlink():
+        aside.unlink()
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:
@@ -203,20 +216,23 @@ class Reader:
         try:
             self.index = json.loads((folder / "index.json").read_text())
         except OSError as error:
-            raise CheckpointError(f"{folder} is no checkpoint: {error.strerror} (index.json)") from error
+            raise CheckpointError(f"{folder / 'index.json'} can't be read: {error.strerror}") from error
         except ValueError as error:
             raise CheckpointError(
                 f"{folder / 'index.json'} is damaged ({error}); remove this folder to use an older one"
             ) from error
         if not isinstance(self.index, dict):
             raise CheckpointError(f"{folder / 'index.json'} is damaged (no JSON object)")
+        # Checkpoints of before there were digests have neither of the two keys.
+        if self.index.keys() & {"digest", "files"} and self.index.get("digest") != digests.of_index(
+            self.index
+        ):
+            raise CheckpointError(
+                f"{folder / 'index.json'} is damaged: its digest is another one than it was written with"
+            )
         if self.index.get("format") != FORMAT:
             raise CheckpointError(
                 f"{folder} has format {self.index.get('format')}, this version reads {FORMAT}"
-            )
-        if self.index.get("digest", own := digests.of_index(self.index)) != own:
-            raise CheckpointError(
-                f"{folder / 'index.json'} is damaged: its digest is another one than it was written with"
             )
 
     @property
