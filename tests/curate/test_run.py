@@ -474,6 +474,13 @@ def test_pictures_in_an_archive_are_counted_and_no_reason_to_stop(packs, tmp_pat
     assert [each.partition("xa.warc:")[2] for each in told] == [
         f"{number} (https://example.org/): image/png is no text" for number in (2, 3)
     ]
+    first = (out / "report.json").read_text()
+    assert sum(json.loads(first)["errors"].values()) == 2
+    for choice in ("skip", "stop"):  # whichever came first: pictures stop neither, and both tell of them
+        run(config(tmp_path, source, packs), f"run.on_error={choice}")
+        assert (out / "report.json").read_text() == first
+    run(config(tmp_path / "other", source, packs), "run.on_error=skip")
+    run(config(tmp_path / "other", source, packs), "run.on_error=stop")
 
 
 def test_a_duplicate_names_a_document_that_stays(packs, tmp_path):

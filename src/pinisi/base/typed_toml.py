@@ -143,7 +143,7 @@ def check(value: Any, source: Source, prefix: str = "") -> None:
         key = prefix + fault.key
         got: Any = value
         for name in fault.key.split("."):
-            got = getattr(got, name)
+            got = got[name] if isinstance(got, dict) else getattr(got, name)
         shown = "not set" if got is None or dataclasses.is_dataclass(got) else toml_value(got)
         raise ConfigError(f"{source.place(key)}: {key} is {shown}; it needs {fault.needed}.")
 

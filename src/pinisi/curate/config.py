@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Literal
 
 from pinisi.base.settings import at_least, byte_count
@@ -35,6 +36,8 @@ class Run:
         yield from at_least(self, workers=1, seed=0)
         if not byte_count(self.budget):
             yield Fault("budget", "a size such as 2 GiB or 500 MiB")
+        if not self.folder:
+            yield Fault("folder", "a folder for the result and what is needed to go on")
         if is_url(self.folder):
             yield Fault("folder", "a folder on this machine; run.output may be a URL, and gets the result")
 
@@ -106,9 +109,11 @@ class Rules:
 
     def validate(self) -> Iterator[Fault]:
         for language, limits in self.limits.items():
-            for rule in limits:
+            for rule, limit in limits.items():
                 if rule not in RULES:
                     yield Fault(f"limits.{language}", f"one of {', '.join(RULES)} instead of '{rule}'")
+                elif isnan(limit):
+                    yield Fault(f"limits.{language}.{rule}", "a number")
         for rule in self.off:
             if rule not in RULES:
                 yield Fault("off", f"some of {', '.join(RULES)} instead of '{rule}'")

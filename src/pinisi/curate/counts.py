@@ -24,6 +24,7 @@ class Counts:
         self._seed = seed
         self.languages: dict[str, Table] = defaultdict(_empty)
         self.errors: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()  # what is no text by its nature, and no error
 
     def taken(self, document: Document, mended: Iterable[str]) -> None:
         of = self.languages[document.language]
@@ -76,8 +77,11 @@ class Counts:
         self._sample(of, key, document, score)
 
     def unreadable(self, error: str, times: int = 1) -> None:
-        error = _whole(error)
-        self.errors[error if error in self.errors or len(self.errors) < ERRORS else MORE] += times
+        _count(self.errors, error, times)
+
+    def no_text(self, what: str, times: int = 1) -> None:
+        """What is no text by its nature, such as pictures in an archive: a run that stops at errors does not stop for it."""
+        _count(self.skipped, what, times)
 
     def _sample(self, of: Table, key: str, document: Document, value: Any, text: str | None = None) -> None:
         rank = hashlib.blake2b(
@@ -94,6 +98,8 @@ class Counts:
         """Add a table that `table` has made."""
         for error, times in other["errors"].items():
             self.unreadable(error, times)
+        for what, times in other.get("skipped", {}).items():
+            self.no_text(what, times)
         for language, theirs in other["languages"].items():
             ours = self.languages[language]
             for key, value in theirs.items():
@@ -111,9 +117,16 @@ class Counts:
             of["samples"] = {key: sorted(of["samples"][key])[:SAMPLES] for key in sorted(of["samples"])}
         return json.loads(
             json.dumps(
-                {"languages": self.languages, "errors": self.errors}, sort_keys=True, ensure_ascii=False
+                {"languages": self.languages, "errors": self.errors, "skipped": self.skipped},
+                sort_keys=True,
+                ensure_ascii=False,
             )
         )
+
+
+def _count(counter: Counter[str], said: str, times: int) -> None:
+    said = _whole(said)
+    counter[said if said in counter or len(counter) < ERRORS else MORE] += times
 
 
 def _whole(text: str) -> str:

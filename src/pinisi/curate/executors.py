@@ -118,6 +118,8 @@ def _datatrove(config: CurateConfig, tasks: Sequence[Task], logs: Path, done: Do
     """By one of its executors."""
     kind = config.run.executor
     executors = library("datatrove.executor", "cluster")
+    if kind == "ray":
+        library("ray", "cluster")
     executor = getattr(executors, f"{kind.capitalize()}PipelineExecutor")(
         [_step(config, tasks)],
         tasks=len(tasks),

@@ -63,8 +63,9 @@ def curate(path: str | Path, overrides: Sequence[str] = (), report: Report = pri
     made.check(names)
     check_output(config, names)
     good = _good_parts(tools)
-    stages, folder = _folders(tools, parts, good), Path(config.run.folder)
+    folder = Path(config.run.folder)
     with only_one(folder, folder / "work" / "lock", "run.folder"), Executor(config) as executor:
+        stages = _folders(tools, parts, good)
         _begin(stages, report)
         if not stages[READ].exists():  # else it is under way
             check_before(tools, parts, report)
@@ -274,6 +275,8 @@ def _gather(
 ) -> dict[str, Any]:
     """Put together what the stages left in the folders `written`, by language, and in the folders of `drops`."""
     out, table = Path(run.config.run.folder), {**run.counts.table(), "quality": quality}
+    for what, times in table.pop("skipped").items():
+        table["errors"][what] = table["errors"].get(what, 0) + times
     if run.flagged:
         lists = [LIST] if run.config.rules.flagged_list else []
         table["flagged"] = {"lists": lists, "words": run.flagged}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pinisi.base.errors import ConfigError
 from pinisi.curate.config import MAKE_UP, CurateConfig
 from pinisi.curate.flagged import Flagged, of_file, of_list
 from pinisi.curate.measures import Text, excerpt
@@ -25,6 +26,12 @@ class Tools:
         declared = [source.language for source in config.sources if source.language not in ("", MAKE_UP)]
         for language in [*config.languages, *declared]:
             self.packs[language]  # raises DataError for one without a pack
+        for language in config.rules.limits:
+            if language != "all" and language not in self.packs:
+                raise ConfigError(
+                    f"rules.limits.{language}: no language pack for '{language}', so these limits would do nothing: give 'all' or "
+                    f"one of {', '.join(self.packs.languages)}"
+                )
         self._limits: dict[str, dict[str, float]] = {}
         self._flagged: dict[str, Flagged] = {}
 

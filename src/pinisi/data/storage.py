@@ -122,6 +122,8 @@ def put(local: Path, target: str) -> None:
     if is_url(target):
         files, inside = filesystem(target)
         with reaching(target):
+            if "file" in files.protocol:  # which alone doesn't make the folders of a name
+                files.makedirs(inside.rpartition("/")[0], exist_ok=True)
             files.put_file(str(local), inside)
         return
     try:

@@ -110,8 +110,7 @@ def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str, coun
 
     def trouble(error: Unreadable) -> None:
         if isinstance(error, Skipped):
-            if config.run.on_error == "skip":  # a run that stops at errors goes by their count
-                counts.unreadable(error.group)
+            counts.no_text(error.group)
         elif config.run.on_error == "stop":
             raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
         else:

@@ -37,8 +37,7 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
 
         def trouble(error: Unreadable) -> None:
             if isinstance(error, Skipped):
-                if config.run.on_error == "skip":  # a run that stops at errors goes by their count
-                    counts.unreadable(error.group)
+                counts.no_text(error.group)
             elif config.run.on_error == "stop":
                 raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
             else:
