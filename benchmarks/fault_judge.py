@@ -35,6 +35,7 @@ SHARES = {
     (4, 2): 1,
 }  # of (ranks, replicas) among the draws
 LIMIT = 120.0  # seconds; runtime.stuck_after = 5 takes ten times that outside of steps
+SLOW = 6  # times what a run usually takes, where that is more: the machine may be at work on something else
 TRIES = 3  # to resume
 FAILURES = {
     "hung": "past its limit",
@@ -75,7 +76,11 @@ Start = Callable[[list[str], Path, Strike | None, float], Outcome]
 
 
 def started_outside(arguments: list[str], run: Path, strike: Strike | None, usual: float) -> Outcome:
-    return outside([*TRAIN, *arguments], run, strike=strike, limit=LIMIT, usual=usual)
+    return outside([*TRAIN, *arguments], run, strike=strike, limit=limit_of(usual), usual=usual)
+
+
+def limit_of(usual: float) -> float:
+    return max(LIMIT, SLOW * usual)
 
 
 @dataclass
@@ -190,13 +195,13 @@ def _first(lab: Lab, kind: Kind, scene: Scene, usual: float, verdict: Verdict) -
     arguments = [*scene.arguments, *kind.more]
     if kind.torchrun:
         command = [*torchrun(scene.ranks), *arguments]
-        outcome = outside(command, scene.run, strike=at_moment, limit=LIMIT, usual=2 * usual)
+        outcome = outside(command, scene.run, strike=at_moment, limit=limit_of(2 * usual), usual=2 * usual)
     elif kind.unprivileged and os.geteuid() == 0:
         outcome = outside(
             [*TRAIN, *arguments],
             scene.run,
             strike=at_moment,
-            limit=LIMIT,
+            limit=limit_of(usual),
             usual=usual,
             before=drop_capabilities,
         )
