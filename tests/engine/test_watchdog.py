@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pinisi.engine import status, watchdog
+from tests.effort import only_full
 from tests.engine.runs import TRAIN, Done, process_of
 
 
@@ -127,9 +128,9 @@ def run_and_stop(project: Path, run: Path, when, *more: str) -> tuple[Done, floa
     ("name", "when", "bound"),
     [
         ("joining", lambda s: s.text == watchdog.JOINING, 25),
-        ("building", lambda s: s.text == "building the model", 25),
+        pytest.param("building", lambda s: s.text == "building the model", 25, marks=only_full),
         ("step", lambda s: s.step > 2 and s.number > 3, 25),
-        ("between", lambda s: s.step > 2 and s.number == -1, 25),
+        pytest.param("between", lambda s: s.step > 2 and s.number == -1, 25, marks=only_full),
     ],
 )
 def test_a_stopped_rank_is_named_within_a_bound(project, tmp_path, name, when, bound):
