@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -110,6 +111,21 @@ def test_a_killed_rank_is_named_and_the_resumed_losses_are_bit_equal(project, wh
     again = [step for step in before if step > first]
     assert len(again) >= 3 and sorted(after) == list(range(1, first + 33))
     assert {step: after[step] for step in before} == before  # `again` among them, made anew
+
+
+def test_a_run_killed_behind_its_last_save_gets_its_end(project, whole, tmp_path):
+    """It was refused, though it lacked the last evaluation."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    assert '"evaluation"' in lines[-1]
+    (run / "metrics.jsonl").write_text("".join(lines[:-1]))
+    command = ("train", str(project / "config.toml"), f"run.folder={run}")
+    done = pinisi(*command)
+    assert done.returncode == 0, done.stderr
+    assert (run / "metrics.jsonl").read_text().splitlines(keepends=True)[-1] == lines[-1]
+    done = pinisi(*command)
+    assert done.returncode == 2 and "already holds step 6" in done.stderr
 
 
 def test_the_export_loads_with_transformers_and_gives_the_evaluations_loss(project, whole):

@@ -120,6 +120,16 @@ class Metrics:
             self.board.close()
 
 
+def evaluated(config: RunConfig, step: int) -> bool:
+    """Tells whether a run has the evaluation of a step, or wants none; one that was killed behind its last save lacks it."""
+    if config.data.evaluation is None:
+        return True
+    found = (
+        json.loads(line) for line in _lines(Path(config.run.folder) / "metrics.jsonl") if _step(line) == step
+    )
+    return any("evaluation" in record for record in found)
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text(errors="replace").splitlines() if path.exists() else []
 

@@ -18,6 +18,7 @@ from pinisi.data import check_shards
 from pinisi.engine import checkpoint
 from pinisi.engine.identity import check_identity
 from pinisi.engine.launch import launch, rank_main
+from pinisi.engine.metrics import evaluated
 from pinisi.engine.model_files import tokenizer_of
 from pinisi.engine.place import joined, place
 from pinisi.engine.trainer import DTYPES, check_rows, spec_of, train_watched
@@ -110,7 +111,8 @@ def check(config: RunConfig) -> None:
         reader = checkpoint.newest_whole(folder).reader
     if reader is not None:
         check_identity(reader, spec, shards)
-        if reader.step >= config.run.steps:
+        lacks_end = reader.step == config.run.steps and not evaluated(config, reader.step)
+        if reader.step >= config.run.steps and not lacks_end:
             raise CheckpointError(
                 f"{folder} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "
                 "or another run.folder to start anew"
