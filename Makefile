@@ -58,6 +58,7 @@ bench: setup
 	$(BIN)/pinisi bench emulated --json runs/bench/emulated.json
 	$(BIN)/pinisi bench heads --json runs/bench/heads.json
 	$(BIN)/pinisi bench vocabulary --json runs/bench/vocabulary.json
+	$(BIN)/python benchmarks/faults.py --json runs/bench/faults.json
 	$(if $(REFERENCE),$(BIN)/pinisi bench reference $(REFERENCE) --json runs/bench/reference.json)
 
 lint: setup
