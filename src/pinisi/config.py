@@ -207,9 +207,8 @@ class Runtime:
 
     backend: Literal["gloo", "nccl"] | None = None  # by the device if left out
     threads: int = 1  # CPU threads per rank
-    # seconds without progress in joining (at least 20) or in a step after which the run ends and names the rank that holds it up;
-    # building, reading, saving and evaluating may take ten times as long
-    stuck_after: float = 300.0
+    # Joining may take as long, at least 20 s; building, reading, saving and evaluating ten times as long.
+    stuck_after: float = 300.0  # seconds that a step may stand still before the run ends and says why
     port: int | None = None  # of the rendezvous; a free one if left out
     emulate: str | None = None  # JSON file of pass costs: passes sleep so long, communication is real
 
