@@ -178,10 +178,13 @@ def stacked_bars(ranks: Sequence[dict], parts: Sequence[str], *, width: int) -> 
     return svg(width, height, "memory by rank and part", "".join(out))
 
 
+WIDE = 600  # px: narrower charts fit a phone as they are
+
+
 def svg(width: int, height: int, label: str, inside: str, more: str = "", *, scrolls: bool = True) -> str:
     """Draws a chart; one that scrolls does so, on a phone, before its words become too small to read (10 of 12 px)."""
     head = f'class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}"{more}'
-    if not scrolls:
+    if not scrolls or width < WIDE:
         return f"<svg {head}>{inside}</svg>"
     return f'<div class="scroll"><svg {head} style="min-width:{width * 5 // 6}px">{inside}</svg></div>'
 
