@@ -63,7 +63,7 @@ def measured(texts: dict[str, list[str]], size: int, workers: int, budget: str) 
         config.write_text(
             f'[run]\nfolder = "{folder}/out"\nworkers = {workers}\nbudget = "{budget}"\n'
             f'[[sources]]\npath = "{folder}/raw/all.jsonl"\n'
-            "[alarm]\nshare = 1.0\n[rules]\npreset = 'fitted'\noff = ['bits', 'variety', 'stop_words', 'language']\n"
+            "[alarm]\nshare = 1.0\n[rules]\npreset = 'wide'\noff = ['variety', 'stop_words', 'language']\noutliers = 0.0\n"
         )
         start = time.monotonic()
         done = subprocess.run(
