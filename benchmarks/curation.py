@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from intervals import wilson
+
 from pinisi.curate import records
 from pinisi.curate.config import Exact
 from pinisi.curate.duplicates import near
@@ -38,16 +40,6 @@ CLOSE = {"id": {"ms"}, "ms": {"id"}, "jv": {"su", "id"}, "su": {"jv", "id"}, "tl
 CLOSE |= {"ceb": {"tl", "war", "ilo"}, "war": {"tl", "ceb", "ilo"}, "ilo": {"tl", "ceb", "war"}}
 SPACELESS = ("th", "lo", "km", "my", "zh")
 DIGITS = "0123456789"
-
-
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share."""
-    if not total:
-        return 0.0, 1.0
-    z, share = 1.96, hits / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * ((share * (1 - share) + z * z / (4 * total)) / total) ** 0.5 / (1 + z * z / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 class Planter:

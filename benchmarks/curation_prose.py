@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from intervals import wilson
+
 from pinisi.curate import records
 from pinisi.curate.run import curate
 
@@ -29,16 +31,6 @@ class Original(NamedTuple):
     language: str
     source: str
     size: int  # characters that are no white space
-
-
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a share."""
-    if not total:
-        return 0.0, 1.0
-    z, share = 1.96, hits / total
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z * ((share * (1 - share) + z * z / (4 * total)) / total) ** 0.5 / (1 + z * z / total)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def size_of(text: str) -> int:

@@ -20,13 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from fault_judge import FAILURES, Case, Lab, drawn_cases, judge
 from fault_kinds import KINDS
+from intervals import wilson
 
 from pinisi.base.files import write_whole
 from pinisi.data import tokenize
@@ -35,16 +35,6 @@ from tests.engine.runs import CONFIG
 
 STEPS = 12
 SETTINGS = ("checkpoint.every=3", "checkpoint.keep=3", "evaluation.every=4")
-
-
-def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """Interval of a share (Wilson 1927)."""
-    if not total:
-        return 0.0, 1.0
-    share, scale = hits / total, 1 + z * z / total
-    middle = (share + z * z / (2 * total)) / scale
-    half = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def make_project(folder: Path) -> Path:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from background import Articles, build, declarations, interface, stem, wanted
-from language_id import wilson
+from intervals import wilson
 
 from pinisi.curate.packs import Packs, build_pack
 from pinisi.curate.packs.background import Background

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from intervals import wilson
 
 from pinisi.curate.packs import Packs, build_pack
 from pinisi.data.documents import Document, corpus_files, read_documents
@@ -213,14 +214,6 @@ def accuracy(right: list[bool]) -> dict[str, Any]:
         "high": round(high, 4),
         "n": len(right),
     }
-
-
-def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Interval of a share (Wilson 1927)."""
-    share, square = right / count, z * z / count
-    middle = (share + square / 2) / (1 + square)
-    half = z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def calibration(stated: list[tuple[float, bool]]) -> list[dict[str, float]]:
