@@ -7,7 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pinisi.base.errors import DataError
 from pinisi.data.documents import Document
+from pinisi.data.reading import Skipped, Unreadable
 
 SAMPLES = 5  # documents shown of each language and rule
 SHOWN = 300  # characters of each
@@ -75,6 +77,15 @@ class Counts:
         of = self.languages[document.language]
         of["graded"][key] += 1
         self._sample(of, key, document, score)
+
+    def trouble(self, error: Unreadable, on_error: str) -> None:
+        """Counts what can't be read, or (on_error "stop") raises DataError; what was not meant to be text never stops a run."""
+        if isinstance(error, Skipped):
+            self.no_text(error.group)
+        elif on_error == "stop":
+            raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
+        else:
+            self.unreadable(str(error))
 
     def unreadable(self, error: str, times: int = 1) -> None:
         _count(self.errors, error, times)

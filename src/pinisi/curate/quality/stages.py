@@ -21,7 +21,7 @@ from pinisi.curate.measures import excerpt
 from pinisi.curate.quality.classifier import Classifier, area, fit
 from pinisi.curate.quality.features import features
 from pinisi.curate.repair import repaired
-from pinisi.data.reading import Part, Skipped, Source, Unreadable, documents_of
+from pinisi.data.reading import Part, Source, Unreadable, documents_of
 
 MODEL, FACTS = "model.npz", "quality.json"
 LEAST = 50  # good texts
@@ -109,12 +109,7 @@ def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str, coun
     """What can't be read is counted, or raises DataError, as the configuration says."""
 
     def trouble(error: Unreadable) -> None:
-        if isinstance(error, Skipped):
-            counts.no_text(error.group)
-        elif config.run.on_error == "stop":
-            raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
-        else:
-            counts.unreadable(str(error))
+        counts.trouble(error, config.run.on_error)
 
     source = Source(path=config.quality.positives[language], language=language)
     for part in parts:

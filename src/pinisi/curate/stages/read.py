@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from pinisi.base.digests import of_text as text_key
-from pinisi.base.errors import DataError
 from pinisi.base.files import new_folder
 from pinisi.curate import records
 from pinisi.curate.alarm import NO_LANGUAGE
@@ -24,7 +23,7 @@ from pinisi.curate.stages.files import DROPS, ERRORS, READ, Row, save, write_sta
 from pinisi.curate.stages.score import write_bits
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
-from pinisi.data.reading import Part, Skipped, Unreadable, documents_of
+from pinisi.data.reading import Part, Unreadable, documents_of
 
 
 def read_part(tools: Tools, part: Part, out: Path) -> None:
@@ -36,12 +35,7 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
     with new_folder(out) as folder, records.Writers(folder) as writers:
 
         def trouble(error: Unreadable) -> None:
-            if isinstance(error, Skipped):
-                counts.no_text(error.group)
-            elif config.run.on_error == "stop":
-                raise DataError(f"{error}; run.on_error = 'skip' goes on with the rest")
-            else:
-                counts.unreadable(str(error))
+            counts.trouble(error, config.run.on_error)
             writers.write(ERRORS, {"error": str(error)})
 
         for document in documents_of(part, source, trouble):
