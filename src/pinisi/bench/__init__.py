@@ -1,1 +1,1 @@
-"""What `pinisi bench` measures. Every command prints a table and takes --json FILE."""
+"""Measures what `pinisi bench` names. Every command prints a table and takes --json FILE."""

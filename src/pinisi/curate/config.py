@@ -1,4 +1,4 @@
-"""What `pinisi curate CONFIG` reads: one TOML file into these dataclasses."""
+"""Holds the configuration of `pinisi curate CONFIG`: one TOML file is read into these dataclasses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

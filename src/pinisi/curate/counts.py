@@ -1,4 +1,4 @@
-"""What a task has seen, as sums that add up in any order: for the report and the alarm."""
+"""Counts what a task has seen, in sums that add up in any order: for the report and the alarm."""
 
 import hashlib
 import json

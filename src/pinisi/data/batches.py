@@ -1,4 +1,4 @@
-"""What the engine eats: microbatches of packed documents."""
+"""Makes microbatches of packed documents, which is what the engine takes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

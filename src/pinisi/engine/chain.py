@@ -1,4 +1,4 @@
-"""What is done between two collectives, beside the passes: on a CPU by a thread, on a GPU by a stream.
+"""Computes U after C1 beside the passes: on a thread (CPU) or a CUDA stream (GPU).
 
 With 1 barrier each rank makes its part of U from what C1 brings, and sums it at once. If the rank's own thread did that, it
 would come after the pass that is running then, and the last rank's B would wait for the slowest rank's pass.

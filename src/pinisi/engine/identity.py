@@ -1,4 +1,4 @@
-"""What makes a checkpoint this run's: the model, the data and the extra heads, also under another version of transformers."""
+"""Tells whether a checkpoint is this run's: the model, the data and the extra heads, also under another version of transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loss takes of a microbatch besides its log-probabilities: token weights, and tensors by name.
+"""Reads what a loss takes of a microbatch besides its log-probabilities: token weights, and tensors by name.
 
 All of it is on every rank from the data loader, so that no message carries it. Values per token follow their targets: they
 are flattened to [heads·T] as targets are, and lose the ignored ones with them. b sequences, s positions, T = b·s.

@@ -1,4 +1,4 @@
-"""What a run says while it goes: a progress line, metrics.jsonl, and TensorBoard where it is installed."""
+"""Writes what a run says while it goes: a progress line, metrics.jsonl, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 

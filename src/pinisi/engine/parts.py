@@ -1,4 +1,4 @@
-"""What one rank holds of a model: its stages, its rows of the vocabulary, and a gradient buffer for each parameter."""
+"""Builds what one rank holds of a model: its stages, its rows of the vocabulary, and a gradient buffer for each parameter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step sends, channel by channel: the formula that stands in docs/architecture.md ("Bytes"), for a batch.
+"""Computes the bytes that a step sends, channel by channel, by the formula of docs/architecture.md ("Bytes").
 
 `Communicator.bytes_sent` counts the same while it runs; a test holds one against the other. Gradients of copies (replicas,
 tied ends with 0 barriers) and the few numbers of a step's end are no channel's and not in here.

@@ -1,4 +1,4 @@
-"""What the passes of one rank do with a real model.
+"""Does the passes of one rank with a real model.
 
 Shapes: ids and targets [b, s]; hidden states between stages [b, s, h]; X, U and dX at the head [T, h] with T = b·s.
 Every rank has every microbatch's ids, targets and weights from its data loader, so that no message carries them.

@@ -1,4 +1,4 @@
-"""What a model's settings must be: keys that an architecture knows, and values that a model can be built of."""
+"""Checks a model's settings: keys that an architecture knows, and values that a model can be built of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every layer of a microbatch shares: attention masks per attention type and rotary tables.
+"""Makes what every layer of a microbatch shares: attention masks per attention type and rotary tables.
 
 Shape letters: b sequences, s positions, d head dimension.
 """

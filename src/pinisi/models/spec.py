@@ -1,4 +1,4 @@
-"""What the rest of Pinisi needs to know of a model: `read_spec` reads it from a config, a folder or the
+"""Describes a model for the rest of Pinisi: `read_spec` reads it from a config, a folder or the
 hub."""
 
 from __future__ import annotations

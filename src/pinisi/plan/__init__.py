@@ -1,4 +1,4 @@
-"""What a model costs on a machine, and which way of running it is best. Nothing here starts a process.
+"""Plans what a model costs on a machine, and which way of running it is best. Nothing here starts a process.
 
 Reading order: shape, work, hardware, measured, rates, costs, split, memory, paper, presets, candidates, planner, command.
 """

@@ -1,4 +1,4 @@
-"""What a machine can do: peak rates from datasheets, and one small set of efficiencies for each kind of device."""
+"""Describes what a machine can do: peak rates from datasheets, and one small set of efficiencies for each kind of device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What CONFIG of `pinisi plan` is, and the configuration of a run that a row of a plan stands for."""
+"""Reads what CONFIG of `pinisi plan` is, and makes the configuration of a run that a row of a plan stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run left in its folder, read with patience: a torn line or a missing file is named, never fatal.
+"""Reads what a run left in its folder, with patience: a torn line or a missing file is named, never fatal.
 
     config.toml      the configuration, as pinisi.base.settings.dump writes it
     metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second",

@@ -1,4 +1,4 @@
-"""What the page says, a function per section: from the files of a run to HTML. Each names what it lacks."""
+"""Writes what the page says, a function per section: from the files of a run to HTML. Each names what it lacks."""
 
 from collections.abc import Iterable, Sequence
 from html import escape

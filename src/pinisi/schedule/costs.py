@@ -1,4 +1,4 @@
-"""What each pass and each message costs, in seconds."""
+"""Holds the seconds that each pass and each message costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a head is given, asked before kernels go by its addresses and strides."""
+"""Checks what a head is given before kernels go by its addresses and strides."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""What S of one microbatch leaves for U and T, and how much of its [T, V_r] numbers stays in memory until then."""
+"""Keeps what S of one microbatch leaves for U and T, and how much of its [T, V_r] numbers stays in memory until then."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What C1 carries, and how lp and lse come out of it without cancellation."""
+"""Computes what C1 carries, and lp and lse out of it without cancellation."""
 
 from typing import NamedTuple
 

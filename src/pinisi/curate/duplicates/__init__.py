@@ -1,4 +1,4 @@
-"""What occurs twice: near duplicates, repeated passages, frequent lines, the same URL. Arrays and strings, no processes.
+"""Finds what occurs twice: near duplicates, repeated passages, frequent lines, the same URL. Arrays and strings, no processes.
 
 Reading order: `hashes`, `near`, `pieces`, `pairs`, `components`, `settle`, `together`, `spans`, `weights`, `exact`, `code`,
 `lines`, `urls`.

@@ -1,4 +1,4 @@
-"""What stands between runs of letters - spaces, digits, signs - coded character by character."""
+"""Codes what stands between runs of letters (spaces, digits, signs) character by character."""
 
 from dataclasses import dataclass
 
