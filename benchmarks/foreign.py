@@ -24,6 +24,7 @@ from typing import Any
 from background import Articles, build, declarations, interface, stem, wanted
 from intervals import wilson
 
+from pinisi.curate.names import fits
 from pinisi.curate.packs import Packs, build_pack
 from pinisi.curate.packs.background import Background
 from pinisi.data import udhr
@@ -148,7 +149,10 @@ def kept(title: str, packs: Packs, units: dict[str, Units], least: int) -> dict[
         counts = (
             len(evidence),
             sum(bool(one.identify()) for one in evidence),
-            sum(any(one.fits(language) >= LIMIT for language in packs.languages) for one in evidence),
+            sum(
+                any(fits(packs, unit, language, one) >= LIMIT for language in packs.languages)
+                for unit, one in zip(found[:MOST], evidence, strict=True)
+            ),
         )
         rows[code] = dict(zip(("units", "auto", "declared"), counts, strict=True))
         totals = [total + count for total, count in zip(totals, counts, strict=True)]
@@ -223,7 +227,7 @@ def lost(packs: Packs, language: str, units: Units) -> dict[str, Any]:
         best = found[0][0] if found else None
         counts["foreign"] += best is None
         counts["right"] += best == language
-        counts["unfit"] += evidence.fits(language) < LIMIT
+        counts["unfit"] += fits(packs, unit, language, evidence) < LIMIT
         if best not in (None, language):
             others[best] += 1
     return {**counts, "others": dict(others)}

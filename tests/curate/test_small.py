@@ -7,6 +7,29 @@ from pinisi.curate.names import says_enough, without_names
 from pinisi.curate.run import curate
 from pinisi.data.documents import Document, write_documents
 
+GERMAN = """Persönliche Übersicht
+
+Punkte in der Saison: 0
+
+Platz der Gesamtliste: 63.
+
+Siege: 0
+
+Spiel Übersicht	Zurück
+
+Titel	Punkte	Rang
+
+Kategorie Übersicht
+
+Titel	Punkte	Rang	Punkte Gesamt	Rang Gesamt
+
+ Nachrichten Ticker Box
+
+LiVE Rennen Besuche 2013
+
+Besuche 2012: 5.369
+
+Besuche 2011: 4.342	Besuche 2007: 1.759"""
 SENTENCES = {
     "id": "Ibu membeli beras dan minyak di pasar.",
     "en": "She bought rice and oil at the market.",
@@ -59,6 +82,11 @@ def test_a_list_of_names_or_a_table_is_kept_where_its_language_is_declared(tmp_p
 def test_names_are_no_way_in_for_another_language_with_a_pack(tmp_path):
     documents = [Document(code, MENU, code) for code in ("th", "en", "zh", "vi")]
     assert kept(tmp_path, documents) == {}
+
+
+def test_a_list_in_a_foreign_language_is_none_of_ours_where_nobody_says_so(tmp_path):
+    """German writes its nouns with capitals; what stands between them was Cebuano."""
+    assert kept(tmp_path, [Document("list", GERMAN, "")], "auto") == {}
 
 
 @pytest.mark.parametrize(

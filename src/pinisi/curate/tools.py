@@ -6,13 +6,11 @@ from pinisi.base.errors import ConfigError
 from pinisi.curate.config import MAKE_UP, CurateConfig
 from pinisi.curate.flagged import Flagged, of_file, of_list
 from pinisi.curate.measures import Text, excerpt
-from pinisi.curate.names import says_enough, without_names
+from pinisi.curate.names import fits
 from pinisi.curate.packs import Packs
 from pinisi.curate.packs.evidence import Evidence
 from pinisi.curate.rules import Verdict, limits_of, verdict
 from pinisi.data.documents import Document
-
-UNDOUBTED = 0.5  # from here on a text may be of its language (see Evidence.fits)
 
 
 class Tools:
@@ -42,21 +40,9 @@ class Tools:
             fits = self.fits(document.text, language, self.packs.weigh(excerpt(document.text)))
         return Text(document.text, self.packs[language], fits, self.flagged(language))
 
-    def identified(self, text: str, evidence: Evidence) -> str:
-        """Returns the likeliest language of a text, of a list of names by what else it says; "" for none that has a pack."""
-        found, rest = evidence.identify(), without_names(excerpt(text))
-        if not found and says_enough(rest):
-            found = self.packs.weigh(rest).identify()
-        return found[0][0] if found else ""
-
     def fits(self, text: str, language: str, evidence: Evidence) -> float:
-        """Returns how plausible a text's language is; a list of names by what else it says, if it says anything."""
-        found, piece = evidence.fits(language), excerpt(text)
-        if found >= UNDOUBTED or (rest := without_names(piece)) == piece:
-            return found
-        if says_enough(rest):
-            return max(found, self.packs.weigh(rest).fits(language))
-        return max(found, evidence.fits(language, background=False))
+        """Returns how plausible it is that a text is of the language that its owner says."""
+        return fits(self.packs, text, language, evidence)
 
     def judged(self, text: Text) -> Verdict | None:
         """Returns the first rule that a text breaks, or None."""

@@ -73,7 +73,8 @@ def _read_document(tools: Tools, document: Document, counts: Counts) -> tuple[Do
         return document, ("length", len(document.text), config.repair.longest)
     document, mended = _mended(config, document)
     evidence = tools.packs.weigh(excerpt(document.text))
-    best, declared = tools.identified(document.text, evidence) or NO_LANGUAGE, document.language
+    found, declared = evidence.identify(), document.language
+    best = found[0][0] if found else NO_LANGUAGE
     document = replace(document, language=best if declared == MAKE_UP else _known(tools, declared))
     counts.taken(document, mended)
     counts.found(document.language, best)
