@@ -12,7 +12,7 @@ import time
 import pytest
 
 from pinisi import __version__
-from pinisi.engine import checkpoint, ranks
+from pinisi.engine import checkpoint, launch, ranks
 from tests.engine.runs import TRAIN, losses, process_of
 
 ENVIRONMENT = {**os.environ, "RANK": "3", "OMP_NUM_THREADS": "1"}
@@ -164,6 +164,25 @@ def test_a_signal_before_the_first_step_is_not_lost(project, tmp_path, after):
     launcher.send_signal(signal.SIGTERM)
     said, _ = launcher.communicate(timeout=60)
     assert launcher.returncode == 143 and "error" not in said, said
+
+
+def test_a_signal_before_any_rank_starts_is_not_lost(tmp_path, monkeypatch):
+    """It came after the folder of status files stood, and before anybody had asked for signals: that killed the launcher."""
+    find = launch.port_to_use
+    missed = []
+
+    def signalled(port):
+        assert (tmp_path / "status").is_dir()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return find(port)
+
+    monkeypatch.setattr(launch, "port_to_use", signalled)
+    ours = signal.signal(signal.SIGTERM, lambda *_: missed.append("by the launcher"))
+    try:
+        assert launch.launch(["--version"], 2, tmp_path) == 143
+    finally:
+        signal.signal(signal.SIGTERM, ours)
+    assert not missed
 
 
 def test_a_script_that_trains_is_not_run_again_by_its_ranks(project, whole):

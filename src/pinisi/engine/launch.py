@@ -58,17 +58,17 @@ def launch(
     and one message names the rank and the cause. stuck_after: seconds, see `watchdog`; without it nobody watches the ranks.
     Raises CommunicationError if `port` is taken, DataError if `folder` can't be written.
     """
-    where, logs = _emptied(folder, ranks)
-    base = dict(os.environ)
-    base.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port_to_use(port)), WORLD_SIZE=str(ranks))
-    base.update({"LOCAL_WORLD_SIZE": str(ranks), STATUS: str(where), "PYTHONUNBUFFERED": "1"})
-    base.update(dict.fromkeys(INTERFACES, LOOPBACK))
-    base.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // ranks)))
-    base.update(environment or {})
     children: list[Rank] = []
-    with _Stop(children) as stop:
+    with _Stop(children) as stop:  # before anything is written, by which others see that the run has begun
+        where, logs = _emptied(folder, ranks)
+        base = dict(os.environ)
+        base.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port_to_use(port)), WORLD_SIZE=str(ranks))
+        base.update({"LOCAL_WORLD_SIZE": str(ranks), STATUS: str(where), "PYTHONUNBUFFERED": "1"})
+        base.update(dict.fromkeys(INTERFACES, LOOPBACK))
+        base.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // ranks)))
+        base.update(environment or {})
         for rank in range(ranks):
-            if stop.signal:  # it came between two of them
+            if stop.signal:  # it came before this one was started
                 return 128 + stop.signal
             own = {**base, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             log = logs / f"rank-{rank:05d}.log"
