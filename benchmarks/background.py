@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pinisi.curate.packs.background import SHIPPED, Background, Model, train_model
-from pinisi.data import udhr
-from pinisi.data.clean import reason_to_drop, tidy
 from pinisi.data.languages import LANGUAGES
-from pinisi.data.packages import Fetcher, Package
-from pinisi.data.sources import mediawiki_source
+from pinisi.data.sample import udhr
+from pinisi.data.sample.clean import reason_to_drop, tidy
+from pinisi.data.sample.packages import Fetcher, Package
+from pinisi.data.sample.sources import mediawiki_source
 from pinisi.data.text.scripts import COMMON, LETTER, classes, script_table
 from pinisi.data.text.segmentation import normal_codes
 

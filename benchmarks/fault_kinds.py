@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fault_runs import MARK, TRAIN, Live, Moment, processes
 
-from pinisi.engine import checkpoint
+from pinisi.train import checkpoint
 
 
 @dataclass

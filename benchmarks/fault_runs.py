@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 
-from pinisi.cli import main
-from pinisi.engine import checkpoint, status
+from pinisi.cli.main import main
+from pinisi.parallel import status
+from pinisi.train import checkpoint
 
 MARK = "PINISI_FAULTS_RUN"  # in the environment of all that a run starts: its folder
 LEFT_AFTER = 10.0  # seconds that processes get to end after their launcher has

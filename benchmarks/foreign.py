@@ -27,9 +27,9 @@ from intervals import wilson
 from pinisi.curate.names import fits
 from pinisi.curate.packs import Packs, build_pack
 from pinisi.curate.packs.background import Background
-from pinisi.data import udhr
 from pinisi.data.documents import Document, corpus_files, read_documents
-from pinisi.data.packages import Fetcher
+from pinisi.data.sample import udhr
+from pinisi.data.sample.packages import Fetcher
 
 
 def codes(listed: str) -> list[str]:

@@ -26,13 +26,14 @@ import torch
 from gpu_step import whole_step
 from torch.nn import functional as F
 
-from pinisi.engine.comm import init_process_group
-from pinisi.engine.launch import port_to_use
-from pinisi.vocabulary import HeadShard, peers
-from pinisi.vocabulary.bench import MODELS, PAPER, Shape
+from pinisi.bench import peers
+from pinisi.bench.peak import peak_bytes
+from pinisi.bench.vocabulary import MODELS, PAPER, Shape
+from pinisi.launch.supervisor import port_to_use
+from pinisi.parallel.communicator import init_process_group
+from pinisi.vocabulary import HeadShard
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import Targets, kernels_for, use
-from pinisi.vocabulary.peak import peak_bytes
 from pinisi.vocabulary.tiles import Curve
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)

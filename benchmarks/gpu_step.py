@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from pinisi.data.batches import Microbatch
-from pinisi.engine.comm import Communicator
 from pinisi.engine.engine import Engine
 from pinisi.models import ModelSpec, RandomWeights, read_spec, reference_inputs
+from pinisi.parallel.communicator import Communicator
 from pinisi.schedule import build
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from pinisi.schedule.reference import main
+from pinisi.bench.reference import main
 
 if __name__ == "__main__":
     sys.exit(main())

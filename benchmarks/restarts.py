@@ -24,8 +24,8 @@ from pathlib import Path
 
 from pinisi.base.files import write_whole
 from pinisi.config import RunConfig, load
-from pinisi.engine import status
-from pinisi.engine.place import free_port
+from pinisi.parallel import status
+from pinisi.parallel.place import free_port
 
 PARTS = ("detect", "restart", "read", "step")
 LIMIT = 600.0  # seconds for any part

@@ -2,7 +2,7 @@
 
 import sys
 
-from pinisi.vocabulary.bench import main
+from pinisi.bench.vocabulary import main
 
 if __name__ == "__main__":
     sys.exit(main())

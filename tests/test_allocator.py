@@ -7,12 +7,12 @@ import sys
 import pytest
 import torch
 
-from pinisi.engine import launch
+from pinisi.launch import supervisor as launch
 
 SCRIPT = """
 import numpy as np
 from pathlib import Path
-from pinisi.allocator import keep_freed_memory
+from pinisi.base.allocator import keep_freed_memory
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -86,7 +86,7 @@ class Pipeline:
 
     ranks: int  # of the pipeline
     microbatches: int  # per step, of each replica
-    name: str = "1f1b"  # as pinisi.schedule.build knows it
+    name: str = "1f1b"  # as pinisi.schedule.builders.build knows it
     chunks: int | None = None  # stages of a rank, where the schedule leaves it open; 2 if left out
     replicas: int | None = None  # pipelines side by side; if left out as many as ranks are there for
     barriers: Literal[0, 1, 2] = 1  # 0: embedding and head undivided, on the first and the last stage

@@ -9,7 +9,7 @@ import pytest
 
 from pinisi.bench import heads, processes
 from pinisi.bench.heads import MOVED, SPLIT, Model, against_balance, cases_of
-from pinisi.plan import redistributed_layers
+from pinisi.costs import redistributed_layers
 from pinisi.schedule import simulate
 
 MESSAGES = dict.fromkeys(("p2p", "c0", "c1", "u", "c2", "embedding"), 0.001)

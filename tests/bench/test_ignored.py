@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from pinisi.base.errors import ConfigError
+from pinisi.base.ids import IGNORE
 from pinisi.bench.ignored import main, masked
-from pinisi.data.batches import IGNORE, Microbatch
+from pinisi.data.batches import Microbatch
 
 
 def test_the_share_asked_for_is_ignored_and_nothing_else_changes():

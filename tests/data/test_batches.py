@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pinisi.data import IGNORE, Shards, eval_batches
+from pinisi.base.ids import IGNORE
+from pinisi.data import Shards, eval_batches
 
 from .conftest import TEXTS
 

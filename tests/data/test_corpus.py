@@ -12,9 +12,10 @@ import zipfile
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.data import LANGUAGES, fetch, fetch_corpus, read_documents, udhr
-from pinisi.data.clean import reason_to_drop, tidy
-from pinisi.data.messages import read_ftl, read_mo, read_properties
+from pinisi.data import LANGUAGES, fetch, fetch_corpus, read_documents
+from pinisi.data.sample import udhr
+from pinisi.data.sample.clean import reason_to_drop, tidy
+from pinisi.data.sample.messages import read_ftl, read_mo, read_properties
 
 SENTENCE = {
     "id": "Kalimat nomor {} tentang kapal layar dari Sulawesi Selatan yang dibuat dengan tangan",

@@ -11,16 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi.base.errors import DataError
-from pinisi.data import (
-    IGNORE,
-    Microbatch,
-    Sampler,
-    Shards,
-    eval_batches,
-    load_tokenizer,
-    mixture,
-    tokenize,
-)
+from pinisi.base.ids import IGNORE
+from pinisi.data import Microbatch, Sampler, Shards, eval_batches, load_tokenizer, mixture, tokenize
 
 from .conftest import TEXTS, write_corpus
 

@@ -9,12 +9,14 @@ import torch.distributed as dist
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
-from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine.comm import Communicator
+from pinisi.base.ids import IGNORE
+from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine, OptimizerSettings
+from pinisi.losses import cross_entropy_with
 from pinisi.models import ModelSpec, RandomWeights, read_spec, reference_inputs
+from pinisi.parallel.communicator import Communicator
 from pinisi.schedule import Kind, Pass, Schedule, build, layout_of
-from pinisi.vocabulary import Shards, cross_entropy_with
+from pinisi.vocabulary import Shards
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-11}
 EPSILON = 1e-5  # Sailor2's; Adam with a tiny one turns the rounding noise of a vanishing gradient into steps

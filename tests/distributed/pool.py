@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from pinisi.engine import ranks
-from pinisi.engine.comm import Communicator
+from pinisi.launch import ranks
+from pinisi.parallel.communicator import Communicator
 
 WORLD = 4
 

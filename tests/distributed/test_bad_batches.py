@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.data.batches import IGNORE
+from pinisi.base.ids import IGNORE
 from pinisi.models import read_spec
 from tests.distributed.cases import Case, batches, config_of, engine_of
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pinisi.data.batches import IGNORE, Microbatch
+from pinisi.base.ids import IGNORE
+from pinisi.data.batches import Microbatch
 from pinisi.engine.traffic import link_bytes, step_bytes
 from pinisi.models import read_spec
 from pinisi.schedule import Layout, names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pinisi.engine.comm import Communicator
+from pinisi.parallel.communicator import Communicator
 from pinisi.schedule import Message, MessageChannel
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pinisi.data.batches import IGNORE
+from pinisi.base.ids import IGNORE
 from pinisi.models import read_spec
 from pinisi.schedule.program import MessageChannel
 from tests.distributed.cases import Case, batches, config_of, engine_of

@@ -11,11 +11,12 @@ import torch
 from torch.nn import functional as F
 
 from pinisi.base.errors import DataError
-from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine.comm import Communicator
+from pinisi.base.ids import IGNORE
+from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
+from pinisi.losses import Loss, LossValue, PreferenceLoss, clipped_ratio
 from pinisi.models import RandomWeights, read_spec, reference_inputs
-from pinisi.vocabulary import Loss, LossValue, PreferenceLoss, clipped_ratio
+from pinisi.parallel.communicator import Communicator
 from tests.distributed.cases import (
     Case,
     assemble,

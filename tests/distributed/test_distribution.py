@@ -8,18 +8,13 @@ import pytest
 import torch
 
 from pinisi.base.errors import ConfigError
-from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine.comm import Communicator
+from pinisi.base.ids import IGNORE
+from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
 from pinisi.engine.traffic import step_bytes
+from pinisi.losses import Loss, RegularizedCrossEntropy, WithDistillation, WithEntropy, weighted_cross_entropy
 from pinisi.models import RandomWeights, read_spec, reference_inputs
-from pinisi.vocabulary import (
-    Loss,
-    RegularizedCrossEntropy,
-    WithDistillation,
-    WithEntropy,
-    weighted_cross_entropy,
-)
+from pinisi.parallel.communicator import Communicator
 from tests.distributed.cases import (
     Case,
     assemble,

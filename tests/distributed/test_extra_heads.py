@@ -12,9 +12,10 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
-from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine.comm import Communicator
+from pinisi.base.ids import IGNORE
+from pinisi.data.batches import Microbatch
 from pinisi.models import ModelSpec, RandomWeights, read_spec, reference_inputs, with_extra_heads
+from pinisi.parallel.communicator import Communicator
 from pinisi.schedule import names
 from tests.distributed.cases import (
     TOLERANCE,

@@ -9,8 +9,8 @@ import pytest
 
 from pinisi.config import load
 from pinisi.data import tokenize
-from pinisi.engine import trainer
-from pinisi.engine.start import check
+from pinisi.launch.start import check
+from pinisi.train import trainer
 from tests.data.conftest import write_corpus, write_tokenizer
 from tests.distributed.pool import free_port
 from tests.engine.runs import CONFIG, pinisi

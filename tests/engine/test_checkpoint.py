@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from pinisi.base.errors import CheckpointError
-from pinisi.engine import checkpoint
 from pinisi.engine.optimizer import Optimizer, Slot
+from pinisi.train import checkpoint
 
 
 def optimizer() -> Optimizer:

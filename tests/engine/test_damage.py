@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from pinisi.engine.export import export
+from pinisi.train.export import export
 from tests.engine.runs import losses, pinisi
 from tests.engine.test_checkpoint import flipped
 

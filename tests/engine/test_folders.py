@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from pinisi.base.errors import PinisiError
-from pinisi.engine.comm import init_process_group
-from pinisi.engine.metrics import lost_lines
-from pinisi.engine.trainer import device_here
+from pinisi.parallel.communicator import init_process_group
+from pinisi.train.metrics import lost_lines
+from pinisi.train.trainer import device_here
 from tests.engine.runs import TRAIN, losses, pinisi
 
 
@@ -92,7 +92,7 @@ def test_a_world_that_is_no_number_is_one_line(project, tmp_path):
 
 def test_a_step_that_is_too_long_for_memory_is_refused_before_it_is_made(project, tmp_path):
     code = (
-        "import sys; from pinisi.cli import main\n"
+        "import sys; from pinisi.cli.main import main\n"
         "code = main(sys.argv[1:])\n"
         # not ru_maxrss, which a process takes over from the one that started it
         "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"

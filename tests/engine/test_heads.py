@@ -11,14 +11,15 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from pinisi.base.errors import CheckpointError, ConfigError
+from pinisi.base.ids import IGNORE
 from pinisi.config import load
-from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine import checkpoint
-from pinisi.engine.export import export
-from pinisi.engine.heads import by_head, head_targets, head_weights
-from pinisi.engine.start import check
-from pinisi.engine.trainer import first_weights, spec_of
+from pinisi.data.batches import Microbatch
+from pinisi.engine.extra_heads import by_head, head_targets, head_weights
+from pinisi.launch.start import check
 from pinisi.models import build_stage
+from pinisi.train import checkpoint
+from pinisi.train.export import export
+from pinisi.train.trainer import first_weights, spec_of
 from tests.effort import only_full
 from tests.engine.runs import continued, losses, pinisi
 

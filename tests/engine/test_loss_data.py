@@ -2,9 +2,10 @@
 
 import torch
 
-from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine.loss_data import flat_data, target_weights, totals
-from pinisi.vocabulary import PreferenceLoss, weighted_cross_entropy
+from pinisi.base.ids import IGNORE
+from pinisi.data.batches import Microbatch
+from pinisi.engine.loss_inputs import flat_data, target_weights, totals
+from pinisi.losses import PreferenceLoss, weighted_cross_entropy
 
 
 def made(seed: int, weighted: bool = True) -> Microbatch:

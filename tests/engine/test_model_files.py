@@ -16,12 +16,12 @@ from pinisi.base.digests import of_index
 from pinisi.base.errors import CheckpointError, DataError, ModelError
 from pinisi.base.made import MARK
 from pinisi.config import load
-from pinisi.engine import checkpoint
-from pinisi.engine.export import export
-from pinisi.engine.identity import _rotary
-from pinisi.engine.model_files import token_ids
-from pinisi.engine.start import check
+from pinisi.launch.start import check
 from pinisi.models import ARCHITECTURES, RandomWeights, read_spec, write_folder
+from pinisi.train import checkpoint
+from pinisi.train.export import export
+from pinisi.train.identity import _rotary
+from pinisi.train.model_files import token_ids
 from tests.data.conftest import write_tokenizer
 from tests.engine.runs import pinisi
 from tests.models.test_published import published
@@ -146,7 +146,7 @@ class _Tokenizer:
     ],
 )
 def test_ids_of_a_random_start(tokenizer, given, end, generation, config, monkeypatch):
-    monkeypatch.setattr("pinisi.engine.model_files.load_tokenizer", lambda _: _Tokenizer(*tokenizer))
+    monkeypatch.setattr("pinisi.train.model_files.load_tokenizer", lambda _: _Tokenizer(*tokenizer))
     found = token_ids(given, {"temperature": 0.5}, "folder", end)
     assert found["token_ids"] == config
     names = ("bos_token_id", "eos_token_id", "pad_token_id")

@@ -12,13 +12,13 @@ import pytest
 
 from pinisi.base.errors import ConfigError
 from pinisi.base.settings import dump
-from pinisi.cli import main as cli
+from pinisi.cli.main import main as cli
 from pinisi.config import load
-from pinisi.engine.start import check_world
-from pinisi.engine.work import planned
+from pinisi.costs.hardware import PRESETS
+from pinisi.launch.start import check_world
 from pinisi.models import read_spec
-from pinisi.plan.hardware import PRESETS
 from pinisi.schedule import Schedule, Timeline, build
+from pinisi.train.planned import planned
 from tests.engine.runs import losses, pinisi
 
 MEASURED = ("forward", "backward", "weight", "s1", "t1", "s2", "t2")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinisi.engine.profile import Piece, cut, line_through
+from pinisi.bench.profile import Piece, cut, line_through
 from pinisi.models import parameter_shapes, read_spec
 from tests.models.tiny import NAMES, tiny_config
 

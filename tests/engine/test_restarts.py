@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pinisi.engine import status
-from pinisi.engine.place import free_port
-from pinisi.engine.rendezvous import attempt
+from pinisi.parallel import status
+from pinisi.parallel.place import free_port
+from pinisi.parallel.rendezvous import attempt
 from tests.effort import only_full
 from tests.engine.runs import losses, pinisi
 

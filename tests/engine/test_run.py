@@ -15,8 +15,8 @@ import torch
 
 from pinisi.base.errors import CheckpointError
 from pinisi.config import load
-from pinisi.engine import checkpoint
-from pinisi.engine.start import check
+from pinisi.launch.start import check
+from pinisi.train import checkpoint
 from pinisi.vocabulary import kernels
 from pinisi.vocabulary.kernels import build
 from tests.effort import only_full

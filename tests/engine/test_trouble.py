@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from pinisi.base.digests import of_index
 from pinisi.data import tokenize
-from pinisi.engine import checkpoint
+from pinisi.train import checkpoint
 from tests.data.conftest import TEXTS, write_corpus
 from tests.effort import only_full
 from tests.engine.runs import TRAIN, continued, losses, pinisi, process_of

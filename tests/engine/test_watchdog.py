@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pinisi.engine import status, watchdog
+from pinisi.parallel import status, watchdog
 from tests.effort import only_full
 from tests.engine.runs import TRAIN, Done, process_of
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pinisi.config import load
-from pinisi.engine.work import planned, split_rows, work_costs
+from pinisi.costs import Setting, model_flops, shape_of
 from pinisi.models import read_spec
-from pinisi.plan import Setting, model_flops, shape_of
 from pinisi.schedule import layout_of
+from pinisi.train.planned import planned, split_rows, work_costs
 from pinisi.vocabulary import Shards
 from tests.engine.runs import CONFIG
 from tests.models.tiny import tiny_config

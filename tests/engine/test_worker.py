@@ -5,9 +5,10 @@ import torch
 
 from pinisi.base.errors import ConfigError
 from pinisi.engine.worker import PipelineWorker
+from pinisi.losses import LossValue, weighted_cross_entropy
+from pinisi.losses.cross_entropy import cross_entropy_with
 from pinisi.schedule import layout_of
-from pinisi.vocabulary import LogProbs, LossValue, weighted_cross_entropy
-from pinisi.vocabulary.losses import cross_entropy_with
+from pinisi.vocabulary import LogProbs
 
 
 def answer(of) -> LossValue:

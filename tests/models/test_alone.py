@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pinisi.data.batches import IGNORE, Row, collate
+from pinisi.base.ids import IGNORE
+from pinisi.data.batches import Row, collate
 from pinisi.models import RandomWeights, make_context
 
 from .tiny import NAMES, VOCABULARY, DictWeights, perturbed, run, stages, tiny_spec, whole_model

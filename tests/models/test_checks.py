@@ -5,8 +5,8 @@ import json
 import pytest
 
 from pinisi.base.errors import ConfigError, ModelError
+from pinisi.costs.presets import preset, preset_names
 from pinisi.models import parameter_shapes, read_spec
-from pinisi.plan.presets import preset, preset_names
 
 from .tiny import NAMES, tiny_config
 

@@ -7,8 +7,7 @@ import dataclasses
 import pytest
 
 from pinisi.base.errors import ScheduleError
-from pinisi.models import parameter_shapes, read_spec
-from pinisi.plan import (
+from pinisi.costs import (
     PRESETS,
     Rates,
     Setting,
@@ -22,9 +21,10 @@ from pinisi.plan import (
     shape_of,
     step_end,
 )
-from pinisi.plan.memory import parameters_of
+from pinisi.costs.memory import parameters_of
+from pinisi.models import parameter_shapes, read_spec
 from pinisi.schedule import Kind, build, layout_of, simulate
-from pinisi.schedule.build import names
+from pinisi.schedule.builders.build import names
 from pinisi.schedule.search import lower_bound
 from tests.models.tiny import tiny_config
 

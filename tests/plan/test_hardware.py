@@ -9,7 +9,7 @@ import pytest
 
 from pinisi.base.errors import ConfigError
 from pinisi.base.settings import dump
-from pinisi.plan import (
+from pinisi.costs import (
     PRESETS,
     Measured,
     Setting,
@@ -19,7 +19,7 @@ from pinisi.plan import (
     read_hardware,
     step_end,
 )
-from pinisi.plan.memory import parameters_of
+from pinisi.costs.memory import parameters_of
 from pinisi.schedule import layout_of
 
 SHAPE, SETTING = gpt_shape(64, 5, 4, 1009, 64), Setting(64, 2)

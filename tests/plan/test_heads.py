@@ -7,11 +7,9 @@ from dataclasses import replace
 import pytest
 
 from pinisi.base.errors import ConfigError
-from pinisi.cli import main
+from pinisi.cli.main import main
 from pinisi.config import load
-from pinisi.engine.work import planned, work_costs
-from pinisi.models import RandomWeights, build_stage, parameter_shapes, read_spec, with_extra_heads
-from pinisi.plan import (
+from pinisi.costs import (
     PRESETS,
     Setting,
     gpt_shape,
@@ -26,9 +24,11 @@ from pinisi.plan import (
     shape_of,
     step_end,
 )
+from pinisi.models import RandomWeights, build_stage, parameter_shapes, read_spec, with_extra_heads
 from pinisi.plan.candidates import Request, candidates
 from pinisi.plan.source import read_source
 from pinisi.schedule import build, layout_of, simulate
+from pinisi.train.planned import planned, work_costs
 from pinisi.vocabulary import Shards
 from tests.engine.runs import CONFIG
 from tests.models.tiny import tiny_config

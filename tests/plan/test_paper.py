@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from pinisi.base.errors import ConfigError
-from pinisi.cli import main as cli
-from pinisi.plan import PRESETS
-from pinisi.plan.paper import compare, main, read, summarize
+from pinisi.bench.paper import compare, main, read, summarize
+from pinisi.cli.main import main as cli
+from pinisi.costs import PRESETS
 
 HEADER = (
     "schedule,gpus,layers,heads,hidden,seq,microbatch_size,microbatches,vocab,method,"

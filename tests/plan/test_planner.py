@@ -9,11 +9,9 @@ import json
 import pytest
 
 from pinisi.base.errors import ConfigError, ScheduleError
-from pinisi.cli import main as cli
+from pinisi.cli.main import main as cli
 from pinisi.config import load
-from pinisi.engine.work import planned
-from pinisi.models import read_spec
-from pinisi.plan import (
+from pinisi.costs import (
     PRESETS,
     Rates,
     Setting,
@@ -24,11 +22,13 @@ from pinisi.plan import (
     rows_for,
     step_end,
 )
+from pinisi.models import read_spec
 from pinisi.plan.candidates import Request
 from pinisi.plan.planner import Plan, make_plan, row_dict
 from pinisi.schedule import build, layout_of, simulate
-from pinisi.schedule.build import names
+from pinisi.schedule.builders.build import names
 from pinisi.schedule.search import lower_bound
+from pinisi.train.planned import planned
 from tests.models.tiny import tiny_config
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi.base.errors import ConfigError
-from pinisi.plan import even_layers, megatron_layers, placed_layers, redistributed_layers, rows_for
+from pinisi.costs import even_layers, megatron_layers, placed_layers, redistributed_layers, rows_for
 from pinisi.schedule import layout_of
 
 

@@ -11,8 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
-from pinisi.models import RandomWeights, build_stage, make_context, parameter_shapes, read_spec
-from pinisi.plan import (
+from pinisi.costs import (
     PRESETS,
     Setting,
     gpt_shape,
@@ -24,9 +23,10 @@ from pinisi.plan import (
     rank_memory,
     shape_of,
 )
-from pinisi.plan.presets import preset, preset_names
-from pinisi.plan.rates import Rates
-from pinisi.plan.work import head_columns
+from pinisi.costs.presets import preset, preset_names
+from pinisi.costs.rates import Rates
+from pinisi.costs.work import head_columns
+from pinisi.models import RandomWeights, build_stage, make_context, parameter_shapes, read_spec
 from pinisi.schedule import build, layout_of, simulate
 from pinisi.vocabulary.head_pass import tiling
 from tests.models.tiny import NAMES, tiny_config

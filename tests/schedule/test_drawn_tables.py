@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pinisi.schedule import Costs, Kind, Layout, Pass, Schedule, lower, simulate, verify
-from pinisi.schedule.verify import verify_program
+from pinisi.schedule.execution.verify import verify_program
 from tests.effort import FULL
 from tests.schedule.strict import Strict, accepts, letters, shape_of, table_runs, waits_for
 

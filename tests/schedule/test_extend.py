@@ -2,8 +2,9 @@
 
 import pytest
 
-from pinisi.schedule import Costs, build, extend, lower, names, simulate, verify
-from pinisi.schedule.extend import extended
+from pinisi.schedule import Costs, build, lower, names, simulate, verify
+from pinisi.schedule.builders import extend
+from pinisi.schedule.builders.extend import extended
 from tests.schedule.strict import Strict
 
 COSTS = Costs(

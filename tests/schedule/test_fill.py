@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi.schedule import Costs, Kind, Layout, build, simulate, verify
-from pinisi.schedule.classic import one_f_one_b
+from pinisi.schedule.builders.classic import one_f_one_b
+from pinisi.schedule.builders.fill import filled
+from pinisi.schedule.builders.periodic import blocks
 from pinisi.schedule.costs import NOMINAL
-from pinisi.schedule.fill import filled
-from pinisi.schedule.periodic import blocks
-from pinisi.schedule.replay import replay
+from pinisi.schedule.execution.replay import replay
 from tests.schedule.test_build import head_costs
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pinisi.base.errors import ScheduleError
-from pinisi.schedule.reference import compare, costs_of, main, read, summarize
+from pinisi.bench.reference import compare, costs_of, main, read, summarize
 
 # Five runs of the artifact of arXiv 2411.05288 (8 A100, 4B model, sequences of 2,048 tokens) and one of a
 # method that has no schedule here.

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Op, Pass, Span, Timeline, build, lower, simulate
 from pinisi.schedule.draw import draw
+from pinisi.schedule.execution.replay import replay
 from pinisi.schedule.needs import gives, needs
-from pinisi.schedule.replay import replay
 
 
 def starts(timeline):

@@ -9,8 +9,8 @@ import pytest
 
 from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Message, Op, Pass, Program, build, lower, names, simulate, verify
+from pinisi.schedule.execution.verify import verify_program
 from pinisi.schedule.pipelining import read_csv
-from pinisi.schedule.verify import verify_program
 from tests.effort import FULL
 from tests.schedule.strict import Strict, accepts, table_runs
 from tests.schedule.test_pipelining import torch_csv, torch_schedule

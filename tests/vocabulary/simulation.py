@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from pinisi.vocabulary import HeadShard, Shards, reads_logit_sum, weighted_cross_entropy
+from pinisi.losses import reads_logit_sum, weighted_cross_entropy
+from pinisi.vocabulary import HeadShard, Shards
 
 
 @dataclass

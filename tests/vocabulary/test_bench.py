@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from pinisi.base.errors import ConfigError
-from pinisi.vocabulary import bench, peers
-from pinisi.vocabulary.bench import MODELS, PAPER, main
+from pinisi.bench import peers
+from pinisi.bench import vocabulary as bench
+from pinisi.bench.vocabulary import MODELS, PAPER, main
 
 SIZES = ["--tokens", "7", "--hidden", "5", "--rows", "11", "13", "--rounds", "1"]
 

@@ -7,18 +7,16 @@ import pytest
 import torch
 
 from pinisi.base.errors import ConfigError
-from pinisi.vocabulary import (
-    DistributionHead,
+from pinisi.losses import (
     LossValue,
-    Projection,
     RegularizedCrossEntropy,
-    Shards,
     WithDistillation,
     WithEntropy,
     data_names,
     reads_of_distribution,
     weighted_cross_entropy,
 )
+from pinisi.vocabulary import DistributionHead, Projection, Shards
 from pinisi.vocabulary.tiles import Curve
 
 from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here

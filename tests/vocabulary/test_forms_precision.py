@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from pinisi.vocabulary import RegularizedCrossEntropy, Shards
+from pinisi.losses import RegularizedCrossEntropy
+from pinisi.vocabulary import Shards
 
 from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
 from .simulation import Case, relative, run_plain, run_sharded

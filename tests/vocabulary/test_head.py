@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pinisi.vocabulary import HeadShard, Shards, token_weights
+from pinisi.losses import token_weights
+from pinisi.vocabulary import HeadShard, Shards
 from pinisi.vocabulary.buffers import CPU_BLOCK
 from pinisi.vocabulary.statistics import combine_statistics
 from pinisi.vocabulary.tiles import tile_bounds

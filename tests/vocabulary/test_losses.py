@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from pinisi.base.errors import ConfigError, DataError
-from pinisi.vocabulary import (
+from pinisi.losses import (
     LossValue,
     RegularizedCrossEntropy,
-    Shards,
     cross_entropy_with,
     token_weights,
     weighted_cross_entropy,
 )
+from pinisi.vocabulary import Shards
 
 from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
 from .simulation import Case, head_shards, plain_logits, relative, run_plain, run_sharded

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from pinisi.vocabulary import DistributionHead, HeadShard, Projection, RegularizedCrossEntropy, Shards
+from pinisi.bench.peak import peak_bytes
+from pinisi.losses import RegularizedCrossEntropy
+from pinisi.vocabulary import DistributionHead, HeadShard, Projection, Shards
 from pinisi.vocabulary import head as head_module
 from pinisi.vocabulary.head_pass import Tiling
-from pinisi.vocabulary.peak import peak_bytes
 from pinisi.vocabulary.tiles import tile_bounds
 
 from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here

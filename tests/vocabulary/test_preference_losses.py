@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from pinisi.base.errors import ConfigError
-from pinisi.vocabulary import PreferenceLoss, clipped_ratio, dpo
+from pinisi.losses import PreferenceLoss, clipped_ratio, dpo
 
 from .simulation import relative, run_plain, run_sharded
 from .test_head import LIMIT, draw

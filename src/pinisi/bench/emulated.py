@@ -18,23 +18,12 @@ from statistics import median
 import torch
 import torch.distributed as dist
 
-from pinisi.bench import processes
-from pinisi.engine.agree import gather_json
-from pinisi.engine.comm import Communicator, init_process_group
+from pinisi.bench import processes, reference
 from pinisi.engine.emulate import EmulatedWorker
 from pinisi.engine.executor import Executor, gather_timeline
-from pinisi.schedule import (
-    Costs,
-    Layout,
-    Schedule,
-    build,
-    layout_of,
-    lower,
-    names,
-    reference,
-    simulate,
-    verify,
-)
+from pinisi.parallel.agree import gather_json
+from pinisi.parallel.communicator import Communicator, init_process_group
+from pinisi.schedule import Costs, Layout, Schedule, build, layout_of, lower, names, simulate, verify
 from pinisi.schedule.costs import PASS_COSTS
 from pinisi.schedule.program import Message, MessageChannel
 

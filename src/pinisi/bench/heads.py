@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from pinisi.bench import processes
 from pinisi.bench.emulated import PROFILE, Case, Cases, measure
-from pinisi.plan import S_SHARE, placed_layers, rows_for, with_heads
+from pinisi.costs import S_SHARE, placed_layers, rows_for, with_heads
 from pinisi.schedule import Costs, Layout, build, layout_of, simulate
 
 LAYERS = 4  # of a rank, as the profile's

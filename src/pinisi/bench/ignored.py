@@ -13,10 +13,11 @@ from statistics import median
 
 import torch.distributed as dist
 
+from pinisi.base.ids import IGNORE
 from pinisi.bench import processes
 from pinisi.bench.pipeline import Bench, Setting
-from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine.agree import gather_json
+from pinisi.data.batches import Microbatch
+from pinisi.parallel.agree import gather_json
 from pinisi.schedule import Kind
 from pinisi.schedule.program import MessageChannel
 

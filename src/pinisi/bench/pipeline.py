@@ -21,19 +21,19 @@ import torch.distributed as dist
 from torch.nn import functional as F
 
 from pinisi.bench import processes
+from pinisi.costs import Setting as Microbatches
+from pinisi.costs import head_layers, redistributed_layers, shape_of
 from pinisi.data.batches import Microbatch
-from pinisi.engine import memory
-from pinisi.engine.agree import gather_json
-from pinisi.engine.comm import Communicator, init_process_group
 from pinisi.engine.engine import Engine
 from pinisi.engine.executor import gather_timeline
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.parts import split_layers
-from pinisi.engine.work import work_costs
 from pinisi.models import ModelSpec, RandomWeights, build_stage, make_context, read_spec
-from pinisi.plan import Setting as Microbatches
-from pinisi.plan import head_layers, redistributed_layers, shape_of
+from pinisi.parallel.agree import gather_json
+from pinisi.parallel.communicator import Communicator, init_process_group
 from pinisi.schedule import Costs, Kind, Layout, Schedule, Timeline, build, layout_of
+from pinisi.train import memory
+from pinisi.train.planned import work_costs
 from pinisi.vocabulary import Shards
 
 WAYS = {

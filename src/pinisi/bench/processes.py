@@ -16,8 +16,8 @@ import torch.distributed as dist
 
 from pinisi.base.errors import ConfigError
 from pinisi.base.files import write_whole
-from pinisi.engine.launch import launch, rank_main
-from pinisi.engine.place import joined
+from pinisi.launch.supervisor import launch, rank_main
+from pinisi.parallel.place import joined
 
 AS_RANK = "--as-rank"
 

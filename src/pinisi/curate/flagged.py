@@ -11,7 +11,7 @@ from typing import Any
 
 from pinisi.base.errors import DataError
 from pinisi.data.languages import same_language
-from pinisi.data.packages import Fetcher, Unavailable
+from pinisi.data.sample.packages import Fetcher, Unavailable
 from pinisi.data.text.segmentation import SOLID, codes, kinds
 
 NAME, VERSION, LICENCE = "naughty-words", "1.2.0", "CC-BY-4.0"

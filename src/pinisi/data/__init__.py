@@ -7,11 +7,11 @@ wait for torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pinisi.data.corpus import fetch, fetch_corpus
 from pinisi.data.document_bounds import beginning_id, end_of_document_id, token_id
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
 from pinisi.data.fertility import fertility
 from pinisi.data.languages import LANGUAGES
+from pinisi.data.sample.corpus import fetch, fetch_corpus
 from pinisi.data.shards import Shards, Span, decode_span
 from pinisi.data.shards_check import check_shards
 from pinisi.data.tokenize import tokenize
@@ -20,11 +20,10 @@ from pinisi.data.tokenizer_source import fetch_tokenizer
 from pinisi.data.trace import Trace, trace
 
 if TYPE_CHECKING:
-    from pinisi.data.batches import IGNORE, Microbatch, eval_batches
+    from pinisi.data.batches import Microbatch, eval_batches
     from pinisi.data.sampler import Sampler, mixture
 
 _LATE = {
-    "IGNORE": "batches",
     "Microbatch": "batches",
     "eval_batches": "batches",
     "Sampler": "sampler",
@@ -32,7 +31,6 @@ _LATE = {
 }
 
 __all__ = [
-    "IGNORE",
     "LANGUAGES",
     "Document",
     "Microbatch",

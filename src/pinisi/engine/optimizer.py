@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 
 from pinisi.base.errors import DataError, PinisiError
-from pinisi.engine.status import waiting
+from pinisi.parallel.status import waiting
 
 
 @dataclass

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from pinisi.base.errors import ConfigError
+from pinisi.costs import even_layers
 from pinisi.engine.gradients import (
     WeightGradients,
     attach_buffer,
@@ -22,7 +23,6 @@ from pinisi.engine.optimizer import Slot
 from pinisi.engine.worker import Parts
 from pinisi.models import ModelSpec, build_stage, make_context, vocabulary_names
 from pinisi.models.stage import Stage, Weights
-from pinisi.plan import even_layers
 from pinisi.schedule import Layout
 from pinisi.vocabulary import EmbeddingShard, HeadShard, Shards
 

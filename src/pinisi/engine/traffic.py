@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from pinisi.data.batches import IGNORE, Microbatch
-from pinisi.engine.heads import head_targets
+from pinisi.base.ids import IGNORE
+from pinisi.data.batches import Microbatch
+from pinisi.engine.extra_heads import head_targets
 from pinisi.schedule import Layout
 from pinisi.schedule.program import MessageChannel
 from pinisi.vocabulary import Shards

@@ -14,27 +14,17 @@ import torch
 from torch import nn
 
 from pinisi.base.errors import ConfigError
+from pinisi.base.ids import IGNORE
 from pinisi.data.batches import Microbatch
+from pinisi.engine.extra_heads import by_head, head_targets
 from pinisi.engine.gradients import WeightGradients
-from pinisi.engine.heads import by_head, head_targets
-from pinisi.engine.loss_data import flat_data, target_weights
+from pinisi.engine.loss_inputs import flat_data, target_weights
+from pinisi.losses import Loss, LossValue, reads_logit_sum, reads_of_distribution, reads_total
 from pinisi.models import Stage
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
-from pinisi.vocabulary import (
-    DistributionHead,
-    EmbeddingShard,
-    HeadShard,
-    LogProbs,
-    Loss,
-    LossValue,
-    Shards,
-    reads_logit_sum,
-    reads_of_distribution,
-    reads_total,
-)
+from pinisi.vocabulary import DistributionHead, EmbeddingShard, HeadShard, LogProbs, Shards
 
-IGNORED = -100
 Want = Literal["loss", "log_probs", "hidden"]
 
 
@@ -83,7 +73,7 @@ def kept_positions(targets: torch.Tensor) -> torch.Tensor | None:
     """Where the tokens stand that the head sees: ignored ones (prompts, padding) never reach C0, S, T or C1. targets [T] on the
     host, so that the sizes of messages are known without asking a device. None if nothing is ignored; one token at least, for
     collectives of nothing are an error in some backends."""
-    ignored = targets == IGNORED
+    ignored = targets == IGNORE
     if not bool(ignored.any()):
         return None
     kept = torch.nonzero(~ignored).flatten()
@@ -118,7 +108,7 @@ class Totals:
         self, value: torch.Tensor, lp: torch.Tensor, targets: torch.Tensor, languages: torch.Tensor
     ) -> None:
         self.loss += value
-        kept = (targets != IGNORED).to(torch.float64)
+        kept = (targets != IGNORE).to(torch.float64)
         self.by_language[0].index_add_(0, languages, -lp.to(torch.float64) * kept)
         self.by_language[1].index_add_(0, languages, kept)
 
@@ -206,7 +196,7 @@ class PipelineWorker:
             # on the host: the sizes of messages must be known without asking the device
             owned = [torch.nonzero(owner == r).flatten().to(self.device) for r in range(self.layout.ranks)]
         targets = head_targets(batch, self.heads).reshape(-1)
-        self.parts.shards.check(targets, ignore_index=IGNORED)
+        self.parts.shards.check(targets, ignore_index=IGNORE)
         kept = kept_positions(targets) if self.layout.barriers else None
         languages = by_head(batch.languages.reshape(-1), self.heads, self.languages)
         dtype = self._statistics_dtype()
@@ -281,13 +271,13 @@ class PipelineWorker:
         """0 barriers: lp, lse and the logits' sum [T] from whole logits, and the same small loss function as with a split
         head. Returns what has the loss' gradients where each of its own [T] is 1."""
         logits = logits.reshape(-1, logits.shape[-1]).to(self._statistics_dtype())
-        lp = -nn.functional.cross_entropy(logits, slot.targets, ignore_index=IGNORED, reduction="none")
+        lp = -nn.functional.cross_entropy(logits, slot.targets, ignore_index=IGNORE, reduction="none")
         lse = logits.gather(1, slot.targets.clamp(min=0)[:, None]).squeeze(1) - lp
         logit_sum = logits.sum(1) if self.logit_sum else None
         entropy = None
         if "entropy" in self.of_distribution:
             every = logits.log_softmax(1)
-            entropy = -(every.exp() * every).sum(1) * (slot.targets != IGNORED)
+            entropy = -(every.exp() * every).sum(1) * (slot.targets != IGNORE)
         with torch.no_grad():
             seen = LogProbs(
                 lp.detach(),

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pinisi.base.errors import ConfigError, ScheduleError
-from pinisi.plan.costs import pass_costs, step_end
-from pinisi.plan.hardware import Hardware
-from pinisi.plan.rates import rates_of
-from pinisi.plan.shape import Shape
-from pinisi.plan.split import even_layers, megatron_layers, placed_layers, rows_for, with_heads
-from pinisi.plan.work import Setting
+from pinisi.costs.hardware import Hardware
+from pinisi.costs.pass_costs import pass_costs, step_end
+from pinisi.costs.rates import rates_of
+from pinisi.costs.shape import Shape
+from pinisi.costs.split import even_layers, megatron_layers, placed_layers, rows_for, with_heads
+from pinisi.costs.work import Setting
 from pinisi.schedule import Costs, Layout, build, layout_of, names
 from pinisi.schedule.search import lower_bound
 

@@ -14,14 +14,14 @@ from typing import TextIO
 from pinisi import config as configuration
 from pinisi.base import settings
 from pinisi.base.errors import ConfigError
+from pinisi.costs.hardware import GIB, PRESETS, Hardware, read_hardware
+from pinisi.costs.presets import preset_names
+from pinisi.costs.shape import shape_of
+from pinisi.costs.work import Setting
 from pinisi.plan.candidates import Request
-from pinisi.plan.hardware import GIB, PRESETS, Hardware, read_hardware
 from pinisi.plan.planner import Plan, make_plan
-from pinisi.plan.presets import preset_names
-from pinisi.plan.shape import shape_of
 from pinisi.plan.show import best_rows, entries_of, explain, format_plan, plan_dict
 from pinisi.plan.source import Source, read_source, run_config
-from pinisi.plan.work import Setting
 from pinisi.report.explore import write_explorer
 from pinisi.report.trace import trace
 

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pinisi.base.errors import ConfigError, ScheduleError
+from pinisi.costs.hardware import GIB
+from pinisi.costs.memory import RankMemory, parameters_of, rank_memory
+from pinisi.costs.pass_costs import mfu
+from pinisi.costs.work import kept
 from pinisi.plan.candidates import (
     Candidate,
     Refused,
@@ -22,10 +26,6 @@ from pinisi.plan.candidates import (
     recomputing,
     setting_of,
 )
-from pinisi.plan.costs import mfu
-from pinisi.plan.hardware import GIB
-from pinisi.plan.memory import RankMemory, parameters_of, rank_memory
-from pinisi.plan.work import kept
 from pinisi.schedule import Kind, Pass, Timeline, build, simulate
 from pinisi.schedule.search import search
 

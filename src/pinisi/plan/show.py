@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pinisi.base.errors import ConfigError
+from pinisi.costs.hardware import GIB
+from pinisi.costs.work import head_layers, model_flops
 from pinisi.plan.candidates import Candidate
-from pinisi.plan.hardware import GIB
 from pinisi.plan.planner import Plan, Row, row_dict
 from pinisi.plan.source import Source
-from pinisi.plan.work import head_layers, model_flops
 from pinisi.report.trace import Entry
 
 _HEAD = (

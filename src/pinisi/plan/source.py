@@ -11,10 +11,10 @@ from pinisi import config as configuration
 from pinisi.base import settings
 from pinisi.base.errors import ConfigError
 from pinisi.config import RunConfig
+from pinisi.costs.presets import preset, preset_names
+from pinisi.costs.work import Setting
 from pinisi.models import ModelSpec, read_spec, with_extra_heads
 from pinisi.plan.candidates import Candidate
-from pinisi.plan.presets import preset, preset_names
-from pinisi.plan.work import Setting
 
 
 @dataclasses.dataclass(frozen=True)

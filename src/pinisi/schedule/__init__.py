@@ -4,16 +4,16 @@ Reading order: table, needs, costs, graph, blocks, periodic, replay, fill, exten
 interleaved, interlaced, build, program, encoding, lower, machine, verify, simulate, timeline; then the folder search.
 """
 
-from pinisi.schedule.build import build, layout_of, names
+from pinisi.schedule.builders.build import build, layout_of, names
+from pinisi.schedule.builders.forward import forward_only
 from pinisi.schedule.costs import Costs
-from pinisi.schedule.forward import forward_only
-from pinisi.schedule.lower import lower
+from pinisi.schedule.execution.lower import lower
+from pinisi.schedule.execution.simulate import simulate
+from pinisi.schedule.execution.verify import verify
 from pinisi.schedule.needs import Channel, Need, needs
 from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
-from pinisi.schedule.simulate import simulate
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 from pinisi.schedule.timeline import Span, Timeline
-from pinisi.schedule.verify import verify
 
 __all__ = [
     "Channel",

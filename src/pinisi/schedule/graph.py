@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pinisi.base.errors import ScheduleError
+from pinisi.schedule.identity_cache import IdentityCache
 from pinisi.schedule.needs import COLLECTIVE, Channel, gives, needs
-from pinisi.schedule.recent import Recent
 from pinisi.schedule.table import SHARD_KINDS, Kind, Layout, Pass, Schedule
 
 GROUPS = (Channel.C0, Channel.C1, Channel.C2)  # collectives; their types follow those of the passes
@@ -103,4 +103,4 @@ def _numbered(schedule: Schedule) -> list[list[int]]:
 
 
 # The table with each pass as its number; raises ScheduleError for a pass that its layout doesn't have.
-numbered = Recent(_numbered)
+numbered = IdentityCache(_numbered)

@@ -16,7 +16,7 @@ from pinisi.vocabulary.tiles import tile_bounds
 # memory, narrower ones more sums of [T, h].
 NARROW, WIDE = 256, 2048
 DEVICE_NARROW, DEVICE_WIDE = 2048, 8192  # on a GPU, where a narrow product does not fill it
-# `plan.work.head_columns` cuts as `tiling` does, for which a test compares them: a change here is one there.
+# `costs.work.head_columns` cuts as `tiling` does, for which a test compares them: a change here is one there.
 
 
 class Rows(NamedTuple):

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from pinisi.base.errors import ConfigError, DataError
 
-IGNORE_INDEX = -100
-
 
 @dataclass(frozen=True)
 class Shards:

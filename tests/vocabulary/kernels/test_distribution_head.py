@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pinisi.vocabulary import RegularizedCrossEntropy, WithDistillation, WithEntropy
+from pinisi.losses import RegularizedCrossEntropy, WithDistillation, WithEntropy
 from pinisi.vocabulary.kernels import IMPLEMENTATIONS, use
 
 from ..test_distribution import compare, drawn_teacher

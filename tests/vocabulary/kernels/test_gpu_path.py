@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from pinisi.vocabulary import HeadShard, cross_entropy_with
+from pinisi.losses import cross_entropy_with
+from pinisi.vocabulary import HeadShard
 from pinisi.vocabulary.kernels import use
 from pinisi.vocabulary.products import adds_to_wide
 

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from pinisi.vocabulary import HeadShard, Shards, cross_entropy_with
+from pinisi.losses import cross_entropy_with
+from pinisi.vocabulary import HeadShard, Shards
 from pinisi.vocabulary.kernels import DTYPES as HAVE
 from pinisi.vocabulary.kernels import IMPLEMENTATIONS, use
 

@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pinisi.base.errors import ScheduleError
-from pinisi.schedule.build import build, layout_of
-from pinisi.schedule.collector import collector_paused
+from pinisi.schedule.builders.build import build, layout_of
+from pinisi.schedule.builders.fill import peaks
 from pinisi.schedule.costs import Costs
-from pinisi.schedule.fill import peaks
+from pinisi.schedule.execution.simulate import simulate
+from pinisi.schedule.gc_disabled import gc_disabled
 from pinisi.schedule.search.backfill import backfilled
 from pinisi.schedule.search.bound import lower_bound
 from pinisi.schedule.search.improve import Timed, searched
 from pinisi.schedule.search.listing import Lister, keys_by_kind, keys_by_order, keys_by_tail
 from pinisi.schedule.search.network import Caps, Clock, Network, Order
-from pinisi.schedule.simulate import simulate
 from pinisi.schedule.table import Kind, Schedule
 
 _WORK, _MOST = 2_400_000, 40_000  # passes timed in local search; moves
@@ -48,7 +48,7 @@ class Found:
         return self.bound / self.makespan
 
 
-@collector_paused()
+@gc_disabled()
 def search(
     name: str,
     ranks: int,

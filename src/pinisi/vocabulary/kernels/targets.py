@@ -5,7 +5,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pinisi.vocabulary.shards import IGNORE_INDEX
+from pinisi.base.ids import IGNORE
 
 
 class Targets:
@@ -28,7 +28,7 @@ class Targets:
     @cached_property
     def valid(self) -> Tensor:
         """[T]: not ignored."""
-        return self.ids != IGNORE_INDEX
+        return self.ids != IGNORE
 
     @cached_property
     def own(self) -> Tensor:

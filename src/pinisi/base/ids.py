@@ -1,0 +1,3 @@
+"""States the number that stands for "no target"."""
+
+IGNORE = -100  # a target of this number counts for nothing, as in torch

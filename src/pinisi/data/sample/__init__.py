@@ -1,0 +1,1 @@
+"""The sample corpus: real text in fifteen languages from package registries."""

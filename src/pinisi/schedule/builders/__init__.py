@@ -1,0 +1,1 @@
+"""Makes tables: a builder for each schedule, and what they share."""

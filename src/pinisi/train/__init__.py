@@ -1,0 +1,1 @@
+"""A run: steps, evaluation, checkpoints, metrics and export."""

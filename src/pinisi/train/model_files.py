@@ -1,0 +1,97 @@
+"""The files that an export writes beside the weights, kept by the run so that it needs nothing else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pinisi.base.errors import ConfigError
+from pinisi.base.files import new_folder
+from pinisi.config import RunConfig
+from pinisi.data import Shards as TokenShards
+from pinisi.data import load_tokenizer
+from pinisi.models import ModelSpec, Published, copy_companions, read_spec, tokenizer_files
+from pinisi.models.folder import json_object
+from pinisi.train import checkpoint
+
+COMPANIONS = "companions"  # in the run's folder: the tokenizer's files and the source's licences
+IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def tokenizer_of(config: RunConfig, spec: ModelSpec) -> str | None:
+    """The tokenizer's folder: the one named, else the source's own, a folder or a hub id, if it has one."""
+    if config.model.tokenizer is not None:
+        return config.model.tokenizer
+    folder = spec.published.folder if spec.published is not None else None
+    return str(folder) if folder is not None and tokenizer_files(folder) else None
+
+
+def keep_companions(run: Path, config: RunConfig, spec: ModelSpec) -> None:
+    """Copies what goes along with the model into the run's folder; on resuming, what has changed. Raises ConfigError."""
+    tokenizer = tokenizer_of(config, spec)
+    source = spec.published.folder if spec.published is not None else None
+    if tokenizer is None and source is None:
+        return
+    try:
+        with new_folder(run / COMPANIONS) as new:
+            copy_companions(Path(tokenizer) if tokenizer else None, source, new)
+    except OSError as error:
+        raise ConfigError(f"the tokenizer's files can't be copied from {tokenizer}: {error}") from None
+
+
+def state_of(config: RunConfig, spec: ModelSpec, shards: TokenShards) -> dict[str, Any]:
+    """What a checkpoint's index keeps for the export: optional keys, which older checkpoints don't have."""
+    tokenizer = tokenizer_of(config, spec)
+    state: dict[str, Any] = {"tokenizer": os.path.abspath(tokenizer) if tokenizer else None}
+    if spec.published is not None:
+        files = {"config": spec.published.config, "generation": spec.published.generation}
+        return state | {"published": files}
+    return state | token_ids(
+        config.model.config or {}, dict(spec.generation), tokenizer, shards.end_of_document
+    )
+
+
+def token_ids(
+    given: dict[str, Any], generation: dict[str, Any], tokenizer: str | None, end: int
+) -> dict[str, Any]:
+    """Of a random start, what generation_config.json says, and the ids that config.json lacks.
+
+    Generation ends with the tokenizer's own end token and with the one that ends documents in training. config.json gets a
+    padding token only if it is a token of its own: its row of the embedding doesn't learn.
+    """
+    found: dict[str, Any] = {"eos_token_id": end}
+    if tokenizer is not None:
+        loaded = load_tokenizer(tokenizer)
+        ends = list(dict.fromkeys(n for n in (loaded.eos_token_id, end) if n is not None))
+        found = {
+            "bos_token_id": loaded.bos_token_id,
+            "eos_token_id": ends[0] if len(ends) == 1 else ends,
+            "pad_token_id": loaded.pad_token_id,
+        }
+    found = {key: value for key, value in found.items() if value is not None}
+    found |= {key: given[key] for key in IDS if given.get(key) is not None}
+    ends = found["eos_token_id"] if isinstance(found["eos_token_id"], list) else [found["eos_token_id"]]
+    absent = {
+        key: found.get(key)
+        for key in IDS
+        if key not in given and (key != "pad_token_id" or found.get(key, ends[0]) not in ends)
+    }
+    return {"generation": generation | found, "token_ids": absent}
+
+
+def spec_to_export(reader: checkpoint.Reader, run: Path) -> tuple[ModelSpec, Path | None]:
+    """The model of a checkpoint with the files that go along with it, and the folder of its tokenizer."""
+    kept: Path | None = run / COMPANIONS
+    kept = kept if kept is not None and kept.is_dir() else None
+    recorded = reader.index.get("tokenizer")
+    tokenizer = kept if kept is not None and tokenizer_files(kept) else Path(recorded) if recorded else None
+    published = reader.index.get("published")
+    if published is None:
+        spec = read_spec(reader.index["config"])
+        ids, generation = (reader.index.get(key) or {} for key in ("token_ids", "generation"))
+        return replace(spec, token_ids=ids, generation=generation), tokenizer
+    spec = read_spec(json_object(published["config"], f"config.json in {reader.folder}"))
+    files = Published(published["config"], published["generation"], kept)
+    return replace(spec, published=files, generation={}), tokenizer
