@@ -4,6 +4,7 @@ import dataclasses
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -265,7 +266,8 @@ def test_every_field_says_what_it_is() -> None:
     """Each key of the file has a comment of one line beside it."""
     source = Path(config.__file__).read_text()
     for section in dataclasses.fields(RunConfig):
-        for item in dataclasses.fields(section.type):  # type: ignore[arg-type]
+        kind = get_args(section.type)[0] if section.name == "phases" else section.type
+        for item in dataclasses.fields(kind) if section.name != "task" else ():  # type: ignore[arg-type]
             assert re.search(rf"^    {item.name}: .+  # \S+", source, re.M), f"{section.name}.{item.name}"
 
 

@@ -16,11 +16,11 @@ from pinisi.schedule import names
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSection:
     """[run]: what the run is called, where it writes and how long it goes."""
 
     folder: str  # written to: config.toml, metrics.jsonl, checkpoints, report.html
-    steps: int  # optimizer steps in all, resumed ones included
+    steps: int | None = None  # optimizer steps in all, resumed ones included; with [[phases]] their sum
     seed: int = 0  # of the random start and of the sampler
     on_bad_step: Literal["stop", "skip"] = "stop"  # a step without a finite loss, or without any target
     bad_steps: int = 10  # skipped at most, in the whole run
@@ -32,7 +32,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelSection:
     """[model]: exactly one of source and config."""
 
     source: str | None = None  # a Hugging Face folder or hub id: weights and configuration are read from it
@@ -49,11 +49,13 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSection:
     """[data]: token shards in, batches out."""
 
-    shards: str  # folder of token shards, as `pinisi tokenize` writes it
     sequence: int  # tokens per sequence
+    shards: str | None = (
+        None  # folder of token shards, as `pinisi tokenize` writes it; tasks of their own data need none
+    )
     microbatch: int = 1  # sequences per microbatch
     mixture: dict[str, float] | None = None  # weight by language, normalised; by size if left out
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
@@ -64,7 +66,8 @@ class Data:
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, sequence=1, microbatch=1)
-        yield from not_empty(self, "shards")
+        if self.shards == "":
+            yield Fault("shards", "a path")
         if self.mixture is not None and (
             min(self.mixture.values(), default=0) < 0 or not any(self.mixture.values())
         ):
@@ -81,7 +84,7 @@ MOST_PLACES = 2**18
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class PipelineSection:
     """[schedule]: ranks, microbatches, the order of passes, and how layers and rows are shared out."""
 
     ranks: int  # of the pipeline
@@ -113,7 +116,7 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class OptimizerSection:
     """[optimizer]: AdamW (Loshchilov and Hutter, arXiv 1711.05101) and its learning rate over the steps."""
 
     learning_rate: float  # the peak
@@ -137,7 +140,7 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class Loss:
+class LossSection:
     """[loss]: what is added to cross-entropy. Metrics show plain cross-entropy whatever is added."""
 
     label_smoothing: float = 0.0  # share of the target that goes to all tokens alike (arXiv 1512.00567)
@@ -152,7 +155,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemorySection:
     """[memory]: what is kept and what is computed again."""
 
     recompute: Literal["none", "full"] = "none"  # full: a stage keeps its input only (arXiv 1604.06174)
@@ -169,7 +172,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointSection:
     """[checkpoint]: when states are saved."""
 
     every: int = 0  # steps between checkpoints; 0: at the end only
@@ -180,7 +183,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationSection:
     """[evaluation]: loss per language on held-out text."""
 
     every: int = 0  # steps between evaluations; 0: before the first step and after the last one only
@@ -191,7 +194,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportSection:
     """[report]: what is measured for report.html."""
 
     timeline_every: int = 0  # steps between measured timelines; 0: one, near the end
@@ -202,7 +205,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Runtime:
+class RuntimeSection:
     """[runtime]: processes and communication."""
 
     backend: Literal["gloo", "nccl"] | None = None  # by the device if left out
@@ -221,26 +224,64 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class PhaseSection:
+    """[[phases]]: a stretch of steps; what it leaves out is as [data], [schedule] and [optimizer] say."""
+
+    steps: int  # of this phase
+    name: str = ""  # said when it begins
+    mixture: dict[str, float] | None = None  # as in [data]
+    temperature: float | None = None  # as in [data]
+    sequence: int | None = None  # as in [data]
+    microbatch: int | None = None  # as in [data]
+    microbatches: int | None = None  # as in [schedule]
+    learning_rate: float | None = None  # as in [optimizer]
+    schedule: Literal["constant", "cosine", "wsd"] | None = (
+        None  # of the learning rate, over this phase's steps
+    )
+    warmup: int | None = None  # as in [optimizer]
+    decay: int | None = None  # as in [optimizer]
+    minimum: float | None = None  # as in [optimizer]
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, steps=1, sequence=1, microbatch=1, microbatches=1, learning_rate=0)
+        yield from at_least(self, warmup=0, decay=0, minimum=0)
+        if self.mixture is not None and self.temperature is not None:
+            yield Fault("temperature", "to be left out where a mixture is given")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A whole run; each field is a section of the file."""
 
-    run: Run
-    model: Model
-    data: Data
-    schedule: Pipeline
-    optimizer: Optimizer
-    loss: Loss = field(default_factory=Loss)
-    memory: Memory = field(default_factory=Memory)
-    checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    evaluation: Evaluation = field(default_factory=Evaluation)
-    report: Report = field(default_factory=Report)
-    runtime: Runtime = field(default_factory=Runtime)
+    run: RunSection
+    model: ModelSection
+    data: DataSection
+    schedule: PipelineSection
+    optimizer: OptimizerSection
+    loss: LossSection = field(default_factory=LossSection)
+    memory: MemorySection = field(default_factory=MemorySection)
+    checkpoint: CheckpointSection = field(default_factory=CheckpointSection)
+    evaluation: EvaluationSection = field(default_factory=EvaluationSection)
+    report: ReportSection = field(default_factory=ReportSection)
+    runtime: RuntimeSection = field(default_factory=RuntimeSection)
+    # [task]: name, and what that task takes besides: see `pinisi.train.tasks`
+    task: dict = field(default_factory=lambda: {"name": "pretrain"})
+    phases: list[PhaseSection] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return sum(phase.steps for phase in self.phases) or self.run.steps or 0
 
     def validate(self) -> Iterator[Fault]:
-        if self.optimizer.warmup + (self.optimizer.decay or 0) > self.run.steps:
-            yield Fault(
-                "optimizer.warmup", f"to fit, with optimizer.decay, into run.steps = {self.run.steps}"
-            )
+        if self.run.steps is None and not self.phases:
+            yield Fault("run.steps", "a number of steps, or [[phases]] with theirs")
+        if self.phases and self.run.steps not in (None, self.steps):
+            yield Fault("run.steps", f"to be left out, or the phases' sum, {self.steps}")
+        if not self.phases and self.optimizer.warmup + (self.optimizer.decay or 0) > self.steps:
+            yield Fault("optimizer.warmup", f"to fit, with optimizer.decay, into run.steps = {self.steps}")
+        if not isinstance(self.task.get("name"), str):
+            yield Fault("task", 'the name of a task, such as name = "pretrain"')
 
 
 def head_text(budget: int | None) -> str:

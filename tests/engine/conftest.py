@@ -9,8 +9,8 @@ import pytest
 
 from pinisi.config import load
 from pinisi.data import tokenize
-from pinisi.launch.start import check
-from pinisi.train import trainer
+from pinisi.launch.check import check
+from pinisi.train.trainer import Trainer
 from tests.data.conftest import write_corpus, write_tokenizer
 from tests.distributed.pool import free_port
 from tests.engine.runs import CONFIG, pinisi
@@ -45,7 +45,7 @@ def alone(monkeypatch):
         monkeypatch.setenv("MASTER_PORT", str(free_port()))
         config = load(toml, list(overrides))
         check(config)
-        assert trainer.train(config) == 0
+        assert Trainer(config).run().whole
 
     kept = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
     yield train

@@ -13,8 +13,8 @@ import torch
 
 from pinisi.base.errors import PinisiError
 from pinisi.parallel.communicator import init_process_group
+from pinisi.train.building import device_here
 from pinisi.train.metrics import lost_lines
-from pinisi.train.trainer import device_here
 from tests.engine.runs import TRAIN, losses, pinisi
 
 

@@ -15,11 +15,11 @@ from pinisi.base.ids import IGNORE
 from pinisi.config import load
 from pinisi.data.batches import Microbatch
 from pinisi.engine.extra_heads import by_head, head_targets, head_weights
-from pinisi.launch.start import check
+from pinisi.launch.check import check
 from pinisi.models import build_stage
 from pinisi.train import checkpoint
+from pinisi.train.building import first_weights, spec_of
 from pinisi.train.export import export
-from pinisi.train.trainer import first_weights, spec_of
 from tests.effort import only_full
 from tests.engine.runs import continued, losses, pinisi
 

@@ -16,7 +16,7 @@ from pinisi.base.digests import of_index
 from pinisi.base.errors import CheckpointError, DataError, ModelError
 from pinisi.base.made import MARK
 from pinisi.config import load
-from pinisi.launch.start import check
+from pinisi.launch.check import check
 from pinisi.models import ARCHITECTURES, RandomWeights, read_spec, write_folder
 from pinisi.train import checkpoint
 from pinisi.train.export import export

@@ -15,7 +15,7 @@ from pinisi.base.settings import dump
 from pinisi.cli.main import main as cli
 from pinisi.config import load
 from pinisi.costs.hardware import PRESETS
-from pinisi.launch.start import check_world
+from pinisi.launch.check import check_world
 from pinisi.models import read_spec
 from pinisi.schedule import Schedule, Timeline, build
 from pinisi.train.planned import planned

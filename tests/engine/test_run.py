@@ -15,7 +15,7 @@ import torch
 
 from pinisi.base.errors import CheckpointError
 from pinisi.config import load
-from pinisi.launch.start import check
+from pinisi.launch.check import check
 from pinisi.train import checkpoint
 from pinisi.vocabulary import kernels
 from pinisi.vocabulary.kernels import build

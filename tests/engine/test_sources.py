@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from pinisi.base.errors import DataError
 from pinisi.config import load
+from pinisi.train.building import check_rows, first_weights, spec_of
 from pinisi.train.model_files import tokenizer_of
-from pinisi.train.trainer import check_rows, first_weights, spec_of
 from tests.engine.runs import pinisi
 
 NAME = "model.layers.1.mlp.up_proj.weight"

@@ -38,7 +38,7 @@ from pinisi.parallel.agree import gather_json
 from pinisi.parallel.communicator import Communicator, init_process_group
 from pinisi.schedule import build
 from pinisi.schedule.program import Message, MessageChannel
-from pinisi.train.trainer import device_here
+from pinisi.train.building import device_here
 
 _MICROBATCHES = 3  # of a measured step
 _SECONDS = 6.0  # about as long a piece is measured

@@ -176,6 +176,15 @@ class Engine:
         self._sum_over_copies()
         return self._result(targets, spans, stop)
 
+    def use(self, schedule: Schedule) -> None:
+        """Takes another schedule of the same stages for the steps to come, such as one of more microbatches."""
+        if schedule.layout != self.layout:
+            raise ConfigError(
+                "another schedule must have the same stages and barriers as the one the engine was built with"
+            )
+        verify(schedule)
+        self.schedule, self.program = schedule, lower(schedule)
+
     def update(self, result: StepResult, learning_rate: float) -> float:
         """One optimizer step; returns the gradient's norm before clipping. Raises NotFinite, with the weights untouched, if the
         loss or the norm isn't finite."""

@@ -77,7 +77,7 @@ def setting_of(source: Source, options: argparse.Namespace) -> Setting:
 
 
 def _head_budget(text: str) -> int | None:
-    memory = configuration.Memory(head=text)
+    memory = configuration.MemorySection(head=text)
     for fault in memory.validate():
         raise ConfigError(f"--head-memory {text!r}: needed {fault.needed}")
     return memory.head_budget

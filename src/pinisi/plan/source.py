@@ -74,7 +74,7 @@ def run_config(source: Source, setting: Setting, c: Candidate, shards: str, tabl
         )
     dtype: Any = setting.dtype
     barriers: Any = c.barriers
-    schedule = configuration.Pipeline(
+    schedule = configuration.PipelineSection(
         ranks=c.ranks,
         replicas=c.replicas,
         microbatches=c.microbatches,
@@ -86,19 +86,21 @@ def run_config(source: Source, setting: Setting, c: Candidate, shards: str, tabl
         table=table,
     )
     head = configuration.head_text(setting.head_budget)
-    memory = configuration.Memory(recompute="full" if c.recompute else "none", head=head)
+    memory = configuration.MemorySection(recompute="full" if c.recompute else "none", head=head)
     if source.run is not None:
         data = dataclasses.replace(source.run.data, sequence=setting.sequence, microbatch=setting.microbatch)
         run = dataclasses.replace(source.run, data=data, schedule=schedule, memory=memory)
         run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
     else:
         run = RunConfig(
-            run=configuration.Run(folder=f"runs/{source.name}", steps=1000),
-            model=configuration.Model(**source.model, dtype=dtype),
-            data=configuration.Data(shards=shards, sequence=setting.sequence, microbatch=setting.microbatch),
+            run=configuration.RunSection(folder=f"runs/{source.name}", steps=1000),
+            model=configuration.ModelSection(**source.model, dtype=dtype),
+            data=configuration.DataSection(
+                shards=shards, sequence=setting.sequence, microbatch=setting.microbatch
+            ),
             schedule=schedule,
-            optimizer=configuration.Optimizer(learning_rate=3e-4, warmup=100),
-            loss=configuration.Loss(extra_heads=source.spec.extra_heads),
+            optimizer=configuration.OptimizerSection(learning_rate=3e-4, warmup=100),
+            loss=configuration.LossSection(extra_heads=source.spec.extra_heads),
             memory=memory,
         )
     settings.validate(run)

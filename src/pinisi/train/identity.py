@@ -1,4 +1,4 @@
-"""Tells whether a checkpoint is this run's: the model, the data and the extra heads, also under another version of transformers."""
+"""Tells whether a checkpoint holds this run's model, also under another version of transformers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from pinisi.base.errors import CheckpointError, ModelError
-from pinisi.data import Shards as TokenShards
 from pinisi.models import ModelSpec, read_spec
 from pinisi.train import checkpoint
 
@@ -28,12 +27,11 @@ NEUTRAL = {
 }
 
 
-def identity(spec: ModelSpec, shards: TokenShards) -> dict[str, Any]:
-    """What a checkpoint's index says of the run that made it."""
+def model_identity(spec: ModelSpec) -> dict[str, Any]:
+    """What a checkpoint's index says of the model that it holds."""
     return {
         "model": model_fingerprint(spec),
         "extra_heads": spec.extra_heads or None,  # checkpoints of before there were any have no such key
-        "data": shards.fingerprint,
         "config": json.loads(json.dumps(spec.config.to_dict(), default=str)),
         "config_defaults": _defaults(spec),
     }
@@ -46,9 +44,9 @@ def model_fingerprint(spec: ModelSpec) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def check_identity(reader: checkpoint.Reader, spec: ModelSpec, shards: TokenShards) -> None:
-    """Compares what a checkpoint says of itself with this run. Raises CheckpointError that names what differs."""
-    mine = identity(spec, shards)
+def check_model(reader: checkpoint.Reader, spec: ModelSpec) -> None:
+    """Compares the model of a checkpoint with this run's. Raises CheckpointError that names what differs."""
+    mine = model_identity(spec)
     if reader.index.get("model") != mine["model"]:
         found = next(_differences(reader.index, spec), None)
         if found:
@@ -56,7 +54,7 @@ def check_identity(reader: checkpoint.Reader, spec: ModelSpec, shards: TokenShar
                 f"{reader.folder} was made with another model than this run's: {found}; use another run.folder, or the model "
                 "that it was made with"
             )
-    reader.check(extra_heads=mine["extra_heads"], data=mine["data"])
+    reader.check(extra_heads=mine["extra_heads"])
 
 
 def _differences(index: dict[str, Any], spec: ModelSpec) -> Iterator[str]:

@@ -89,7 +89,7 @@ class Metrics:
         print(f"step {step} skipped ({count} so far): {why}", flush=True)
 
     def _progress(self, step: int, result: StepResult, seconds: float) -> None:
-        steps = self.config.run.steps
+        steps = self.config.steps
         now = time.monotonic()
         due = step % self.config.report.log_every == 0 or step == steps
         if not due or (not sys.stdout.isatty() and step != steps and now - self.last_line < 1.0):
@@ -121,13 +121,18 @@ class Metrics:
 
 
 def evaluated(config: RunConfig, step: int) -> bool:
-    """Tells whether a run has the evaluation of a step, or wants none; one that was killed behind its last save lacks it."""
-    if config.data.evaluation is None:
-        return True
+    """Tells whether a run has the evaluation of a step; one that was killed behind its last save lacks it."""
     found = (
         json.loads(line) for line in _lines(Path(config.run.folder) / "metrics.jsonl") if _step(line) == step
     )
     return any("evaluation" in record for record in found)
+
+
+def last_of(folder: Path) -> tuple[int, dict]:
+    """Returns the last step of a run's metrics, and its last evaluation (empty if there is none)."""
+    records = [json.loads(line) for line in _lines(folder / "metrics.jsonl") if _step(line) != math.inf]
+    evaluations = [record["evaluation"] for record in records if "evaluation" in record]
+    return max((record["step"] for record in records), default=0), evaluations[-1] if evaluations else {}
 
 
 def _lines(path: Path) -> list[str]:

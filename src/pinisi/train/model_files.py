@@ -10,7 +10,6 @@ from typing import Any
 from pinisi.base.errors import ConfigError
 from pinisi.base.files import new_folder
 from pinisi.config import RunConfig
-from pinisi.data import Shards as TokenShards
 from pinisi.data import load_tokenizer
 from pinisi.models import ModelSpec, Published, copy_companions, read_spec, tokenizer_files
 from pinisi.models.folder import json_object
@@ -28,9 +27,8 @@ def tokenizer_of(config: RunConfig, spec: ModelSpec) -> str | None:
     return str(folder) if folder is not None and tokenizer_files(folder) else None
 
 
-def keep_companions(run: Path, config: RunConfig, spec: ModelSpec) -> None:
+def keep_companions(run: Path, tokenizer: str | None, spec: ModelSpec) -> None:
     """Copies what goes along with the model into the run's folder; on resuming, what has changed. Raises ConfigError."""
-    tokenizer = tokenizer_of(config, spec)
     source = spec.published.folder if spec.published is not None else None
     if tokenizer is None and source is None:
         return
@@ -41,20 +39,22 @@ def keep_companions(run: Path, config: RunConfig, spec: ModelSpec) -> None:
         raise ConfigError(f"the tokenizer's files can't be copied from {tokenizer}: {error}") from None
 
 
-def state_of(config: RunConfig, spec: ModelSpec, shards: TokenShards) -> dict[str, Any]:
-    """What a checkpoint's index keeps for the export: optional keys, which older checkpoints don't have."""
-    tokenizer = tokenizer_of(config, spec)
+def files_of(
+    spec: ModelSpec, tokenizer: str | None, given: dict[str, Any] | None = None, end: int | None = None
+) -> dict[str, Any]:
+    """What a checkpoint's index keeps for the export: optional keys, which older checkpoints don't have.
+
+    given: the configuration of a random start, as its user wrote it. end: the token that ends documents in training.
+    """
     state: dict[str, Any] = {"tokenizer": os.path.abspath(tokenizer) if tokenizer else None}
     if spec.published is not None:
         files = {"config": spec.published.config, "generation": spec.published.generation}
         return state | {"published": files}
-    return state | token_ids(
-        config.model.config or {}, dict(spec.generation), tokenizer, shards.end_of_document
-    )
+    return state | token_ids(given or {}, dict(spec.generation), tokenizer, end)
 
 
 def token_ids(
-    given: dict[str, Any], generation: dict[str, Any], tokenizer: str | None, end: int
+    given: dict[str, Any], generation: dict[str, Any], tokenizer: str | None, end: int | None
 ) -> dict[str, Any]:
     """Of a random start, what generation_config.json says, and the ids that config.json lacks.
 
@@ -67,12 +67,13 @@ def token_ids(
         ends = list(dict.fromkeys(n for n in (loaded.eos_token_id, end) if n is not None))
         found = {
             "bos_token_id": loaded.bos_token_id,
-            "eos_token_id": ends[0] if len(ends) == 1 else ends,
+            "eos_token_id": ends[0] if len(ends) == 1 else ends or None,
             "pad_token_id": loaded.pad_token_id,
         }
     found = {key: value for key, value in found.items() if value is not None}
     found |= {key: given[key] for key in IDS if given.get(key) is not None}
-    ends = found["eos_token_id"] if isinstance(found["eos_token_id"], list) else [found["eos_token_id"]]
+    eos = found.get("eos_token_id")
+    ends = eos if isinstance(eos, list) else [eos]
     absent = {
         key: found.get(key)
         for key in IDS

@@ -24,14 +24,20 @@ from pinisi.costs import (
 from pinisi.engine.parts import split_layers
 from pinisi.models import ModelSpec
 from pinisi.schedule import Costs, Layout, Schedule, build, layout_of, verify
+from pinisi.train.phases import Phase, phases_of
 from pinisi.vocabulary import Shards
 
 _MESSAGE = 0.01  # of an interval: short but not free, so that an order leaves room for messages
 
 
-def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], Shards]:
-    """The schedule of a run, the layers of each stage and the rows of each rank; raises ConfigError or ScheduleError."""
-    plan = config.schedule
+def planned(
+    config: RunConfig, spec: ModelSpec, phase: Phase | None = None
+) -> tuple[Schedule, list[range], Shards]:
+    """The schedule of a phase (the first one if None), the layers of each stage and the rows of each rank, which all phases share.
+
+    Raises ConfigError or ScheduleError.
+    """
+    plan, phase = config.schedule, phase or phases_of(config)[0]
     split_layers(spec.layers, plan.ranks)  # its error is clearer than the schedule's
     layout = layout_of(plan.name, plan.ranks, chunks=plan.chunks, barriers=plan.barriers)
     layers = split_layers(spec.layers, layout.last_stage + 1, layers_with_heads(spec, layout, plan.layers))
@@ -40,18 +46,18 @@ def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], 
     rows = split_rows(spec, plan.rows, per_rank, config.data.sequence)
     recompute = config.memory.recompute == "full"
     setting = Setting(
-        config.data.sequence,
-        config.data.microbatch,
+        phase.data.sequence,
+        phase.data.microbatch,
         config.model.dtype,
         recompute=recompute,
         head_budget=config.memory.head_budget,
     )
-    costs = work_costs(spec, layout, layers, rows, config.data.sequence, recompute=recompute, head=setting)
+    costs = work_costs(spec, layout, layers, rows, phase.data.sequence, recompute=recompute, head=setting)
     if plan.table is not None:
-        schedule = replace(read_table(plan.table, layout, plan.microbatches), costs=costs)
+        schedule = replace(read_table(plan.table, layout, phase.microbatches), costs=costs)
     else:
         schedule = build(
-            plan.name, plan.ranks, plan.microbatches, chunks=plan.chunks, barriers=plan.barriers, costs=costs
+            plan.name, plan.ranks, phase.microbatches, chunks=plan.chunks, barriers=plan.barriers, costs=costs
         )
     return schedule, layers, rows
 

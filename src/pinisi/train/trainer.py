@@ -1,72 +1,115 @@
-"""A training run on one rank: from a configuration to checkpoints and metrics, resumable at any step.
+"""Trains one rank's part of a run: steps, evaluation, checkpoints and metrics, resumable at any step.
 
-What is written into `run.folder`: config.toml, metrics.jsonl, timeline.json, memory.json, checkpoints/. The report and the
-export read these.
+    Trainer(config).run()          # pre-training, or the task that [task] names
+    Trainer(config, MyTask).run()  # a task of one's own
+
+Every rank makes one with the same arguments: `pinisi.run` starts the ranks on this machine, torchrun or Slurm do it elsewhere. What
+is written into `run.folder`: config.toml, metrics.jsonl, timeline.json, memory.json, checkpoints/.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import time
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from pinisi.base.errors import CheckpointError, ConfigError, DataError, PinisiError
-from pinisi.base.files import write_whole
+from pinisi.base.errors import CheckpointError, DataError, PinisiError
 from pinisi.config import RunConfig
-from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
-from pinisi.data import Shards as TokenShards
 from pinisi.engine.engine import Engine, OptimizerSettings, StepResult
-from pinisi.engine.executor import gather_timeline
-from pinisi.engine.measure import measured_costs
 from pinisi.engine.optimizer import NoTargets, NotFinite
-from pinisi.losses import cross_entropy_with
-from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
+from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.parallel.agree import gather_json
 from pinisi.parallel.communicator import Communicator, init_mesh, init_process_group
-from pinisi.parallel.place import local_place, place
+from pinisi.parallel.place import place
 from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
-from pinisi.schedule import simulate
-from pinisi.train import checkpoint, memory
-from pinisi.train.identity import check_identity, identity
+from pinisi.schedule import Layout
+from pinisi.train import checkpoint, memory, records
+from pinisi.train.building import DTYPES, device_here, first_weights, frozen_spec, frozen_weights, spec_of
+from pinisi.train.identity import check_model
 from pinisi.train.metrics import Metrics
-from pinisi.train.model_files import keep_companions, state_of
+from pinisi.train.model_files import files_of, keep_companions, tokenizer_of
+from pinisi.train.phases import Phase, phase_at, phases_of, rate_jump, rates
 from pinisi.train.planned import planned
-from pinisi.train.rates import rate_jump, rate_of
+from pinisi.train.result import Result
+from pinisi.train.saved import CHECKPOINTS, save_state
+from pinisi.train.task import Batches, Task
+from pinisi.train.tasks import task_of
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
-
-
-def train(config: RunConfig) -> int:
-    """Runs this process' rank to the end of the run; returns the exit code: 0 if it is whole, 128 + the signal that stopped it."""
-    rank, ranks = place()
-    with watched(Path(config.run.folder), rank, ranks, config.runtime.stuck_after) as status:
-        return train_watched(config, status)
+Probe = Callable[["Trainer"], None]
 
 
-def train_watched(config: RunConfig, status: Status) -> int:
-    """`train` for a rank that is watched already."""
-    return _Run(config, status).go()
+class Trainer:
+    """Runs this process' rank of a run.
 
+    task: of the configuration if left out. status: where the rank is watched already. probes: called on every rank after each
+    evaluation, with the trainer; what they look at is theirs (see `engine`, `frozen`, `step`). Raises ConfigError, DataError or
+    CheckpointError for what doesn't go together.
+    """
 
-class _Run:
-    def __init__(self, config: RunConfig, status: Status):
-        self.config = config
+    def __init__(
+        self,
+        config: RunConfig,
+        task: Task | type[Task] | None = None,
+        *,
+        status: Status | None = None,
+        probes: Sequence[Probe] = (),
+    ):
+        self.config, self.probes = config, probes
         self.folder = Path(config.run.folder)
-        torch.set_num_threads(config.runtime.threads)
+        self.task = task_of(config) if task is None else task if isinstance(task, Task) else task(config)
+        self.status = status or Status.silent()
+        self.phases = phases_of(config)
+        self.phase = self.phases[0]
+        self.step = 0
+        self.bad_steps = 0  # of those, skipped
+        self.stop_signal: int | None = None
+        self._watched = status is not None
+
+    def run(self) -> Result:
+        """Goes to the end of the run, or until it is told to stop by SIGINT or SIGTERM."""
+        with self._watch(), self._signals():
+            torch.set_num_threads(self.config.runtime.threads)
+            self._join()
+            self._build()
+            return self._go()
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        if self._watched:
+            yield
+            return
+        rank, ranks = place()
+        with watched(self.folder, rank, ranks, self.config.runtime.stuck_after) as self.status:
+            yield
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def wish(number: int, _: object) -> None:
+            self.stop_signal = number
+
+        before = {number: signal.signal(number, wish) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # -- what is built before the first step ---------------------------------------------------------------------------
+
+    def _join(self) -> None:
+        """Finds the other ranks."""
+        config = self.config
         self.device = device_here()
-        self.status = status
         self.status.phase(JOINING, times=1)
         init_process_group(config.runtime.backend, self.device, config.runtime.stuck_after)
-        self.global_rank = dist.get_rank()
         self.timeout = timedelta(seconds=longest_wait(config.runtime.stuck_after))
         mesh = init_mesh(config.schedule.ranks, self.device, self.timeout)
         communicator = Communicator.connect(mesh.mesh.tolist(), self.device, self.timeout)
@@ -74,79 +117,43 @@ class _Run:
         self.communicator = communicator
         self.data_rank, self.data_ranks = mesh.get_local_rank("data"), mesh.size(0)
         self.data_group = mesh.get_group("data") if self.data_ranks > 1 else None
-        self.leader = self.global_rank == 0
-        self.stop_signal: int | None = None
-        for s in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(s, self._wish_stop)
+        self.leader = dist.get_rank() == 0
 
+    def _build(self) -> None:
+        """Makes batches, engines and what writes the metrics."""
+        config = self.config
         self.status.phase("reading the configuration")
         self.spec = spec_of(config)
-        self.sampler = self._sampler()
-        self.engine = self._engine()
-        self.metrics = Metrics(self.folder, self.leader, config)
-        self.step = 0
-        self.bad_steps = 0  # of those, skipped
-        self.model_files = state_of(config, self.spec, self.sampler.shards)
-        if self.leader:
-            keep_companions(self.folder, config, self.spec)
-
-    def _wish_stop(self, number: int, _: object) -> None:
-        self.stop_signal = number
-
-    # -- what is built before the first step ---------------------------------------------------------------------------
-
-    def _sampler(self) -> Sampler:
-        data = self.config.data
-        shards = TokenShards(data.shards)
-        self._verify(shards)
-        if data.evaluation is not None:
-            self._verify(TokenShards(data.evaluation))
-        mixture, temperature = data.mixture, 1.0
-        if mixture is None and data.temperature is not None:
-            if data.temperature == 0:
-                mixture = dict.fromkeys(shards.languages, 1.0)
-            else:
-                temperature = 1.0 / data.temperature
-        return Sampler(
-            shards,
-            sequence=data.sequence,
-            batch=data.microbatch,
-            balance=data.balance,
-            positions=data.positions,
-            seed=self.config.run.seed,
-            weights=mixture,
-            temperature=temperature,
-            data_rank=self.data_rank,
-            data_ranks=self.data_ranks,
-        )
-
-    def _verify(self, shards: TokenShards) -> None:
-        """Raises DataError on every rank if a file of the shards is not as it was written."""
-        if not self.config.data.verify:
-            return
-        self.status.phase(f"comparing the digests of {shards.folder}")
-        for wrong in gather_json(shards.damage(self.global_rank, dist.get_world_size())):
-            if wrong:
-                raise DataError(f"{wrong}; tokenize again, or bring back a copy")
-
-    def _engine(self) -> Engine:
-        config, spec = self.config, self.spec
-        dtype = DTYPES[config.model.dtype]
-        plan = config.schedule
-        schedule, layers, rows = planned(config, spec)
+        self.tokenizer = tokenizer_of(config, self.spec)
+        self._verify_data()
+        self.batches = self._batches(self.phase)
         self.status.phase("building the model")
         memory.mark()
-        weights = first_weights(config, spec, dtype)
-        tied = None
-        layout = schedule.layout
-        if plan.barriers == 0 and spec.tied and layout.first_rank != layout.last_rank:
-            for ranks in range(dist.get_world_size() // plan.ranks):
-                group = dist.new_group(
-                    [ranks * plan.ranks + layout.first_rank, ranks * plan.ranks + layout.last_rank],
-                    timeout=self.timeout,
-                )
-                tied = group if ranks == self.data_rank else tied
-        o = config.optimizer
+        self.frozen = {name: self._frozen_engine(source) for name, source in self.task.frozen().items()}
+        weights = first_weights(config, self.spec, DTYPES[config.model.dtype])
+        self.engine = self._engine(self.spec, weights)
+        self.metrics = Metrics(self.folder, self.leader, config)
+        given, end = config.model.config, self.task.end_of_document
+        self.model_files = files_of(self.spec, self.tokenizer, given, end)
+        if self.leader:
+            keep_companions(self.folder, self.tokenizer, self.spec)
+
+    def _verify_data(self) -> None:
+        """Raises DataError on every rank if a file of the data is not as it was written."""
+        if not self.config.data.verify:
+            return
+        for name, damage in self.task.damage():
+            self.status.phase(f"comparing the digests of {name}")
+            for wrong in gather_json(damage(dist.get_rank(), dist.get_world_size())):
+                if wrong:
+                    raise DataError(f"{wrong}; tokenize again, or bring back a copy")
+
+    def _batches(self, phase: Phase, earlier: dict | None = None) -> Batches:
+        return self.task.batches(phase, self.data_rank, self.data_ranks, earlier)
+
+    def _engine(self, spec: ModelSpec, weights: Weights) -> Engine:
+        config, o = self.config, self.config.optimizer
+        schedule, layers, rows = planned(config, spec, self.phase)
         return Engine(
             spec,
             weights,
@@ -154,66 +161,92 @@ class _Run:
             schedule,
             layers=[len(r) for r in layers],
             shards=rows,
-            dtype=dtype,
+            dtype=DTYPES[config.model.dtype],
             device=self.device,
             optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.epsilon, o.weight_decay, o.clip),
             recompute=config.memory.recompute == "full",
             head_budget=config.memory.head_budget,
-            loss=cross_entropy_with(spec.vocabulary, config.loss.label_smoothing, config.loss.z_loss),
+            loss=self.task.loss(spec),
             extra_weight=config.loss.extra_weight,
-            languages=len(self.sampler.languages),
+            languages=len(self.batches.languages),
             data_group=self.data_group,
-            tied_group=tied,
+            tied_group=self._tied_group(spec, schedule.layout),
             status=self.status,
             seed=config.run.seed,
+            teacher=self.frozen.get("teacher"),
         )
+
+    def _frozen_engine(self, source: str | None) -> Engine:
+        """A model that the task reads: on the same ranks, with the same rows on each."""
+        config = self.config
+        spec, dtype = frozen_spec(config, source), DTYPES[config.model.dtype]
+        schedule, _, rows = planned(config, self.spec, self.phase)
+        return Engine(
+            spec,
+            frozen_weights(config, spec, source, dtype),
+            self.communicator,
+            schedule,
+            shards=rows,
+            dtype=dtype,
+            device=self.device,
+            head_budget=config.memory.head_budget,
+            languages=len(self.batches.languages),
+            status=self.status,
+            frozen=True,
+        )
+
+    def _tied_group(self, spec: ModelSpec, layout: Layout) -> dist.ProcessGroup | None:
+        """The group of the two ranks that hold tied ends whole, if they are two."""
+        if layout.barriers or not spec.tied or layout.first_rank == layout.last_rank:
+            return None
+        ranks, tied = layout.ranks, None
+        for replica in range(dist.get_world_size() // ranks):
+            ends = [replica * ranks + layout.first_rank, replica * ranks + layout.last_rank]
+            group = dist.new_group(ends, timeout=self.timeout)
+            tied = group if replica == self.data_rank else tied
+        return tied
 
     # -- the run -------------------------------------------------------------------------------------------------------
 
-    def go(self) -> int:
-        config = self.config
+    def _go(self) -> Result:
+        config, steps = self.config, self.config.steps
         self._resume()
         self.metrics.start(self.step)
         if self.step == 0:
             self._evaluate()
             self._save()  # so that a run that dies in its first steps resumes, and the report has the untrained model
-        timeline_step = self._timeline_steps()
         stopped = False
-        while self.step < config.run.steps and not stopped:
-            stopped = self._one_step(record=self.step in timeline_step) and self.step < config.run.steps
-            every = config.checkpoint.every
-            if stopped or self.step == config.run.steps or (every and self.step % every == 0):
+        while self.step < steps and not stopped:
+            stopped = self._one_step() and self.step < steps
+            if stopped or self.step == steps or _due(self.step, config.checkpoint.every):
                 self._save()
-            if (
-                config.evaluation.every
-                and self.step % config.evaluation.every == 0
-                and self.step < config.run.steps
-            ):
+            if self.step < steps and _due(self.step, config.evaluation.every):
                 self._evaluate()
-        if not stopped:
-            self._evaluate()
-        elif self.leader:
+        evaluation = {} if stopped else self._evaluate()
+        if stopped and self.leader:
             print(f"stopped after step {self.step}; run the same command again to go on", flush=True)
-        self._write_memory()
+        self._end()
+        # As a shell has it for a process that a signal ended: an interrupted run is no whole one.
+        code = 128 + (self.stop_signal or signal.SIGTERM) if stopped else 0
+        return Result(self.folder, self.step, code, evaluation)
+
+    def _end(self) -> None:
+        records.write_memory(self.folder, self.engine, self.leader)
         self.metrics.close()
         self.status.phase("ending")
         with self.status.waiting():
             dist.barrier()
         dist.destroy_process_group()
-        # As a shell has it for a process that a signal ended: an interrupted run is no whole one.
-        return 128 + (self.stop_signal or signal.SIGTERM) if stopped else 0
 
-    def _timeline_steps(self) -> set[int]:
-        every, last = self.config.report.timeline_every, self.config.run.steps
-        return set(range(every - 1, last, every)) if every else {max(0, last - 2)}
-
-    def _one_step(self, record: bool) -> bool:
-        o = self.config.optimizer
+    def _one_step(self) -> bool:
+        """One step; returns whether the run is to stop."""
+        self._enter_phase()
         self.status.step = self.step
+        record = records.is_recorded(self.step, self.config.report.timeline_every, self.config.steps)
         start = time.perf_counter()
-        batch = self.sampler.step(self.config.schedule.microbatches)
-        rate = rate_of(o, self.step, self.config.run.steps)
+        rate = self.phase.learning_rate(self.step)
         try:
+            batch = self.task.prepare(self.batches.step(self.phase.microbatches), self.frozen)
             result = self.engine.gradients(batch, record=record, stop=self.stop_signal is not None)
             norm = self.engine.update(result, rate)
         except (NoTargets, NotFinite) as error:
@@ -221,12 +254,27 @@ class _Run:
         except DataError as error:
             raise DataError(f"step {self.step + 1}: {error}") from error
         self.step += 1
-        self.metrics.training(
-            self.step, result, time.perf_counter() - start, rate, norm, self.sampler.languages
-        )
+        seconds = time.perf_counter() - start
+        self.metrics.training(self.step, result, seconds, rate, norm, self.batches.languages)
         if record:
             self._write_timeline(result)
         return result.stop
+
+    def _enter_phase(self) -> None:
+        """Goes over to the phase that the next step belongs to: its data go on where those of the one before ended."""
+        phase = phase_at(self.phases, self.step)
+        if phase.number == self.phase.number:
+            return
+        self.batches = self._batches(phase, self.batches.state())
+        if phase.microbatches != self.phase.microbatches:
+            self.engine.use(planned(self.config, self.spec, phase)[0])
+        self.phase = phase
+        if self.leader:
+            name = f" ({phase.name})" if phase.name else ""
+            print(
+                f"phase {phase.number + 1} of {len(self.phases)}{name} from step {self.step + 1} on",
+                flush=True,
+            )
 
     def _skipped(self, error: PinisiError) -> bool:
         """Leaves a bad step out, as every rank does, or raises the error with advice; returns whether the run is to stop."""
@@ -253,158 +301,74 @@ class _Run:
             return f". {names[0]} holds a NaN or an infinity already: mend {where}, or start from another one"
         return ". Resume from the last checkpoint with a lower optimizer.learning_rate, or a smaller optimizer.clip"
 
-    def _evaluate(self) -> None:
-        folder = self.config.data.evaluation
-        if folder is None:
-            return
-        self.status.phase("evaluating")
-        shards = TokenShards(folder)
-        data = self.config.data
-        found: dict[str, dict] = {}
-        for language in shards.languages:
-            batches = eval_batches(
-                shards,
-                sequence=data.sequence,
-                batch=data.microbatch,
-                language=language,
-                positions=data.positions,
-            )
-            batches = batches[: self.config.evaluation.microbatches]
-            total, count = 0.0, 0
-            for at in range(0, len(batches), 8):
-                result = self.engine.evaluate([_one_language(b) for b in batches[at : at + 8]])
-                total += result.by_language[0][0]
-                count += result.by_language[0][1]
-            counts = shards.counts(language)
-            seen = count / max(
-                1, counts["tokens"] - counts["documents"]
-            )  # share of the text's targets that were seen
-            if count:
-                found[language] = {
-                    "loss": total / count,
-                    "tokens": count,
-                    "bytes": seen * counts["predicted_bytes"],
-                }
-        self.metrics.evaluation(self.step, found)
+    def _evaluate(self) -> dict[str, dict[str, float]]:
+        found: dict[str, dict[str, float]] = {}
+        if self.task.evaluates:
+            self.status.phase("evaluating")
+            found = self.task.evaluate(self)
+            self.metrics.evaluation(self.step, found)
+        for probe in self.probes:
+            probe(self)
+        return found
 
-    # -- what is written -----------------------------------------------------------------------------------------------
-
-    @property
-    def _checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
+    # -- what is kept --------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
         self.status.phase("saving a checkpoint")
-        if self.data_rank == 0:
-            state = {
-                **identity(self.spec, self.sampler.shards),
-                **self.model_files,
-                "updates": self.step - self.bad_steps,
-                "bad_steps": self.bad_steps,
-                "rates": {"steps": self.config.run.steps, "optimizer": asdict(self.config.optimizer)},
-                "sampler": self.sampler.state(),
-                "dtype": self.config.model.dtype,
-            }
-            checkpoint.save(
-                self._checkpoints,
-                self.step,
-                self.engine.optimizer,
-                json.loads(json.dumps(state, default=str)),
-                rank=self.communicator.rank,
-                group=self.communicator.world,
-                keep=self.config.checkpoint.keep,
-            )
-        if self.data_ranks > 1:
-            with self.status.waiting():
-                dist.barrier()
+        state = {
+            **self.model_files,
+            "data": self.task.fingerprint,
+            "bad_steps": self.bad_steps,
+            "rates": rates(self.phases),
+            "sampler": self.batches.state(),
+            "phase": self.phase.number,
+        }
+        save_state(self.engine, self.folder, self.step, state, keep=self.config.checkpoint.keep)
 
     def _resume(self) -> None:
-        self.status.phase(f"reading {self._checkpoints}")
-        reader, passed_over = checkpoint.newest_whole(self._checkpoints, group=dist.group.WORLD)
+        folder = self.folder / CHECKPOINTS
+        self.status.phase(f"reading {folder}")
+        reader, passed_over = checkpoint.newest_whole(folder, group=dist.group.WORLD)
         if self.leader:
             for wrong in passed_over:
                 print(f"passed over: {wrong}", flush=True)
         if reader is None:
             return
-        found = reader.folder
-        check_identity(reader, self.spec, self.sampler.shards)
-        if reader.step > self.config.run.steps:
+        check_model(reader, self.spec)
+        reader.check(data=self.task.fingerprint)
+        if reader.step > self.config.steps:
             raise CheckpointError(
-                f"{found} is past the end of this run (run.steps = {self.config.run.steps}): give more steps or another run.folder"
+                f"{reader.folder} is past the end of this run (run.steps = {self.config.steps}): give more steps or another "
+                "run.folder"
             )
         checkpoint.restore(reader, self.engine.optimizer)
-        self.sampler.restore(reader.index["sampler"])
         self.step = reader.step
         self.bad_steps = reader.index.get("bad_steps", 0)
+        self._resume_batches(reader)
         if self.leader:
-            print(f"resumed from {found} (step {self.step} of {self.config.run.steps})", flush=True)
-            if jump := rate_jump(reader.index.get("rates"), self.config, self.step):
+            print(f"resumed from {reader.folder} (step {self.step} of {self.config.steps})", flush=True)
+            if jump := rate_jump(reader.index.get("rates"), self.phases, self.step):
                 print(jump, flush=True)
 
+    def _resume_batches(self, reader: checkpoint.Reader) -> None:
+        """Goes on in the data where the checkpoint was saved: within its phase, which the next step may have left behind."""
+        number = reader.index.get("phase", 0)
+        if number >= len(self.phases) or phase_at(self.phases, max(0, self.step - 1)).number != number:
+            raise CheckpointError(
+                f"{reader.folder} was saved in phase {number + 1}, where step {self.step} isn't in these [[phases]]: give the "
+                "phases that the run was started with (later ones may change), or another run.folder"
+            )
+        phase = self.phases[number]
+        if phase.number != self.phase.number:
+            self.batches = self._batches(phase)
+            if phase.microbatches != self.phase.microbatches:
+                self.engine.use(planned(self.config, self.spec, phase)[0])
+            self.phase = phase
+        self.batches.restore(reader.index["sampler"])
+
     def _write_timeline(self, result: StepResult) -> None:
-        measured = gather_timeline(self.engine.schedule, result.spans, self.communicator)
-        predicted = simulate(self.engine.schedule, measured_costs(measured))
-        if self.leader:
-            record = {
-                "step": self.step,
-                "schedule": self.engine.schedule.to_text(),
-                "predicted": predicted.to_dict(),
-                "measured": measured.to_dict(),
-            }
-            write_whole(self.folder / "timeline.json", json.dumps(record))
-
-    def _write_memory(self) -> None:
-        mine = memory.parts(self.engine)
-        everyone = gather_json(mine, self.communicator.world)
-        if self.leader:
-            record = {"ranks": [{"rank": r, **m} for r, m in enumerate(everyone)]}
-            write_whole(self.folder / "memory.json", json.dumps(record))
+        records.write_timeline(self.folder, self.step, self.engine, result, self.leader)
 
 
-def spec_of(config: RunConfig) -> ModelSpec:
-    source = config.model.source if config.model.source is not None else config.model.config
-    assert source is not None
-    spec = read_spec(source, attention=config.model.attention, strict=True)
-    return with_extra_heads(spec, config.loss.extra_heads)
-
-
-def first_weights(config: RunConfig, spec: ModelSpec, dtype: torch.dtype) -> Weights:
-    """What a run that resumes nothing starts from: model.source, a folder or a hub id, or else a random start."""
-    if config.model.source is None:
-        return RandomWeights(spec, config.run.seed, dtype)
-    return FolderWeights(spec, spec.folder or config.model.source, dtype)
-
-
-def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:
-    """The tokenizer's ids must have rows in the model. Raises DataError naming both numbers, or a folder without one."""
-    if tokenizer is None:
-        return
-    size = vocabulary_size(load_tokenizer(tokenizer))
-    if size > spec.vocabulary:
-        raise DataError(
-            f"the tokenizer in {tokenizer} has {size} entries, the model {spec.vocabulary} rows (vocab_size): "
-            f"make the model's vocab_size at least {size}"
-        )
-
-
-def _one_language(batch):
-    """An evaluation batch counts under number 0: it is of one language, which the caller knows."""
-    from dataclasses import replace
-
-    return replace(batch, languages=torch.zeros_like(batch.languages))
-
-
-def device_here() -> torch.device:
-    """Of this process: its GPU by the rank on this machine, or the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    local = local_place() if "RANK" in os.environ else 0
-    if local >= torch.cuda.device_count():
-        unnamed = "" if "LOCAL_RANK" in os.environ else "set LOCAL_RANK to the rank on its machine, "
-        raise ConfigError(
-            f"rank {local} of this machine has no GPU: there are {torch.cuda.device_count()}. Start a rank per GPU "
-            f"(schedule.ranks), {unnamed}or set CUDA_VISIBLE_DEVICES= to train on the CPU"
-        )
-    device = torch.device("cuda", local)
-    torch.cuda.set_device(device)
-    return device
+def _due(step: int, every: int) -> bool:
+    return bool(every) and step % every == 0

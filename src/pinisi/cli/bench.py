@@ -1,0 +1,44 @@
+"""`pinisi bench`: measures."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from typing import Any
+
+BENCHES = {
+    "pipeline": ("pinisi.bench.pipeline", "throughput, memory and balance against torch's own 1F1B"),
+    "emulated": (
+        "pinisi.bench.emulated",
+        "measured against simulated steps at p = 4, 8, 16, passes emulated",
+    ),
+    "heads": (
+        "pinisi.bench.heads",
+        "several heads at once: balance with the vocabulary split, passes emulated",
+    ),
+    "reference": ("pinisi.bench.reference", "predicted against measured iterations of a CSV of profiles"),
+    "paper": ("pinisi.bench.paper", "predicted against published MFU and peak memory of a CSV of tables"),
+    "ignored": ("pinisi.bench.ignored", "what the head costs when a share of the tokens has no target"),
+    "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
+}
+
+
+def add(commands: Any) -> None:
+    """Adds the command, for its help: `measure` runs it."""
+    bench = commands.add_parser("bench", help="measure: " + ", ".join(BENCHES))
+    bench.add_argument(
+        "what",
+        choices=list(BENCHES),
+        metavar="WHAT",
+        help="; ".join(f"{k}: {v[1]}" for k, v in BENCHES.items()),
+    )
+    bench.set_defaults(run=_bench)
+
+
+def _bench(options: argparse.Namespace, _: list[str]) -> int:
+    return measure(options.what, [])
+
+
+def measure(what: str, rest: list[str]) -> int:
+    """Runs one of the benches with its own options; returns the exit code."""
+    return import_module(BENCHES[what][0]).main(rest)

@@ -1,0 +1,37 @@
+"""`pinisi export`: writes a run's checkpoint as a Hugging Face folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    export = commands.add_parser("export", help="write a run's checkpoint as a Hugging Face folder")
+    export.add_argument("folder", metavar="RUN", help="the run's folder")
+    export.add_argument("--out", required=True, help="the folder to write")
+    export.add_argument("--step", type=int, help="the checkpoint's step; the newest if left out")
+    export.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16"],
+        help="of the weights; the run's own if left out",
+    )
+    export.add_argument("--tokenizer", help="a folder with a tokenizer; the run's own if left out")
+    export.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.train.export import export
+
+    print(
+        export(
+            Path(options.folder),
+            Path(options.out),
+            step=options.step,
+            dtype=options.dtype,
+            tokenizer=options.tokenizer,
+        )
+    )
+    return 0

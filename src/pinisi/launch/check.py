@@ -1,0 +1,94 @@
+"""Looks for everything that can be wrong with a run before any rank starts."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from pinisi.base.errors import CheckpointError, ConfigError, DataError
+from pinisi.config import RunConfig
+from pinisi.models import FolderWeights, ModelSpec
+from pinisi.schedule import verify
+from pinisi.train import checkpoint
+from pinisi.train.building import DTYPES, check_rows, spec_of
+from pinisi.train.identity import check_model
+from pinisi.train.metrics import evaluated
+from pinisi.train.model_files import tokenizer_of
+from pinisi.train.phases import phases_of
+from pinisi.train.planned import planned
+from pinisi.train.saved import CHECKPOINTS
+from pinisi.train.task import Task
+from pinisi.train.tasks import task_of
+from pinisi.vocabulary.kernels import kernels_for
+
+
+def check_world(config: RunConfig, world: int) -> None:
+    """Replicas that the configuration names must be those that ranks were started for; raises ConfigError."""
+    ranks, replicas = config.schedule.ranks, config.schedule.replicas
+    if replicas is not None and world != ranks * replicas:
+        raise ConfigError(
+            f"{world} ranks were started for schedule.replicas = {replicas} pipelines of schedule.ranks = {ranks}: start "
+            f"{ranks * replicas}, or leave schedule.replicas out to take as many as there are"
+        )
+
+
+def check(config: RunConfig, task: Task | None = None) -> None:
+    """Raises ConfigError, DataError, ModelError or CheckpointError for what can be known to be wrong without starting a rank.
+
+    task: that of the configuration if left out.
+    """
+    task = task or task_of(config)
+    spec = spec_of(config)
+    phases = phases_of(config)
+    for phase in phases:
+        verify(planned(config, spec, phase)[0])
+    if config.runtime.emulate:
+        raise ConfigError("runtime.emulate sleeps instead of training: use `pinisi bench emulated`")
+    if config.schedule.barriers and not torch.cuda.is_available():
+        # Compiles the native ones: what is wrong with that is said here and not only in the ranks' logs.
+        kernels_for(torch.empty(0, dtype=DTYPES[config.model.dtype]))
+    tokenizer = tokenizer_of(config, spec)
+    check_rows(spec, tokenizer)
+    task.check(spec, tokenizer)
+    longest = getattr(spec.config, "max_position_embeddings", None)
+    for sequence in {phase.data.sequence for phase in phases}:
+        if longest is not None and sequence > longest:
+            raise DataError(
+                f"data.sequence is {sequence}, the model takes at most {longest} (max_position_embeddings)"
+            )
+    _check_source(config, spec)
+    _check_checkpoint(config, spec, task)
+
+
+def _check_source(config: RunConfig, spec: ModelSpec) -> None:
+    """Looks whether the weights to start from are all there; says which are not used."""
+    source = spec.folder or config.model.source
+    if source is None:
+        return
+    weights = FolderWeights(spec, source)
+    weights.check()
+    if unused := weights.unused:
+        shown = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
+        warnings.warn(
+            f"{source} has {len(unused)} tensors that this model doesn't use: {shown}", stacklevel=2
+        )
+
+
+def _check_checkpoint(config: RunConfig, spec: ModelSpec, task: Task) -> None:
+    """Looks whether what the run's folder holds is this run's, and whether anything is left to do."""
+    folder = Path(config.run.folder) / CHECKPOINTS
+    reader = checkpoint.newest_whole(folder, read=False).reader
+    if reader is not None and reader.step >= config.steps:  # unless that one is damaged
+        reader = checkpoint.newest_whole(folder).reader
+    if reader is None:
+        return
+    check_model(reader, spec)
+    reader.check(data=task.fingerprint)
+    lacks_end = reader.step == config.steps and task.evaluates and not evaluated(config, reader.step)
+    if reader.step >= config.steps and not lacks_end:
+        raise CheckpointError(
+            f"{folder} already holds step {reader.step} of run.steps = {config.steps}: give more steps to go on, "
+            "or another run.folder to start anew"
+        )

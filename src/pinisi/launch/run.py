@@ -1,0 +1,83 @@
+"""Runs a configuration: starts its ranks on this machine and waits, or joins those that others have started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from pinisi.base.errors import PinisiError
+from pinisi.base.files import write_whole
+from pinisi.base.lock import only_one
+from pinisi.base.settings import dump, validate
+from pinisi.config import RunConfig, load
+from pinisi.launch.check import check, check_world
+from pinisi.launch.supervisor import STOPPED, launch
+from pinisi.parallel.place import joined, place
+from pinisi.parallel.watchdog import STATUS, watched
+from pinisi.train.metrics import last_of
+from pinisi.train.result import Result
+from pinisi.train.task import Task
+from pinisi.train.tasks import reference_to, task_of
+from pinisi.train.trainer import Probe, Trainer
+
+LOCK = "lock"  # in run.folder: one run at a time
+LAUNCHED = "launched.toml"  # in run.folder: what the ranks read
+
+
+def run(config: RunConfig | str | Path, task: type[Task] | None = None) -> Result:
+    """Trains what a configuration, an object or a TOML file, describes, on ranks that it starts on this machine; resumes what is in
+    run.folder.
+
+    task: a class of one's own instead of what [task] names, defined at the top of a file, where the ranks find it. Where the
+    environment says that this process is a rank already (torchrun, Slurm), it joins the others. Ctrl-C and SIGTERM save and
+    stop: then `Result.whole` is False. Raises ConfigError, DataError, CheckpointError before a rank starts, PinisiError if the run
+    fails; the ranks' one message is on stderr then.
+    """
+    if isinstance(config, (str, Path)):
+        config = load(config)
+    else:
+        validate(config)
+    if joined():
+        return join(config, None if task is None else task(config))
+    reference = None if task is None else reference_to(task)
+    code = start(config, reference)
+    if code not in (0, *STOPPED):
+        raise PinisiError(f"the run in {config.run.folder} failed; the message of its ranks is above")
+    step, evaluation = last_of(Path(config.run.folder))
+    return Result(Path(config.run.folder), step, code, evaluation)
+
+
+def start(config: RunConfig, reference: str | None = None) -> int:
+    """Checks everything, starts the ranks and waits for them; returns the exit code.
+
+    reference: of a task's class, see `reference_to`.
+    """
+    check(config, task_of(config, reference))
+    folder = Path(config.run.folder)
+    with only_one(folder, folder / LOCK, "run.folder"):
+        write_whole(folder / LAUNCHED, dump(config))
+        return launch(
+            ["train", str(folder / LAUNCHED), *(["--task", reference] if reference else [])],
+            config.schedule.ranks * (config.schedule.replicas or 1),
+            folder,
+            port=config.runtime.port,
+            threads=config.runtime.threads,
+            stuck_after=config.runtime.stuck_after,
+        )
+
+
+def join(config: RunConfig, task: Task | None = None, probes: Sequence[Probe] = ()) -> Result:
+    """Does the work of a rank that is there already, watched from here on. Where no launcher of ours has started it, rank 0 holds
+    the run's lock, and everything is checked first."""
+    rank, world = place()
+    folder = Path(config.run.folder)
+    launched = STATUS in os.environ
+    lock = nullcontext() if launched or rank else only_one(folder, folder / LOCK, "run.folder")
+    with lock, watched(folder, rank, world, config.runtime.stuck_after) as status:
+        task = task or task_of(config)
+        if not launched:
+            check(config, task)
+            check_world(config, world)
+        return Trainer(config, task, status=status, probes=probes).run()

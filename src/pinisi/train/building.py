@@ -1,0 +1,77 @@
+"""Builds what a rank trains with, from a configuration: the model's spec, its first weights, engines."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from pinisi.base.errors import ConfigError, DataError
+from pinisi.config import RunConfig
+from pinisi.data import load_tokenizer, vocabulary_size
+from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
+from pinisi.models.stage import Weights
+from pinisi.parallel.place import local_place
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+def spec_of(config: RunConfig) -> ModelSpec:
+    """Reads what the run's model is, with its extra heads."""
+    source = config.model.source if config.model.source is not None else config.model.config
+    assert source is not None
+    spec = read_spec(source, attention=config.model.attention, strict=True)
+    return with_extra_heads(spec, config.loss.extra_heads)
+
+
+def first_weights(config: RunConfig, spec: ModelSpec, dtype: torch.dtype) -> Weights:
+    """What a run that resumes nothing starts from: model.source, a folder or a hub id, or else a random start."""
+    if config.model.source is None:
+        return RandomWeights(spec, config.run.seed, dtype)
+    return FolderWeights(spec, spec.folder or config.model.source, dtype)
+
+
+def frozen_spec(config: RunConfig, source: str | None) -> ModelSpec:
+    """Reads what a model is that a task reads and doesn't train: of a folder, or that the run starts from, without extra heads."""
+    if source is not None:
+        return read_spec(source, attention=config.model.attention, strict=True)
+    own = config.model.source if config.model.source is not None else config.model.config
+    assert own is not None
+    return read_spec(own, attention=config.model.attention, strict=True)
+
+
+def frozen_weights(config: RunConfig, spec: ModelSpec, source: str | None, dtype: torch.dtype) -> Weights:
+    """The weights of such a model."""
+    return (
+        first_weights(config, spec, dtype)
+        if source is None
+        else FolderWeights(spec, spec.folder or source, dtype)
+    )
+
+
+def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:
+    """The tokenizer's ids must have rows in the model. Raises DataError naming both numbers, or a folder without one."""
+    if tokenizer is None:
+        return
+    size = vocabulary_size(load_tokenizer(tokenizer))
+    if size > spec.vocabulary:
+        raise DataError(
+            f"the tokenizer in {tokenizer} has {size} entries, the model {spec.vocabulary} rows (vocab_size): "
+            f"make the model's vocab_size at least {size}"
+        )
+
+
+def device_here() -> torch.device:
+    """Of this process: its GPU by the rank on this machine, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = local_place() if "RANK" in os.environ else 0
+    if local >= torch.cuda.device_count():
+        unnamed = "" if "LOCAL_RANK" in os.environ else "set LOCAL_RANK to the rank on its machine, "
+        raise ConfigError(
+            f"rank {local} of this machine has no GPU: there are {torch.cuda.device_count()}. Start a rank per GPU "
+            f"(schedule.ranks), {unnamed}or set CUDA_VISIBLE_DEVICES= to train on the CPU"
+        )
+    device = torch.device("cuda", local)
+    torch.cuda.set_device(device)
+    return device

@@ -1,0 +1,124 @@
+"""Phases of a run: stretches of steps, each with its mixture, sequence length, batch and learning rate.
+
+A run without [[phases]] is one phase.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from pinisi.base.errors import ConfigError
+from pinisi.config import DataSection, OptimizerSection, PhaseSection, RunConfig
+from pinisi.engine.optimizer import learning_rate
+
+OF_DATA = ("mixture", "temperature", "sequence", "microbatch")
+OF_OPTIMIZER = ("learning_rate", "schedule", "warmup", "decay", "minimum")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps `start` to `start + steps` of a run, counted from 0. microbatches: of a step and replica."""
+
+    number: int
+    start: int
+    steps: int
+    microbatches: int
+    data: DataSection
+    optimizer: OptimizerSection
+    name: str = ""
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.steps
+
+    def learning_rate(self, step: int) -> float:
+        """Returns the learning rate of the run's step number `step`, counted from 0."""
+        optimizer = self.optimizer
+        return learning_rate(
+            step - self.start,
+            peak=optimizer.learning_rate,
+            schedule=optimizer.schedule,
+            warmup=optimizer.warmup,
+            steps=self.steps,
+            decay=optimizer.decay if optimizer.decay is not None else self.steps // 10,
+            minimum=optimizer.minimum,
+        )
+
+
+def phases_of(config: RunConfig) -> list[Phase]:
+    """Returns the phases of a run in their order; what a phase leaves out is as the rest of the configuration says."""
+    if not config.phases:
+        return [Phase(0, 0, config.steps, config.schedule.microbatches, config.data, config.optimizer)]
+    found: list[Phase] = []
+    for number, section in enumerate(config.phases):
+        start = found[-1].stop if found else 0
+        data = replace(config.data, **_given(section, OF_DATA))
+        if section.mixture is not None and section.temperature is None:
+            data = replace(data, temperature=None)
+        if section.temperature is not None and section.mixture is None:
+            data = replace(data, mixture=None)
+        optimizer = replace(config.optimizer, **_given(section, OF_OPTIMIZER))
+        microbatches = section.microbatches or config.schedule.microbatches
+        found.append(Phase(number, start, section.steps, microbatches, data, optimizer, section.name))
+    for phase in found:
+        _check(phase)
+    return found
+
+
+def _given(section: PhaseSection, names: Sequence[str]) -> dict[str, Any]:
+    values = {item.name: getattr(section, item.name) for item in fields(section)}
+    return {name: values[name] for name in names if values[name] is not None}
+
+
+def _check(phase: Phase) -> None:
+    if phase.optimizer.warmup + (phase.optimizer.decay or 0) > phase.steps:
+        raise ConfigError(
+            f"phases[{phase.number}] has {phase.steps} steps, too few for {phase.optimizer.warmup} of warm-up and "
+            f"{phase.optimizer.decay or 0} of decay: give it more steps, or a warmup and decay of its own"
+        )
+
+
+def phase_at(phases: Sequence[Phase], step: int) -> Phase:
+    """Returns the phase that a step belongs to; the last one for a step past the end."""
+    return next((phase for phase in phases if step < phase.stop), phases[-1])
+
+
+def rates(phases: Sequence[Phase]) -> list[dict[str, Any]]:
+    """Returns what a checkpoint keeps of the learning rate, for `rate_jump`."""
+    return [{"steps": phase.steps, "optimizer": asdict(phase.optimizer)} for phase in phases]
+
+
+def rate_jump(before: Any, phases: Sequence[Phase], step: int) -> str | None:
+    """Says where a run goes on at another learning rate than it would have had: more steps for a finished schedule, say.
+
+    before: as `rates` made it, or as versions without phases did; None in checkpoints of before it was kept.
+    """
+    if before is None:
+        return None
+    then = _phases_of_before([before] if isinstance(before, dict) else before, phases[0])
+    if not then:
+        return None
+    wanted, rate = (phase_at(each, step).learning_rate(step) for each in (then, phases))
+    if math.isclose(rate, wanted, rel_tol=1e-6):
+        return None
+    steps = then[-1].stop
+    return (
+        f"the learning rate of step {step + 1} is {rate:.3g}; with the settings of the run before (run.steps = {steps}) "
+        f"it would have been {wanted:.3g}"
+    )
+
+
+def _phases_of_before(stored: Any, like: Phase) -> list[Phase]:
+    """The phases of a checkpoint, as far as their learning rate goes; none if another version wrote them in another way."""
+    found: list[Phase] = []
+    try:
+        for number, each in enumerate(stored):
+            start = found[-1].stop if found else 0
+            optimizer = OptimizerSection(**each["optimizer"])
+            found.append(replace(like, number=number, start=start, steps=each["steps"], optimizer=optimizer))
+    except (TypeError, KeyError):
+        return []
+    return found

@@ -1,0 +1,134 @@
+"""Pre-training and its continuation: cross-entropy on packed documents of token shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pinisi.base.errors import ConfigError
+from pinisi.config import DataSection
+from pinisi.data import Sampler, check_shards, eval_batches
+from pinisi.data import Shards as TokenShards
+from pinisi.data.batches import Microbatch
+from pinisi.losses import Loss, cross_entropy_with
+from pinisi.models import ModelSpec
+from pinisi.train.phases import Phase
+from pinisi.train.task import Task
+
+if TYPE_CHECKING:
+    from pinisi.train.trainer import Trainer
+
+AT_ONCE = 8  # microbatches of one forward-only step
+
+
+class Pretrain(Task):
+    """Trains on token shards, in the languages' mixture of each phase."""
+
+    name = "pretrain"
+
+    @property
+    def shards(self) -> TokenShards:
+        """The token shards of [data]. Raises ConfigError if none are named."""
+        if self.config.data.shards is None:
+            raise ConfigError(
+                f"data.shards is not set, and the task {self.name!r} trains on token shards: name their folder"
+            )
+        return TokenShards(self.config.data.shards)
+
+    @property
+    def held_out(self) -> TokenShards | None:
+        folder = self.config.data.evaluation
+        return None if folder is None else TokenShards(folder)
+
+    def check(self, spec: ModelSpec, tokenizer: str | None) -> None:
+        check_shards([self.shards, *([self.held_out] if self.held_out else [])], spec.vocabulary, tokenizer)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.shards.fingerprint
+
+    @property
+    def end_of_document(self) -> int:
+        return self.shards.end_of_document
+
+    def damage(self) -> Iterator[tuple[str, Callable[[int, int], str | None]]]:
+        for shards in (self.shards, self.held_out):
+            if shards is not None:
+                yield str(shards.folder), shards.damage
+
+    def batches(
+        self, phase: Phase, data_rank: int, data_ranks: int, earlier: dict[str, Any] | None = None
+    ) -> Sampler:
+        weights, temperature = _mixture(phase.data, self.shards)
+        sampler = Sampler(
+            self.shards,
+            sequence=phase.data.sequence,
+            batch=phase.data.microbatch,
+            balance=phase.data.balance,
+            positions=phase.data.positions,
+            seed=self.config.run.seed,
+            weights=weights,
+            temperature=temperature,
+            data_rank=data_rank,
+            data_ranks=data_ranks,
+        )
+        if earlier is not None:
+            sampler.restore({**earlier, "sequence": phase.data.sequence})
+        return sampler
+
+    def loss(self, spec: ModelSpec) -> Loss:
+        loss = self.config.loss
+        return cross_entropy_with(spec.vocabulary, loss.label_smoothing, loss.z_loss)
+
+    @property
+    def evaluates(self) -> bool:
+        return self.config.data.evaluation is not None
+
+    def evaluate(self, trainer: Trainer) -> dict[str, dict[str, float]]:
+        """Cross-entropy in nats a token, by language; "bytes": of the text that its tokens stand for."""
+        shards = self.held_out
+        if shards is None:
+            return {}
+        found = {}
+        for language in shards.languages:
+            batches = eval_batches(
+                shards,
+                sequence=trainer.phase.data.sequence,
+                batch=trainer.phase.data.microbatch,
+                language=language,
+                positions=self.config.data.positions,
+            )
+            total, count = loss_of(trainer, batches[: self.config.evaluation.microbatches])
+            counts = shards.counts(language)
+            share = count / max(1, counts["tokens"] - counts["documents"])  # of the text's targets
+            if count:
+                found[language] = {
+                    "loss": total / count,
+                    "tokens": count,
+                    "bytes": share * counts["predicted_bytes"],
+                }
+        return found
+
+
+def loss_of(trainer: Trainer, batches: list[Microbatch]) -> tuple[float, int]:
+    """Returns the sum of -lp over the batches' targets, and how many there are."""
+    total, count = 0.0, 0
+    for at in range(0, len(batches), AT_ONCE):
+        # one language, which the caller knows: all count under number 0
+        given = [replace(b, languages=torch.zeros_like(b.languages)) for b in batches[at : at + AT_ONCE]]
+        result = trainer.engine.evaluate(given)
+        total += result.by_language[0][0]
+        count += result.by_language[0][1]
+    return total, count
+
+
+def _mixture(data: DataSection, shards: TokenShards) -> tuple[dict[str, float] | None, float]:
+    """The sampler's weights and temperature: `data.temperature` is the exponent, the sampler's its inverse."""
+    if data.mixture is not None or data.temperature is None:
+        return data.mixture, 1.0
+    if data.temperature == 0:
+        return dict.fromkeys(shards.languages, 1.0), 1.0
+    return None, 1.0 / data.temperature
