@@ -21,8 +21,9 @@ import torch.distributed as dist
 
 from pinisi.base.errors import CheckpointError, DataError, PinisiError
 from pinisi.config import RunConfig
-from pinisi.engine.engine import Engine, OptimizerSettings, StepResult
+from pinisi.engine.engine import Engine, StepResult
 from pinisi.engine.optimizer import NoTargets, NotFinite
+from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.parallel.agree import gather_json
@@ -157,23 +158,16 @@ class Trainer:
         return Engine(
             spec,
             weights,
-            self.communicator,
-            schedule,
-            layers=[len(r) for r in layers],
-            shards=rows,
-            dtype=DTYPES[config.model.dtype],
-            device=self.device,
+            Ranks(self.communicator, self.data_group, self._tied_group(spec, schedule.layout), self.status),
+            Placement(schedule, [len(r) for r in layers], rows),
+            numerics=self._numerics(),
+            objective=Objective(
+                loss=self.task.loss(spec),
+                extra_weight=config.loss.extra_weight,
+                languages=len(self.batches.languages),
+                teacher=self.frozen.get("teacher"),
+            ),
             optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.epsilon, o.weight_decay, o.clip),
-            recompute=config.memory.recompute == "full",
-            head_budget=config.memory.head_budget,
-            loss=self.task.loss(spec),
-            extra_weight=config.loss.extra_weight,
-            languages=len(self.batches.languages),
-            data_group=self.data_group,
-            tied_group=self._tied_group(spec, schedule.layout),
-            status=self.status,
-            seed=config.run.seed,
-            teacher=self.frozen.get("teacher"),
         )
 
     def _frozen_engine(self, source: str | None) -> Engine:
@@ -184,15 +178,20 @@ class Trainer:
         return Engine(
             spec,
             frozen_weights(config, spec, source, dtype),
-            self.communicator,
-            schedule,
-            shards=rows,
-            dtype=dtype,
-            device=self.device,
-            head_budget=config.memory.head_budget,
-            languages=len(self.batches.languages),
-            status=self.status,
+            Ranks(self.communicator, status=self.status),
+            Placement(schedule, shards=rows),
+            numerics=self._numerics(),
+            objective=Objective(languages=len(self.batches.languages)),
             frozen=True,
+        )
+
+    def _numerics(self) -> Numerics:
+        return Numerics(
+            dtype=DTYPES[self.config.model.dtype],
+            device=self.device,
+            activation_checkpointing=self.config.memory.recompute == "full",
+            head_budget=self.config.memory.head_budget,
+            seed=self.config.run.seed,
         )
 
     def _tied_group(self, spec: ModelSpec, layout: Layout) -> dist.ProcessGroup | None:
