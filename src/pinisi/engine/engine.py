@@ -31,7 +31,7 @@ from pinisi.losses import reads_of_distribution
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.parallel.status import waiting
-from pinisi.schedule import Kind, Layout, Span, forward_only, lower, verify
+from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify
 from pinisi.schedule.program import MessageChannel, Program
 from pinisi.vocabulary import HeadShard, Shards
 
