@@ -1,6 +1,7 @@
 """Pinisi trains, adapts and judges language models with large vocabularies, in your languages.
 
     from pinisi import load, run
+
     result = run(load("run.toml"))
     result.export("model")
 
@@ -11,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pinisi.config import RunConfig, load
+    from pinisi.config import RunConfig, configure, load
     from pinisi.engine.engine import Engine
     from pinisi.launch.run import run
     from pinisi.train.export import export
@@ -34,6 +35,7 @@ _MODULES = {
     "RunConfig": "config",
     "Task": "train.task",
     "Trainer": "train.trainer",
+    "configure": "config",
     "export": "train.export",
     "load": "config",
     "resume_engine": "train.saved",
@@ -51,6 +53,7 @@ __all__ = [
     "Task",
     "Trainer",
     "__version__",
+    "configure",
     "export",
     "load",
     "resume_engine",

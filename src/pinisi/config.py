@@ -7,11 +7,11 @@ command line as `section.key=value`; `none` unsets an optional key. Read and wri
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pinisi.base import settings
 from pinisi.base.settings import at_least, byte_count, not_empty
-from pinisi.base.typed_toml import Fault
+from pinisi.base.typed_toml import Fault, Source, from_table, plain
 from pinisi.schedule import names
 
 
@@ -292,3 +292,9 @@ def head_text(budget: int | None) -> str:
 def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Reads a run's TOML file, then `key=value` overrides in their order. Raises ConfigError that names file and key."""
     return settings.load(path, overrides, into=RunConfig)
+
+
+def configure(**sections: dict[str, Any] | list[dict[str, Any]]) -> RunConfig:
+    """Makes a run's configuration of Python values, checked as a file's: each argument is a section."""
+    source = Source("the configuration", root=RunConfig)
+    return from_table({name: plain(value) for name, value in sections.items()}, RunConfig, source)

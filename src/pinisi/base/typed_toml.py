@@ -14,7 +14,7 @@ import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -228,6 +228,15 @@ def unwrap(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: unwrap(item) for name, item in value.items()}
     return value
+
+
+def plain(value: Any) -> Any:
+    """A value of Python as TOML would give it: paths as text, tuples as lists; what is None is left out."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def is_required(field: dataclasses.Field) -> bool:

@@ -1,0 +1,87 @@
+"""The Python examples, run as their users would, on two ranks."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from tests.engine.conftest import project, whole  # noqa: F401  # fixtures
+from tests.engine.runs import pinisi
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+FILES = sorted(EXAMPLES.glob("*.py"))
+
+
+def example(name: str, *arguments: object, launcher: tuple[str, ...] = ()) -> str:
+    command = [sys.executable, *launcher, str(EXAMPLES / name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def model(whole, tmp_path_factory) -> Path:  # noqa: F811
+    out = tmp_path_factory.mktemp("model") / "model"
+    assert pinisi("export", str(whole), "--out", str(out)).returncode == 0
+    return out
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_an_example_is_short(path: Path) -> None:
+    code = [line for line in path.read_text().splitlines() if line.strip()]
+    assert len(code) <= 40, path
+
+
+def test_training_from_python_writes_a_model(project, tmp_path) -> None:  # noqa: F811
+    said = example("train.py", project / "shards", project / "tokenizer", tmp_path)
+    assert said.splitlines()[-1] == f"{tmp_path}/model"
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").config.num_hidden_layers == 4
+
+
+def test_preferences_are_learned_saved_and_exported(model, tmp_path) -> None:
+    pairs = [
+        {"prompt": f"say {n}: ", "chosen": "yes yes", "rejected": "no no no", "language": "en"}
+        for n in range(12)
+    ]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    said = example("dpo.py", model, file, tmp_path)
+    assert "en: 100% of 12 pairs prefer the chosen answer" in said
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "step-00000010",
+        "step-00000020",
+    ]
+    before, after = (load_file(folder / "model.safetensors") for folder in (model, tmp_path / "model"))
+    assert before.keys() == after.keys() and any(
+        not torch.equal(before[name], after[name]) for name in before
+    )
+
+
+def test_a_student_comes_nearer_to_its_teacher(model, project, tmp_path) -> None:  # noqa: F811
+    example("distill.py", model, project / "shards", tmp_path)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").config.num_hidden_layers == 2
+
+
+def test_a_loss_of_ones_own(project, tmp_path) -> None:  # noqa: F811
+    config = tmp_path / "run.toml"
+    config.write_text(
+        (project / "config.toml").read_text().replace(str(project / "run"), str(tmp_path / "run"))
+    )
+    said = example("own_loss.py", config)
+    assert "'evaluation'" in said
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[1])
+    assert first["total_loss"] < first["loss"]  # the focal loss is below cross-entropy
+
+
+def test_the_head_alone_learns(tmp_path) -> None:
+    said = example("head_alone.py", launcher=("-m", "torch.distributed.run", "--nproc-per-node", "2"))
+    losses = [float(value) for value in re.findall(r"loss ([\d.]+)", said)]
+    assert len(losses) == 5 and losses[0] == pytest.approx(10.82, abs=0.05)
