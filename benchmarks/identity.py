@@ -15,11 +15,13 @@ import argparse
 import json
 import os
 import platform
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from identity_project import SETTINGS, Setting
 OWN_SOURCE = Path(__file__).resolve().parent.parent / "src"
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 LIMIT = 300.0  # seconds for one command
+RENAMED = re.compile(r"there is no '([\w.]+)' any more; use '([\w.]+)'")  # what a checkout says of an old key
 
 
 class Checkout:
@@ -59,18 +62,27 @@ class Checkout:
                 stderr=log,
             )
 
-    def run(self, *arguments: str, **environment: str) -> None:
+    def run(self, *arguments: str) -> None:
         """Raises SystemExit with the end of the log if the command fails."""
-        process = self.start(*arguments, **environment)
-        try:
-            code = process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
+        if code := ended(self.start(*arguments)):
+            raise self.failed(code, *arguments)
+
+    def failed(self, code: int, *arguments: str) -> SystemExit:
+        told = "\n".join(self.log()[-20:])
+        return SystemExit(f"error: pinisi {' '.join(arguments)} ended with {code}\n{told}")
+
+    def log(self) -> list[str]:
+        return (self.folder / "log.txt").read_text(errors="replace").splitlines()
+
+
+def ended(process: subprocess.Popen[bytes], enough: Callable[[], bool] = lambda: False) -> int:
+    """Waits for a command's end, or kills it when `enough` says so or its time is over; returns its code."""
+    end = time.monotonic() + LIMIT
+    while process.poll() is None:
+        if enough() or time.monotonic() > end:
             process.kill()
-            code = process.wait()
-        if code:
-            log = (self.folder / "log.txt").read_text(errors="replace").splitlines()[-20:]
-            told = "\n".join(log)
-            raise SystemExit(f"error: pinisi {' '.join(arguments)} ended with {code}\n{told}")
+        time.sleep(0.002)
+    return process.returncode
 
 
 def observed(source: Path, folder: Path) -> dict[str, Any]:
@@ -93,38 +105,49 @@ def observed(source: Path, folder: Path) -> dict[str, Any]:
 
 
 def trained(checkout: Checkout, name: str, setting: Setting) -> dict[str, Any]:
-    """Trains and exports; returns the digests of the configuration and of the weights, and all losses."""
+    """Trains and exports; returns all losses, and the digests of the weights."""
     config, metrics = checkout.folder / f"{name}.toml", checkout.folder / name / "metrics.jsonl"
     config.write_text(setting.toml(name))
-    if setting.kill_at:
-        kill(checkout, setting, config.name, metrics)
-    checkout.run("train", config.name, PINISI_KERNELS=setting.kernels)
+    train(checkout, setting, config, metrics)
     checkout.run("export", name, "--out", f"{name}-exported")
     return {
-        "config": digests.digest(config.read_bytes()),
         "metrics": digests.metrics(metrics),
         "weights": digests.tensors(checkout.folder / f"{name}-exported"),
     }
 
 
-def kill(checkout: Checkout, setting: Setting, config: str, metrics: Path) -> None:
-    """Starts a run and kills it with SIGKILL once its step is done. Raises SystemExit if it ended before."""
-    process = checkout.start("train", config, PINISI_KERNELS=setting.kernels)
-    line, end = f'"step": {setting.kill_at}', time.monotonic() + LIMIT
-    while process.poll() is None and time.monotonic() < end:
-        if metrics.exists() and line in metrics.read_text(errors="replace"):
-            break
-        time.sleep(0.002)
-    process.kill()
-    if process.wait() != -9:
-        raise SystemExit(
-            f"error: the run ended with {process.returncode} before step {setting.kill_at} could be seen"
-        )
+def train(checkout: Checkout, setting: Setting, config: Path, metrics: Path) -> None:
+    """Runs a setting to its end, with the kill that it asks for. Raises SystemExit where it fails, or ends before the kill."""
+    arguments, kill_at = ("train", config.name), setting.kill_at
+
+    def seen() -> bool:
+        line = f'"step": {kill_at}, "loss"'
+        return kill_at > 0 and metrics.exists() and line in metrics.read_text(errors="replace")
+
+    while True:
+        code = ended(checkout.start(*arguments, PINISI_KERNELS=setting.kernels), seen)
+        if code == 0 and not kill_at:
+            return
+        if code == -signal.SIGKILL and kill_at and seen():
+            kill_at = 0
+        elif code != 2 or not respelled(config, checkout.log()[-1]):
+            raise checkout.failed(code, *arguments)
+
+
+def respelled(config: Path, error: str) -> bool:
+    """Gives a key the name that it has in this checkout, if that is what the error asks for."""
+    found = RENAMED.search(error)
+    if found is None:
+        return False
+    old, new = (re.escape(found[1]), found[2])
+    text, count = re.subn(rf"^{old}(?=[. ])", new, config.read_text(), flags=re.MULTILINE)
+    config.write_text(text)
+    return count > 0
 
 
 def about(source: Path) -> dict[str, Any]:
     """What the numbers depend on besides the code, and the code's commit."""
-    git = ["git", "-C", str(source), "rev-parse", "--short", "HEAD"]
+    git = ["git", "-C", str(source), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     return {"commit": commit, "processor": processor(), **{name: version(name) for name in PACKAGES}}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,12 +31,18 @@ def of_folder(folder: Path) -> str:
 def shards(folder: Path) -> dict[str, Any]:
     """{language: documents, and the digests of its tokens, its bounds and its documents' names}."""
     index = json.loads((folder / "index.json").read_text("utf-8"))
-    return {language: _shard(folder, language, entry) for language, entry in index["languages"].items()}
+    return {language: _shard(folder, _stems(index, language)) for language in sorted(index["languages"])}
 
 
-def _shard(folder: Path, language: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """Files of a language that are several count as one: bounds run on from each to the next."""
-    stems = _stems(language, entry)
+def _stems(index: dict[str, Any], language: str) -> list[str]:
+    """A language's files without their endings, in the index's order: one named like the language, or several whose names begin
+    so."""
+    names = (name.removesuffix(".tokens") for name in index["files"] if name.endswith(".tokens"))
+    return [name for name in names if re.split(r"[^A-Za-z]", name)[0] == language]
+
+
+def _shard(folder: Path, stems: list[str]) -> dict[str, Any]:
+    """Several files of a language count as one: bounds run on from each to the next."""
     bounds = array("q", [0])
     for stem in stems:
         own = array("q", (folder / f"{stem}.documents").read_bytes())
@@ -47,15 +54,6 @@ def _shard(folder: Path, language: str, entry: dict[str, Any]) -> dict[str, Any]
         "bounds": digest(bounds.tobytes()),
         "names": digest(*((folder / f"{stem}.names").read_bytes() for stem in stems)),
     }
-
-
-def _stems(language: str, entry: dict[str, Any]) -> list[str]:
-    """Names of a language's files without their endings: of one shard the language itself, else those that the index lists."""
-    listed = entry.get("shards") or entry.get("parts") or entry.get("files")
-    if not listed:
-        return [language]
-    names = [each if isinstance(each, str) else each["name"] for each in listed]
-    return [name.removesuffix(".tokens") for name in names]
 
 
 def curated(folder: Path) -> dict[str, dict[str, Any]]:

@@ -35,7 +35,7 @@ def words_of(language: str, seed: int) -> Iterator[str]:
     known, syllables = WORDS[language].split(), SYLLABLES[language].split()
     made = ["".join(draw.choice(syllables) for _ in range(draw.randint(2, 4))) for _ in range(400)]
     while True:
-        yield draw.choice(known) if draw.random() < 0.4 else draw.choice(made)
+        yield draw.choice(known) if draw.random() < 0.65 else draw.choice(made)
 
 
 def prose(language: str, seed: int, count: int) -> str:
