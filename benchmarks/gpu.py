@@ -30,6 +30,7 @@ from pinisi.bench import peers
 from pinisi.bench.peak import peak_bytes
 from pinisi.bench.vocabulary import MODELS, PAPER, Shape
 from pinisi.launch.supervisor import port_to_use
+from pinisi.losses import LossValue
 from pinisi.parallel.communicator import init_process_group
 from pinisi.vocabulary import HeadShard
 from pinisi.vocabulary.buffers import Scratch
@@ -110,9 +111,11 @@ def errors(device: torch.device, dtype: torch.dtype, barriers: int, sure: bool, 
     gathered = torch.stack([one.statistics for one in kept])
     seen = [head.combine(one, gathered) for head, one in zip(heads, kept, strict=True)]
     lp = seen[0].lp
-    g = torch.ones_like(lp)
-    parts_of_dx = [head.u(one, g) if barriers == 1 else None for head, one in zip(heads, kept, strict=True)]
-    from_t = [head.t(one, g) for head, one in zip(heads, kept, strict=True)]
+    loss = LossValue(-lp.sum(), -torch.ones_like(lp))
+    parts_of_dx = [
+        head.u(one, loss) if barriers == 1 else None for head, one in zip(heads, kept, strict=True)
+    ]
+    from_t = [head.t(one, loss) for head, one in zip(heads, kept, strict=True)]
     ours = (lp, sum(parts_of_dx if barriers == 1 else from_t).to(dtype), gradient)
     exact, plain = autograd(torch.float64), autograd(dtype)
     row: dict = {}

@@ -42,7 +42,7 @@ class Setting:
 def half_off(lp: torch.Tensor, lse: torch.Tensor, weights: torch.Tensor, *, aim: torch.Tensor) -> LossValue:
     """-Σ w·aim[0]·lp: a loss of a user, with a vector as long as a microbatch has tokens, which is none per token."""
     g = weights * aim[0]
-    return LossValue(-(g * lp).sum(), g)
+    return LossValue(-(g * lp).sum(), -g)
 
 
 LOSSES: dict[str, Loss | None] = {

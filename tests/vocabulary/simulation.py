@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from pinisi.losses import reads_logit_sum, weighted_cross_entropy
+from pinisi.losses import LossValue, reads_logit_sum, weighted_cross_entropy
 from pinisi.vocabulary import HeadShard, Shards
 
 
@@ -49,6 +49,11 @@ def bits(tensor):
     return tensor.numpy().tobytes()
 
 
+def derivatives(g, k=None, e=None, n=None, d=None):
+    """Of a loss of weights g = -d value / d lp, for a head that doesn't ask for the value."""
+    return LossValue(torch.zeros(()), -g, k, e, n, d)
+
+
 def head_shards(case, shards, barriers, gradient=None, budget=None):
     gradient = torch.zeros_like(case.weight, dtype=wide(case.weight.dtype)) if gradient is None else gradient
     db = None if case.bias is None else torch.zeros_like(case.bias, dtype=gradient.dtype)
@@ -88,18 +93,18 @@ def run_sharded(
     for other in seen[1:]:
         assert bits(other.lp) == bits(seen[0].lp) and bits(other.lse) == bits(seen[0].lse)
         assert not logit_sum or bits(other.logit_sum) == bits(seen[0].logit_sum)
-    more = (seen[0].logit_sum,) if logit_sum else ()
-    value, *derivatives = loss(seen[0].lp, seen[0].lse, case.weights, *more)[:4]
+    more = {"logit_sum": seen[0].logit_sum} if logit_sum else {}
+    found = loss(seen[0].lp, seen[0].lse, case.weights, **more)
     dx = torch.zeros_like(case.x, dtype=wide(case.x.dtype))
     if barriers == 1:
         for head, one in zip(heads, passes, strict=True):
-            dx += head.u(one, *derivatives)
-        assert all(head.t(one, *derivatives) is None for head, one in zip(heads, passes, strict=True))
+            dx += head.u(one, found)
+        assert all(head.t(one, found) is None for head, one in zip(heads, passes, strict=True))
     else:
         for head, one in zip(heads, passes, strict=True):
-            dx += head.t(one, *derivatives)
+            dx += head.t(one, found)
     assert all(one.nbytes == 0 and one.buffer is None for one in passes)
-    return Result(seen[0].lp, value, dx, gradient, db)
+    return Result(seen[0].lp, found.value, dx, gradient, db)
 
 
 def plain_logits(x, weight, bias, scale, softcap):

@@ -8,6 +8,7 @@ from pinisi.vocabulary import DistributionHead, HeadShard, Projection
 from pinisi.vocabulary.tiles import Curve
 
 from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
+from .simulation import derivatives
 
 ROWS, HIDDEN, TOKENS = 11, 7, 5
 
@@ -89,9 +90,9 @@ def test_sizes_of_a_microbatch(head):
     made.combine(one, one.statistics[None])
     for of in (torch.ones(1), torch.ones(()), torch.ones(TOKENS - 1), torch.ones(TOKENS, 1)):
         with pytest.raises(AssertionError, match="a number a token"):
-            made.t(one, of)
+            made.t(one, derivatives(of))
         with pytest.raises(AssertionError, match="a number a token"):
-            made.t(one, torch.ones(TOKENS), of)
+            made.t(one, derivatives(torch.ones(TOKENS), of))
 
 
 def test_derivatives_by_what_a_head_does_not_make():
@@ -103,4 +104,4 @@ def test_derivatives_by_what_a_head_does_not_make():
         head.combine(one, one.statistics[None])
         g = torch.ones(TOKENS)
         with pytest.raises(AssertionError, match=words):
-            head.t(one, g, d=g) if "entropy" in more else head.t(one, g, n=g)
+            head.t(one, derivatives(g, d=g) if "entropy" in more else derivatives(g, n=g))

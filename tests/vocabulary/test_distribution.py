@@ -75,12 +75,12 @@ def run(case: Case, shards: Shards, barriers: int, loss, teacher: Case | None = 
     for other in found[1:]:
         assert all(a is None or bits(a) == bits(b) for a, b in zip(other, found[0], strict=True))
     named = {name: getattr(found[0], name) for name in reads_of_distribution(loss)}
-    value, *derivatives = loss(found[0].lp, found[0].lse, case.weights, **named)
-    made = [h.u(one, *derivatives) for h, one in zip(heads, passes, strict=True)] if barriers == 1 else []
-    late = [h.t(one, *derivatives) for h, one in zip(heads[::-1], passes[::-1], strict=True)]
+    answer = loss(found[0].lp, found[0].lse, case.weights, **named)
+    made = [h.u(one, answer) for h, one in zip(heads, passes, strict=True)] if barriers == 1 else []
+    late = [h.t(one, answer) for h, one in zip(heads[::-1], passes[::-1], strict=True)]
     assert all(one.nbytes == 0 for one in passes) and (barriers == 2 or late == [None] * len(late))
     parts = made or late
-    return found[0], value, sum(parts), gradient, db
+    return found[0], answer.value, sum(parts), gradient, db
 
 
 def plain(case: Case, of: str, teacher: Case | None = None, *, bonus=0.0, share=0.0, z_loss=0.0):
@@ -232,15 +232,15 @@ def test_large_logits_stay_finite(barriers):
 
 def test_what_a_wrapped_loss_reads_is_read():
     def ratio(lp, lse, weights, *, old):
-        return LossValue((weights * (old - lp)).sum(), weights)
+        return LossValue((weights * (old - lp)).sum(), -weights)
 
     loss = WithDistillation(WithEntropy(ratio, 0.1), 0.5)
     assert data_names(loss) == ("old",) and reads_of_distribution(loss) == ("entropy", "divergence")
     ones = torch.ones(3)
     found = loss(-ones, ones, ones, old=2 * ones, entropy=4 * ones, divergence=ones)
     assert found.value.item() == pytest.approx(0.5 * (9 - 0.1 * 12) + 0.5 * 3)
-    assert found.g.tolist() == [0.5] * 3 and found.d.tolist() == [0.5] * 3
-    assert found.n.tolist() == pytest.approx([-0.05] * 3)
+    assert found.by_log_prob.tolist() == [-0.5] * 3 and found.by_divergence.tolist() == [0.5] * 3
+    assert found.by_entropy.tolist() == pytest.approx([-0.05] * 3)
 
 
 def test_what_cannot_be_is_refused():

@@ -15,7 +15,7 @@ from pinisi.vocabulary.statistics import combine_statistics
 from pinisi.vocabulary.tiles import tile_bounds
 
 from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
-from .simulation import Case, bits, head_shards, relative, run_plain, run_sharded, wide
+from .simulation import Case, bits, derivatives, head_shards, relative, run_plain, run_sharded, wide
 
 LIMIT = {torch.float32: 1e-5, torch.float64: 1e-11}
 PRIMES = (7, 131, 509, 4099, 8209)
@@ -86,12 +86,12 @@ def test_autograd_records_nothing(barriers, budget, softcap, dtype):
         read = [found.lp, found.lse, found.logit_sum]
         results.append([of.clone() for of in read])
         assert not any(of.requires_grad for of in read)
-        of_loss = [of.to(wide(dtype)).requires_grad_(asks) * 2 for of in (g, k, e)]
+        of_loss = derivatives(*(of.to(wide(dtype)).requires_grad_(asks) * 2 for of in (g, k, e)))
         if asks:
             for of in read:
                 of.add_(1).requires_grad_()
-        made = [shard.u(one, *of_loss)] if barriers == 1 else []
-        late = shard.t(one, *of_loss)
+        made = [shard.u(one, of_loss)] if barriers == 1 else []
+        late = shard.t(one, of_loss)
         results[-1] += [*made, *([] if late is None else [late]), gradient, bias_gradient]
     assert results[1][-2].any() and not any(of.requires_grad for of in results[1])
     for one, other in zip(*results, strict=True):
@@ -111,7 +111,8 @@ def test_other_tensors_than_before_are_seen(barriers):
     shard.weights_changed()
     one = shard.s(case.x, case.targets)
     lp = shard.combine(one, one.statistics.unsqueeze(0)).lp
-    dx = [shard.u(one, case.weights) if barriers == 1 else None, shard.t(one, case.weights)][barriers - 1]
+    loss = derivatives(case.weights)
+    dx = [shard.u(one, loss) if barriers == 1 else None, shard.t(one, loss)][barriers - 1]
     for got, want in ((lp, fresh.lp), (dx, fresh.dx), (shard.gradient, fresh.dw)):
         assert bits(got) == bits(want)
 
@@ -158,8 +159,9 @@ def test_t_of_several_microbatches_runs_late_and_in_any_order(barriers):
     dx = [0.0] * len(cases)
     for i in reversed(range(len(cases))):
         for head, one in zip(heads, passes[i], strict=True):
-            part = head.u(one) * cases[i].weights.unsqueeze(1) if barriers == 1 else 0.0
-            from_t = head.t(one, cases[i].weights)
+            ones = derivatives(torch.ones_like(cases[i].weights))  # as of a loss that is known only later
+            part = head.u(one, ones) * cases[i].weights.unsqueeze(1) if barriers == 1 else 0.0
+            from_t = head.t(one, derivatives(cases[i].weights))
             dx[i] += part if barriers == 1 else from_t
     wanted = [run_plain(case) for case in cases]
     for got, want in zip(dx, wanted, strict=True):
@@ -270,8 +272,8 @@ def test_training_goes_on_after_an_evaluation_in_inference_mode(barriers, budget
         with torch.inference_mode(mode):
             one = head.s(x, targets)
             head.combine(one, one.statistics[None])
-            dx = head.u(one, torch.ones(29)) if barriers == 1 else None
-            of_t = head.t(one, torch.ones(29))
+            dx = head.u(one, derivatives(torch.ones(29))) if barriers == 1 else None
+            of_t = head.t(one, derivatives(torch.ones(29)))
             found.append([bits(gradient), bits(of_t if dx is None else dx)])
             gradient.zero_()
     assert found[0] == found[1]
@@ -283,7 +285,7 @@ def test_training_goes_on_after_an_evaluation_in_inference_mode(barriers, budget
 def test_torchs_default_dtype_changes_no_bit(softcap, budget, barriers, dtype):
     """A program may set it to the model's."""
     weight, x, targets = torch.randn(131, 33).to(dtype), torch.randn(29, 33).to(dtype), torch.arange(29)
-    derivatives = torch.rand(3, 29, dtype=wide(dtype)).unbind()
+    loss = derivatives(*torch.rand(3, 29, dtype=wide(dtype)).unbind())
     before, found = torch.get_default_dtype(), []
     try:
         for default in (torch.float32, torch.bfloat16, torch.float64):
@@ -293,8 +295,8 @@ def test_torchs_default_dtype_changes_no_bit(softcap, budget, barriers, dtype):
             head = HeadShard(weight, gradient, 0, barriers=barriers, budget=budget, softcap=softcap, **more)
             one = head.s(x, targets, logit_sum=True)
             seen = head.combine(one, one.statistics[None])
-            dx = head.u(one, *derivatives) if barriers == 1 else None
-            of_t = head.t(one, *derivatives)
+            dx = head.u(one, loss) if barriers == 1 else None
+            of_t = head.t(one, loss)
             made = (seen.lp, seen.lse, seen.logit_sum, gradient, db, of_t if dx is None else dx)
             found.append([(of.dtype, bits(of)) for of in made])
     finally:
@@ -395,9 +397,9 @@ def test_buffers_used_again_for_other_sizes_change_no_bit(dtype, barriers, budge
             head.bias_gradient.zero_()
             one = head.s(x, targets, logit_sum=True)
             head.combine(one, one.statistics[None])
-            derivatives = torch.ones(tokens), None, torch.linspace(-1, 1, tokens)
-            dx = head.u(one, *derivatives) if barriers == 1 else None
-            of_t = head.t(one, *derivatives)
+            loss = derivatives(torch.ones(tokens), None, torch.linspace(-1, 1, tokens))
+            dx = head.u(one, loss) if barriers == 1 else None
+            of_t = head.t(one, loss)
             head.found = (head.gradient, head.bias_gradient, of_t if dx is None else dx)
         for ours, want in zip(kept.found, fresh.found, strict=True):
             assert bits(ours) == bits(want)

@@ -11,7 +11,7 @@ from pinisi.vocabulary.head_pass import Tiling
 from pinisi.vocabulary.tiles import tile_bounds
 
 from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
-from .simulation import Case, bits, head_shards, relative, run_plain, run_sharded
+from .simulation import Case, bits, derivatives, head_shards, relative, run_plain, run_sharded
 from .test_head import LIMIT, compare, draw
 
 BUDGETS = (0, 1, 30_000, 300_000, 3_000_000, None)
@@ -105,6 +105,7 @@ def peak(dtype, barriers, tokens, hidden, rows, budget=None, reads="", softcap=N
         for name, of in (("e", "sum"), ("n", "entropy"), ("d", "teacher"))
         if of in reads
     }
+    loss = derivatives(g, **terms)
     given = (
         {"logit_sum": True} if "sum" in reads else {"teacher": case.x.clone()} if "teacher" in reads else {}
     )
@@ -116,8 +117,8 @@ def peak(dtype, barriers, tokens, hidden, rows, budget=None, reads="", softcap=N
             head = DistributionHead.of(head, entropy="entropy" in reads, teacher=teacher)
         one = head.s(case.x, case.targets, **given)
         head.combine(one, one.statistics[None])
-        dx = head.u(one, g, **terms) if barriers == 1 else None
-        return dx, head.t(one, g, **terms), head
+        dx = head.u(one, loss) if barriers == 1 else None
+        return dx, head.t(one, loss), head
 
     work()
     return peak_bytes(work, torch.device("cpu"))
@@ -202,6 +203,6 @@ def test_microbatches_in_flight_share_no_memory_within_a_budget():
         head.combine(one, one.statistics[None])
     for one in reversed(passes):
         assert 0 < one.kept_bytes < 16 * 8 * 2500
-        head.t(one, weights)
+        head.t(one, derivatives(weights))
     wanted = [run_plain(Case(x, case.weight, case.targets, weights)).dw for x in draws]
     assert relative(gradient, sum(wanted)) <= 1e-11

@@ -79,7 +79,7 @@ def test_clipped_tokens_have_no_gradient_but_where_they_got_worse():
     ratio = torch.tensor([1.5, 0.5, 1.5, 0.5, 1.1], dtype=torch.float64)
     advantages = torch.tensor([1.0, -1.0, -1.0, 1.0, 2.0], dtype=torch.float64)
     found = clipped_ratio(ratio.log(), ratio, torch.ones(5), old=torch.zeros(5), advantages=advantages)
-    assert found.g.tolist() == pytest.approx([0, 0, -1.5, 0.5, 2.2])
+    assert found.by_log_prob.tolist() == pytest.approx([0, 0, 1.5, -0.5, -2.2])
     assert found.value.item() == pytest.approx(-(1.2 - 0.8 - 1.5 + 0.5 + 2.2))
 
 
@@ -91,7 +91,7 @@ def test_tokens_that_do_not_count_cannot_spoil_the_rest():
         lp, lp, weights, sequences=torch.tensor([0, 0, 1]), reference=torch.zeros(2), pairs=1, total_pairs=1
     )
     for found in (ratio, pair):
-        assert found.value.isfinite() and found.g[1] == 0 and found.g[0] > 0
+        assert found.value.isfinite() and found.by_log_prob[1] == 0 and found.by_log_prob[0] < 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -107,16 +107,18 @@ def test_ratios_that_overflow_are_no_nan(dtype):
             return clipped_ratio(lp[tokens], lp[tokens], weights[tokens], old=zeros, advantages=advantage)
 
         nothing, clipped, free = of([0, 3]), of([1, 3]), of([0, 1, 2, 3])
-        assert nothing.value == -1.0 and nothing.g.tolist() == [0.0, 1.0]
-        assert clipped.value.item() == pytest.approx(-1.0 - 0.5 * 1.2 * 3) and clipped.g.tolist() == [0, 1]
-        assert free.value == torch.inf and free.g.isfinite().all()
-        assert free.g[2] <= -torch.finfo(dtype).max / 2 and free.g[[0, 1, 3]].tolist() == [0.0, 0.0, 1.0]
+        assert nothing.value == -1.0 and nothing.by_log_prob.tolist() == [0.0, -1.0]
+        assert clipped.value.item() == pytest.approx(-1.0 - 0.5 * 1.2 * 3)
+        assert clipped.by_log_prob.tolist() == [0, -1]
+        assert free.value == torch.inf and free.by_log_prob.isfinite().all()
+        assert free.by_log_prob[2] >= torch.finfo(dtype).max / 2
+        assert free.by_log_prob[[0, 1, 3]].tolist() == [0.0, 0.0, -1.0]
 
 
 def test_ratios_just_below_overflow_are_exact():
     lp, ones = torch.tensor([88.0]), torch.ones(1)
     found = clipped_ratio(lp, lp, 0.5 * ones, old=0 * ones, advantages=-ones)
-    assert found.value == lp.exp()[0] / 2 and found.g == -lp.exp() / 2
+    assert found.value == lp.exp()[0] / 2 and found.by_log_prob == lp.exp() / 2
 
 
 def test_a_nan_that_was_given_is_not_hidden():
@@ -143,7 +145,7 @@ def test_one_pair_is_taken():
 
 def test_no_pair_adds_nothing():
     found = one_pair(sequences=torch.full((6,), -1), reference=torch.zeros(0))
-    assert found.value == 0 and not found.g.any()
+    assert found.value == 0 and not found.by_log_prob.any()
 
 
 NOT_POSITIVE = [0.0, -0.1, float("nan"), float("inf")]
@@ -193,7 +195,9 @@ def test_a_half_may_have_no_token_that_counts():
     weights = torch.tensor([0, 1.0, 1, 0, 0, 1])
     given = {"sequences": torch.tensor([99, 0, 0, 1, 1, -1]), "reference": torch.zeros(2)}
     found, lp = one_pair(weights=weights), -torch.ones(6)
-    assert found.value.item() == pytest.approx(math.log1p(math.exp(0.2))) and found.g.isfinite().all()
+    assert (
+        found.value.item() == pytest.approx(math.log1p(math.exp(0.2))) and found.by_log_prob.isfinite().all()
+    )
     loss, left = PreferenceLoss(), weights.nonzero().squeeze(1)
     assert loss.count(weights, **given) == 1
     given["sequences"] = given["sequences"][left]
@@ -215,8 +219,8 @@ def test_values_are_not_looked_at_where_the_host_would_wait():
     with torch.device("meta"):
         given = {"sequences": torch.zeros(6, dtype=torch.long), "reference": torch.zeros(4)}
         lp = torch.zeros(6)
-        assert dpo(lp, lp, lp, total_pairs=1.0, **given).g.shape == (6,)
-        assert clipped_ratio(lp, lp, lp, old=lp, advantages=lp).g.shape == (6,)
+        assert dpo(lp, lp, lp, total_pairs=1.0, **given).by_log_prob.shape == (6,)
+        assert clipped_ratio(lp, lp, lp, old=lp, advantages=lp).by_log_prob.shape == (6,)
         with pytest.raises(ConfigError, match=r"got shape \[3\]"):
             PreferenceLoss().count(lp, sequences=given["sequences"], reference=torch.zeros(3))
 

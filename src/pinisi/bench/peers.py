@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pinisi.base.errors import ConfigError
+from pinisi.losses import LossValue
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.statistics import statistics_dtype
 
@@ -32,8 +33,11 @@ class Case:
     gradient: Tensor
 
     @property
-    def g(self) -> Tensor:
-        return torch.full((len(self.x),), 1 / len(self.x), device=self.x.device, dtype=self.gradient.dtype)
+    def loss(self) -> LossValue:
+        by_log_prob = torch.full(
+            (len(self.x),), -1 / len(self.x), device=self.x.device, dtype=self.gradient.dtype
+        )
+        return LossValue(by_log_prob.new_zeros(()), by_log_prob)
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,9 @@ def head_form(case: Case, barriers: int, budget: int | None = None) -> Form:
     def run(case: Case) -> Outcome:
         head_pass = head.s(case.x, case.targets)
         lp = head.combine(head_pass, head_pass.statistics.unsqueeze(0)).lp
-        g = case.g
-        dx = head.u(head_pass, g) if barriers == 1 else None
-        from_t = head.t(head_pass, g)
+        loss = case.loss
+        dx = head.u(head_pass, loss) if barriers == 1 else None
+        from_t = head.t(head_pass, loss)
         dx = from_t if dx is None else dx
         assert dx is not None
         return Outcome(lp, -lp.mean(), dx, case.gradient)

@@ -132,7 +132,7 @@ def measure(
     of the tokens have their target on another shard.
     """
     case = peers.random_case(*shape, dtype, device)
-    targets, g = case.targets * 2, case.g
+    targets, loss = case.targets * 2, case.loss
     head = HeadShard(case.weight, case.gradient, 0, barriers=barriers, budget=budget)
     watch = Stopwatch(device, busy)
     products = bare_products(watch, case)
@@ -140,13 +140,13 @@ def measure(
     def between(head_pass: HeadPass) -> None:
         head.combine(head_pass, head_pass.statistics.unsqueeze(0))
         if barriers == 1:
-            head.u(head_pass, g)
+            head.u(head_pass, loss)
 
     for _ in range(rounds + 1):
         products()
         head_pass = watch.time("s", partial(head.s, case.x, targets))
         watch.time("u", partial(between, head_pass))
-        watch.time("t", partial(head.t, head_pass, g))
+        watch.time("t", partial(head.t, head_pass, loss))
     s, u, t = watch.seconds("s"), watch.seconds("u"), watch.seconds("t")
     bare_s = watch.seconds("logits") + (watch.seconds("dx") if barriers == 1 else 0.0)
     bare = sum(watch.seconds(name) for name in ("logits", "dx", "dw"))

@@ -84,7 +84,7 @@ class Engine:
         self.communicator, self.rank = ranks.communicator, ranks.communicator.rank
         self.data_group, self.tied_group = ranks.data_group, ranks.tied_group
         self.device = numerics.device or torch.device("cpu")
-        self.teacher, self.extra_weight = objective.teacher, objective.extra_weight
+        self.loss, self.extra_weight, self.teacher = loss, objective.extra_weight, objective.teacher
         self.dropout = Dropout(numerics.seed, ranks.data_group) if spec.dropout else None
         self.layers = split_layers(spec.layers, layout.last_stage + 1, placement.layers)
         self.shards = placement.shards or Shards.even(spec.vocabulary, layout.ranks)
@@ -117,7 +117,7 @@ class Engine:
             raise ConfigError("this engine is frozen, so it makes no gradients: build it with frozen=False")
         if len(batch) != self.schedule.microbatches:
             raise DataError(f"the schedule runs {self.schedule.microbatches} microbatches, got {len(batch)}")
-        loss_data.check(batch, self.worker.loss)
+        loss_data.check(batch, self.loss)
         targets, totals = self._totals(batch)
         if targets == 0:
             raise NoTargets(
@@ -165,8 +165,8 @@ class Engine:
         """Forward passes only, any number of microbatches; the result's loss is the mean over their targets.
 
         Replicas don't add up here: each answers for its own batch, and all may be given the same."""
-        loss_data.check(batch, self.worker.loss)
-        total = loss_data.totals(batch, self.worker.loss, 1)[0]
+        loss_data.check(batch, self.loss)
+        total = loss_data.totals(batch, self.loss, 1)[0]
         total = total if total > 0 else 1.0  # nothing to learn from is no error here
         teacher = self._taught(batch)
         self.worker.begin(batch, [1.0 / total], total=total, training=False, teacher=teacher)
@@ -227,7 +227,7 @@ class Engine:
 
     def _totals(self, batch: Sequence[Microbatch]) -> tuple[int, list[float]]:
         """The step's number of targets, and what each head's weights are divided by, over all data ranks."""
-        mine = loss_data.totals(batch, self.worker.loss, 1 + self.spec.extra_heads)
+        mine = loss_data.totals(batch, self.loss, 1 + self.spec.extra_heads)
         sums = torch.tensor([float(sum(b.target_count for b in batch)), *mine], dtype=torch.float64)
         if self.data_group is not None:
             sums = global_sum(sums.to(self.device), self.data_group).cpu()

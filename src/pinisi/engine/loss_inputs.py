@@ -63,12 +63,12 @@ def target_weights(batch: Microbatch, heads: int, dtype: torch.dtype) -> torch.T
 
 
 def flat_data(
-    batch: Microbatch, loss: Loss, dtype: torch.dtype, kept: torch.Tensor | None = None
+    batch: Microbatch, names: Sequence[str], dtype: torch.dtype, kept: torch.Tensor | None = None
 ) -> dict[str, torch.Tensor]:
-    """What the loss reads by name: [T] per token, or [K] at the positions `kept`, or the vector of the microbatch; floats in
+    """What a loss reads by these names: [T] per token, or [K] at the positions `kept`, or the vector of the microbatch; floats in
     `dtype`."""
     found = {}
-    for name in data_names(loss):
+    for name in names:
         tensor = batch.loss_data[name]
         tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
         if tensor.ndim == 2:
@@ -86,6 +86,6 @@ def totals(batch: Sequence[Microbatch], loss: Loss, heads: int) -> list[float]:
         weights = target_weights(microbatch, heads, torch.float64)
         sums += weights.sum((1, 2))
         if count is not None:
-            data = flat_data(microbatch, loss, torch.float64)
+            data = flat_data(microbatch, data_names(loss), torch.float64)
             sums[0] += count(weights[0].reshape(-1), **data) - weights[0].sum()
     return sums.tolist()

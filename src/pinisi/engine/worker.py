@@ -13,7 +13,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from pinisi.base.errors import ConfigError
 from pinisi.base.ids import IGNORE
 from pinisi.data.batches import Microbatch
 from pinisi.engine.extra_heads import by_head, head_targets
@@ -21,10 +20,10 @@ from pinisi.engine.gradients import WeightGradients
 from pinisi.engine.loss_inputs import flat_data, target_weights
 from pinisi.engine.parts import Parts
 from pinisi.engine.settings import Objective
-from pinisi.losses import LossValue, reads_logit_sum, reads_of_distribution, reads_total
+from pinisi.losses import CheckedLoss, LogProbs, LossValue
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
-from pinisi.vocabulary import DistributionHead, HeadShard, LogProbs
+from pinisi.vocabulary import DistributionHead, HeadShard
 
 Want = Literal["loss", "log_probs", "hidden"]
 
@@ -111,17 +110,14 @@ class PipelineWorker:
     ):
         """later: what the linear layers of `parts` leave their weight gradients in, where the schedule has B and W."""
         self.layout, self.rank, self.parts, self.device = layout, rank, parts, device
-        self.loss, self.languages = objective.loss, objective.languages
-        loss, languages = self.loss, self.languages
-        self.logit_sum, self.reads_total = reads_logit_sum(loss), reads_total(loss)
+        self.loss, self.languages = CheckedLoss(objective.loss), objective.languages
         self.later = later or WeightGradients()
         self.slots: list[_Slot] = []
-        self.of_distribution = reads_of_distribution(loss)
         self.training = True
         self.want: Want = "loss"
         self.total = 1.0
         self.heads = 1  # that this step uses
-        self.totals = Totals(languages, device)
+        self.totals = Totals(self.languages, device)
         self.vocabulary_peak = 0  # most bytes alive at once between S and T
         self._vocabulary_alive = 0
         self._passes: dict[Kind, Callable[[int, int], None]] = {
@@ -194,7 +190,7 @@ class PipelineWorker:
         dtype = self._statistics_dtype()
         by_target = target_weights(batch, self.heads, dtype)
         each = (by_target * torch.tensor(weights, dtype=dtype)[:, None, None]).reshape(-1)
-        data: dict[str, Any] = flat_data(batch, self.loss, dtype, kept) if self.want == "loss" else {}
+        data: dict[str, Any] = flat_data(batch, self.loss.data, dtype, kept) if self.want == "loss" else {}
         data = {name: tensor.to(self.device, non_blocking=True) for name, tensor in data.items()}
         if kept is not None:
             targets, languages, each = targets[kept], languages[kept], each[kept]
@@ -204,7 +200,7 @@ class PipelineWorker:
             weights=each.to(self.device, non_blocking=True),
             languages=languages.to(self.device, non_blocking=True),
             owned=owned,
-            data=data | ({"total": self.total} if self.reads_total else {}),
+            data=data | ({"total": self.total} if self.loss.reads_total else {}),
             kept=None if kept is None else kept.to(self.device, non_blocking=True),
         )
         if self.parts.stages:
@@ -265,9 +261,9 @@ class PipelineWorker:
         logits = logits.reshape(-1, logits.shape[-1]).to(self._statistics_dtype())
         lp = -nn.functional.cross_entropy(logits, slot.targets, ignore_index=IGNORE, reduction="none")
         lse = logits.gather(1, slot.targets.clamp(min=0)[:, None]).squeeze(1) - lp
-        logit_sum = logits.sum(1) if self.logit_sum else None
+        logit_sum = logits.sum(1) if "logit_sum" in self.loss.of_head else None
         entropy = None
-        if "entropy" in self.of_distribution:
+        if "entropy" in self.loss.of_head:
             every = logits.log_softmax(1)
             entropy = -(every.exp() * every).sum(1) * (slot.targets != IGNORE)
         with torch.no_grad():
@@ -278,13 +274,14 @@ class PipelineWorker:
                 None if entropy is None else entropy.detach(),
             )
             result = self._take_loss(slot, seen)
-        output = -result.g * lp
-        if result.k is not None:
-            output = output + result.k * lse
-        if result.e is not None and logit_sum is not None:
-            output = output + result.e * logit_sum
-        if result.n is not None and entropy is not None:
-            output = output + result.n * entropy
+        output = result.by_log_prob * lp
+        for derivative, of in (
+            (result.by_logsumexp, lse),
+            (result.by_logit_sum, logit_sum),
+            (result.by_entropy, entropy),
+        ):
+            if derivative is not None and of is not None:
+                output = output + derivative * of
         return output
 
     def _head_s(self, _: int, i: int) -> None:
@@ -302,12 +299,8 @@ class PipelineWorker:
             return _NoPass(slot.x, self._statistics_dtype())
         if isinstance(head, DistributionHead):
             return head.s(slot.x, slot.targets, keep=self.training, teacher=slot.teacher)
-        logit_sum = self.logit_sum and self.want == "loss"
+        logit_sum = "logit_sum" in self.loss.of_head and self.want == "loss"
         return head.s(slot.x, slot.targets, keep=self.training, logit_sum=logit_sum)
-
-    def _derivatives(self, loss: LossValue) -> tuple[Any, ...]:
-        """What u and t of this rank's head take."""
-        return loss[1:] if isinstance(self.parts.head, DistributionHead) else loss[1:4]
 
     def _combine(self, slot: _Slot, gathered: torch.Tensor) -> None:
         """What C1 brings: lp on every rank, and from it the loss and its derivatives, which no message carries."""
@@ -324,39 +317,16 @@ class PipelineWorker:
             slot.lp = seen.lp
         if self.want != "loss":
             return LossValue(torch.zeros_like(seen.lp).sum(), torch.zeros_like(seen.lp))
-        slot.loss = self.answer(seen, slot.weights, slot.data)
+        slot.loss = self.loss(seen, slot.weights, slot.data)
         self.totals.add(slot.loss.value, seen.lp, slot.targets, slot.languages)
         return slot.loss
-
-    def answer(self, seen: LogProbs, weights: torch.Tensor, data: dict[str, Any]) -> LossValue:
-        """The loss and its derivatives. Raises ConfigError for one that isn't a number a token, and for a derivative by what the
-        loss doesn't read: the head hasn't made what it would multiply."""
-        more = () if seen.logit_sum is None else (seen.logit_sum,)
-        of_distribution = {name: getattr(seen, name) for name in self.of_distribution}
-        value = self.loss(seen.lp, seen.lse, weights, *more, **data, **of_distribution)
-        for name, derivative in zip(value._fields[1:], value[1:], strict=True):
-            if derivative is not None and derivative.shape != seen.lp.shape:
-                raise ConfigError(
-                    f"the loss {self.loss} gives a derivative {name} of shape {list(derivative.shape)}, needed "
-                    f"{list(seen.lp.shape)}: a number a token"
-                )
-        for name, of, read in (
-            ("e", "the logits' sum", self.logit_sum),
-            ("n", "entropy", "entropy" in self.of_distribution),
-            ("d", "divergence", "divergence" in self.of_distribution),
-        ):
-            if getattr(value, name) is not None and not read:
-                raise ConfigError(
-                    f"the loss {self.loss} gives a derivative {name} by {of} but doesn't say that it reads that: see `Loss`"
-                )
-        return value
 
     def _head_t(self, _: int, i: int) -> None:
         slot = self.slots[i]
         self._vocabulary_alive -= slot.vocabulary_bytes
         assert self.parts.head is not None and slot.loss is not None
         with torch.no_grad():
-            slot.dx_part = self.parts.head.t(slot.head_pass, *self._derivatives(slot.loss))
+            slot.dx_part = self.parts.head.t(slot.head_pass, slot.loss)
         slot.x = slot.head_pass = None  # with 1 barrier U has been made: T waits for the whole link behind C1
 
     def _gradient_of_output(self, slot: _Slot, stage: int, output: torch.Tensor) -> torch.Tensor:
@@ -364,7 +334,7 @@ class PipelineWorker:
             return slot.arrived.pop((MessageChannel.GRADIENT, stage))
         assert slot.loss is not None
         if self.layout.barriers == 0:
-            return torch.ones_like(slot.loss.g)
+            return torch.ones_like(slot.loss.by_log_prob)
         dx = slot.arrived.pop((MessageChannel.U if self.layout.barriers == 1 else MessageChannel.C2, 0))
         dx = dx.to(self.parts.dtype)
         if slot.kept is not None:  # the others' gradient is zero
@@ -446,7 +416,7 @@ class PipelineWorker:
         if channel is MessageChannel.U:
             assert self.parts.head is not None and slot.loss is not None
             with torch.no_grad():
-                part = self.parts.head.u(slot.head_pass, *self._derivatives(slot.loss))
+                part = self.parts.head.u(slot.head_pass, slot.loss)
         else:
             part, slot.dx_part = slot.dx_part, None
         assert part is not None

@@ -1,78 +1,14 @@
-"""Losses: small functions from log-probabilities to a value and its derivatives per token.
+"""Cross-entropy of weighted tokens, with label smoothing and z-loss."""
 
-The head gives every rank lp [T] and lse [T]; a loss answers with its value and g = -dL/dlp [T], from which
-the head makes all gradients. g may depend on any lp, so a coefficient known only after lp (one per sequence,
-a ratio of probabilities: see `preference_losses`) fits the same form, with one barrier. A loss that depends on
-lse by itself gives k = dL/dlse, too, and one that depends on the sum of a token's logits e = dL/d(Σ_v l_v).
-"""
-
-import inspect
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.base.ids import IGNORE
-
-TOTAL = "total"  # the parameter by which a loss gets the step's total
-DISTRIBUTION = ("entropy", "divergence")  # what the head gives by name
-
-
-class LossValue(NamedTuple):
-    """value: this microbatch's part of the step's loss, a scalar. With lp, lse and Σ_v l_v taken for independent:
-    g [T] = -d value / d lp, k [T] = d value / d lse, e [T] = d value / d Σ_v l_v; 0 at ignored tokens, None: 0 everywhere.
-    Of losses that read entropy or divergence also n [T] = d value / d entropy, d [T] = d value / d divergence.
-    """
-
-    value: Tensor
-    g: Tensor
-    k: Tensor | None = None
-    e: Tensor | None = None
-    n: Tensor | None = None
-    d: Tensor | None = None
-
-
-class Loss(Protocol):
-    """lp, lse, weights: [T] each, the same on every rank, and so must be the answer.
-
-    A loss with an attribute `logit_sum` that is true gets Σ_v l_v [T] as a fourth argument. Keyword-only parameters without
-    a default name the data that it reads from the batch (`data_names`), one value a token [T] or a vector of the whole
-    microbatch; one called `total` gets what the step's weights were divided by. That is the sum of weights over the whole
-    step, or of `count(weights [T], **data)` over its microbatches where the loss has such a method. `entropy` [T] and
-    `divergence` [T] among them come from the head (see `distribution`). A loss that wraps another names what it reads in an
-    attribute `reads` instead.
-    """
-
-    def __call__(self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Any, **data: Any) -> LossValue: ...
-
-
-def reads_logit_sum(loss: Loss) -> bool:
-    return bool(getattr(loss, "logit_sum", False))
-
-
-def data_names(loss: Loss) -> tuple[str, ...]:
-    """What a loss reads from the batch by name."""
-    return tuple(name for name in parameters_of(loss) if name not in (TOTAL, *DISTRIBUTION))
-
-
-def reads_total(loss: Loss) -> bool:
-    return TOTAL in parameters_of(loss)
-
-
-def reads_of_distribution(loss: Loss) -> tuple[str, ...]:
-    """Which of entropy and divergence."""
-    return tuple(name for name in parameters_of(loss) if name in DISTRIBUTION)
-
-
-def parameters_of(loss: Loss) -> tuple[str, ...]:
-    """The keyword-only parameters that have no default and aren't bound yet, or what `reads` says."""
-    said = getattr(loss, "reads", None)
-    if said is not None:
-        return tuple(said)
-    parameters = inspect.signature(loss).parameters.values()
-    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty)
+from pinisi.losses.loss import Loss, LossValue
+from pinisi.losses.registry import register_loss
 
 
 def token_weights(targets: Tensor, weights: Tensor | None, total: float) -> Tensor:
@@ -93,10 +29,10 @@ def token_weights(targets: Tensor, weights: Tensor | None, total: float) -> Tens
     return torch.where(targets != IGNORE, weights / total, 0.0)
 
 
-def weighted_cross_entropy(lp: Tensor, lse: Tensor, weights: Tensor, *more: Tensor) -> LossValue:
+def weighted_cross_entropy(lp: Tensor, lse: Tensor, weights: Tensor) -> LossValue:
     """-Σ w·lp. `weights` hold the normalisation already (see `token_weights`)."""
-    g = weights.to(lp.dtype)
-    return LossValue(-torch.where(g != 0, g * lp, 0.0).sum(), g)
+    by_log_prob = -weights.to(lp.dtype)
+    return LossValue(torch.where(by_log_prob != 0, by_log_prob * lp, 0.0).sum(), by_log_prob)
 
 
 @dataclass(frozen=True)
@@ -124,24 +60,27 @@ class RegularizedCrossEntropy:
             )
 
     @property
-    def logit_sum(self) -> bool:
-        return self.label_smoothing > 0
+    def reads(self) -> tuple[str, ...]:
+        return ("logit_sum",) if self.label_smoothing else ()
 
-    def __call__(self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Tensor) -> LossValue:
+    def __call__(
+        self, lp: Tensor, lse: Tensor, weights: Tensor, *, logit_sum: Tensor | None = None
+    ) -> LossValue:
         w = weights.to(lp.dtype)
         smooth = self.label_smoothing
         each = -(1 - smooth) * lp + self.z_loss * lse.square()
-        k = 2 * self.z_loss * lse
-        e = None
+        slope = 2 * self.z_loss * lse
+        by_logit_sum = None
         if smooth:
-            (logit_sum,) = more
+            assert logit_sum is not None, "label smoothing reads the logits' sum"
             each = each + smooth * (lse - logit_sum / self.vocabulary)
-            k = k + smooth
-            e = w * (-smooth / self.vocabulary)
+            slope = slope + smooth
+            by_logit_sum = w * (-smooth / self.vocabulary)
         value = torch.where(w != 0, w * each, 0.0).sum()
-        return LossValue(value, (1 - smooth) * w, torch.where(w != 0, w * k, 0.0), e)
+        return LossValue(value, (smooth - 1) * w, torch.where(w != 0, w * slope, 0.0), by_logit_sum)
 
 
+@register_loss("cross_entropy", makes=True)
 def cross_entropy_with(vocabulary: int, label_smoothing: float = 0.0, z_loss: float = 0.0) -> Loss:
     """Cross-entropy with what is above 0 of label smoothing and z-loss."""
     if label_smoothing or z_loss:

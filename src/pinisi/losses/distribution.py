@@ -9,17 +9,13 @@ import torch
 from torch import Tensor
 
 from pinisi.base.errors import ConfigError
-from pinisi.losses.cross_entropy import (
-    Loss,
-    LossValue,
-    parameters_of,
-    reads_logit_sum,
-    weighted_cross_entropy,
-)
+from pinisi.losses.cross_entropy import weighted_cross_entropy
+from pinisi.losses.loss import DIVERGENCE, ENTROPY, Loss, LossValue, parameters_of
+from pinisi.losses.registry import register_loss
 
 
-class _Added:
-    """What is asked of a loss is asked of the one that it wraps, too. `term`: what it reads besides."""
+class _Wrapped:
+    """Reads and counts what the loss that it wraps does, and `term` besides."""
 
     loss: Loss
     term: str
@@ -33,26 +29,23 @@ class _Added:
     def count(self) -> Callable[..., float] | None:
         return getattr(self.loss, "count", None)
 
-    @property
-    def logit_sum(self) -> bool:
-        return reads_logit_sum(self.loss)
-
     def _inner(
-        self, lp: Tensor, lse: Tensor, weights: Tensor, term: Tensor, more: Any, data: dict
+        self, lp: Tensor, lse: Tensor, weights: Tensor, term: Tensor, named: dict[str, Any]
     ) -> LossValue:
         if self.term in parameters_of(self.loss):
-            data = data | {self.term: term}
-        return self.loss(lp, lse, weights, *more, **data)
+            named = named | {self.term: term}
+        return self.loss(lp, lse, weights, **named)
 
 
+@register_loss("with_entropy")
 @dataclass(frozen=True)
-class WithEntropy(_Added):
+class WithEntropy(_Wrapped):
     """loss - bonus·Σ w·H: an entropy bonus, as policy-gradient methods have it (Mnih et al., arXiv 1602.01783, section 4); with
     bonus < 0 a penalty. H in nats, `w` as of the loss."""
 
     loss: Loss = weighted_cross_entropy
     bonus: float = 0.01
-    term = "entropy"
+    term = ENTROPY
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.bonus):
@@ -62,22 +55,25 @@ class WithEntropy(_Added):
             )
 
     def __call__(
-        self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Any, entropy: Tensor, **data: Any
+        self, lp: Tensor, lse: Tensor, weights: Tensor, *, entropy: Tensor, **named: Any
     ) -> LossValue:
-        found = self._inner(lp, lse, weights, entropy, more, data)
-        n = -self.bonus * weights.to(lp.dtype)
-        value = found.value + torch.where(n != 0, n * entropy, 0.0).sum()
-        return found._replace(value=value, n=n if found.n is None else found.n + n)
+        inner = self._inner(lp, lse, weights, entropy, named)
+        by_entropy = -self.bonus * weights.to(lp.dtype)
+        value = inner.value + torch.where(by_entropy != 0, by_entropy * entropy, 0.0).sum()
+        if inner.by_entropy is not None:
+            by_entropy = inner.by_entropy + by_entropy
+        return inner._replace(value=value, by_entropy=by_entropy)
 
 
+@register_loss("with_distillation")
 @dataclass(frozen=True)
-class WithDistillation(_Added):
+class WithDistillation(_Wrapped):
     """(1 - share)·loss + share·Σ w·KL(teacher ‖ student), over the whole vocabulary: Hinton et al., arXiv 1503.02531, section 2,
     at temperature 1."""
 
     loss: Loss = weighted_cross_entropy
     share: float = 0.5
-    term = "divergence"
+    term = DIVERGENCE
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -86,16 +82,14 @@ class WithDistillation(_Added):
             )
 
     def __call__(
-        self, lp: Tensor, lse: Tensor, weights: Tensor, *more: Any, divergence: Tensor, **data: Any
+        self, lp: Tensor, lse: Tensor, weights: Tensor, *, divergence: Tensor, **named: Any
     ) -> LossValue:
-        found = self._inner(lp, lse, weights, divergence, more, data)
-        left = 1 - self.share
-
-        def rest(of: Tensor | None) -> Tensor | None:
-            return None if of is None else left * of
-
-        d = self.share * weights.to(lp.dtype)
-        value = left * found.value + torch.where(d != 0, d * divergence, 0.0).sum()
-        if found.d is not None:
-            d = d + left * found.d
-        return LossValue(value, left * found.g, rest(found.k), rest(found.e), rest(found.n), d)
+        inner = self._inner(lp, lse, weights, divergence, named)
+        rest = 1 - self.share
+        by_divergence = self.share * weights.to(lp.dtype)
+        value = rest * inner.value + torch.where(by_divergence != 0, by_divergence * divergence, 0.0).sum()
+        if inner.by_divergence is not None:
+            by_divergence = by_divergence + rest * inner.by_divergence
+        first, *others = (None if of is None else rest * of for of in inner[1:-1])
+        assert first is not None
+        return LossValue(value, first, *others, by_divergence)

@@ -1,7 +1,7 @@
-"""Losses whose coefficient per token is known only after lp: of pairs of sequences, and of probability ratios.
+"""Losses of pairs of sequences, of which one is preferred: a coefficient per token that is known only after lp.
 
-Both need from the head no more than lp and g: with one barrier as with two. What they take besides lp is data that
-every rank has from its data loader: of the batch (`Microbatch.loss_data`), or bound by functools.partial.
+They need from the head no more than lp: with one barrier as with two. What they take besides is data that every rank has from
+its data loader: of the batch (`Microbatch.loss_data`), or bound by functools.partial.
 """
 
 import math
@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from pinisi.base.errors import ConfigError
-from pinisi.losses.cross_entropy import LossValue
+from pinisi.losses.loss import LossValue
+from pinisi.losses.registry import register_loss
 
 
 def dpo(
@@ -56,11 +57,12 @@ def _dpo(
     gain = torch.where(counted, lp.unsqueeze(1), 0.0).sum(0) - reference.to(lp.dtype)
     margin = beta * (gain[0::2] - gain[1::2])
     slope = torch.sigmoid(-margin) * (beta / total_pairs)  # -d value / d margin · beta, by pair
-    by_sequence = torch.stack((slope, -slope), 1).flatten()
-    g = torch.where(counted, by_sequence, 0.0).sum(1)
-    return LossValue(softplus(-margin).sum() / total_pairs, g)
+    by_sequence = torch.stack((-slope, slope), 1).flatten()
+    by_log_prob = torch.where(counted, by_sequence, 0.0).sum(1)
+    return LossValue(softplus(-margin).sum() / total_pairs, by_log_prob)
 
 
+@register_loss("dpo")
 @dataclass(frozen=True)
 class PreferenceLoss:
     """`dpo` for an engine: a mean over the step's pairs. Reads `sequences` [b, s] and `reference` [2 · pairs] from the batch.
@@ -84,33 +86,6 @@ class PreferenceLoss:
         # not whether halves are missing: ignored tokens don't get here, and may be all that a half has
         pairs = _count_pairs(weights, sequences, reference)
         return _dpo(lp, weights, sequences, reference, total, pairs, self.beta)
-
-
-def clipped_ratio(
-    lp: Tensor, lse: Tensor, weights: Tensor, *, old: Tensor, advantages: Tensor, clip: float = 0.2
-) -> LossValue:
-    """-Σ w·min(r·A, clamp(r, 1 - clip, 1 + clip)·A) with r = exp(lp - old): Schulman et al., "Proximal Policy
-    Optimization", arXiv 1707.06347, equation 7.
-
-    old [T]: lp when the text was sampled; advantages [T]: A. `weights` hold the normalisation. g is w·A·r where the ratio
-    isn't clipped, else 0; where it isn't and overflows, the largest number.
-    """
-    if not 0 < clip < 1:
-        raise ConfigError(
-            f"clip of clipped_ratio must be a number above 0 and below 1, got {clip}; give 0.2, for example."
-        )
-    for name, given in (("old", old), ("advantages", advantages)):
-        if given.shape != lp.shape:
-            raise ConfigError(
-                f"{name} of clipped_ratio has shape {list(given.shape)}; give one value for each token: {list(lp.shape)}."
-            )
-    most = torch.finfo(lp.dtype).max
-    w, advantages = weights.to(lp.dtype), advantages.to(lp.dtype)
-    ratio = torch.where(w != 0, lp - old.to(lp.dtype), 0.0).exp().clamp(max=most)  # 0 · inf would be NaN
-    free, clipped = ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages
-    value = -torch.where(w != 0, w * torch.minimum(free, clipped), 0.0).sum()
-    # finite: the head multiplies g by probabilities that may be 0
-    return LossValue(value, torch.where((w != 0) & (free <= clipped), w * free, 0.0).clamp(-most, most))
 
 
 def _check_beta(beta: float) -> None:

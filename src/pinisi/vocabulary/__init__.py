@@ -5,14 +5,12 @@ from pinisi.vocabulary.embedding import EmbeddingShard, owned_positions
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import HeadPass
 from pinisi.vocabulary.shards import Shards
-from pinisi.vocabulary.statistics import LogProbs
 
 __all__ = [
     "DistributionHead",
     "EmbeddingShard",
     "HeadPass",
     "HeadShard",
-    "LogProbs",
     "Projection",
     "Shards",
     "owned_positions",

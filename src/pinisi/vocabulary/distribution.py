@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from pinisi.base.errors import ConfigError
+from pinisi.losses import LogProbs, LossValue
 from pinisi.vocabulary.buffers import Buffer, Buffers, Scratch, blocks
 from pinisi.vocabulary.checks import check_derivatives, check_gathered, check_shard, check_tokens
 from pinisi.vocabulary.head import HeadShard
 from pinisi.vocabulary.head_pass import Tiling, tiling
 from pinisi.vocabulary.kernels import Targets, kernels_for, rows_without_gaps
 from pinisi.vocabulary.products import add_product_, add_transposed_product_
-from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, log_probs, statistics_dtype
+from pinisi.vocabulary.statistics import Combined, combine_statistics, log_probs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 BLOCKS = 8  # of tokens of a tile in fp32, at a time
@@ -280,47 +281,42 @@ class DistributionHead:
         pass_.spread = Spread(student, entropy, others, teacher, divergence)
         return log_probs(student, lse, *(None if of is None else of.clone() for of in (entropy, divergence)))
 
-    def _factors(
-        self, pass_: DistributionPass, g: Tensor, k: Tensor | None, n: Tensor | None, d: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _factors(self, pass_: DistributionPass, loss: LossValue) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What multiplies e_v, e_v (l_v - m_r) and t_v in dL/dz_v/l'(z_v), and what dL/dz_y is, [T] each, 0 at ignored
         tokens. m_r: this shard's maximum over all its columns but y's."""
         spread = pass_.spread
         assert spread is not None, "combine comes before u and t"
-        assert n is None or self.entropy, "a derivative by an entropy that was not asked for"
-        assert d is None or self.teacher is not None, "a derivative by the divergence from no teacher"
-        check_derivatives(pass_.target_slope, g, k, n, d)
+        assert loss.by_logit_sum is None, "a derivative by the logits' sum, which only `HeadShard` makes"
+        assert loss.by_entropy is None or self.entropy, "a derivative by an entropy that was not asked for"
+        assert loss.by_divergence is None or self.teacher is not None, (
+            "a derivative by the divergence from no teacher"
+        )
+        given = (loss.by_log_prob, loss.by_logsumexp, loss.by_entropy, loss.by_divergence)
+        check_derivatives(pass_.target_slope, *given)
         zero, student, scale = torch.zeros_like(spread.student.lp), spread.student, self.student.curve.scale
-        g, k, n, d = (
-            zero if of is None else torch.where(pass_.targets.valid, of, 0.0).to(zero.dtype)
-            for of in (g, k, n, d)
+        by_lp, by_lse, by_entropy, by_divergence = (
+            zero if of is None else torch.where(pass_.targets.valid, of, 0.0).to(zero.dtype) for of in given
         )
         p_y = student.lp.exp()
-        softmax, target = g + k + d, k * p_y - g * student.rest
+        softmax, target = by_lse - by_lp + by_divergence, by_lse * p_y + by_lp * student.rest
         top = pass_.statistics[0]
         if spread.entropy is not None and spread.others is not None:
-            softmax = softmax - n * (student.log_probability(top).clamp_(min=NO_LESS) + spread.entropy)
-            target = target - n * p_y * (student.rest * student.lp + spread.others)
+            softmax = softmax - by_entropy * (
+                student.log_probability(top).clamp_(min=NO_LESS) + spread.entropy
+            )
+            target = target - by_entropy * p_y * (student.rest * student.lp + spread.others)
         factor = student.probability(top) * scale
         theirs = zero
         if spread.teacher is not None:
-            target = target + d * _difference(student, spread.teacher)
-            theirs = -d * spread.teacher.probability(pass_.statistics[3 + self.entropy]) * scale
-        return factor * softmax, -n * factor, theirs, target * pass_.target_slope
+            target = target + by_divergence * _difference(student, spread.teacher)
+            theirs = -by_divergence * spread.teacher.probability(pass_.statistics[3 + self.entropy]) * scale
+        return factor * softmax, -by_entropy * factor, theirs, target * pass_.target_slope
 
     @torch.no_grad()
-    def u(
-        self,
-        pass_: DistributionPass,
-        g: Tensor,
-        k: Tensor | None = None,
-        e: Tensor | None = None,
-        n: Tensor | None = None,
-        d: Tensor | None = None,
-    ) -> Tensor:
-        """1 barrier, after combine: this rank's part of dX [T, h]. The arguments are `LossValue`'s; e must be None."""
-        assert pass_.product is not None and e is None, "u is called once, after combine, with 1 barrier"
-        exps, moments, theirs, target = self._factors(pass_, g, k, n, d)
+    def u(self, pass_: DistributionPass, loss: LossValue) -> Tensor:
+        """1 barrier, after combine: this rank's part of dX [T, h]."""
+        assert pass_.product is not None, "u is called once, after combine, with 1 barrier"
+        exps, moments, theirs, target = self._factors(pass_, loss)
         product, pass_.product = pass_.product, None
         product.mul_(exps.unsqueeze(1))
         if pass_.moment_product is not None:
@@ -334,18 +330,10 @@ class DistributionHead:
     # -- T -------------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def t(
-        self,
-        pass_: DistributionPass,
-        g: Tensor,
-        k: Tensor | None = None,
-        e: Tensor | None = None,
-        n: Tensor | None = None,
-        d: Tensor | None = None,
-    ) -> Tensor | None:
+    def t(self, pass_: DistributionPass, loss: LossValue) -> Tensor | None:
         """After combine: adds dW and db, frees the pass; with 2 barriers returns dX's part [T, h]."""
-        assert pass_.buffer is not None and e is None, "t is called once, after s with keep=True"
-        x, (exps, moments, theirs, target) = pass_.x, self._factors(pass_, g, k, n, d)
+        assert pass_.buffer is not None, "t is called once, after s with keep=True"
+        x, (exps, moments, theirs, target) = pass_.x, self._factors(pass_, loss)
         kernels = kernels_for(x)
         dx = x.new_zeros(x.shape, dtype=exps.dtype) if self.barriers == 2 else None
         # Columns are made relative to the largest factor of their token: 16 bit has no room for small ones.

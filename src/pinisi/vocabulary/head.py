@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pinisi.losses import LogProbs, LossValue
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
 from pinisi.vocabulary.checks import check_derivatives, check_gathered, check_shard, check_tokens
 from pinisi.vocabulary.head_pass import HeadPass, Place, Rows, Tile, Tiling, tiling
@@ -22,14 +23,17 @@ from pinisi.vocabulary.products import (
     made_in_parts,
     only_product,
 )
-from pinisi.vocabulary.statistics import LogProbs, statistics_dtype
+from pinisi.vocabulary.statistics import statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 
 class _Coefficients(NamedTuple):
-    """Of one loss, [T] each in the statistics' dtype, 0 at ignored tokens: softmax = g + k, with which p_v enters dL/dl_v at
-    every column but y; target = -g (1 - p_y) + k p_y at y; each = e at every column. factor: what turns exponentials above the
-    shard's maximum into dL/dz."""
+    """Holds what a loss' derivatives make of each column, [T] each in the statistics' dtype, 0 at ignored tokens.
+
+    softmax = by_logsumexp - by_log_prob, with which p_v enters dL/dl_v at every column but y; target = by_log_prob (1 - p_y) +
+    by_logsumexp p_y at y; each = by_logit_sum at every column. factor: what turns exponentials above the shard's maximum into
+    dL/dz.
+    """
 
     softmax: Tensor
     target: Tensor
@@ -47,8 +51,9 @@ class HeadShard:
     For each microbatch: s, then (after an all-gather of the statistics) combine, then u with 1 barrier, and
     t, in any order between microbatches and as late as one likes. x must not be overwritten before t.
 
-    A loss enters u and t by its derivatives (see `LossValue`): dL/dl_v = g (p_v - 1[v = y]) + k p_v + e. Autograd records
-    nothing: what is given is detached. Who changes the weights says so by `weights_changed`.
+    A loss enters u and t by its derivatives (see `LossValue`):
+    dL/dl_v = by_log_prob (1[v = y] - p_v) + by_logsumexp p_v + by_logit_sum.
+    Autograd records nothing: what is given is detached. Who changes the weights says so by `weights_changed`.
 
     budget: bytes of [T, V_r] numbers that a microbatch may hold, at work and from S to T. None: all are kept, in the model's
     dtype, and S and T take 6·T·h·V_r FLOPs. What does not fit T makes again, as exactly, from another 2·T·h per column; 0:
@@ -162,16 +167,11 @@ class HeadShard:
         head_pass.combined, seen = head_pass.kernels.combine(_detached(gathered), head_pass.targets)
         return seen
 
-    def u(
-        self, head_pass: HeadPass, g: Tensor | None = None, k: Tensor | None = None, e: Tensor | None = None
-    ) -> Tensor:
-        """1 barrier, after combine: this rank's part of dX, [T, h] in the statistics' dtype, in which it is to be summed.
-
-        Without g its part of U = -d lp/dX, for a loss that is known only later: dX = g ⊙ Σ_r U_r then, if it has no k and e.
-        """
+    def u(self, head_pass: HeadPass, loss: LossValue) -> Tensor:
+        """1 barrier, after combine: this rank's part of dX, [T, h] in the statistics' dtype, in which it is to be summed."""
         assert head_pass.product is not None, "u is called once, after combine, with 1 barrier"
         product, head_pass.product = head_pass.product, None
-        of = self._coefficients(head_pass, torch.ones_like(head_pass.statistics[0]) if g is None else g, k, e)
+        of = self._coefficients(head_pass, loss)
         product = self._finished(product, head_pass, of.factor, of)
         if of.each is not None and head_pass.slope_product is not None:
             product.addcmul_(head_pass.slope_product, of.each.unsqueeze(1))
@@ -180,13 +180,11 @@ class HeadShard:
         head_pass.slope_product = None
         return product
 
-    def t(
-        self, head_pass: HeadPass, g: Tensor, k: Tensor | None = None, e: Tensor | None = None
-    ) -> Tensor | None:
-        """T, after combine: adds dW and db; frees the pass. g [T] = -dL/dlp, k [T] = dL/dlse, e [T] = dL/d(Σ_v l_v). With
-        2 barriers returns dX_r [T, h] in the statistics' dtype, in which it is to be summed."""
+    def t(self, head_pass: HeadPass, loss: LossValue) -> Tensor | None:
+        """T, after combine: adds dW and db; frees the pass. With 2 barriers returns dX_r [T, h] in the statistics' dtype, in
+        which it is to be summed."""
         x = head_pass.x
-        of = self._coefficients(head_pass, g, k, e)
+        of = self._coefficients(head_pass, loss)
         kernels, dtype = head_pass.kernels, of.softmax.dtype
         dx = left = None
         only = len(head_pass.tiles) == 1  # then `left` joins y's part in one kernel
@@ -322,22 +320,25 @@ class HeadShard:
             return of.factor
         return head_pass.kernels.factor(tile.maximum, head_pass.combined, of.softmax, self.curve.scale)
 
-    def _coefficients(
-        self, head_pass: HeadPass, g: Tensor, k: Tensor | None, e: Tensor | None
-    ) -> _Coefficients:
+    def _coefficients(self, head_pass: HeadPass, loss: LossValue) -> _Coefficients:
         """What the loss' derivatives make of the softmax part, of y's column (0 where y is not mine) and of every column. Made
-        once where u and t get the same tensors."""
+        once where u and t get the same loss."""
         assert head_pass.combined is not None, "combine comes before u and t"
-        if head_pass.coefficients is not None:
-            found, *same = head_pass.coefficients
-            if all(one is other for one, other in zip(same, (g, k, e), strict=True)):
-                return found
-        check_derivatives(head_pass.target_slope, g, k, e)
+        if head_pass.coefficients is not None and head_pass.coefficients[1] is loss:
+            return head_pass.coefficients[0]
+        _, by_log_prob, by_logsumexp, by_logit_sum, by_entropy, by_divergence = loss
+        assert by_entropy is None and by_divergence is None, "a derivative by what `DistributionHead` makes"
+        check_derivatives(head_pass.target_slope, by_log_prob, by_logsumexp, by_logit_sum)
         of_pass = (head_pass.targets, head_pass.combined, head_pass.statistics, head_pass.target_slope)
-        of_k, of_e = (None if of is None else _detached(of) for of in (k, e))
-        made = head_pass.kernels.coefficients(*of_pass, self.curve.scale, _detached(g), of_k, of_e)
+        made = head_pass.kernels.coefficients(
+            *of_pass,
+            self.curve.scale,
+            _detached(by_log_prob),
+            None if by_logsumexp is None else _detached(by_logsumexp),
+            None if by_logit_sum is None else _detached(by_logit_sum),
+        )
         found = _Coefficients(*made)
-        head_pass.coefficients = (found, g, k, e)
+        head_pass.coefficients = (found, loss)
         return found
 
     def _finished(

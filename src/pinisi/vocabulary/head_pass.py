@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pinisi.losses import LossValue
 from pinisi.vocabulary.buffers import CPU_BLOCK, SMALL_BLOCK, Buffer, part_rows
 from pinisi.vocabulary.kernels import Targets, kernels_for
 from pinisi.vocabulary.products import Parts
@@ -85,7 +86,7 @@ class HeadPass:
         )
         self.slope_product: Tensor | None = None  # Σ_v l'(z_v)/scale·W_v [T, h], 1 barrier and slopes only
         self.combined: Combined | None = None
-        self.coefficients: tuple[Any, ...] | None = None  # what HeadShard made of (g, k, e), and these
+        self.coefficients: tuple[Any, LossValue] | None = None  # what HeadShard made of a loss, and that
 
     @property
     def kept_bytes(self) -> int:

@@ -6,16 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-
-class LogProbs(NamedTuple):
-    """lp [T]: log-probability of each target, 0 at ignored tokens. lse [T]: log-sum-exp over all V. logit_sum [T]: Σ_v l_v,
-    entropy [T]: of the softmax, divergence [T]: a teacher's from it, each where it was asked for."""
-
-    lp: Tensor
-    lse: Tensor
-    logit_sum: Tensor | None = None
-    entropy: Tensor | None = None
-    divergence: Tensor | None = None
+from pinisi.losses import LogProbs
 
 
 class Combined(NamedTuple):

@@ -186,8 +186,8 @@ def test_coefficients_and_factors(kernels):
     ours = Combined(lp, rest, base, unit)
     exact = Combined(*(one.double() for one in ours[:4]))
     for more in ((), (k,), (k, e), (None, e)):
-        found = kernels.coefficients(targets, ours, statistics, slope.float(), 0.7, g, *more)
-        want = reference.coefficients(targets, exact, statistics.double(), slope, 0.7, g, *more)
+        found = kernels.coefficients(targets, ours, statistics, slope.float(), 0.7, -g, *more)
+        want = reference.coefficients(targets, exact, statistics.double(), slope, 0.7, -g, *more)
         for one, other in zip(found, want, strict=True):
             assert (one is None) == (other is None)
             assert one is None or relative(one, other) <= 3e-6

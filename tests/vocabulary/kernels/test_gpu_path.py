@@ -71,11 +71,10 @@ def run(case, barriers, loss, budget):
     )  # fmt: skip
     one = head.s(case.x, case.targets, logit_sum=True)
     seen = head.combine(one, one.statistics[None])
-    value = loss(seen.lp, seen.lse, case.weights, seen.logit_sum)
-    derivatives = (value.g, value.k, value.e)
+    value = loss(seen.lp, seen.lse, case.weights, logit_sum=seen.logit_sum)
     kept = [tile.kept.columns for tile in one.tiles if tile.kept is not None]
-    dx = head.u(one, *derivatives) if barriers == 1 else None
-    from_t = head.t(one, *derivatives)
+    dx = head.u(one, value) if barriers == 1 else None
+    from_t = head.t(one, value)
     return seen.lp, from_t if dx is None else dx, gradient, db, kept
 
 

@@ -232,7 +232,7 @@ def everything(dtype, curve):
         z.clone(), again, targets, 7, maximum, curve, scratch, (g, k) if more else None
     )
     combined, _ = native.combine(gathered, targets)
-    of = native.coefficients(targets, combined, statistics, of_target, 0.7, g, k, e)
+    of = native.coefficients(targets, combined, statistics, of_target, 0.7, -g, k, e)
     gradient, db, sums = torch.zeros(1031, 301), torch.zeros(1031), torch.zeros(700)
     native.add_target_rows_(gradient, db, x, targets, of[1], scratch)
     native.add_with_target_rows_(gradient, db, weight, x, targets, of[1])

@@ -12,7 +12,7 @@ from pinisi.vocabulary import HeadShard, Shards
 from pinisi.vocabulary.kernels import DTYPES as HAVE
 from pinisi.vocabulary.kernels import IMPLEMENTATIONS, use
 
-from ..simulation import Case, relative, run_plain, run_sharded
+from ..simulation import Case, derivatives, relative, run_plain, run_sharded
 from ..test_head import compare, draw
 from ..test_losses import drawn_terms
 from .compilers import compiler
@@ -169,9 +169,9 @@ def test_what_t_makes_again_is_what_s_made(name, barriers, softcap):
         one = head.s(case.x, case.targets)
         assert len(one.tiles) > 1 and one.kept_bytes == 0
         head.combine(one, one.statistics[None])
-        g = case.weights.float()
-        dx = head.u(one, g) if barriers == 1 else None
-        dx = head.t(one, g) if dx is None else (dx, head.t(one, g))[0]
+        loss = derivatives(case.weights.float())
+        dx = head.u(one, loss) if barriers == 1 else None
+        dx = head.t(one, loss) if dx is None else (dx, head.t(one, loss))[0]
     case = Case(case.x, case.weight, case.targets, case.weights, softcap=softcap)
     exact, plain = run_plain(case.to(torch.float64)), run_plain(case)
     for field, ours in (("dx", dx.bfloat16()), ("dw", gradient)):

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from pinisi.base.errors import ConfigError
+from pinisi.losses import LogProbs
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import build
 from pinisi.vocabulary.kernels.targets import Targets
-from pinisi.vocabulary.statistics import Combined, LogProbs
+from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import Curve
 
 __all__ = ["IMPLEMENTATIONS", "Kernels", "Targets", "interpreted", "kernels_for", "rows_without_gaps", "use"]
@@ -97,13 +98,13 @@ class Kernels(Protocol):
         statistics: Tensor,
         slope: Tensor,
         scale: float,
-        g: Tensor,
-        k: Tensor | None = None,
-        e: Tensor | None = None,
+        by_log_prob: Tensor,
+        by_logsumexp: Tensor | None = None,
+        by_logit_sum: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-        """A loss' derivatives (see `LossValue`), 0 at ignored tokens: softmax = g + k, which multiplies p_v at every column
-        but y; slope·(k p_y - g (1 - p_y)), of y's column, with slope = dl/dz there; scale·e, of every column; and `factor` of
-        the maximum, the first row of statistics."""
+        """What a loss' derivatives (see `LossValue`) multiply, 0 at ignored tokens: softmax = by_logsumexp - by_log_prob, which
+        multiplies p_v at every column but y; slope·(by_logsumexp·p_y + by_log_prob·(1 - p_y)), of y's column, with slope = dl/dz
+        there; scale·by_logit_sum, of every column; and `factor` of the maximum, the first row of statistics."""
         ...
 
     def factor(self, maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:

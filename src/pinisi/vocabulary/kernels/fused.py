@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from triton import cdiv, next_power_of_2
 
+from pinisi.losses import LogProbs
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import rows_without_gaps
 from pinisi.vocabulary.kernels.reference import added as added
@@ -26,7 +27,7 @@ from pinisi.vocabulary.kernels.token_kernels import (
     scaled_kernel,
     target_logits_kernel,
 )
-from pinisi.vocabulary.statistics import Combined, LogProbs, log_probs
+from pinisi.vocabulary.statistics import Combined, log_probs
 from pinisi.vocabulary.tiles import Curve
 
 HELD = 16384  # columns of a tile that one program holds in registers
@@ -118,19 +119,19 @@ def coefficients(
     statistics: Tensor,
     slope: Tensor,
     scale: float,
-    g: Tensor,
-    k: Tensor | None = None,
-    e: Tensor | None = None,
+    by_log_prob: Tensor,
+    by_logsumexp: Tensor | None = None,
+    by_logit_sum: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     tokens = len(slope)
     softmax, target, each, factor = torch.empty(4, tokens, dtype=torch.float32, device=slope.device)
-    k, e = (of if of is None else of.contiguous() for of in (k, e))
+    by_lse, by_sum = (of if of is None else of.contiguous() for of in (by_logsumexp, by_logit_sum))
     if tokens:
         coefficients_kernel[(cdiv(tokens, VECTOR),)](
             targets.ids, combined.lp, combined.rest, combined.base, combined.unit, statistics[0], slope, scale,
-            g.contiguous(), k, e, softmax, target, each, factor, tokens, WIDTH=VECTOR,
+            by_log_prob.contiguous(), by_lse, by_sum, softmax, target, each, factor, tokens, WIDTH=VECTOR,
         )  # fmt: skip
-    return softmax, target, None if e is None else each, factor
+    return softmax, target, None if by_logit_sum is None else each, factor
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:

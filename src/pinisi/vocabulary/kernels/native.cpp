@@ -537,18 +537,18 @@ void combine(const float* gathered, int64_t ranks, int64_t statistics, const int
     });
 }
 
-// k and e may be null, and then `every`.
+// by_lse and by_sum may be null, and then `every`.
 void coefficients(const int64_t* ids, const float* lp, const float* rest, const float* base, const float* unit,
-                  const float* maximum, const float* slope, float scale, const float* g, const float* k, const float* e, float* softmax,
-                  float* target, float* every, float* factor, int64_t tokens, int threads) {
+                  const float* maximum, const float* slope, float scale, const float* by_lp, const float* by_lse, const float* by_sum,
+                  float* softmax, float* target, float* every, float* factor, int64_t tokens, int threads) {
     each_strip(tokens, threads, [=](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) {
             const bool counts = ids[t] != IGNORED;
-            const float of_g = counts ? g[t] : 0.0f, of_k = counts && k ? k[t] : 0.0f;
-            softmax[t] = of_g + of_k;
-            target[t] = (k ? of_k * exponential(lp[t]) - of_g * rest[t] : -of_g * rest[t]) * slope[t];
-            if (e)
-                every[t] = counts ? e[t] * scale : 0.0f;
+            const float minus_lp = counts ? -by_lp[t] : 0.0f, of_lse = counts && by_lse ? by_lse[t] : 0.0f;
+            softmax[t] = minus_lp + of_lse;
+            target[t] = (by_lse ? of_lse * exponential(lp[t]) - minus_lp * rest[t] : -minus_lp * rest[t]) * slope[t];
+            if (by_sum)
+                every[t] = counts ? by_sum[t] * scale : 0.0f;
             factor[t] = factor_of(maximum[t], base[t], unit[t], softmax[t], scale);
         }
     });

@@ -7,10 +7,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from pinisi.losses import LogProbs
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import build, rows_without_gaps
 from pinisi.vocabulary.kernels.targets import Targets
-from pinisi.vocabulary.statistics import Combined, LogProbs
+from pinisi.vocabulary.statistics import Combined
 from pinisi.vocabulary.tiles import Curve
 
 # Parameters of each function: p a pointer, i an int64, f a float, b a bool; the number of threads comes last, an int.
@@ -122,19 +123,19 @@ def coefficients(
     statistics: Tensor,
     slope: Tensor,
     scale: float,
-    g: Tensor,
-    k: Tensor | None = None,
-    e: Tensor | None = None,
+    by_log_prob: Tensor,
+    by_logsumexp: Tensor | None = None,
+    by_logit_sum: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    ids, (of_g, of_k, of_e) = _at(targets.ids), map(_vector, (g, k, e))
+    ids, derivatives = _at(targets.ids), [_vector(one) for one in (by_log_prob, by_logsumexp, by_logit_sum)]
     *of_tokens, slope = [_ready(one) for one in (*combined[:4], slope)]
     # Four calls of one function: where the cache is cold, another function, as one that unbinds, takes longer.
     made = softmax, target, each, factor = [slope.new_empty(len(slope)) for _ in range(4)]
     _function("coefficients")(
-        ids, *map(_at, of_tokens), *_rows_at(statistics, 0), _at(slope), scale, *map(_at, (of_g, of_k, of_e, *made)),
+        ids, *map(_at, of_tokens), *_rows_at(statistics, 0), _at(slope), scale, *map(_at, (*derivatives, *made)),
         len(slope), torch.get_num_threads(),
     )  # fmt: skip
-    return softmax, target, None if e is None else each, factor
+    return softmax, target, None if by_logit_sum is None else each, factor
 
 
 def factor(maximum: Tensor, combined: Combined, softmax: Tensor, scale: float) -> Tensor:

@@ -7,6 +7,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
+from pinisi.losses import LogProbs
 from pinisi.vocabulary.buffers import (
     DEVICE_BLOCK,
     TARGET_BYTES,
@@ -18,7 +19,7 @@ from pinisi.vocabulary.buffers import (
 )
 from pinisi.vocabulary.exponentials import exponentiate_, exponentiate_again_
 from pinisi.vocabulary.kernels.targets import Targets
-from pinisi.vocabulary.statistics import Combined, LogProbs, combine_statistics, log_probs, statistics_dtype
+from pinisi.vocabulary.statistics import Combined, combine_statistics, log_probs, statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
 __all__ = [
@@ -72,17 +73,19 @@ def coefficients(
     statistics: Tensor,
     slope: Tensor,
     scale: float,
-    g: Tensor,
-    k: Tensor | None = None,
-    e: Tensor | None = None,
+    by_log_prob: Tensor,
+    by_logsumexp: Tensor | None = None,
+    by_logit_sum: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     dtype, valid = combined.lp.dtype, targets.valid
-    g = torch.where(valid, g, 0.0).to(dtype)
-    softmax, target = g, -g * combined.rest
-    if k is not None:
-        k = torch.where(valid, k, 0.0).to(dtype)
-        softmax, target = g + k, target + k * combined.lp.exp()
-    each = None if e is None else torch.where(valid, e, 0.0).to(dtype) * scale
+    by_lp = torch.where(valid, by_log_prob, 0.0).to(dtype)
+    target = by_lp * combined.rest
+    if by_logsumexp is None:
+        softmax = 0.0 - by_lp  # no -0.0 at ignored tokens
+    else:
+        by_lse = torch.where(valid, by_logsumexp, 0.0).to(dtype)
+        softmax, target = by_lse - by_lp, target + by_lse * combined.lp.exp()
+    each = None if by_logit_sum is None else torch.where(valid, by_logit_sum, 0.0).to(dtype) * scale
     return softmax, target * slope, each, factor(statistics[0], combined, softmax, scale)
 
 

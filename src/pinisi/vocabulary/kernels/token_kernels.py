@@ -90,24 +90,24 @@ def factor_of(maximum, base, unit, softmax, scale):
 
 @triton.jit
 def coefficients_kernel(
-    ids, lp, rest, base, unit, maximum, slope, scale, g, k, e, softmax, target, each, factor, tokens,
+    ids, lp, rest, base, unit, maximum, slope, scale, by_lp, by_lse, by_sum, softmax, target, each, factor, tokens,
     WIDTH: tl.constexpr,
 ):  # fmt: skip
     """See `Kernels.coefficients`."""
     token = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
     there = token < tokens
     valid = tl.load(ids + token, mask=there, other=IGNORED) != IGNORED
-    of_softmax = tl.load(g + token, mask=valid, other=0.0).to(tl.float32)
+    of_softmax = 0.0 - tl.load(by_lp + token, mask=valid, other=0.0).to(tl.float32)
     of_target = -of_softmax * tl.load(rest + token, mask=valid, other=0.0)
-    if k is not None:
-        of_lse = tl.load(k + token, mask=valid, other=0.0).to(tl.float32)
+    if by_lse is not None:
+        of_lse = tl.load(by_lse + token, mask=valid, other=0.0).to(tl.float32)
         of_softmax += of_lse
         of_target += of_lse * exp_of_negative(tl.load(lp + token, mask=valid, other=0.0))
     of_target *= tl.load(slope + token, mask=valid, other=0.0)
     tl.store(softmax + token, of_softmax, mask=there)
     tl.store(target + token, of_target, mask=there)
-    if e is not None:
-        of_each = tl.load(e + token, mask=valid, other=0.0).to(tl.float32)
+    if by_sum is not None:
+        of_each = tl.load(by_sum + token, mask=valid, other=0.0).to(tl.float32)
         tl.store(each + token, of_each * scale, mask=there)
     top = tl.load(maximum + token, mask=valid, other=0.0)
     of_base, of_unit = (
