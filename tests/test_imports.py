@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "base": set(),
     "schedule": {"numpy"},
-    "report": set(),
+    "report": {"jinja2", "markupsafe"},
     "vocabulary": {"torch", "triton"},
     "models": {"torch", "transformers", "safetensors", "huggingface_hub"},
 }
