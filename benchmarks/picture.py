@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from pinisi.bench.emulated import PROFILE
+from pinisi.report.picture import draw
 from pinisi.schedule import Costs, Timeline, build, simulate, verify
-from pinisi.schedule.draw import draw
 
 RANKS, MICROBATCHES = 4, 8
 OUT = Path(__file__).parents[1] / "docs" / "timeline.svg"

@@ -14,11 +14,11 @@ GAMMA = 2.0
 
 
 def focal(lp: torch.Tensor, lse: torch.Tensor, weights: torch.Tensor) -> LossValue:
-    """-Σ w·(1 - p)^γ·lp (Lin et al., arXiv 1708.02002) and its derivative by -lp, from lp = log p of each token [T]."""
+    """-Σ w·(1 - p)^γ·lp (Lin et al., arXiv 1708.02002) and its derivative by lp = log p of each token [T]."""
     p, w = lp.exp(), weights.to(lp.dtype)
     rest = 1 - p
     value = -(w * rest**GAMMA * lp).sum()
-    return LossValue(value, w * (rest**GAMMA - GAMMA * rest ** (GAMMA - 1) * p * lp))
+    return LossValue(value, by_log_prob=w * rest ** (GAMMA - 1) * (GAMMA * p * lp - rest))
 
 
 class Focal(Pretrain):

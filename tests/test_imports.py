@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "base": set(),
     "schedule": {"numpy"},
-    "report": set(),
+    "report": {"jinja2", "markupsafe"},
     "losses": {"torch"},
     "vocabulary": {"torch", "triton"},
     "models": {"torch", "transformers", "safetensors", "huggingface_hub"},

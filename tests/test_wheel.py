@@ -64,3 +64,6 @@ def test_it_curates_outside_of_the_clone(wheel, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(wheel)) and (tmp_path / "out" / "documents" / "id.jsonl.zst").exists()
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")  # made of the wheel's templates
+    style = (ROOT / "src" / "pinisi" / "report" / "templates" / "style.css").read_text("utf-8")
+    assert "Pinisi curation report" in page and style in page

@@ -10,6 +10,10 @@ import pytest
 
 from pinisi.report import write_report
 from pinisi.report.curation import write_curation_report
+from pinisi.report.explore import write_explorer
+from pinisi.report.fertility import write_fertility
+from pinisi.report.picture import draw
+from tests.report import test_explore, test_fertility
 from tests.report.made_run import make_run
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
@@ -86,3 +90,23 @@ def test_no_part_of_a_curations_table_is_script(tmp_path):
         except (KeyError, TypeError, ValueError, AttributeError):
             continue  # no table that `Counts` could have made
         assert harmless(page), changed
+
+
+def test_no_leaf_of_a_fertility_is_script(tmp_path):
+    table, seen = test_fertility.made(test_fertility.COSTS), 0
+    for changed in spoiled(table):
+        try:
+            page = write_fertility(changed, tmp_path / "fertility.html", title=EVIL)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue  # no dictionary that `fertility` could have made
+        assert harmless(page), changed
+        seen += 1
+    assert seen > 20
+
+
+def test_no_words_beside_a_timeline_are_script(tmp_path):
+    entries = [entry._replace(title=EVIL, rows=[(EVIL, EVIL)]) for entry in test_explore.some()]
+    page = write_explorer(tmp_path / "page.html", EVIL, entries, lead=EVIL)
+    assert harmless(page) and page.read_text("utf-8").count("alert(1)") > 10
+    (tmp_path / "picture.svg").write_text(draw(entries[0].timeline, title=EVIL), "utf-8")
+    assert harmless(tmp_path / "picture.svg")

@@ -13,7 +13,7 @@ from pinisi.base.errors import ScheduleError
 from pinisi.report.explore import CHANNELS, KINDS, encode, write_explorer
 from pinisi.report.trace import Entry, trace
 from pinisi.schedule import Costs, Layout, Pass, Schedule, Timeline, build, simulate
-from pinisi.schedule.draw import COLOURS
+from pinisi.schedule.colours import COLOURS
 
 from . import browser
 

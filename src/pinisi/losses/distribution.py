@@ -90,6 +90,15 @@ class WithDistillation(_Wrapped):
         value = rest * inner.value + torch.where(by_divergence != 0, by_divergence * divergence, 0.0).sum()
         if inner.by_divergence is not None:
             by_divergence = by_divergence + rest * inner.by_divergence
-        first, *others = (None if of is None else rest * of for of in inner[1:-1])
-        assert first is not None
-        return LossValue(value, first, *others, by_divergence)
+
+        def weighted(derivative: Tensor | None) -> Tensor | None:
+            return None if derivative is None else rest * derivative
+
+        return LossValue(
+            value,
+            rest * inner.by_log_prob,
+            weighted(inner.by_logsumexp),
+            weighted(inner.by_logit_sum),
+            weighted(inner.by_entropy),
+            by_divergence,
+        )

@@ -1,8 +1,9 @@
-"""One self-contained HTML page from the files of a run's folder. Imports `schedule` only.
+"""Makes self-contained HTML pages: of a run, a curation, a tokenizer's costs, timelines. Imports `schedule` only.
 
-Reading order: files (what a run left), charts (SVG), sections (what the page says), page (the whole). Beside it: trace
-(timelines for Perfetto), explore (a page of timelines to zoom). What reads timelines is imported when it is first used: a page
-of a curation needs no schedules.
+Reading order: files (what a run left), marks and charts (SVG), sections (what the page says, as values), render and
+templates/ (how it looks: every value is escaped there), page (the whole). Beside it: trace (timelines for Perfetto), explore
+(a page of timelines to zoom), curation, fertility, picture (one timeline as an SVG file). What reads timelines is
+imported when it is first used: a page of a curation needs no schedules.
 """
 
 from importlib import import_module

@@ -1,13 +1,17 @@
-"""Charts as inline SVG. Colours are CSS variables, so that light and dark are one drawing."""
+"""Draws charts as inline SVG. Colours are CSS variables, so that light and dark are one drawing."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import Any
 
+from markupsafe import Markup
+
+from pinisi.report.marks import chart, mark, together, words
 from pinisi.report.numbers import memory, tick_label, ticks
 
 MOST_POINTS = 400  # of a line; longer ones are averaged in groups of steps
+Place = Callable[[float, float], tuple[float, float]]
 
 
 @dataclass
@@ -18,6 +22,30 @@ class Line:
     points: Sequence[tuple[float, float]]
     colour: str  # the number of a CSS variable --c1 ... --c8, or "soft"
     dots: bool = False
+
+
+@dataclass
+class Frame:
+    """The part of a line chart in which its lines are drawn, in SVG units, and the values at its edges."""
+
+    width: int
+    height: int
+    small: bool
+    xs: tuple[float, float]
+    ys: tuple[float, float]
+
+    @property
+    def edges(self) -> tuple[int, int, int, int]:
+        """Left, right, top, bottom."""
+        left, right, top, bottom = (38, 8, 8, 18) if self.small else (58, 14, 12, 30)
+        return left, self.width - right, top, self.height - bottom
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        left, right, top, bottom = self.edges
+        (first, last), (low, high) = self.xs, self.ys
+        return left + (x - first) / (last - first) * (right - left), top + (high - y) / (high - low) * (
+            bottom - top
+        )
 
 
 def thin(
@@ -38,42 +66,33 @@ def line_chart(
     label: str,
     y_range: tuple[float, float] | None = None,
     small: bool = False,
-) -> str:
-    """Lines over steps, with the readings of the step under the pointer (see script.py)."""
+) -> Markup:
+    """Lines over steps, with the readings of the step under the pointer (see templates/run.js)."""
     drawn = [(line, thin(line.points)[0]) for line in lines if line.points]
     xs = [x for _, points in drawn for x, _ in points]
-    low, high = y_range or padded([y for _, points in drawn for _, y in points])
-    left, right, top, bottom = (38, 8, 8, 18) if small else (58, 14, 12, 30)
-    first, last = min(xs), max(max(xs), min(xs) + 1)
-    w, h = width - left - right, height - top - bottom
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return left + (x - first) / (last - first) * w, top + (high - y) / (high - low) * h
-
-    out = [axes(first, last, low, high, at, width, height, left, right, small)]
-    series = []
-    for line, points in drawn:
-        places = [at(x, y) for x, y in points]
-        out.append(draw_line(line, places, small))
-        series.append(
-            {
-                "name": line.name,
-                "colour": line.colour,
-                "points": [[x, y, *xy] for (x, y), xy in zip(points, places, strict=True)],
-            }
-        )
-    data = json.dumps({"unit": unit, "top": top, "bottom": height - bottom, "series": rounded(series)})
-    out.append(f'<line class="cursor" y1="{top}" y2="{height - bottom}"/>')
-    return svg(width, height, label, "".join(out), f' data-chart="{escape(data)}"')
+    ys = y_range or padded([y for _, points in drawn for _, y in points])
+    frame = Frame(width, height, small, (min(xs), max(max(xs), min(xs) + 1)), ys)
+    _, _, top, bottom = frame.edges
+    data = {
+        "unit": unit,
+        "top": top,
+        "bottom": bottom,
+        "series": [readings(line, points, frame) for line, points in drawn],
+    }
+    cursor = mark("line", class_="cursor", y1=top, y2=bottom)
+    inside = [draw_line(line, points, frame) for line, points in drawn]
+    return chart(
+        width, height, label, axes(frame), *inside, cursor, scrolls=not small, data_chart=json.dumps(data)
+    )
 
 
-def rounded(series: list[dict]) -> list[dict]:
-    """Four decimals for values, one for places: what the pointer shows, at a third of the size."""
-    for item in series:
-        item["points"] = [
-            [x, float(f"{y:.6g}"), round(px, 1), round(py, 1)] for x, y, px, py in item["points"]
-        ]
-    return series
+def readings(line: Line, points: Sequence[tuple[float, float]], frame: Frame) -> dict[str, Any]:
+    """What the pointer shows: values of six digits, places of one decimal, at a third of the size."""
+    rows = []
+    for x, y in points:
+        px, py = frame.at(x, y)
+        rows.append([x, float(f"{y:.6g}"), round(px, 1), round(py, 1)])
+    return {"name": line.name, "colour": line.colour, "points": rows}
 
 
 def padded(values: Sequence[float]) -> tuple[float, float]:
@@ -83,34 +102,44 @@ def padded(values: Sequence[float]) -> tuple[float, float]:
     return low - air, high + air
 
 
-def axes(first, last, low, high, at, width, height, left, right, small) -> str:
+def axes(frame: Frame) -> Markup:
     """Grid lines and numbers of both axes."""
+    left, right, _, _ = frame.edges
     out = []
-    for value in ticks(low, high, 3 if small else 5):
-        y = at(first, value)[1]
-        out.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        out.append(text("tick", left - 6, y + 3.5, tick_label(value), "end"))
-    steps = [value for value in ticks(first, last, 3 if small else 8) if value == int(value)]
-    for value in steps:
-        x = at(value, low)[0]
-        out.append(text("tick", x, height - (4 if small else 12), tick_label(value)))
-    return "".join(out)
+    for value in ticks(*frame.ys, 3 if frame.small else 5):
+        y = frame.at(frame.xs[0], value)[1]
+        out.append(mark("line", class_="grid", x1=left, x2=right, y1=y, y2=y))
+        out.append(words("tick", left - 6, y + 3.5, tick_label(value), "end"))
+    for value in ticks(*frame.xs, 3 if frame.small else 8):
+        if value == int(value):
+            x = frame.at(value, frame.ys[0])[0]
+            out.append(words("tick", x, frame.height - (4 if frame.small else 12), tick_label(value)))
+    return together(*out)
 
 
-def draw_line(line: Line, places: list[tuple[float, float]], small: bool) -> str:
+def upright(kind: str, x: float, y1: float, y2: float) -> Markup:
+    """A line from the top downwards."""
+    return mark("line", class_=kind, x1=float(x), x2=float(x), y1=y1, y2=y2)
+
+
+def draw_line(line: Line, points: Sequence[tuple[float, float]], frame: Frame) -> Markup:
     colour = "var(--soft)" if line.colour == "soft" else f"var(--c{line.colour})"
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    dashes = ' stroke-dasharray="2 3"' if line.dots else ""
-    width = 1.4 if small or line.dots else 1.8
-    out = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{dashes}/>'
+    places = [frame.at(x, y) for x, y in points]
+    out = mark(
+        "polyline",
+        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in places),
+        fill="none",
+        stroke=colour,
+        stroke_width=1.4 if frame.small or line.dots else 1.8,
+        stroke_dasharray="2 3" if line.dots else None,
+    )
     if line.dots or len(places) == 1:  # a line of one point would not be seen
-        size = 2.6 if small else 3.6
-        dot = f'<circle class="dot" r="{size}" fill="{colour}"'
-        out += "".join(f'{dot} cx="{x:.1f}" cy="{y:.1f}"/>' for x, y in places)
+        dot = dict(class_="dot", r=2.6 if frame.small else 3.6, fill=colour)
+        out += together(*(mark("circle", **dot, cx=x, cy=y) for x, y in places))
     return out
 
 
-def dumbbells(rows: Sequence[tuple[str, float, float]], *, width: int, before: str, after: str) -> str:
+def dumbbells(rows: Sequence[tuple[str, float, float]], *, width: int, before: str, after: str) -> Markup:
     """A row per (name, before, after): a ring, a line and a dot on one scale from zero."""
     step, left, right, top = 24, 62, 64, 26
     height = top + step * len(rows) + 8
@@ -121,29 +150,27 @@ def dumbbells(rows: Sequence[tuple[str, float, float]], *, width: int, before: s
 
     out = []
     for value in ticks(0, high, 8):
-        x = at(value)
-        out.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 4}"/>')
-        out.append(
-            f'<text class="tick" x="{x:.1f}" y="{top - 12}" text-anchor="middle">{tick_label(value)}</text>'
-        )
+        out.append(upright("grid", at(value), top - 6, height - 4))
+        out.append(words("tick", at(value), top - 12, tick_label(value)))
     for index, (name, b, a) in enumerate(rows):
         y = top + step * index + step / 2
-        colour, change = (
-            ("c1", f"−{(1 - a / b) * 100:.0f} %") if a <= b else ("c2", f"+{(a / b - 1) * 100:.0f} %")
+        fell = a <= b
+        change = f"−{(1 - a / b) * 100:.0f} %" if fell else f"+{(a / b - 1) * 100:.0f} %"
+        dot = dict(class_="dot", r=5.5, fill="var(--c1)" if fell else "var(--c2)")
+        row = (
+            mark("title", f"{name}: {b:.3f} {before}, {a:.3f} {after} (bits per byte)"),
+            mark("rect", class_="hit", x=0, y=y - step / 2, width=width, height=step),
+            words("name", left - 14, y + 4, name, "end"),
+            mark("line", class_="stem", x1=at(a), x2=at(b), y1=y, y2=y),
+            mark("circle", class_="ring", cx=at(b), cy=y, r=4.5),
+            mark("circle", **dot, cx=at(a), cy=y),
+            words("value", width - 4, y + 4, change, "end"),
         )
-        out.append(
-            f"<g><title>{escape(f'{name}: {b:.3f} {before}, {a:.3f} {after} (bits per byte)')}</title>"
-            f'<rect class="hit" x="0" y="{y - step / 2}" width="{width}" height="{step}"/>'
-            f"{text('name', left - 14, y + 4, name, 'end')}"
-            f'<line class="stem" x1="{at(a):.1f}" x2="{at(b):.1f}" y1="{y}" y2="{y}"/>'
-            f'<circle class="ring" cx="{at(b):.1f}" cy="{y}" r="4.5"/>'
-            f'<circle class="dot" cx="{at(a):.1f}" cy="{y}" r="5.5" fill="var(--{colour})"/>'
-            f"{text('value', width - 4, y + 4, change, 'end')}</g>"
-        )
-    return svg(width, height, f"bits per byte by language, {before} and {after}", "".join(out))
+        out.append(mark("g", *row))
+    return chart(width, height, f"bits per byte by language, {before} and {after}", *out)
 
 
-def stacked_bars(ranks: Sequence[dict], parts: Sequence[str], *, width: int) -> str:
+def stacked_bars(ranks: Sequence[dict], parts: Sequence[str], *, width: int) -> Markup:
     """A bar per rank, a segment per part (bytes), and a mark at the measured peak."""
     step, left, right, top = 34, 62, 84, 26
     height = top + step * len(ranks) + 6
@@ -154,40 +181,27 @@ def stacked_bars(ranks: Sequence[dict], parts: Sequence[str], *, width: int) -> 
     out = []
     for value in ticks(0, high / unit, 6):
         x = left + value * unit * scale
-        out.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height}"/>')
-        out.append(text("tick", x, top - 12, memory(value * unit).replace(".00", "")))
+        out.append(upright("grid", x, top - 6, height))
+        out.append(words("tick", x, top - 12, memory(value * unit).replace(".00", "")))
     for index, item in enumerate(ranks):
         y = top + step * index + 5
-        out.append(
-            f'<text class="name" x="{left - 10}" y="{y + 16}" text-anchor="end">rank {item["rank"]}</text>'
-        )
-        x = float(left)
-        for number, part in enumerate(parts, 1):
-            size = item["parts"].get(part, 0) * scale
-            if size > 0:
-                box = f'x="{x:.1f}" y="{y}" width="{max(size - 1.5, 0.5):.1f}" height="{step - 10}" rx="2"'
-                out.append(
-                    f'<rect {box} fill="var(--c{number})">'
-                    f"<title>rank {item['rank']}: {escape(part)} {memory(item['parts'][part])}</title></rect>"
-                )
-            x += size
+        out.append(words("name", left - 10, y + 16, f"rank {item['rank']}", "end"))
+        out.append(segments(item, parts, (left, y, step - 10), scale))
         if item["peak"]:
-            px = left + item["peak"] * scale
-            out.append(f'<line class="peak" x1="{px:.1f}" x2="{px:.1f}" y1="{y - 3}" y2="{y + step - 7}"/>')
-            out.append(text("value", width - 2, y + 16, memory(item["peak"]), "end"))
-    return svg(width, height, "memory by rank and part", "".join(out))
+            out.append(upright("peak", left + item["peak"] * scale, y - 3, y + step - 7))
+            out.append(words("value", width - 2, y + 16, memory(item["peak"]), "end"))
+    return chart(width, height, "memory by rank and part", *out)
 
 
-WIDE = 600  # px: narrower charts fit a phone as they are
-
-
-def svg(width: int, height: int, label: str, inside: str, more: str = "", *, scrolls: bool = True) -> str:
-    """Draws a chart; one that scrolls does so, on a phone, before its words become too small to read (10 of 12 px)."""
-    head = f'class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}"{more}'
-    if not scrolls or width < WIDE:
-        return f"<svg {head}>{inside}</svg>"
-    return f'<div class="scroll"><svg {head} style="min-width:{width * 5 // 6}px">{inside}</svg></div>'
-
-
-def text(kind: str, x: float, y: float, words: str, anchor: str = "middle") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+def segments(item: dict, parts: Sequence[str], place: tuple[int, int, int], scale: float) -> Markup:
+    """One rank's parts, end to end. place: left, top, height."""
+    left, top, height = place
+    x, out = float(left), []
+    for number, part in enumerate(parts, 1):
+        size = item["parts"].get(part, 0) * scale
+        if size > 0:
+            said = mark("title", f"rank {item['rank']}: {part} {memory(item['parts'][part])}")
+            box = dict(x=x, y=top, width=max(size - 1.5, 0.5), height=height, rx=2)
+            out.append(mark("rect", said, **box, fill=f"var(--c{number})"))
+        x += size
+    return together(*out)

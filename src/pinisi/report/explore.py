@@ -4,22 +4,17 @@ One HTML file that loads nothing. The page holds the passes as numbers and draws
 30,000 passes stay quick.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from pinisi.base.files import write_whole
 from pinisi.report import numbers
-from pinisi.report.explore_script import EXPLORE_SCRIPT, EXPLORE_STYLE
-from pinisi.report.script import TIP
-from pinisi.report.sections import legend, table
-from pinisi.report.style import STYLE
+from pinisi.report.render import render
 from pinisi.report.trace import COLOURS as TRACE_COLOURS
 from pinisi.report.trace import Entry, begin, check, eighths
 from pinisi.schedule import Channel, Kind, Layout, Pass, Timeline, needs
-from pinisi.schedule.draw import COLOURS, NAMES
+from pinisi.schedule.colours import COLOURS, NAMES
 from pinisi.schedule.needs import gives
 
 KINDS = list(Kind)
@@ -64,23 +59,14 @@ def explorer(
         "vias": [_VIA[channel] for channel in CHANNELS],
         "entries": [encode(entry) for entry in entries],
     }
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-    for mark in "<&>":  # neither may end the script element, nor stand bare in XML
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    ways = "".join(_way(number, entry) for number, entry in enumerate(entries))
-    body = (
-        _table(entries) + _tools(entries, memory_limit) + ways
-        if entries
-        else '<p class="missing">No timelines.</p>'
-    )
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        f"<title>{escape(title)} · Pinisi</title><style>{STYLE}{EXPLORE_STYLE}</style></head><body>"
-        f"<header><p>Pinisi timelines</p><h1>{escape(title)}</h1><p>{escape(lead)}</p></header>"
-        f'<main>{body}</main><div id="tip" hidden="hidden"></div>'
-        f'<script type="application/json" id="data">{text}</script>'
-        f"<script>//<![CDATA[\n{TIP}{EXPLORE_SCRIPT}\n//]]></script></body></html>\n"
+    return render(
+        "explore.html",
+        title=title,
+        lead=lead,
+        data=data,
+        facts=_facts(entries),
+        tools=_tools(entries, memory_limit),
+        ways=[_way(entry) for entry in entries],
     )
 
 
@@ -158,7 +144,7 @@ def _peak(entry: Entry) -> float | None:
     return max((size for curve in entry.memory or () for _, size in curve), default=None)
 
 
-def _table(entries: Sequence[Entry]) -> str:
+def _facts(entries: Sequence[Entry]) -> dict[str, Any]:
     """A row per entry: the facts that came with it, or step, idle time and memory where none did."""
     facts = []
     for entry in entries:
@@ -170,56 +156,31 @@ def _table(entries: Sequence[Entry]) -> str:
         ]
         facts.append({str(label): str(value) for label, value in given})
     labels = list(dict.fromkeys(label for each in facts for label in each))
-    rows = [
-        [
-            f'<a href="#way-{number}">{escape(entry.title)}</a>',
-            *(escape(each.get(label, "")) for label in labels),
-        ]
-        for number, (entry, each) in enumerate(zip(entries, facts, strict=True))
-    ]
-    return f'<section id="ways">{table(["", *map(escape, labels)], rows)}</section>'
+    rows = [[each.get(label, "") for label in labels] for each in facts]
+    return {"labels": labels, "rows": rows}
 
 
-def _tools(entries: Sequence[Entry], memory_limit: float | None) -> str:
-    """The bar that stays on top: zoom, what is shown, the trace, the colours."""
+def _tools(entries: Sequence[Entry], memory_limit: float | None) -> dict[str, Any]:
+    """What the bar that stays on top offers: boxes to tick, help, the colours."""
     used = {span.pass_.kind for entry in entries for rank in entry.timeline.spans for span in rank}
-    chunks = any(len(held) > 1 for entry in entries for held in entry.timeline.schedule.layout.stages)
-    key = [(COLOURS[kind], f"{kind}, {NAMES[kind]}") for kind in Kind if kind in used]
-    buttons = "".join(
-        f'<button type="button" id="{name}" title="{hint}">{text}</button>'
-        for name, text, hint in (
-            ("in", "+", "zoom in (key +)"),
-            ("out", "−", "zoom out (key −)"),
-            ("fit", "whole step", "all of it (key 0)"),
-            ("trace", "Perfetto trace", "a file for ui.perfetto.dev or chrome://tracing"),
-        )
-    )
-    shown = []
-    if len(entries) > 1:
-        shown.append(("linked", "one scale"))
-    if any(entry.memory for entry in entries):
-        shown += [("memory-shown", "memory"), ("from-zero", "memory from 0")]
-    boxes = "".join(
-        f'<label><input type="checkbox" id="{name}" checked="checked"/> {text}</label>'
-        for name, text in shown
-    )
-    help_ = "Drag moves; Ctrl + wheel, or the wheel after a click, zooms; arrow keys, + − 0 do the same."
-    if chunks:
-        help_ += " Darker passes belong to a rank's later chunks."
-    if memory_limit is not None and any(entry.memory for entry in entries):
-        help_ += f" Dashed: the memory limit, {numbers.memory(memory_limit)}."
-    return f'<div id="tools"><div>{buttons}{boxes}<span>{help_}</span></div>{legend(key)}</div>'
+    memory = any(entry.memory for entry in entries)
+    boxes = [("linked", "one scale")] if len(entries) > 1 else []
+    if memory:
+        boxes += [("memory-shown", "memory"), ("from-zero", "memory from 0")]
+    return {
+        "boxes": boxes,
+        "chunks": any(len(held) > 1 for entry in entries for held in entry.timeline.schedule.layout.stages),
+        "limit": numbers.memory(memory_limit) if memory_limit is not None and memory else "",
+        "legend": [(COLOURS[kind], f"{kind}, {NAMES[kind]}") for kind in Kind if kind in used],
+    }
 
 
-def _way(number: int, entry: Entry) -> str:
+def _way(entry: Entry) -> dict[str, str]:
+    """What stands above a timeline, and the name of its picture."""
     timeline, peak = entry.timeline, _peak(entry)
     ranks, microbatches = len(timeline.spans), timeline.schedule.microbatches
     about = f"{numbers.duration(timeline.makespan)} a step, idle {numbers.percent(_idle(timeline))}"
     about += f", {ranks} ranks, {microbatches} microbatches"
     if peak is not None:
         about += f", at most {numbers.memory(peak)} on a rank"
-    label = f"timeline of {ranks} ranks: {entry.title}"
-    return (
-        f'<section class="way" id="way-{number}"><h2>{escape(entry.title)}</h2><p class="lead">{escape(about)}</p>'
-        f'<canvas tabindex="0" role="img" aria-label="{escape(label)}"></canvas></section>'
-    )
+    return {"title": entry.title, "about": about, "label": f"timeline of {ranks} ranks: {entry.title}"}

@@ -1,26 +1,26 @@
-"""The whole page: one HTML file that loads nothing from anywhere."""
+"""Writes the page of a run: one HTML file that loads nothing from anywhere."""
 
-from html import escape
+from collections.abc import Callable
 from pathlib import Path
 
 from pinisi.base.files import write_whole
 from pinisi.report import sections
 from pinisi.report.files import RunFiles, read_run
-from pinisi.report.script import SCRIPT
-from pinisi.report.style import STYLE
+from pinisi.report.headline import headline
+from pinisi.report.render import render
 from pinisi.report.timelines import timelines
 
-SECTIONS = (
-    sections.headline,
-    sections.loss,
-    sections.languages,
-    sections.held_out,
-    sections.throughput,
-    timelines,
-    sections.memory,
-    sections.comparison,
-    sections.configuration,
-)
+SECTIONS: dict[str, Callable[[RunFiles], sections.View]] = {
+    "headline": headline,
+    "loss": sections.loss,
+    "languages": sections.languages,
+    "held_out": sections.held_out,
+    "throughput": sections.throughput,
+    "timelines": timelines,
+    "memory": sections.memory,
+    "comparison": sections.comparison,
+    "configuration": sections.configuration,
+}
 
 
 def write_report(run_folder: str | Path, out: Path | None = None) -> Path:
@@ -37,16 +37,8 @@ def page(run: RunFiles) -> str:
     """The page's HTML, which is also well-formed XML."""
     name = (run.config or {}).get("run", {}).get("name") or run.folder.resolve().name
     faults = [note for note in run.notes.values() if "missing" not in note]
-    warnings = "".join(f'<p class="warning">{escape(note)}</p>' for note in faults)
-    body = "".join(make(run) for make in SECTIONS)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        f"<title>{escape(name)} · Pinisi</title><style>{STYLE}</style></head><body>"
-        f"<header><p>Pinisi run report</p><h1>{escape(name)}</h1><p>{escape(describe(run))}</p></header>"
-        f'<main>{warnings}{body}</main><div id="tip" hidden="hidden"></div>'
-        f"<script>{SCRIPT}</script></body></html>\n"
-    )
+    views = {section: {"missing": "", **make(run)} for section, make in SECTIONS.items()}
+    return render("run.html", title=name, lead=describe(run), faults=faults, **views)
 
 
 def describe(run: RunFiles) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pinisi.base.errors import DataError, ScheduleError
 from pinisi.report.files import read_run
 from pinisi.schedule import Kind, Timeline
-from pinisi.schedule.draw import NAMES
+from pinisi.schedule.colours import NAMES
 
 # The viewer of chrome://tracing has names for its colours (catapult, tracing/base/color_scheme.html); Perfetto
 # chooses by an event's name, which is that of its kind, so each kind has one colour there too.

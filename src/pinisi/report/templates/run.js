@@ -1,22 +1,4 @@
-"""The page's script: readings under the pointer, and zoom of the timelines. The page is whole without."""
-
-# What both pages use: words beside the pointer.
-TIP = """
-const tip = document.getElementById('tip');
-function show(event, text) {
-  tip.textContent = text;
-  tip.hidden = false;
-  const room = innerWidth - tip.offsetWidth - 12;
-  tip.style.left = Math.max(4, Math.min(event.clientX + 16, room)) + 'px';
-  tip.style.top = Math.max(4, event.clientY - tip.offsetHeight - 12) + 'px';
-}
-function hide() { tip.hidden = true; }
-"""
-
-# No less-than sign and no ampersand: so the page stays well-formed XML, which its test reads it as.
-SCRIPT = (
-    TIP
-    + """
+// Readings under the pointer, and zoom of the timelines. The page is whole without.
 for (const svg of document.querySelectorAll('[data-chart]')) {
   const data = JSON.parse(svg.dataset.chart), cursor = svg.querySelector('.cursor');
   const nearest = (points, x) => points.reduce((a, b) => Math.abs(a[2] - x) > Math.abs(b[2] - x) ? b : a);
@@ -32,7 +14,7 @@ for (const svg of document.querySelectorAll('[data-chart]')) {
     cursor.setAttribute('x1', at[2]);
     cursor.setAttribute('x2', at[2]);
     cursor.style.visibility = 'visible';
-    show(event, ['step ' + at[0], ...lines, data.unit].join('\\n'));
+    show(event, ['step ' + at[0], ...lines, data.unit].join('\n'));
   });
   svg.addEventListener('pointerleave', () => { cursor.style.visibility = 'hidden'; hide(); });
 }
@@ -83,5 +65,3 @@ for (const button of document.querySelectorAll('[data-zoom]')) {
   button.addEventListener('click', () => zoomTo(Number(button.dataset.zoom) * zoom || 1, 0.5));
 }
 if (lanes.length) { labels(); addEventListener('resize', labels); }
-"""
-)
