@@ -14,6 +14,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from pinisi.base.errors import ConfigError, ModelError
 from pinisi.models.architectures import FULL, SLIDING, Architecture
+from pinisi.models.quantised import KEYS
 
 COUNTS = (
     "hidden_size",
@@ -96,6 +97,9 @@ def check_values(values: Mapping[str, Any], architecture: Architecture) -> None:
     _check_heads(all_values)
     _check_numbers(all_values)
     _check_activation(all_values)
+    for name in KEYS:
+        if not isinstance(values.get(name) or {}, Mapping):
+            raise ModelError(f"{name} is {values[name]!r}; it must be a table.")
     for name in ROPES:
         for prefix, rope in _ropes(name, values.get(name)):
             _check_rope(prefix, rope)
@@ -151,7 +155,7 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
 def _check_activation(values: Mapping[str, Any]) -> None:
     for name in ("hidden_act", "hidden_activation"):
         value = values.get(name)
-        if value is not None and value not in ACT2FN:
+        if value is not None and not (isinstance(value, str) and value in ACT2FN):
             near = difflib.get_close_matches(str(value), sorted(ACT2FN), n=1, cutoff=0.0)[0]
             raise ModelError(
                 f"{name} is {value!r}, which transformers doesn't know; the nearest that it does is {near!r}."

@@ -115,11 +115,12 @@ def read_spec(
     chosen = attention or _attention(architecture, config)
     if chosen not in ("sdpa", "eager"):
         raise ModelError(f"attention is {chosen!r}; it must be 'sdpa' or 'eager'.")
-    if chosen == "sdpa" and getattr(config, "attn_logit_softcapping", None) is not None:
+    if chosen == "sdpa" and _cap(config, "attn_logit_softcapping") is not None:
         raise ModelError(
             f"{config.model_type} soft-caps its attention scores, which sdpa cannot do; use 'eager'."
         )
     config._attn_implementation = chosen
+    _check_buildable(architecture, config)
     types = architecture.attention_types(config)
     return ModelSpec(
         config=config,
@@ -128,7 +129,7 @@ def read_spec(
         vocabulary=config.vocab_size,
         layers=config.num_hidden_layers,
         tied=bool(config.tie_word_embeddings),
-        softcap=getattr(config, "final_logit_softcapping", None),
+        softcap=_cap(config, "final_logit_softcapping"),
         logit_scale=1.0,
         head_bias=False,
         attention=chosen,
@@ -153,7 +154,7 @@ def _check_transformers() -> None:
 
 
 def _architecture(model_type: str | None) -> Architecture:
-    if model_type not in ARCHITECTURES:
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise ModelError(
             f"architecture {model_type!r} is not supported; supported are {', '.join(sorted(ARCHITECTURES))}."
         )
@@ -197,7 +198,30 @@ def _check_config(config: PreTrainedConfig) -> None:
 
 
 def _attention(architecture: Architecture, config: PreTrainedConfig) -> str:
-    return "eager" if getattr(config, "attn_logit_softcapping", None) is not None else architecture.attention
+    return "eager" if _cap(config, "attn_logit_softcapping") is not None else architecture.attention
+
+
+def _cap(config: PreTrainedConfig, name: str) -> float | None:
+    """A cap, if the architecture has it: others leave such a key of a config alone, as transformers does."""
+    return getattr(config, name, None) if name in checks.declared(type(config)) else None
+
+
+def _check_buildable(architecture: Architecture, config: PreTrainedConfig) -> None:
+    """Raises ModelError for settings that only building shows to be impossible: makes a layer without values and a rotary table."""
+    kinds = sorted(set(config.layer_types)) if architecture.rotary_by_type else [None]
+    try:
+        with torch.device("meta"):
+            architecture.part("DecoderLayer")(config, 0)
+        rotary = architecture.part("RotaryEmbedding")(config)
+        tables = [rotary(torch.empty(0), torch.arange(2)[None], *([kind] if kind else [])) for kind in kinds]
+    except Exception as error:  # many kinds: what a wrong value leads to first
+        raise ModelError(
+            f"no {config.model_type} model can be built of this config ({error}): mend config.json."
+        ) from None
+    if not all(table.isfinite().all() for pair in tables for table in pair):
+        raise ModelError(
+            "the rotary tables are not finite: mend the config's rope_parameters (or rope_scaling)."
+        )
 
 
 def _window(config: PreTrainedConfig, types: tuple[str, ...]) -> int | None:
