@@ -182,7 +182,14 @@ def _config_of(values: dict[str, Any], where: str) -> PreTrainedConfig:
     try:
         return architecture.config_class.from_dict(copy.deepcopy(values))
     except Exception as error:  # transformers raises several kinds, all about the values
-        raise ModelError(f"{where} is not a valid {architecture.model_type} config: {error}") from None
+        raise ModelError(
+            f"{where} is not a valid {architecture.model_type} config: {_one_line(error)}"
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    """What transformers or torch says, without a torch error's stack."""
+    return " ".join(str(error).partition("\nException raised from")[0].split())
 
 
 def _check_config(config: PreTrainedConfig) -> None:
@@ -207,16 +214,22 @@ def _cap(config: PreTrainedConfig, name: str) -> float | None:
 
 
 def _check_buildable(architecture: Architecture, config: PreTrainedConfig) -> None:
-    """Raises ModelError for settings that only building shows to be impossible: makes a layer without values and a rotary table."""
-    kinds = sorted(set(config.layer_types)) if architecture.rotary_by_type else [None]
+    """Raises ModelError for settings that only use shows to be impossible: runs a layer without values on a rotary table."""
+    types, places = architecture.attention_types(config), torch.arange(2)[None]
+    kinds = sorted(set(types)) if architecture.rotary_by_type else [None]
     try:
-        with torch.device("meta"):
-            architecture.part("DecoderLayer")(config, 0)
         rotary = architecture.part("RotaryEmbedding")(config)
-        tables = [rotary(torch.empty(0), torch.arange(2)[None], *([kind] if kind else [])) for kind in kinds]
+        tables = [rotary(torch.empty(0), places, *([kind] if kind else [])) for kind in kinds]
+        hidden, turns = (
+            torch.empty(1, 2, config.hidden_size, device="meta"),
+            [t.to("meta") for t in tables[0]],
+        )
+        with torch.device("meta"):
+            layer = architecture.part("DecoderLayer")(config, 0).eval()
+        layer(hidden, attention_mask=None, position_ids=places.to("meta"), position_embeddings=tuple(turns))
     except Exception as error:  # many kinds: what a wrong value leads to first
         raise ModelError(
-            f"no {config.model_type} model can be built of this config ({error}): mend config.json."
+            f"no {config.model_type} model can be built of this config ({_one_line(error)}): mend it."
         ) from None
     if not all(table.isfinite().all() for pair in tables for table in pair):
         raise ModelError(
