@@ -30,7 +30,7 @@ def main() -> None:
         dist.all_gather(list(gathered), s.statistics)
         seen = head.combine(s, gathered)  # the log-probability of every target, on every rank
         loss = weighted_cross_entropy(seen.lp, seen.lse, torch.full((TOKENS,), 1 / TOKENS))
-        dx = head.t(s, *loss[1:4])  # this rank's part of dX; dW is in weight.grad
+        dx = head.t(s, loss)  # this rank's part of dX; dW is in weight.grad
         dist.all_reduce(dx)
         x.backward(dx)
         optimizer.step()

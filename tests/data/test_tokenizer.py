@@ -5,7 +5,7 @@ import json
 import zipfile
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 from pinisi.base.errors import DataError
 from pinisi.data import check_vocabulary, end_of_document_id, fetch_tokenizer, load_tokenizer, vocabulary_size
@@ -53,6 +53,31 @@ def test_broken_config(tmp_path):
     (write_tokenizer(tmp_path) / "tokenizer_config.json").write_text("{")
     with pytest.raises(DataError, match=r"tokenizer_config\.json is not JSON"):
         load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("[1]")
+    with pytest.raises(DataError, match=r"tokenizer_config\.json holds a list, needed one JSON object"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["GPT2Tokenizer", "Qwen2TokenizerFast", "GemmaTokenizer", "BertTokenizer", "T5Tokenizer", "Nobodys"],
+)
+def test_a_text_has_the_tokens_of_tokenizer_json_whatever_class_is_named(tmp_path, named):
+    """GPT-2's class would drop the digits' splitting and the normalizer, others fail."""
+    file = str(write_tokenizer(tmp_path) / "tokenizer.json")
+    described = Tokenizer.from_file(file)
+    described.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    described.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), described.pre_tokenizer]
+    )
+    described.save(file)
+    settings = {"tokenizer_class": named, "eos_token": "<|end|>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer = load_tokenizer(tmp_path)
+    for text in ("SEMUA Orang 1945", "Ａ １２"):
+        assert tokenizer(text).input_ids == described.encode(text).ids
+    assert tokenizer.get_vocab() == described.get_vocab()  # nothing was added
+    assert tokenizer.eos_token == "<|end|>"
 
 
 def test_merges_are_recovered_from_ranks(tokenizer_folder):

@@ -1,15 +1,20 @@
 """Settings that no model can be built of, and keys that mean nothing."""
 
 import json
+import random
 
 import pytest
+import torch
 
 from pinisi.base.errors import ConfigError, ModelError
 from pinisi.costs.presets import preset, preset_names
-from pinisi.models import parameter_shapes, read_spec
+from pinisi.models import make_context, parameter_shapes, read_spec
+from pinisi.models.checks import ROPES
 
 from .tiny import NAMES, tiny_config
 
+YARN = {"rope_type": "yarn", "factor": 2.0, "rope_theta": 1e4, "original_max_position_embeddings": 8}
+LONG = {**YARN, "rope_type": "longrope", "short_factor": [1.0] * 3, "long_factor": [2.0] * 3}
 LINEAR = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
 
 
@@ -95,14 +100,46 @@ def test_a_misspelt_rotary_key_is_named_with_the_nearest():
             {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
             r"rope_scaling\.low_freq_factor is missing",
         ),
+        ({"vocab_size": 10**30}, r"vocab_size is 10+; .* below 2 \*\* 31"),
+        ({"hidden_act": ["silu"]}, r"hidden_act is \['silu'\]"),
+        ({"quantization_config": "fp8"}, "quantization_config is 'fp8'; it must be a table"),
+        ({"rope_parameters": {**LINEAR, "rope_type": ["linear"]}}, r"rope_type is \['linear'\]"),
+        (
+            {"rope_parameters": {**LINEAR, "attention_factor": -1.0}},
+            r"rope_parameters\.attention_factor is -1\.0",
+        ),
+        (
+            {"rope_parameters": {**YARN, "original_max_position_embeddings": 0}},
+            "_embeddings is 0; .* above 0",
+        ),
+        ({"rope_parameters": {**YARN, "beta_fast": "x"}}, "beta_fast is 'x'"),
+        (
+            {"rope_parameters": {**LONG, "long_factor": [1.0, float("nan"), 1.0]}},
+            r"long_factor is \[1\.0, nan",
+        ),
+        ({"rope_parameters": {**LONG, "short_factor": 3}}, r"short_factor is 3; it must be a list"),
+        (
+            {"rope_parameters": {**LONG, "short_factor": [1.0] * 2, "long_factor": [1.0] * 2}},
+            "no llama model can",
+        ),
+        (
+            {"rope_parameters": {**LONG, "long_factor": [1.0] * 4}},
+            "short_factor has 3 numbers and long_factor 4",
+        ),
+        (
+            {"rope_parameters": {**YARN, "partial_rotary_factor": 0.5}},
+            "no llama model can be built of this config",
+        ),
+        ({"rope_parameters": {**LINEAR, "rope_theta": None}}, "no llama model can be built of this config"),
     ],
 )
 def test_values_that_cannot_work_are_named(changes, message, tmp_path):
     config = tiny_config("llama", **changes)
     (tmp_path / "config.json").write_text(json.dumps(config))
     for source in (config, tmp_path):
-        with pytest.raises(ModelError, match=message):
+        with pytest.raises(ModelError, match=message) as error:
             read_spec(source)
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +165,22 @@ def test_values_that_cannot_work_are_named(changes, message, tmp_path):
 def test_values_of_one_architecture_that_cannot_work_are_named(name, changes, message):
     with pytest.raises(ModelError, match=message):
         read_spec(tiny_config(name, **changes))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_value_of_any_key_is_taken_or_refused_in_one_line(name):
+    """What is taken can be built: parameters and rotary tables."""
+    values = [None, True, "x", -1, 0, 2.5, float("nan"), 10**30, [], [1], {}, {"a": 1}]
+    drawn = random.Random(name)
+    for key in sorted({*tiny_config(name), *ROPES, "rope_theta", "hidden_act", "attention_dropout"}):
+        for value in drawn.sample(values, 3):
+            try:
+                spec = read_spec(tiny_config(name) | {key: value})
+            except ModelError as error:
+                assert "\n" not in str(error)
+                continue
+            assert parameter_shapes(spec)
+            assert make_context(spec, *torch.zeros(2, 1, 3, dtype=torch.int64)).rotary
 
 
 def test_a_head_width_of_its_own_needs_no_division():

@@ -140,6 +140,11 @@ def test_plain_dtypes_are_read(folder, dtype):
         ("weight.absmax", "bitsandbytes"),
         ("weight.quant_map", "bitsandbytes"),
         ("weight_blocks", "MXFP4"),
+        ("weight_scale_2", "ModelOpt"),
+        ("weight_scales", "EETQ"),
+        ("weight._data", "Quanto"),
+        ("W_q", "HQQ"),
+        ("codebooks", "AQLM"),
     ],
 )
 def test_packed_weights_are_refused_by_name(folder, suffix, method):
@@ -149,6 +154,63 @@ def test_packed_weights_are_refused_by_name(folder, suffix, method):
         ModelError, match=rf"is quantised \({method}: it has a tensor .*{suffix}\); dequantise"
     ):
         FolderWeights(read_spec(folder), folder)
+
+
+@pytest.mark.parametrize("suffix", ["scale", "scales", "codes"])
+def test_scales_of_an_unknown_kind_are_refused_in_layers_of_the_model_only(folder, suffix):
+    change(folder, lambda t: {**t, f"vision_tower.layers.1.mlp.up_proj.{suffix}": torch.zeros(3)})
+    assert len(FolderWeights(read_spec(folder), folder).unused) == 1
+    change(folder, lambda t: {**t, UP.removesuffix("weight") + suffix: torch.zeros(3)})
+    with pytest.raises(
+        ModelError, match=rf"is quantised \(it has a tensor .*up_proj\.{suffix}\); dequantise"
+    ):
+        FolderWeights(read_spec(folder), folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("suffix", ["_scale_inv", "_scale"])
+def test_plain_numbers_with_scales_are_not_taken_for_values(folder, dtype, suffix):
+    """float8 that somebody cast to bfloat16 without its scales."""
+    change(folder, lambda t: {**t, UP: t[UP].to(dtype), UP + suffix: torch.full((1, 1), 0.01)})
+    found = FolderWeights(read_spec(folder), folder)
+    for look in (lambda: found.get(UP), found.check):
+        with pytest.raises(ModelError, match=rf"has scales \(.*up_proj\.weight{suffix}\).*dequantise it"):
+            look()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlp.up_proj.input_scale_ub",
+        "self_attn.k_scale",
+        "self_attn.attn.v_scale",
+        "self_attn.k_proj.output_scale",
+    ],
+)
+def test_scales_of_activations_and_caches_are_no_weights(folder, name):
+    plain = load_file(folder / "model.safetensors")[UP]
+    change(folder, lambda t: {**t, f"model.layers.1.{name}": torch.ones(1)})
+    found = FolderWeights(read_spec(folder), folder)
+    assert torch.equal(found.get(UP), plain) and found.unused == []
+
+
+def test_a_groups_blocks_are_those_that_the_config_names(folder):
+    """Two rows of blocks either way: of 128 and 128, or of 30 and 30."""
+    stored, scales, values = float8(load_file(folder / "model.safetensors")[UP], (30, 20))
+    config = json.loads((folder / "config.json").read_text())
+    weights = {"strategy": "block", "block_structure": [30, 20]}
+    quantisation = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}}
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantisation}))
+    change(folder, lambda t: {**t, UP: stored, UP + "_scale": scales})
+    assert torch.equal(FolderWeights(read_spec(folder), folder).get(UP), values)
+
+
+@pytest.mark.parametrize("block", ["128", [128], [0, 128], [None, None], [1.5, 2], {"rows": 1}])
+def test_blocks_that_are_no_two_numbers_are_named(folder, block):
+    spec = read_spec(folder)
+    spec.config.quantization_config = {"weight_block_size": block}
+    with pytest.raises(ModelError, match=r"quantization_config\.weight_block_size is .* two whole numbers"):
+        FolderWeights(spec, folder)
 
 
 def test_a_config_that_promises_quantisation_which_its_tensors_lack_is_read_and_put_right(folder):

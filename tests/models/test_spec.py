@@ -65,7 +65,7 @@ def test_the_names_of_the_vocabulary_matrices():
 
 
 def test_an_unsupported_architecture_lists_those_that_are():
-    for source in ({"model_type": "gpt2"}, AutoConfig.for_model("gpt2"), {}):
+    for source in ({"model_type": "gpt2"}, {"model_type": ["llama"]}, AutoConfig.for_model("gpt2"), {}):
         with pytest.raises(ModelError, match="not supported") as caught:
             read_spec(source)
         assert all(name in str(caught.value) for name in ARCHITECTURES)
@@ -123,3 +123,11 @@ def test_an_untested_transformers_is_told(monkeypatch, recwarn):
     monkeypatch.setattr(spec_module, "TESTED_TRANSFORMERS", ((4, 0), (4, 57)))
     with pytest.warns(UserWarning, match=r"outside the range this was tested with, 4\.0 to 4\.57"):
         read_spec(tiny_config("llama"))
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "mistral"])
+def test_caps_that_an_architecture_does_not_have_are_left_alone(name):
+    """As transformers does: its model of such a config doesn't cap."""
+    spec = tiny_spec(name, final_logit_softcapping=1.0, attn_logit_softcapping=1.0)
+    assert spec.softcap is None and spec.attention == "sdpa"
+    assert tiny_spec("gemma2").softcap == 30.0

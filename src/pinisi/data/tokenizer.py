@@ -8,9 +8,11 @@ from pinisi.base.errors import DataError
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """The fast tokenizer of a folder (transformers' AutoTokenizer, from local files only).
+    """The tokenizer that a folder's tokenizer.json describes, with the names and templates of its tokenizer_config.json.
 
-    Raises DataError if the folder has no tokenizer.json, if it is broken, or has no fast implementation.
+    The tokenizer_class named there is not asked: transformers 5 builds some classes (GPT2Tokenizer, LlamaTokenizer, ...) anew from
+    the vocabulary alone, without the file's own normalizer and splitting, so that a text would get other tokens than in pre-training.
+    Raises DataError if the folder has no tokenizer.json, if it is broken, or needs code of its own.
     """
     folder = Path(folder)
     if not (folder / "tokenizer.json").is_file():
@@ -18,25 +20,18 @@ def load_tokenizer(folder: str | Path) -> Any:
             f"no tokenizer in {folder}: tokenizer.json is missing; "
             "give a folder with tokenizer.json (and tokenizer_config.json)"
         )
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # slow to import
+    import transformers  # slow to import
 
-    # a folder of tokenizer.json alone, or with the config of a model, has no class to look up
-    named = "tokenizer_class" in settings_of(folder)
-    loader = AutoTokenizer if named else PreTrainedTokenizerFast
-    try:
-        tokenizer = loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the tokenizers library raises bare Exception on a broken file
-        if "auto_map" in settings_of(folder):
-            raise DataError(
-                f"the tokenizer in {folder} needs code of its own (auto_map in tokenizer_config.json), which is never run; "
-                'set its tokenizer_class to "PreTrainedTokenizerFast" there if tokenizer.json is all of it'
-            ) from None
-        raise DataError(f"the tokenizer in {folder} cannot be read ({error}); copy it again") from error
-    if not getattr(tokenizer, "is_fast", False):
+    settings = settings_of(folder)
+    if settings.get("auto_map") and not hasattr(transformers, str(settings.get("tokenizer_class"))):
         raise DataError(
-            f"the tokenizer in {folder} has no fast implementation; convert it to a tokenizer.json first"
+            f"the tokenizer in {folder} needs code of its own (auto_map in tokenizer_config.json), which is never run; "
+            'set its tokenizer_class to "PreTrainedTokenizerFast" there if tokenizer.json is all of it'
         )
-    return tokenizer
+    try:
+        return transformers.PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exception on a broken file
+        raise DataError(f"the tokenizer in {folder} cannot be read ({error}); copy it again") from error
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -45,9 +40,12 @@ def settings_of(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); copy it again") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds a {type(found).__name__}, needed one JSON object; copy it again")
+    return found
 
 
 def vocabulary_size(tokenizer: Any) -> int:

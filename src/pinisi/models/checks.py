@@ -14,6 +14,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from pinisi.base.errors import ConfigError, ModelError
 from pinisi.models.architectures import FULL, SLIDING, Architecture
+from pinisi.models.quantised import KEYS
 
 COUNTS = (
     "hidden_size",
@@ -37,6 +38,11 @@ ROPE_KEYS = {
     *("original_max_position_embeddings", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"),
     *("short_factor", "long_factor", "low_freq_factor", "high_freq_factor"),
 }
+ROPE_NUMBERS = (
+    *("rope_theta", "attention_factor", "partial_rotary_factor", "original_max_position_embeddings"),
+    *("beta_fast", "beta_slow", "low_freq_factor", "high_freq_factor"),
+)
+ROPE_LISTS = ("short_factor", "long_factor")
 ROPE_NEEDS = {
     "linear": ("factor",),
     "dynamic": ("factor",),
@@ -88,14 +94,17 @@ def check_values(values: Mapping[str, Any], architecture: Architecture) -> None:
         value = all_values.get(name)
         if (name in all_values and value is None and name in MAYBE_NONE) or name not in all_values:
             continue
-        if type(value) is not int or value < 1:
-            raise ModelError(f"{name} is {value!r}; it must be a whole number of at least 1.")
+        if type(value) is not int or not 1 <= value < 2**31:
+            raise ModelError(f"{name} is {value!r}; it must be a whole number of at least 1, below 2 ** 31.")
     for name in FLAGS:
         if all_values.get(name) is not None and type(all_values[name]) is not bool:
             raise ModelError(f"{name} is {all_values[name]!r}; it must be true or false, without quotes.")
     _check_heads(all_values)
     _check_numbers(all_values)
     _check_activation(all_values)
+    for name in KEYS:
+        if not isinstance(values.get(name) or {}, Mapping):
+            raise ModelError(f"{name} is {values[name]!r}; it must be a table.")
     for name in ROPES:
         for prefix, rope in _ropes(name, values.get(name)):
             _check_rope(prefix, rope)
@@ -151,7 +160,7 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
 def _check_activation(values: Mapping[str, Any]) -> None:
     for name in ("hidden_act", "hidden_activation"):
         value = values.get(name)
-        if value is not None and value not in ACT2FN:
+        if value is not None and not (isinstance(value, str) and value in ACT2FN):
             near = difflib.get_close_matches(str(value), sorted(ACT2FN), n=1, cutoff=0.0)[0]
             raise ModelError(
                 f"{name} is {value!r}, which transformers doesn't know; the nearest that it does is {near!r}."
@@ -173,15 +182,30 @@ def _ropes(name: str, value: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
 
 def _check_rope(prefix: str, rope: Mapping[str, Any]) -> None:
     kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind not in ROPE_TYPES:
+    if not isinstance(kind, str) or kind not in ROPE_TYPES:
         raise ModelError(
             f"{prefix}.rope_type is {kind!r}; it must be one of {', '.join(sorted(ROPE_TYPES))}."
         )
     for name in ROPE_NEEDS.get(kind, ()):
         if rope.get(name) is None:
             raise ModelError(f"{prefix}.{name} is missing; rope_type {kind!r} needs it.")
-    factor, theta = rope.get("factor"), rope.get("rope_theta")
+    factor = rope.get("factor")
     if factor is not None and not (_is_number(factor) and 1 <= factor < float("inf")):
         raise ModelError(f"{prefix}.factor is {factor!r}; it must be a number of at least 1.")
-    if theta is not None and not (_is_number(theta) and 0 < theta < float("inf")):
-        raise ModelError(f"{prefix}.rope_theta is {theta!r}; it must be a number above 0.")
+    for name in ROPE_NUMBERS:
+        value = rope.get(name)
+        if value is not None and not (_is_number(value) and 0 < value < float("inf")):
+            raise ModelError(f"{prefix}.{name} is {value!r}; it must be a number above 0.")
+    for name in ROPE_LISTS:
+        value = rope.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, list | tuple) or not all(
+            _is_number(n) and 0 < n < float("inf") for n in value
+        ):
+            raise ModelError(f"{prefix}.{name} is {value!r}; it must be a list of numbers above 0.")
+    lengths = [len(rope.get(name) or ()) for name in ROPE_LISTS]
+    if all(lengths) and lengths[0] != lengths[1]:
+        raise ModelError(
+            f"{prefix}.short_factor has {lengths[0]} numbers and long_factor {lengths[1]}; each needs one for a pair of a head."
+        )

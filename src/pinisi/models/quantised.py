@@ -7,7 +7,7 @@ of rows and columns, DeepSeek-V3, arXiv 2412.19437, section 3.3.2) or `x.weight_
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -18,7 +18,19 @@ from pinisi.base.errors import ModelError
 PLAIN = frozenset({"F64", "F32", "F16", "BF16"})  # what safetensors calls the dtypes that weights may have
 FLOAT8 = frozenset({"F8_E4M3", "F8_E5M2"})
 SCALES = ("_scale_inv", "_scale")  # behind the weight's own name; both multiply
-BESIDE_FLOAT8 = (".input_scale", ".activation_scale", ".k_scale", ".v_scale", ".output_scale")
+OF_ACTIVATIONS = (
+    ".input_scale",
+    ".input_scale_ub",
+    ".activation_scale",
+    ".output_scale",
+)  # beside a weight; none of its values
+OF_CACHE = (
+    ".k_scale",
+    ".v_scale",
+    ".kv_scale",
+    ".q_scale",
+    ".prob_scale",
+)  # of keys and values that inference keeps
 PACKED = {
     ".qweight": "GPTQ or AWQ",
     ".qzeros": "GPTQ or AWQ",
@@ -29,7 +41,15 @@ PACKED = {
     ".weight.absmax": "bitsandbytes",
     ".weight.quant_map": "bitsandbytes",
     "_blocks": "MXFP4",
+    ".weight_scale_2": "ModelOpt",
+    ".weight_global_scale": "compressed-tensors",
+    ".weight_scales": "EETQ",
+    "._data": "Quanto",
+    "._scale": "Quanto",
+    ".W_q": "HQQ",
+    ".codebooks": "AQLM",
 }
+SCALED = (".scales", ".scale", ".codes")  # say as much in a layer of the model, and nothing elsewhere
 Kind = Literal["one", "rows", "blocks"]  # what shares a scale
 KEYS = ("quantization_config", "compression_config")  # of config.json
 ADVICE = (
@@ -46,11 +66,24 @@ def check_names(names: Collection[str], where: object) -> None:
                 raise ModelError(f"{where} is quantised ({method}: it has a tensor {name}); {ADVICE}.")
 
 
+def check_layers(names: Collection[str], where: object) -> None:
+    """Raises ModelError if, of these tensors in places of the model that it has no use for, one is a scale."""
+    if (name := next((name for name in names if name.endswith(SCALED)), None)) is not None:
+        raise ModelError(f"{where} is quantised (it has a tensor {name}); {ADVICE}.")
+
+
 def check_dtype(
     name: str, dtype: str, names: Collection[str], where: object, *, scales: bool = False
 ) -> None:
-    """Raises ModelError for a weight whose stored numbers aren't its values and have no scales that say what they are."""
-    if dtype in PLAIN or (scales and dtype == "F8_E8M0"):  # scales that are powers of two
+    """Raises ModelError for a weight whose stored numbers aren't its values, or may not be."""
+    if scales and (dtype in PLAIN or dtype == "F8_E8M0"):  # powers of two
+        return
+    if dtype in PLAIN:
+        if (scale := scale_of(name, names)) is not None:
+            raise ModelError(
+                f"tensor {name} in {where} is stored as {dtype} and has scales ({scale}), so that it is not known whether its "
+                f"numbers are its values already; {ADVICE}, or take the scales away if they are."
+            )
         return
     if dtype not in FLOAT8 or scales:
         raise ModelError(
@@ -70,21 +103,40 @@ def scale_of(name: str, names: Collection[str]) -> str | None:
 
 
 def goes_with(name: str, names: Collection[str]) -> bool:
-    """Whether a tensor is a scale of a weight that is there."""
+    """Whether a tensor is a scale of a weight that is there, or of what only inference quantises."""
     for suffix in SCALES:
         if name.endswith(suffix) and name.removesuffix(suffix) in names:
             return True
-    return name.endswith(BESIDE_FLOAT8) and f"{name.rpartition('.')[0]}.weight" in names
+    if name.endswith(OF_CACHE):
+        return True
+    return name.endswith(OF_ACTIVATIONS) and f"{name.rpartition('.')[0]}.weight" in names
 
 
 def block_of(config: Any) -> tuple[int, int]:
-    """Rows and columns of the blocks that share a scale, as a config says it; 128 x 128 where it says nothing."""
+    """Rows and columns of the blocks that share a scale, as a config says it; else 128 x 128. Raises ModelError."""
     for key in KEYS:
-        table = getattr(config, key, None)
-        if isinstance(table, Mapping) and table.get("weight_block_size"):
-            rows, columns = table["weight_block_size"]
-            return int(rows), int(columns)
+        for name, block in _blocks_of(getattr(config, key, None)):
+            if not (
+                isinstance(block, list | tuple) and [type(n) for n in block] == [int, int] and min(block) > 0
+            ):
+                raise ModelError(
+                    f"{key}.{name} is {block!r}; it must be two whole numbers, rows and columns."
+                )
+            return block[0], block[1]
     return 128, 128
+
+
+def _blocks_of(table: Any) -> Iterator[tuple[str, Any]]:
+    """Where a quantization_config names a block: one for all, or that of a group (compressed-tensors)."""
+    if not isinstance(table, Mapping):
+        return
+    if table.get("weight_block_size"):
+        yield "weight_block_size", table["weight_block_size"]
+    groups = table.get("config_groups")
+    for name, group in groups.items() if isinstance(groups, Mapping) else ():
+        weights = group.get("weights") if isinstance(group, Mapping) else None
+        if isinstance(weights, Mapping) and weights.get("block_structure"):
+            yield f"config_groups.{name}.weights.block_structure", weights["block_structure"]
 
 
 def _kind(scales: tuple[int, ...], shape: tuple[int, ...], block: tuple[int, int]) -> Kind | None:

@@ -115,11 +115,12 @@ def read_spec(
     chosen = attention or _attention(architecture, config)
     if chosen not in ("sdpa", "eager"):
         raise ModelError(f"attention is {chosen!r}; it must be 'sdpa' or 'eager'.")
-    if chosen == "sdpa" and getattr(config, "attn_logit_softcapping", None) is not None:
+    if chosen == "sdpa" and _cap(config, "attn_logit_softcapping") is not None:
         raise ModelError(
             f"{config.model_type} soft-caps its attention scores, which sdpa cannot do; use 'eager'."
         )
     config._attn_implementation = chosen
+    _check_buildable(architecture, config)
     types = architecture.attention_types(config)
     return ModelSpec(
         config=config,
@@ -128,7 +129,7 @@ def read_spec(
         vocabulary=config.vocab_size,
         layers=config.num_hidden_layers,
         tied=bool(config.tie_word_embeddings),
-        softcap=getattr(config, "final_logit_softcapping", None),
+        softcap=_cap(config, "final_logit_softcapping"),
         logit_scale=1.0,
         head_bias=False,
         attention=chosen,
@@ -153,7 +154,7 @@ def _check_transformers() -> None:
 
 
 def _architecture(model_type: str | None) -> Architecture:
-    if model_type not in ARCHITECTURES:
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise ModelError(
             f"architecture {model_type!r} is not supported; supported are {', '.join(sorted(ARCHITECTURES))}."
         )
@@ -181,7 +182,14 @@ def _config_of(values: dict[str, Any], where: str) -> PreTrainedConfig:
     try:
         return architecture.config_class.from_dict(copy.deepcopy(values))
     except Exception as error:  # transformers raises several kinds, all about the values
-        raise ModelError(f"{where} is not a valid {architecture.model_type} config: {error}") from None
+        raise ModelError(
+            f"{where} is not a valid {architecture.model_type} config: {_one_line(error)}"
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    """What transformers or torch says, without a torch error's stack."""
+    return " ".join(str(error).partition("\nException raised from")[0].split())
 
 
 def _check_config(config: PreTrainedConfig) -> None:
@@ -197,7 +205,36 @@ def _check_config(config: PreTrainedConfig) -> None:
 
 
 def _attention(architecture: Architecture, config: PreTrainedConfig) -> str:
-    return "eager" if getattr(config, "attn_logit_softcapping", None) is not None else architecture.attention
+    return "eager" if _cap(config, "attn_logit_softcapping") is not None else architecture.attention
+
+
+def _cap(config: PreTrainedConfig, name: str) -> float | None:
+    """A cap, if the architecture has it: others leave such a key of a config alone, as transformers does."""
+    return getattr(config, name, None) if name in checks.declared(type(config)) else None
+
+
+def _check_buildable(architecture: Architecture, config: PreTrainedConfig) -> None:
+    """Raises ModelError for settings that only use shows to be impossible: runs a layer without values on a rotary table."""
+    types, places = architecture.attention_types(config), torch.arange(2)[None]
+    kinds = sorted(set(types)) if architecture.rotary_by_type else [None]
+    try:
+        rotary = architecture.part("RotaryEmbedding")(config)
+        tables = [rotary(torch.empty(0), places, *([kind] if kind else [])) for kind in kinds]
+        hidden, turns = (
+            torch.empty(1, 2, config.hidden_size, device="meta"),
+            [t.to("meta") for t in tables[0]],
+        )
+        with torch.device("meta"):
+            layer = architecture.part("DecoderLayer")(config, 0).eval()
+        layer(hidden, attention_mask=None, position_ids=places.to("meta"), position_embeddings=tuple(turns))
+    except Exception as error:  # many kinds: what a wrong value leads to first
+        raise ModelError(
+            f"no {config.model_type} model can be built of this config ({_one_line(error)}): mend it."
+        ) from None
+    if not all(table.isfinite().all() for pair in tables for table in pair):
+        raise ModelError(
+            "the rotary tables are not finite: mend the config's rope_parameters (or rope_scaling)."
+        )
 
 
 def _window(config: PreTrainedConfig, types: tuple[str, ...]) -> int | None:

@@ -113,6 +113,7 @@ class FolderWeights:
             if not quantised.goes_with(name, self._file_of) and not name.endswith(_BUFFERS)
         ]
         wrong = [name for name in unused if self._is_of_model(name)]
+        quantised.check_layers(wrong, self.folder)
         if wrong:
             raise ModelError(
                 f"{self.folder} has {len(wrong)} tensors in places of this {self.spec.model_type} model where its config has none, "
