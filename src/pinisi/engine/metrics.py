@@ -31,7 +31,7 @@ class Metrics:
         if not self.leader:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.toml").write_text(settings.dump(self.config))
+        (self.folder / "config.toml").write_text(settings.dump(self.config), "utf-8")
         path = self.folder / "metrics.jsonl"
         lines = _lines(path) if step else []
         kept = [line for line in lines if _step(line) <= step]
