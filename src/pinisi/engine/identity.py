@@ -49,6 +49,10 @@ def model_fingerprint(spec: ModelSpec) -> str:
 def check_identity(reader: checkpoint.Reader, spec: ModelSpec, shards: TokenShards) -> None:
     """Compares what a checkpoint says of itself with this run. Raises CheckpointError that names what differs."""
     mine = identity(spec, shards)
+    if "sampler" not in reader.index:
+        raise CheckpointError(
+            f"{reader.folder} doesn't say which texts were read: remove it to use an older one"
+        )
     if reader.index.get("model") != mine["model"]:
         found = next(_differences(reader.index, spec), None)
         if found:
