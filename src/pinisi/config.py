@@ -66,7 +66,8 @@ class Data:
         yield from at_least(self, sequence=1, microbatch=1)
         yield from not_empty(self, "shards")
         if self.mixture is not None and (
-            min(self.mixture.values(), default=0) < 0 or not any(self.mixture.values())
+            not all(0 <= weight < float("inf") for weight in self.mixture.values())
+            or not any(self.mixture.values())
         ):
             yield Fault("mixture", "weights of at least 0, one of them above 0")
         if self.temperature is not None and self.mixture is not None:
@@ -201,6 +202,11 @@ class Report:
         yield from at_least(self, timeline_every=0, log_every=1)
 
 
+MOST_PATIENCE = (
+    10**7
+)  # seconds; the limits of collectives are twelve times as long, and counted in nanoseconds
+
+
 @dataclass(frozen=True)
 class Runtime:
     """[runtime]: processes and communication."""
@@ -214,8 +220,8 @@ class Runtime:
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, threads=1)
-        if self.stuck_after <= 0:
-            yield Fault("stuck_after", "more than 0 seconds")
+        if not 0 < self.stuck_after <= MOST_PATIENCE:
+            yield Fault("stuck_after", f"more than 0 and at most {MOST_PATIENCE:,} seconds")
         if self.port is not None and not 1 <= self.port <= 65535:
             yield Fault("port", "a port number from 1 to 65535")
 

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Container
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -203,9 +204,9 @@ class _Run:
         # As a shell has it for a process that a signal ended: an interrupted run is no whole one.
         return 128 + (self.stop_signal or signal.SIGTERM) if stopped else 0
 
-    def _timeline_steps(self) -> set[int]:
+    def _timeline_steps(self) -> Container[int]:
         every, last = self.config.report.timeline_every, self.config.run.steps
-        return set(range(every - 1, last, every)) if every else {max(0, last - 2)}
+        return range(every - 1, last, every) if every else {max(0, last - 2)}
 
     def _one_step(self, record: bool) -> bool:
         o = self.config.optimizer
