@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pinisi.allocator import keep_freed_memory
-from pinisi.base.errors import CommunicationError, DataError, PinisiError
+from pinisi.base.errors import CommunicationError, ConfigError, DataError, PinisiError
 from pinisi.engine import status
 from pinisi.engine.place import joined
 from pinisi.engine.ranks import Rank, start_rank
@@ -67,6 +68,7 @@ def launch(
         base.update(dict.fromkeys(INTERFACES, LOOPBACK))
         base.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // ranks)))
         base.update(environment or {})
+        check_threads(base["OMP_NUM_THREADS"])
         for rank in range(ranks):
             if stop.signal:  # it came before this one was started
                 return 128 + stop.signal
@@ -94,6 +96,14 @@ def _emptied(folder: Path, ranks: int) -> tuple[Path, Path]:
             f"cannot write {error.filename or folder}: {error.strerror or error}; mend it, or give another run.folder"
         ) from error
     return where, logs
+
+
+def check_threads(text: str) -> None:
+    """Raises ConfigError where OMP_NUM_THREADS is no number of threads, or numbers by level, before a rank ends for it."""
+    if not re.fullmatch(r"0*[1-9]\d*(,\d+)*", text.replace(" ", ""), re.ASCII):
+        raise ConfigError(
+            f"the environment has OMP_NUM_THREADS={text!r}, needed a whole number of at least 1: unset it, and give runtime.threads"
+        )
 
 
 def port_to_use(port: int | None) -> int:
@@ -236,6 +246,11 @@ def explain(error: BaseException) -> tuple[str, str]:
             "user",
             f"the disk is full while writing {error.filename or 'a file'}: free space and run again; the last checkpoint is whole",
         )
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            "user",
+            f"{error.strerror}: a rank needs a few hundred; raise the limit (ulimit -n 1024) and run again",
+        )
     if isinstance(error, OSError) and error.filename:
         return (
             "user",
@@ -251,7 +266,16 @@ def explain(error: BaseException) -> tuple[str, str]:
             f"out of memory ({text.splitlines()[0] if text else type(error).__name__}): lower data.microbatch or "
             "data.sequence, set memory.recompute = 'full', or use more ranks"
         )
-    marks = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "Timed out", "Socket")
+    marks = (
+        "Connection closed",
+        "Connection was likely closed",
+        "Connection reset",
+        "Broken pipe",
+        "gloo",
+        "NCCL",
+        "Timed out",
+        "Socket",
+    )
     if isinstance(error, RuntimeError) and any(mark in text for mark in marks):
         return "communication", f"lost another rank: {text.splitlines()[0]}"
     return "unexpected", f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"

@@ -86,7 +86,7 @@ def forks() -> bool:
 def warm_up() -> None:
     """Lets the process that ranks are forked from begin with its imports, meanwhile; the second time it does nothing."""
     if forks():
-        _server()
+        _served()
 
 
 def start_rank(
@@ -94,7 +94,7 @@ def start_rank(
 ) -> Rank:
     """`pinisi *arguments` with this environment, in a session of its own, killed when this process ends. What it prints on stderr
     goes to `log`, on stdout too unless it has the terminal."""
-    if forks() and _suits(environment):
+    if forks() and _suits(environment) and _served():
         return _Forked(arguments, environment, log, terminal)
     with log.open("w") as file:  # the child has its own handle
         return subprocess.Popen(
@@ -136,6 +136,15 @@ class _Forked:
 
     def wait(self) -> None:
         self._process.join()
+
+
+def _served() -> bool:
+    """Whether there is a process to fork from: its socket stands in the folder of temporary files, whose name may be too long."""
+    try:
+        _server()
+    except OSError:
+        return False
+    return True
 
 
 def _server() -> ForkServerContext:
