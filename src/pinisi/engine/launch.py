@@ -22,7 +22,7 @@ from pinisi.allocator import keep_freed_memory
 from pinisi.base.errors import CommunicationError, ConfigError, DataError, PinisiError
 from pinisi.engine import status
 from pinisi.engine.place import joined
-from pinisi.engine.ranks import Rank, start_rank
+from pinisi.engine.ranks import SERVER_GONE, Rank, start_rank
 from pinisi.engine.watchdog import STATUS, Patience, leave_error
 
 STOPPED = (
@@ -201,6 +201,11 @@ def failure(dead: Mapping[int, int | None], where: Path, logs: Path, report: str
             continue
     if not errors:
         rank, code = next(iter(dead.items()))  # not empty: the launcher's own finding is among the errors
+        if code == SERVER_GONE:
+            return (
+                "error: the process that the ranks were forked from has ended, and they with it (the kernel kills with SIGKILL "
+                "when memory runs out: see dmesg). Run the same command again to resume from the last checkpoint."
+            )
         return f"error: rank {rank} ended with code {code}; see {logs / f'rank-{rank:05d}.log'}"
     cause = min(errors, key=lambda e: (e["kind"] == "communication", e["time"]))
     if cause["kind"] == "stuck":  # which rank it is has been found out, and isn't who noticed

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from pinisi.base import settings
+from pinisi.base import json_text, settings
 from pinisi.base.files import write_whole
 from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
@@ -131,7 +131,7 @@ def evaluated(config: RunConfig, step: int) -> bool:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
+    return path.read_text(errors="replace").splitlines() if path.is_file() else []
 
 
 def lost_lines(lines: Sequence[str], step: int) -> str:
@@ -146,9 +146,9 @@ def lost_lines(lines: Sequence[str], step: int) -> str:
 
 def _step(line: str) -> float:
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf  # torn by a kill
+        return int(json_text.parse(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return math.inf  # torn by a kill, or nothing of ours
 
 
 def _tensorboard(folder: Path, step: int):

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 # What a rank imports before its first step; transformers.modeling_utils stands for the modules of all models.
 PRELOADED = ["pinisi.engine.ranks", "pinisi.engine.trainer", "transformers.modeling_utils"]
 SERVER = "PINISI_SERVER"  # set for that process alone
+SERVER_GONE = 255  # what Python gives as the exit code of a rank whose end the server could no longer tell
 
 # Signals to the launcher's group, such as a scheduler's SIGTERM, are the launcher's to pass on to the ranks, which then save:
 # the process that they are forked from must outlive them.

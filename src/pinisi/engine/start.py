@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from pinisi.engine import checkpoint
 from pinisi.engine.identity import check_identity
 from pinisi.engine.launch import launch, rank_main
 from pinisi.engine.metrics import evaluated
-from pinisi.engine.model_files import tokenizer_of
+from pinisi.engine.model_files import COMPANIONS, tokenizer_of
 from pinisi.engine.place import joined, place
 from pinisi.engine.trainer import DTYPES, check_rows, spec_of, train_watched
 from pinisi.engine.watchdog import STATUS, watched
@@ -29,6 +29,8 @@ from pinisi.schedule import verify
 from pinisi.vocabulary.kernels import kernels_for
 
 LOCK = "lock"  # in run.folder: one run at a time
+# What a run writes over: in a folder with neither a lock nor checkpoints somebody else put it there.
+REPLACED = ("config.toml", "metrics.jsonl", "report.html", "timeline.json", "memory.json", COMPANIONS)
 
 
 def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
@@ -38,7 +40,7 @@ def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
     config = load(path, list(overrides))
     check(config)
     folder = Path(config.run.folder)
-    with only_one(folder, folder / LOCK, "run.folder"):
+    with _alone(folder):
         return launch(
             arguments,
             config.schedule.ranks * (config.schedule.replicas or 1),
@@ -54,10 +56,24 @@ def _join(config: RunConfig) -> int:
     run's lock."""
     rank, world = place()
     folder = Path(config.run.folder)
-    lock = nullcontext() if STATUS in os.environ or rank else only_one(folder, folder / LOCK, "run.folder")
+    lock = nullcontext() if STATUS in os.environ or rank else _alone(folder)
     with lock, watched(folder, rank, world, config.runtime.stuck_after) as status:
         _look_at(config, world)
         return train_watched(config, status)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder that is a run's, or is to be one. Raises DataError where it holds a file of somebody else's that
+    a run would replace."""
+    if not any(os.path.lexists(folder / name) for name in (LOCK, "checkpoints")):
+        for path in (folder / name for name in REPLACED):
+            if path.is_file() or any(path.glob("*")):
+                raise DataError(
+                    f"{path} was put there by no run, and is left alone: move it away, or give another run.folder"
+                )
+    with only_one(folder, folder / LOCK, "run.folder"):
+        yield
 
 
 def _look_at(config: RunConfig, world: int) -> None:
