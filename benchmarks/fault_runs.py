@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 
-from pinisi.cli.main import main
+from pinisi.cli import main
 from pinisi.parallel import status
 from pinisi.train import checkpoint
 

@@ -282,3 +282,36 @@ def test_memory_of_the_head(path: Path, text: str, budget: int | None) -> None:
 def test_memory_of_the_head_in_other_words_is_refused(path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r'memory\.head.*a size such as "512 MiB"'):
         load(path, [f"memory.head={text}"])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(path: Path, tmp_path: Path) -> None:
+    marked = tmp_path / "marked.toml"
+    marked.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load(marked) == load(path)
+
+
+@pytest.mark.parametrize("text", ["a = " + "9" * 10_000, "a = " + "[" * 100_000])
+def test_what_python_can_not_read_is_no_toml(tmp_path: Path, text: str) -> None:
+    (tmp_path / "huge.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"huge\.toml: not valid TOML"):
+        load(tmp_path / "huge.toml")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "run.seed=" + "9" * 10_000,
+        "run.seed=" + "[" * 100_000,
+        "memory.head=" + "9" * 400 + " GiB",
+        "data.mixture={en=nan}",
+        "data.mixture={en=inf}",
+        "runtime.stuck_after=nan",
+        "runtime.stuck_after=inf",
+        "runtime.stuck_after=1e300",
+    ],
+    ids=lambda text: text[:24],
+)
+def test_numbers_beyond_all_bounds_are_refused_in_one_line(path: Path, override: str) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"{key} is "):
+        load(path, [override])

@@ -2,6 +2,6 @@
 
 import sys
 
-from pinisi.cli.main import main
+from pinisi.cli import main
 
 sys.exit(main())

@@ -69,7 +69,8 @@ class DataSection:
         if self.shards == "":
             yield Fault("shards", "a path")
         if self.mixture is not None and (
-            min(self.mixture.values(), default=0) < 0 or not any(self.mixture.values())
+            not all(0 <= weight < float("inf") for weight in self.mixture.values())
+            or not any(self.mixture.values())
         ):
             yield Fault("mixture", "weights of at least 0, one of them above 0")
         if self.temperature is not None and self.mixture is not None:
@@ -204,6 +205,11 @@ class ReportSection:
         yield from at_least(self, timeline_every=0, log_every=1)
 
 
+MOST_PATIENCE = (
+    10**7
+)  # seconds; the limits of collectives are twelve times as long, and counted in nanoseconds
+
+
 @dataclass(frozen=True)
 class RuntimeSection:
     """[runtime]: processes and communication."""
@@ -217,8 +223,8 @@ class RuntimeSection:
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, threads=1)
-        if self.stuck_after <= 0:
-            yield Fault("stuck_after", "more than 0 seconds")
+        if not 0 < self.stuck_after <= MOST_PATIENCE:
+            yield Fault("stuck_after", f"more than 0 and at most {MOST_PATIENCE:,} seconds")
         if self.port is not None and not 1 <= self.port <= 65535:
             yield Fault("port", "a port number from 1 to 65535")
 

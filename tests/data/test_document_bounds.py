@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.cli.main import main
+from pinisi.cli import main
 from pinisi.data import (
     Sampler,
     Shards,

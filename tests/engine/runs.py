@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from pinisi.cli.main import main
+from pinisi.cli import main
 
 CONFIG = """
 [run]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
 from torch import nn
 
+from pinisi.base.digests import of_index
 from pinisi.base.errors import CheckpointError
 from pinisi.engine.optimizer import Optimizer, Slot
 from pinisi.train import checkpoint
@@ -42,6 +44,19 @@ def test_a_frozen_engines_optimizer_is_refused(tmp_path):
         checkpoint.restore(checkpoint.Reader(checkpoint.latest(tmp_path)), none)
 
 
+def edited(folder, without: str = "", **values) -> None:
+    """An index that somebody has changed, digest and all."""
+    index = json.loads((folder / "index.json").read_text()) | values
+    index.pop(without, None)
+    index["digest"] = of_index(index)
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def as_pipe(path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def flipped(path, at: float = 0.5) -> None:
     data = bytearray(path.read_bytes())
     data[int(at * len(data))] ^= 1
@@ -64,6 +79,13 @@ DAMAGES = {
     ),
     "a torn index": lambda folder: (folder / "index.json").write_text("{"),
     "an empty index": lambda folder: (folder / "index.json").write_text(""),
+    "an index nested deep": lambda folder: (folder / "index.json").write_text("[" * 100_000),
+    "an index without its step": lambda folder: edited(folder, without="step"),
+    "an index without its tensors": lambda folder: edited(folder, without="tensors"),
+    "a step that is text": lambda folder: edited(folder, step="2"),
+    "files that are a list": lambda folder: edited(folder, files=[]),
+    "a pipe for an index": lambda folder: as_pipe(folder / "index.json"),
+    "a pipe for tensors": lambda folder: as_pipe(folder / "rank-00000.safetensors"),
     "another step": lambda folder: (folder / "index.json").write_text(
         (folder / "index.json").read_text().replace('"updates": 0', '"updates": 5')
     ),
@@ -86,6 +108,28 @@ def test_damage_is_named_and_the_older_checkpoint_found(tmp_path, damage):
     if "another" not in damage:
         with pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole: .*00000002.*; .*00000001"):
             checkpoint.newest_whole(tmp_path)
+
+
+def test_a_checkpoint_under_the_name_of_another_is_passed_over(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    (tmp_path / "step-00000002").rename(tmp_path / "step-00000003")
+    found = checkpoint.newest_whole(tmp_path)
+    assert found.reader.step == 1 and "step-00000003 is damaged" in found.passed_over[0]
+
+
+def test_steps_of_nine_digits_are_found(tmp_path):
+    save(tmp_path, 99_999_999)
+    save(tmp_path, 100_000_000)
+    assert checkpoint.newest_whole(tmp_path).reader.step == 100_000_000
+
+
+def test_files_where_a_checkpoint_is_made_are_in_nobodys_way(tmp_path):
+    for name in (".step-00000001.partial", ".step-00000001.old", ".step-00000002.old"):
+        (tmp_path / name).write_text("left over")
+    save(tmp_path, 1)
+    save(tmp_path, 2, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
 
 
 def test_without_a_checkpoint_none_is_found_and_old_ones_without_digests_are_read(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,10 @@ import pytest
 import torch
 
 from pinisi.base.errors import PinisiError
+from pinisi.base.lock import only_one
+from pinisi.launch import ranks
+from pinisi.launch.ranks import SERVER_GONE
+from pinisi.launch.supervisor import explain, failure
 from pinisi.parallel.communicator import init_process_group
 from pinisi.train.building import device_here
 from pinisi.train.metrics import lost_lines
@@ -35,6 +40,23 @@ def test_a_folder_that_can_not_be_written_is_one_line(project, tmp_path, place):
     assert "another run.folder" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["config.toml", "metrics.jsonl", "report.html", "companions/notes.txt"])
+def test_a_file_that_no_run_wrote_is_left_alone(project, tmp_path, name):
+    path = tmp_path / "run" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={tmp_path}/run")
+    assert done.returncode == 2 and "left alone" in done.stderr
+    assert f"/run/{name.partition('/')[0]} was put there by no run" in done.stderr
+    assert path.read_text() == "mine" and len(list((tmp_path / "run").rglob("*"))) <= 2
+
+
+def test_a_file_that_is_called_lock_is_not_emptied(tmp_path):
+    (tmp_path / "lock").write_text("mine")
+    with only_one(tmp_path, tmp_path / "lock", "run.folder"):
+        assert (tmp_path / "lock").read_text() == "mine"
+
+
 def test_metrics_that_can_not_be_written_are_one_line(project, tmp_path):
     (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)
     done = pinisi("train", str(project / "config.toml"), f"run.folder={tmp_path}/run")
@@ -51,6 +73,8 @@ def test_metrics_that_can_not_be_written_are_one_line(project, tmp_path):
         ({"WORLD_SIZE": "0"}, "WORLD_SIZE='0'"),
         ({"WORLD_SIZE": ""}, "WORLD_SIZE=''"),
         ({"MASTER_PORT": "x"}, "MASTER_PORT='x'"),
+        ({"MASTER_PORT": "65536"}, "MASTER_PORT='65536'"),
+        ({"WORLD_SIZE": "9" * 5000}, "WORLD_SIZE='999"),
         ({"MASTER_ADDR": ""}, "lacks MASTER_ADDR"),
     ],
 )
@@ -92,7 +116,7 @@ def test_a_world_that_is_no_number_is_one_line(project, tmp_path):
 
 def test_a_step_that_is_too_long_for_memory_is_refused_before_it_is_made(project, tmp_path):
     code = (
-        "import sys; from pinisi.cli.main import main\n"
+        "import sys; from pinisi.cli import main\n"
         "code = main(sys.argv[1:])\n"
         # not ru_maxrss, which a process takes over from the one that started it
         "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
@@ -121,6 +145,55 @@ def test_lost_lines_of_metrics_are_counted():
         "2 torn lines left out, no line of 3 of the 4 steps before"
     )
     assert lost_lines([], 2) == "no line of 2 of the 2 steps before"
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, '{"step": 1e999}', '{"step": NaN}', '{"step": ' + "9" * 5000 + "}", "5", "\0"]
+)
+def test_a_line_that_is_none_of_ours_is_a_torn_one(line):
+    assert lost_lines([line], 0) == "1 torn line left out"
+
+
+@pytest.mark.parametrize(
+    "error, kind, words",
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "user", "ulimit -n"),
+        (
+            torch.distributed.DistNetworkError("Failed to recv. Connection was likely closed."),
+            "communication",
+            "lost",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_explained(error, kind, words):
+    found, message = explain(error)
+    assert found == kind and words in message
+
+
+def test_the_end_of_the_server_is_told_as_such(tmp_path):
+    said = failure({0: SERVER_GONE, 1: SERVER_GONE}, tmp_path, tmp_path, "")
+    assert (
+        said.startswith("error: the process that the ranks were forked from")
+        and "Run the same command" in said
+    )
+
+
+@pytest.mark.parametrize("text", ["x", "0", "", "-1", "2,x", "1.5"])
+def test_an_impossible_number_of_threads_is_told_before_a_rank_starts(project, tmp_path, monkeypatch, text):
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    done = pinisi("train", str(project / "config.toml"), f"run.folder={tmp_path}/run")
+    assert done.returncode == 2 and f"OMP_NUM_THREADS={text!r}" in done.stderr, done.stderr
+
+
+def test_ranks_are_started_anew_where_none_can_be_forked(tmp_path, monkeypatch):
+    def no_socket():
+        raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr(ranks, "forks", lambda: True)
+    monkeypatch.setattr(ranks, "_server", no_socket)
+    ranks.warm_up()
+    rank = ranks.start_rank(["--version"], {**os.environ, "RANK": "0"}, tmp_path / "log", terminal=False)
+    assert rank.wait() == 0 and "pinisi" in (tmp_path / "log").read_text()
 
 
 def test_lost_lines_are_said_when_a_run_is_resumed(project, whole, tmp_path, capfd):

@@ -12,7 +12,7 @@ import pytest
 
 from pinisi.base.errors import ConfigError
 from pinisi.base.settings import dump
-from pinisi.cli.main import main as cli
+from pinisi.cli import main as cli
 from pinisi.config import load
 from pinisi.costs.hardware import PRESETS
 from pinisi.launch.check import check_world

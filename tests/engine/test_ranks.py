@@ -191,7 +191,7 @@ def test_a_script_that_trains_is_not_run_again_by_its_ranks(project, whole):
     run, script = project / "script", project / "script.py"
     arguments = ["train", str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]
     script.write_text(
-        f"print('once', flush=True)\nimport pinisi.cli.main\nassert pinisi.cli.main({arguments!r}) == 0\n"
+        f"print('once', flush=True)\nimport pinisi.cli\nassert pinisi.cli.main({arguments!r}) == 0\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

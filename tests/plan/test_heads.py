@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pinisi.base.errors import ConfigError
-from pinisi.cli.main import main
+from pinisi.cli import main
 from pinisi.config import load
 from pinisi.costs import (
     PRESETS,

@@ -9,7 +9,7 @@ import pytest
 
 from pinisi.base.errors import ConfigError
 from pinisi.bench.paper import compare, main, read, summarize
-from pinisi.cli.main import main as cli
+from pinisi.cli import main as cli
 from pinisi.costs import PRESETS
 
 HEADER = (

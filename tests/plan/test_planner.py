@@ -9,7 +9,7 @@ import json
 import pytest
 
 from pinisi.base.errors import ConfigError, ScheduleError
-from pinisi.cli.main import main as cli
+from pinisi.cli import main as cli
 from pinisi.config import load
 from pinisi.costs import (
     PRESETS,

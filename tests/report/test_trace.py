@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pinisi.base.errors import ScheduleError
-from pinisi.cli.main import main
+from pinisi.cli import main
 from pinisi.report.trace import COLOURS, Entry, trace
 from pinisi.schedule import Costs, Kind, Pass, Timeline, build, simulate
 from pinisi.schedule.timeline import Span

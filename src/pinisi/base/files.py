@@ -53,8 +53,9 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
 def new_folder(out: Path) -> Iterator[Path]:
     """Makes a folder to fill, which takes the place of `out` when the block ends well, and else goes away.
 
-    Raises DataError, `out` unchanged, if something cannot be written.
+    A link stays, and the folder that it leads to is replaced. Raises DataError, `out` unchanged, if something cannot be written.
     """
+    out = Path(os.path.realpath(out))
     partial = partial_name(out)
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
     try:

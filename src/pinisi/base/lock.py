@@ -17,7 +17,7 @@ def only_one(folder: Path, lock: Path, setting: str) -> Iterator[None]:
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
+        file = lock.open("ab")  # which leaves a file as it is that somebody else made
     except OSError as error:
         raise DataError(
             f"cannot write {folder}: {error.strerror or error}; give another {setting}"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from pinisi.base import json_text
 from pinisi.base.errors import DataError
 
 MARK = ".pinisi.json"  # in a folder that we made: what it is, and the files that we put there
@@ -33,8 +34,12 @@ def check_ours(
         raise DataError(
             f"{out} exists and was not made as {what} by this program, so it is left alone: give another {setting}, or empty it"
         )
-    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - {MARK}
-    if strange := sorted(there - set(known)):
+    ours = {MARK, *known}
+    ours |= {parent.as_posix() for name in known for parent in Path(name).parents}
+    there = {
+        path.relative_to(out).as_posix() for path in out.rglob("*")
+    }  # links, pipes and empty folders too
+    if strange := sorted(there - ours):
         raise DataError(
             f"{out} holds {strange[0]}, which was not put there with the {what}, so the folder is left alone: move it away, or "
             f"give another {setting}"
@@ -44,7 +49,7 @@ def check_ours(
 def _marked(out: Path, what: str) -> list[str] | None:
     """The files that a folder's mark names; None if it has no mark of this kind."""
     try:
-        found = json.loads((out / MARK).read_text("utf-8"))
+        found = json_text.parse((out / MARK).read_text("utf-8"))
         ours = found["what"] == what and all(isinstance(name, str) for name in found["files"])
         return found["files"] if ours else None
     except (OSError, ValueError, KeyError, TypeError):

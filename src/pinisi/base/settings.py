@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 def byte_count(text: str) -> int:
     """Bytes of a size such as 512 MiB or 1.5 GiB; 0 if it is none."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB)", text)
+    found = re.fullmatch(r"(\d{1,12}(?:\.\d+)?) ?(KiB|MiB|GiB)", text)
     if found is None:
         return 0
     return int(float(found[1]) * 2 ** {"KiB": 10, "MiB": 20, "GiB": 30}[found[2]])

@@ -58,13 +58,15 @@ class Source(NamedTuple):
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     """The file's table and text. Raises ConfigError where it can't be read or isn't TOML."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give the path of a TOML file.") from error
     try:
         return tomllib.loads(text), text
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also of a number with more digits than Python reads
         raise ConfigError(f"{path}: not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not valid TOML: nested too deep.") from error
 
 
 def find_line(text: str, key: str) -> int | None:
@@ -97,7 +99,7 @@ def parse_override(text: str) -> tuple[str, Bare]:
         )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     return plain_key(key), Bare(value.strip(), parsed)
 

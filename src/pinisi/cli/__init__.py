@@ -1,5 +1,5 @@
 """The command line: a file for each command, each with `add` (its options) and a function that runs it."""
 
-from pinisi.cli.main import main
+from pinisi.cli.dispatch import main
 
 __all__ = ["main"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pinisi.base import terminal
 from pinisi.base.errors import PinisiError
 
 
@@ -34,8 +35,10 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
     from pinisi.launch.run import start
 
     config = load(options.config, options.overrides)
-    code = start(config, options.task)
-    _write_report(Path(config.run.folder), code)
+    with terminal.heard_or_not():
+        code = start(config, options.task)
+        _write_report(Path(config.run.folder), code)
+        sys.stdout.flush()
     return code
 
 
@@ -53,9 +56,11 @@ def _be_rank(options: argparse.Namespace) -> int:
         folder.append(Path(config.run.folder))
         return join(config, task_of(config, options.task) if options.task else None).code
 
-    code = rank_main(work)
-    if folder and writes_report():
-        _write_report(folder[0], code)
+    with terminal.heard_or_not():
+        code = rank_main(work)
+        if folder and writes_report():
+            _write_report(folder[0], code)
+        sys.stdout.flush()
     return code
 
 

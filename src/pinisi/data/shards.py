@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pinisi.base import digests
+from pinisi.base import digests, json_text
 from pinisi.base.errors import DataError
 from pinisi.data.languages import is_code
 
@@ -135,7 +135,7 @@ def read_index(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{folder} holds no token shards ({INDEX} is missing); tokenize the corpus first")
     try:
-        index = json.loads(path.read_text("utf-8"))
+        index = json_text.parse(path.read_text("utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); tokenize again") from None
     if not isinstance(index, dict):

@@ -13,7 +13,7 @@ from pinisi.models import FolderWeights, ModelSpec
 from pinisi.schedule import verify
 from pinisi.train import checkpoint
 from pinisi.train.building import DTYPES, check_rows, spec_of
-from pinisi.train.identity import check_model
+from pinisi.train.identity import check_data, check_model
 from pinisi.train.metrics import evaluated
 from pinisi.train.model_files import tokenizer_of
 from pinisi.train.phases import phases_of
@@ -85,7 +85,7 @@ def _check_checkpoint(config: RunConfig, spec: ModelSpec, task: Task) -> None:
     if reader is None:
         return
     check_model(reader, spec)
-    reader.check(data=task.fingerprint)
+    check_data(reader, task.fingerprint)
     lacks_end = reader.step == config.steps and task.evaluates and not evaluated(config, reader.step)
     if reader.step >= config.steps and not lacks_end:
         raise CheckpointError(

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 # What a rank imports before its first step; transformers.modeling_utils stands for the modules of all models.
 PRELOADED = ["pinisi.launch.ranks", "pinisi.train.trainer", "transformers.modeling_utils"]
 SERVER = "PINISI_SERVER"  # set for that process alone
+SERVER_GONE = 255  # what Python gives as the exit code of a rank whose end the server could no longer tell
 
 # Signals to the launcher's group, such as a scheduler's SIGTERM, are the launcher's to pass on to the ranks, which then save:
 # the process that they are forked from must outlive them.
@@ -86,7 +87,7 @@ def forks() -> bool:
 def warm_up() -> None:
     """Lets the process that ranks are forked from begin with its imports, meanwhile; the second time it does nothing."""
     if forks():
-        _server()
+        _served()
 
 
 def start_rank(
@@ -94,7 +95,7 @@ def start_rank(
 ) -> Rank:
     """`pinisi *arguments` with this environment, in a session of its own, killed when this process ends. What it prints on stderr
     goes to `log`, on stdout too unless it has the terminal."""
-    if forks() and _suits(environment):
+    if forks() and _suits(environment) and _served():
         return _Forked(arguments, environment, log, terminal)
     with log.open("w") as file:  # the child has its own handle
         return subprocess.Popen(
@@ -136,6 +137,15 @@ class _Forked:
 
     def wait(self) -> None:
         self._process.join()
+
+
+def _served() -> bool:
+    """Whether there is a process to fork from: its socket stands in the folder of temporary files, whose name may be too long."""
+    try:
+        _server()
+    except OSError:
+        return False
+    return True
 
 
 def _server() -> ForkServerContext:

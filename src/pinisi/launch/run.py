@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from pinisi.base.errors import PinisiError
+from pinisi.base.errors import DataError, PinisiError
 from pinisi.base.files import write_whole
 from pinisi.base.lock import only_one
 from pinisi.base.settings import dump, validate
@@ -17,13 +17,25 @@ from pinisi.launch.supervisor import STOPPED, launch
 from pinisi.parallel.place import joined, place
 from pinisi.parallel.watchdog import STATUS, watched
 from pinisi.train.metrics import last_of
+from pinisi.train.model_files import COMPANIONS
 from pinisi.train.result import Result
+from pinisi.train.saved import CHECKPOINTS
 from pinisi.train.task import Task
 from pinisi.train.tasks import reference_to, task_of
 from pinisi.train.trainer import Probe, Trainer
 
 LOCK = "lock"  # in run.folder: one run at a time
 LAUNCHED = "launched.toml"  # in run.folder: what the ranks read
+# What a run writes over: in a folder with neither a lock nor checkpoints somebody else put it there.
+REPLACED = (
+    "config.toml",
+    LAUNCHED,
+    "metrics.jsonl",
+    "report.html",
+    "timeline.json",
+    "memory.json",
+    COMPANIONS,
+)
 
 
 def run(config: RunConfig | str | Path, task: type[Task] | None = None) -> Result:
@@ -56,7 +68,7 @@ def start(config: RunConfig, reference: str | None = None) -> int:
     """
     check(config, task_of(config, reference))
     folder = Path(config.run.folder)
-    with only_one(folder, folder / LOCK, "run.folder"):
+    with _alone(folder):
         write_whole(folder / LAUNCHED, dump(config))
         return launch(
             ["train", str(folder / LAUNCHED), *(["--task", reference] if reference else [])],
@@ -74,10 +86,24 @@ def join(config: RunConfig, task: Task | None = None, probes: Sequence[Probe] = 
     rank, world = place()
     folder = Path(config.run.folder)
     launched = STATUS in os.environ
-    lock = nullcontext() if launched or rank else only_one(folder, folder / LOCK, "run.folder")
+    lock = nullcontext() if launched or rank else _alone(folder)
     with lock, watched(folder, rank, world, config.runtime.stuck_after) as status:
         task = task or task_of(config)
         if not launched:
             check(config, task)
             check_world(config, world)
         return Trainer(config, task, status=status, probes=probes).run()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder that is a run's, or is to be one. Raises DataError where it holds a file of somebody else's that
+    a run would replace."""
+    if not any(os.path.lexists(folder / name) for name in (LOCK, CHECKPOINTS)):
+        for path in (folder / name for name in REPLACED):
+            if path.is_file() or any(path.glob("*")):
+                raise DataError(
+                    f"{path} was put there by no run, and is left alone: move it away, or give another run.folder"
+                )
+    with only_one(folder, folder / LOCK, "run.folder"):
+        yield

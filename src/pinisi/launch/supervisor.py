@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -18,8 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pinisi.base.allocator import keep_freed_memory
-from pinisi.base.errors import CommunicationError, DataError, PinisiError
-from pinisi.launch.ranks import Rank, start_rank
+from pinisi.base.errors import CommunicationError, ConfigError, DataError, PinisiError
+from pinisi.launch.ranks import SERVER_GONE, Rank, start_rank
 from pinisi.parallel import status
 from pinisi.parallel.place import joined
 from pinisi.parallel.watchdog import STATUS, Patience, leave_error
@@ -67,6 +68,7 @@ def launch(
         base.update(dict.fromkeys(INTERFACES, LOOPBACK))
         base.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // ranks)))
         base.update(environment or {})
+        check_threads(base["OMP_NUM_THREADS"])
         for rank in range(ranks):
             if stop.signal:  # it came before this one was started
                 return 128 + stop.signal
@@ -94,6 +96,14 @@ def _emptied(folder: Path, ranks: int) -> tuple[Path, Path]:
             f"cannot write {error.filename or folder}: {error.strerror or error}; mend it, or give another run.folder"
         ) from error
     return where, logs
+
+
+def check_threads(text: str) -> None:
+    """Raises ConfigError where OMP_NUM_THREADS is no number of threads, or numbers by level, before a rank ends for it."""
+    if not re.fullmatch(r"0*[1-9]\d*(,\d+)*", text.replace(" ", ""), re.ASCII):
+        raise ConfigError(
+            f"the environment has OMP_NUM_THREADS={text!r}, needed a whole number of at least 1: unset it, and give runtime.threads"
+        )
 
 
 def port_to_use(port: int | None) -> int:
@@ -191,6 +201,11 @@ def failure(dead: Mapping[int, int | None], where: Path, logs: Path, report: str
             continue
     if not errors:
         rank, code = next(iter(dead.items()))  # not empty: the launcher's own finding is among the errors
+        if code == SERVER_GONE:
+            return (
+                "error: the process that the ranks were forked from has ended, and they with it (the kernel kills with SIGKILL "
+                "when memory runs out: see dmesg). Run the same command again to resume from the last checkpoint."
+            )
         return f"error: rank {rank} ended with code {code}; see {logs / f'rank-{rank:05d}.log'}"
     cause = min(errors, key=lambda e: (e["kind"] == "communication", e["time"]))
     if cause["kind"] == "stuck":  # which rank it is has been found out, and isn't who noticed
@@ -236,6 +251,11 @@ def explain(error: BaseException) -> tuple[str, str]:
             "user",
             f"the disk is full while writing {error.filename or 'a file'}: free space and run again; the last checkpoint is whole",
         )
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            "user",
+            f"{error.strerror}: a rank needs a few hundred; raise the limit (ulimit -n 1024) and run again",
+        )
     if isinstance(error, OSError) and error.filename:
         return (
             "user",
@@ -251,7 +271,16 @@ def explain(error: BaseException) -> tuple[str, str]:
             f"out of memory ({text.splitlines()[0] if text else type(error).__name__}): lower data.microbatch or "
             "data.sequence, set memory.recompute = 'full', or use more ranks"
         )
-    marks = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "Timed out", "Socket")
+    marks = (
+        "Connection closed",
+        "Connection was likely closed",
+        "Connection reset",
+        "Broken pipe",
+        "gloo",
+        "NCCL",
+        "Timed out",
+        "Socket",
+    )
     if isinstance(error, RuntimeError) and any(mark in text for mark in marks):
         return "communication", f"lost another rank: {text.splitlines()[0]}"
     return "unexpected", f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"

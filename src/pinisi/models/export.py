@@ -69,7 +69,7 @@ def write_folder(
     Raises:
         ModelError: a parameter is missing, unknown, doubled or of the wrong shape, or the disk is full.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = Path(os.path.realpath(folder))  # a link stays, and leads to what is written
     new, old = (folder.parent / f".{folder.name}.{which}" for which in ("new", "old"))
     try:
         _recover(folder, new, old)

@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from pinisi.base import json_text
 from pinisi.base.errors import ModelError
 
 EXTRA_HEADS = "extra_heads.safetensors"  # beside an exported model
@@ -68,7 +69,7 @@ def _text(path: Path) -> str:
 def json_object(text: str, path: str | Path) -> dict[str, Any]:
     """The JSON object of a file. Raises ModelError for anything else."""
     try:
-        found = json.loads(text)
+        found = json_text.parse(text)
     except ValueError as error:
         raise ModelError(f"{path} cannot be read as JSON: {error}.") from None
     if not isinstance(found, dict):

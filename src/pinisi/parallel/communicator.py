@@ -168,7 +168,7 @@ def init_process_group(backend: str | None, device: torch.device, stuck_after: f
         raise CommunicationError(
             f"the environment lacks {', '.join(missing)}: start through `pinisi train` or torchrun, which set them"
         )
-    environment_number("MASTER_PORT", least=1)
+    environment_number("MASTER_PORT", least=1, most=65535)
     try:
         with waiting():
             store = join_store(rank, world, stuck_after)

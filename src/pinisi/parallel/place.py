@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 
 from pinisi.base.errors import ConfigError
@@ -13,12 +14,12 @@ def joined() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def environment_number(name: str, *, least: int = 0) -> int:
+def environment_number(name: str, *, least: int = 0, most: int = 2**31) -> int:
     """Returns a variable as a whole number. Raises ConfigError that says what it is."""
     text = os.environ.get(name, "")
-    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+    if not re.fullmatch("[0-9]{1,20}", text) or not least <= int(text) <= most:
         raise ConfigError(
-            f"the environment has {name}={text!r}, needed a whole number of at least {least}: unset it, or start through "
+            f"the environment has {name}={text!r}, needed a whole number from {least} to {most}: unset it, or start through "
             "`pinisi train` or torchrun, which set it"
             if name in os.environ
             else f"the environment lacks {name}: start through `pinisi train` or torchrun, which set it"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from pinisi import config as configuration
-from pinisi.base import settings
+from pinisi.base import json_text, settings
 from pinisi.base.errors import ConfigError
 from pinisi.config import RunConfig
 from pinisi.costs.presets import preset, preset_names
@@ -51,7 +50,7 @@ def _read(text: str) -> Source:
         return Source(path.name, read_spec(path), None, {"source": str(path)})
     if path.suffix == ".json":
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json_text.parse(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} can't be read as a Hugging Face config: {error}") from None
         return Source(path.parent.name or path.stem, read_spec(values), None, {"config": values})

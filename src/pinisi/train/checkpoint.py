@@ -25,14 +25,17 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from pinisi.base import digests
+from pinisi.base import digests, json_text
 from pinisi.base.errors import CheckpointError
 from pinisi.engine.optimizer import Optimizer, Slot
 from pinisi.parallel.agree import gather_json
 
 FORMAT = 1
 KINDS = ("weight", "exp_avg", "exp_avg_sq")
-_NAME = re.compile(r"step-(\d{8})$")
+# What an index must hold, and what it may: checkpoints of before there were digests have no "files".
+_NEEDED: dict[str, type] = {"step": int, "updates": int, "tensors": dict}
+_OPTIONAL: dict[str, type] = {"files": dict, "sampler": dict}
+_NAME = re.compile(r"step-(\d{8,})$")
 
 
 def _key(kind: str, name: str) -> str:
@@ -111,7 +114,7 @@ def save(
     digest: dict[str, str] = {}
     if rank == 0:
         for left in folder.glob(".step-*"):  # by a run that was killed as it saved or dropped one
-            shutil.rmtree(left, ignore_errors=True)
+            _remove(left)
         try:
             temporary.mkdir(parents=True)
         except OSError as error:
@@ -194,9 +197,15 @@ def _drop(folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.old")
     with suppress(FileNotFoundError):
         folder.rename(aside)
-    if aside.is_symlink():
-        aside.unlink()
-    shutil.rmtree(aside, ignore_errors=True)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):
+        path.unlink()
 
 
 def _sync(folder: Path) -> None:
@@ -214,7 +223,9 @@ class Reader:
     def __init__(self, folder: Path):
         self.folder = folder
         try:
-            self.index = json.loads((folder / "index.json").read_text())
+            if not (folder / "index.json").is_file():  # of a pipe nothing might ever come
+                raise CheckpointError(f"{folder / 'index.json'} can't be read: there is no such file")
+            self.index = json_text.parse((folder / "index.json").read_text("utf-8"))
         except OSError as error:
             raise CheckpointError(f"{folder / 'index.json'} can't be read: {error.strerror}") from error
         except ValueError as error:
@@ -234,6 +245,14 @@ class Reader:
             raise CheckpointError(
                 f"{folder} has format {self.index.get('format')}, this version reads {FORMAT}"
             )
+        for key, kind in (_NEEDED | _OPTIONAL).items():
+            if (key in self.index or key in _NEEDED) and not isinstance(self.index.get(key), kind):
+                raise CheckpointError(
+                    f"{folder / 'index.json'} is damaged: its {key} is missing or no {kind.__name__}"
+                )
+        name = _NAME.match(folder.name)
+        if name and int(name.group(1)) != self.step:
+            raise CheckpointError(f"{folder} is damaged: what it holds is step {self.step}")
 
     @property
     def step(self) -> int:

@@ -57,6 +57,15 @@ def check_model(reader: checkpoint.Reader, spec: ModelSpec) -> None:
     reader.check(extra_heads=mine["extra_heads"])
 
 
+def check_data(reader: checkpoint.Reader, fingerprint: str | None) -> None:
+    """Compares the data that a checkpoint was trained on with this run's. Raises CheckpointError."""
+    if "sampler" not in reader.index:
+        raise CheckpointError(
+            f"{reader.folder} doesn't say which texts were read: remove it to use an older one"
+        )
+    reader.check(data=fingerprint)
+
+
 def _differences(index: dict[str, Any], spec: ModelSpec) -> Iterator[str]:
     """The settings that differ, as text. The stored config is read by this transformers, which gives keys that are new since
     their defaults; a key that it doesn't know must have had its default where the checkpoint was made."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from pinisi.base import settings
+from pinisi.base import json_text, settings
 from pinisi.base.files import write_whole
 from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
@@ -31,7 +31,7 @@ class Metrics:
         if not self.leader:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.toml").write_text(settings.dump(self.config))
+        (self.folder / "config.toml").write_text(settings.dump(self.config), "utf-8")
         path = self.folder / "metrics.jsonl"
         lines = _lines(path) if step else []
         kept = [line for line in lines if _step(line) <= step]
@@ -136,7 +136,7 @@ def last_of(folder: Path) -> tuple[int, dict]:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
+    return path.read_text(errors="replace").splitlines() if path.is_file() else []
 
 
 def lost_lines(lines: Sequence[str], step: int) -> str:
@@ -151,9 +151,9 @@ def lost_lines(lines: Sequence[str], step: int) -> str:
 
 def _step(line: str) -> float:
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf  # torn by a kill
+        return int(json_text.parse(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return math.inf  # torn by a kill, or nothing of ours
 
 
 def _tensorboard(folder: Path, step: int):

@@ -34,7 +34,7 @@ from pinisi.parallel.watchdog import JOINING, longest_wait, watched
 from pinisi.schedule import Layout
 from pinisi.train import checkpoint, memory, records
 from pinisi.train.building import DTYPES, device_here, first_weights, frozen_spec, frozen_weights, spec_of
-from pinisi.train.identity import check_model
+from pinisi.train.identity import check_data, check_model
 from pinisi.train.metrics import Metrics
 from pinisi.train.model_files import files_of, keep_companions, tokenizer_of
 from pinisi.train.phases import Phase, phase_at, phases_of, rate_jump, rates
@@ -334,7 +334,7 @@ class Trainer:
         if reader is None:
             return
         check_model(reader, self.spec)
-        reader.check(data=self.task.fingerprint)
+        check_data(reader, self.task.fingerprint)
         if reader.step > self.config.steps:
             raise CheckpointError(
                 f"{reader.folder} is past the end of this run (run.steps = {self.config.steps}): give more steps or another "

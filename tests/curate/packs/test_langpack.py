@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.cli.main import main
+from pinisi.cli import main
 from pinisi.curate.packs import Pack, Packs, build_pack, langpack
 from tests.curate.packs.texts import documents, write
 

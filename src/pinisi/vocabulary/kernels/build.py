@@ -81,7 +81,7 @@ def _cached(found: str, *, anew: bool = False) -> Path:
     command = [found, *FLAGS, *os.environ.get("CXXFLAGS", "").split(), str(SOURCE)]
     told = "\0".join(
         [
-            SOURCE.read_text(),
+            SOURCE.read_text("utf-8"),
             *command[:-1],
             *THREADS,
             *_identity(Path(found).resolve()),
