@@ -9,9 +9,7 @@ from pathlib import Path
 
 from pinisi.bench.emulated import PROFILE
 from pinisi.report.picture import draw
-from pinisi.schedule import Costs, Timeline
-from pinisi.schedule import build
-from pinisi.schedule import simulate, verify
+from pinisi.schedule import Costs, Timeline, build, simulate, verify
 
 RANKS, MICROBATCHES = 4, 8
 OUT = Path(__file__).parents[1] / "docs" / "timeline.svg"

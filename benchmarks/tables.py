@@ -9,9 +9,7 @@ import platform
 import time
 from pathlib import Path
 
-from pinisi.schedule import Costs, names
-from pinisi.schedule import build
-from pinisi.schedule import simulate, verify
+from pinisi.schedule import Costs, build, names, simulate, verify
 
 CHANNELS = {"p2p": 0.01, "c0": 0.02, "c1": 0.02, "u": 0.02, "c2": 0.02, "embedding": 0.01}
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pinisi.cli import main as cli
+from pinisi.cli import dispatch as cli
 
 PREPARED = "from pinisi.base import terminal; terminal.prepare(); "
 
@@ -37,7 +37,8 @@ def test_work_goes_on_when_nobody_can_hear_of_it(tmp_path, command):
 @pytest.mark.parametrize("command, code", [("{} | true", 141), ("{} > /dev/full", 2)])
 def test_an_answer_that_is_lost_is_no_success(command, code):
     program = PREPARED + (
-        "import sys, time; from pinisi import cli; cli._run = lambda _: time.sleep(0.5) or print('x') or 0; sys.exit(cli.main([]))"
+        "import sys, time; from pinisi.cli import dispatch as cli; "
+        "cli._run = lambda _: time.sleep(0.5) or print('x') or 0; sys.exit(cli.main([]))"
     )
     done = shell(command, program)
     assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
