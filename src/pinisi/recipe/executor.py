@@ -10,9 +10,11 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Self
 
@@ -83,11 +85,8 @@ class TaskExecutor:
             done(task)
 
     def _processes(self, tasks: Sequence[RecipeTask], done: Done) -> None:
-        if self._pool is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._settings.workers, spawn, _serve, (os.getpid(),))
         try:
-            waiting = {self._pool.submit(_do, task, self._shared): task for task in tasks}
+            waiting = self._submit(tasks)
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     task = waiting.pop(future)
@@ -98,6 +97,24 @@ class TaskExecutor:
                 f"a worker was killed (the kernel does so when memory runs out): lower {self._section}.workers or "
                 f"{self._section}.budget and run again"
             ) from None
+
+    def _submit(self, tasks: Sequence[RecipeTask]) -> dict[Future, RecipeTask]:
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._settings.workers, spawn, _serve, (os.getpid(),))
+            resource_tracker.ensure_running()  # else a worker's start does that, and lets the signal through
+        with _without_interrupts():
+            return {self._pool.submit(_do, task, self._shared): task for task in tasks}
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Puts off Ctrl-C until the block's end. Workers that it starts never see it: they can't ignore it before they are Python."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _do(task: RecipeTask, shared: Shared | None) -> None:
