@@ -19,12 +19,11 @@ import numpy as np
 
 from pinisi.base import digests
 from pinisi.base.errors import DataError
+from pinisi.data.document_files import BOUND_DTYPE, TOKEN_DTYPE, DocumentFiles, OpenFiles, TokenFile
 from pinisi.data.languages import is_code
 
 INDEX = "index.json"
 TOKENIZER = "tokenizer.json"
-TOKEN_DTYPE = np.dtype("<u4")
-BOUND_DTYPE = np.dtype("<i8")
 FORMAT = (
     2  # raise it when files come, go or change their form; 2 added source, metadata, name_bounds, tokenizer
 )
@@ -61,6 +60,7 @@ class Shards:
         self.folder = Path(folder)
         self.index: dict[str, Any] = read_index(self.folder)
         self._open: OrderedDict[str, Shard] = OrderedDict()  # the last used at the end
+        self._read = OpenFiles()
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
@@ -98,6 +98,14 @@ class Shards:
             if len(self._open) > OPEN:
                 self._open.popitem(last=False)
         return self._open[language]
+
+    def files(self, language: str) -> DocumentFiles:
+        """A language's documents by number, read where they are asked for: what a sampler draws from."""
+        counts = self.counts(language)
+        file = TokenFile(language, counts["documents"], counts["tokens"])
+        self._map(f"{language}.tokens", TOKEN_DTYPE, file.tokens)  # raises DataError if its size is wrong
+        self._map(f"{language}.documents", BOUND_DTYPE, file.documents + 1)
+        return DocumentFiles(self.folder, [file], self._read)
 
     def name(self, language: str, document: int) -> tuple[str, str, str, dict[str, Any]]:
         """(id, url, source, metadata) of a language's document by number; reads no other's."""
