@@ -132,9 +132,9 @@ def test_shards_of_before_are_made_anew_only_where_a_text_had_become_a_control_t
         key: value for key, value in good.items() if key not in ("bos", "control_tokens", "digest", "files")
     }
     if spelled:
-        tokens = np.fromfile(out / "en.tokens", "<u4")
+        tokens = np.fromfile(out / "00000/en.tokens", "<u4")
         tokens[1] = load_tokenizer(folder).convert_tokens_to_ids("<think>")
-        tokens.tofile(out / "en.tokens")
+        tokens.tofile(out / "00000/en.tokens")
     (out / "index.json").write_text(json.dumps(index))
     before, said = (out / "index.json").read_bytes(), []
     again = tokenize(corpus, folder, out, report=said.append)
@@ -143,4 +143,4 @@ def test_shards_of_before_are_made_anew_only_where_a_text_had_become_a_control_t
     else:
         assert (out / "index.json").read_bytes() == before and "up to date" in said[0]
         assert again == index and Shards(out).bos is None
-    assert digests.of_file(out / "en.tokens") == good["files"]["en.tokens"]
+    assert digests.of_file(out / "00000/en.tokens") == good["files"]["00000/en.tokens"]

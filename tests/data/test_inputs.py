@@ -43,7 +43,7 @@ def lines(texts: dict[str, list[str]]) -> bytes:
 
 
 def tokens(folder) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in folder.glob("*.tokens")}
+    return {path.stem: path.read_bytes() for path in folder.glob("00000/*.tokens")}
 
 
 def test_every_kind_gives_the_same_tokens(tmp_path, shards_folder, tokenizer_folder):

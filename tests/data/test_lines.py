@@ -98,7 +98,7 @@ def test_a_packed_corpus_gives_the_same_tokens(tmp_path, shards_folder, tokenize
     tokenize(corpus, tokenizer_folder, tmp_path / "s", report=lambda line: None)
     for language in TEXTS:
         for end in (".tokens", ".documents", ".names", ".name_bounds"):
-            name = language + end
+            name = f"00000/{language}{end}"
             assert (tmp_path / "s" / name).read_bytes() == (shards_folder / name).read_bytes()
     assert Shards(tmp_path / "s").index["languages"] == Shards(shards_folder).index["languages"]
 

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from pinisi.base.errors import DataError
 from pinisi.base.ids import IGNORE
 from pinisi.data import Microbatch, Sampler, Shards, eval_batches, load_tokenizer, mixture, tokenize
+from pinisi.data.permutation import Permutation
 
 from .conftest import TEXTS, write_corpus
 
@@ -205,7 +207,7 @@ def test_an_end_token_inside_a_document_ends_nothing(corpus, tokenizer_folder, t
     assert (tokens == space).sum() > len(bounds) - 1  # some stand inside documents
     size = len(tokens)
     sampler = Sampler(shards, sequence=sequence, batch=2, seed=4, weights={"id": 1})
-    order, _ = sampler._streams["id"]._epoch(0)
+    order = Permutation(len(bounds) - 1, 4, "id", 0).at(np.arange(len(bounds) - 1))
     places = [
         (document, place, place == bounds[document + 1] - 1)
         for document in order.tolist()

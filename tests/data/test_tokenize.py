@@ -24,9 +24,11 @@ def test_every_document_round_trips(shards_folder, tokenizer_folder):
     index = json.loads((shards_folder / "index.json").read_text())
     assert index["languages"].keys() == TEXTS.keys()
     for language, texts in TEXTS.items():
-        tokens = np.fromfile(shards_folder / f"{language}.tokens", "<u4")
-        bounds = np.fromfile(shards_folder / f"{language}.documents", "<i8")
-        names = [json.loads(line) for line in (shards_folder / f"{language}.names").open(encoding="utf-8")]
+        tokens = np.fromfile(shards_folder / f"00000/{language}.tokens", "<u4")
+        bounds = np.fromfile(shards_folder / f"00000/{language}.documents", "<i8")
+        names = [
+            json.loads(line) for line in (shards_folder / f"00000/{language}.names").open(encoding="utf-8")
+        ]
         assert len(bounds) == len(texts) + 1 == len(names) + 1
         assert bounds[0] == 0 and bounds[-1] == len(tokens)
         for number, text in enumerate(texts):
@@ -146,7 +148,7 @@ def test_an_emptied_language_is_said_and_left_out(tmp_path, tokenizer_folder, co
     index = tokenize(corpus, tokenizer_folder, out, report=said.append)
     assert index["languages"].keys() == TEXTS.keys() - {"lo"}
     assert any("lo.jsonl holds no document with text: left out" in line for line in said)
-    assert not list(out.glob("lo.*"))
+    assert not list(out.glob("*/lo.*"))
     for path in corpus.iterdir():
         path.write_bytes(content)
     with pytest.raises(DataError, match="no document with text; remove the files or fill them"):
@@ -177,7 +179,7 @@ def test_shards_of_another_format_say_so_and_are_made_anew(tmp_path, corpus, tok
     out = tmp_path / "s"
     good = tokenize(corpus, tokenizer_folder, out, report=quiet)
     (out / "index.json").write_text(json.dumps({**good, "format": 1}))
-    with pytest.raises(DataError, match=r"format 1, this version reads 2; tokenize again"):
+    with pytest.raises(DataError, match=r"format 1, this version reads 2 and 3; tokenize again"):
         Shards(out)
     assert tokenize(corpus, tokenizer_folder, out, report=quiet) == good == Shards(out).index
 
@@ -255,7 +257,7 @@ def test_missing_and_torn_folders(tmp_path, tokenizer_folder):
     with pytest.raises(DataError, match="tokenize the corpus first"):
         Shards(tmp_path)
     tokenize(write_corpus(tmp_path / "c"), tokenizer_folder, tmp_path / "s", report=quiet)
-    with (tmp_path / "s" / "id.tokens").open("r+b") as file:
+    with (tmp_path / "s" / "00000" / "id.tokens").open("r+b") as file:
         file.truncate(8)
     with pytest.raises(DataError, match=r"id\.tokens has 8 bytes"):
         Shards(tmp_path / "s").shard("id")
@@ -264,7 +266,8 @@ def test_missing_and_torn_folders(tmp_path, tokenizer_folder):
 
 
 @pytest.mark.parametrize(
-    "file", ["id.tokens", "id.documents", "id.names", "id.name_bounds", "tokenizer.json"]
+    "file",
+    [*(f"00000/id.{end}" for end in ("tokens", "documents", "names", "name_bounds")), "tokenizer.json"],
 )
 def test_a_flipped_byte_of_any_file_is_named(shards_folder, tmp_path, file):
     shutil.copytree(shards_folder, tmp_path / "shards")

@@ -136,14 +136,14 @@ def test_what_prints_nothing_is_shown(tmp_path, tokenizer_folder):
 def test_names_are_read_in_place(tmp_path, tokenizer_folder):
     """A name is found by its bounds: with all other names destroyed it is still there."""
     tokenize(write_corpus(tmp_path / "c"), tokenizer_folder, tmp_path / "s", report=quiet)
-    path = tmp_path / "s" / "id.names"
+    path = tmp_path / "s" / "00000" / "id.names"
     bounds = Shards(tmp_path / "s").shard("id").bounds.tolist()
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(line if n == 3 else b"#" * len(line) for n, line in enumerate(lines)))
     assert decode_span(tmp_path / "s", "id", bounds[3] + 1).id == "id/3"
     with pytest.raises(DataError, match=r"id\.names does not agree with its bounds"):
         decode_span(tmp_path / "s", "id", bounds[2])
-    (tmp_path / "s" / "id.name_bounds").write_bytes(b"")
+    (tmp_path / "s" / "00000" / "id.name_bounds").write_bytes(b"")
     with pytest.raises(DataError, match=r"id\.name_bounds has 0 bytes"):
         decode_span(tmp_path / "s", "id", bounds[3])
 

@@ -116,10 +116,9 @@ def eval_batches(
     Bits per byte: nats over all targets / ln 2 / shards.counts(language)["predicted_bytes"].
     """
     shards = shards if isinstance(shards, Shards) else Shards(shards)
-    tokens, bounds = shards.shard(language)
     rows: list[Row] = []
-    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        document, done = tokens[start:stop], 0
+    for document in shards.files(language).each():
+        done = 0
         if not rows or rows[-1].room < len(document):
             rows.append(Row(sequence, shards.end_of_document))
         while (done := done + rows[-1].add(document, done)) < len(document):

@@ -1,12 +1,10 @@
-"""The order in which a run sees its documents: a pure function of the seed and of what was already drawn.
+"""Draws the microbatches of a run: a pure function of the seed and of what was already drawn.
 
-Each language is an endless stream of tokens: its documents, shuffled anew for every epoch. Sequences are
+Each language is an endless stream of tokens: its documents, shuffled anew for every epoch (streams.py). Sequences are
 cut from it one after the other. Global sequence number n draws its language from the mixture with random
-number n. So the state is small (sequences drawn, tokens drawn per language), exact, and the same on all
-data ranks.
+number n. So the state is small (sequences drawn, three numbers a language), exact, and the same on all data ranks.
 """
 
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,14 @@ import numpy as np
 
 from pinisi.base.errors import DataError
 from pinisi.data.balance import assign
-from pinisi.data.batches import Microbatch, Positions, Row, collate
-from pinisi.data.shards import Shard, Shards
+from pinisi.data.batches import Microbatch, Positions, collate
+from pinisi.data.random_numbers import uniform
+from pinisi.data.shards import Shards
+from pinisi.data.sorted_stream import SortedStream
+from pinisi.data.streams import PermutedStream, Pieces, Stream
 
-Place = tuple[str, int]  # a row's language and the token of its stream that it starts at
+Place = tuple[str, Pieces]  # a row's language and what it is made of
+ORDER = "permuted"  # in a state; one of before there was a permutation says nothing
 
 
 class Sampler:
@@ -56,10 +58,16 @@ class Sampler:
         self.data_rank, self.data_ranks = data_rank, data_ranks
         self.balance, self.positions = balance, positions
         self.weights = mixture(self.shards, weights, temperature)
-        self._streams = {language: _Stream(self.shards, language, seed) for language in self.weights}
+        self._order: type[PermutedStream] | type[SortedStream] = PermutedStream
+        self._streams = self._begin()
         self._cumulative = np.cumsum(list(self.weights.values()))
         self._sequences = 0
-        self._tokens = dict.fromkeys(self.weights, 0)
+
+    def _begin(self) -> dict[str, Stream]:
+        return {
+            language: self._order(self.shards.files(language), self.seed, language)
+            for language in self.weights
+        }
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -69,7 +77,7 @@ class Sampler:
     @property
     def epochs(self) -> dict[str, float]:
         """How often each language's text has been gone through."""
-        return {language: self._tokens[language] / s.size for language, s in self._streams.items()}
+        return {language: stream.epochs for language, stream in self._streams.items()}
 
     def step(self, microbatches: int) -> list[Microbatch]:
         """This data rank's next `microbatches` microbatches; moves the state on for all data ranks."""
@@ -80,39 +88,39 @@ class Sampler:
     def _balanced(self, rows: list[list[Place]], microbatches: int) -> list[list[Place]]:
         """Our microbatches of a step's rows; every data rank works out the same, from bounds alone."""
         places = [place for microbatch in rows for place in microbatch]
-        costs = [
-            int((self._streams[language].lengths(start, self.sequence) ** 2).sum())
-            for language, start in places
-        ]
+        costs = [int((pieces.lengths**2).sum()) for _, pieces in places]
         ours = assign(costs, microbatches, self.batch, self.data_ranks)[self.data_rank]
         return [[places[row] for row in microbatch] for microbatch in ours]
 
     def _microbatch(self, places: list[Place]) -> Microbatch:
-        rows = [self._streams[language].row(start, self.sequence) for language, start in places]
+        rows = [
+            pieces.row(self._streams[language].files, self.shards.end_of_document)
+            for language, pieces in places
+        ]
         return collate(rows, [self.languages.index(language) for language, _ in places], self.positions)
 
     def _draw(self) -> Place:
-        """The language of the next sequence of all and where in that language's stream it starts."""
-        number = _uniform(self.seed, self._sequences) * self._cumulative[-1]
+        """The language of the next sequence of all and the pieces of documents that it is made of."""
+        number = uniform(self.seed, self._sequences) * self._cumulative[-1]
         choice = int(np.searchsorted(self._cumulative, number, side="right"))
         language = list(self.weights)[min(choice, len(self.weights) - 1)]
-        start = self._tokens[language]
-        self._tokens[language] += self.sequence
         self._sequences += 1
-        return language, start
+        return language, self._streams[language].draw(self.sequence)
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs, as JSON; the same on every data rank."""
+        drawn = {language: stream.state() for language, stream in self._streams.items()}
+        ordered = {"order": ORDER, "streams": drawn} if self._order is PermutedStream else {"tokens": drawn}
         return {
             "fingerprint": self.shards.fingerprint,
             "seed": self.seed,
             "sequence": self.sequence,
             "sequences": self._sequences,
-            "tokens": dict(self._tokens),
+            **ordered,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken. batch, data_ranks and weights may differ from then.
+        """Goes on where `state` was taken, in its order. batch, data_ranks and weights may differ from then.
 
         Raises DataError if the shards, the seed or the sequence length are others: the stream would be.
         """
@@ -128,7 +136,23 @@ class Sampler:
                     f"resume with the same {what} or start a new run"
                 )
         self._sequences = int(state["sequences"])
-        self._tokens = {language: int(state["tokens"].get(language, 0)) for language in self.weights}
+        self._order = order_of(state)
+        self._streams = self._begin()
+        for language, drawn in state["tokens" if self._order is SortedStream else "streams"].items():
+            if language in self._streams:
+                self._streams[language].restore(drawn)
+
+
+def order_of(state: dict[str, Any]) -> type[PermutedStream] | type[SortedStream]:
+    """What draws in the order of a state. Raises DataError if no stream of this version does."""
+    if "order" not in state:
+        return SortedStream
+    if state["order"] != ORDER:
+        raise DataError(
+            f"the checkpoint's documents come in the order '{state['order']}', which this version does not know; resume with the "
+            "version that wrote it, or start a new run"
+        )
+    return PermutedStream
 
 
 def mixture(shards: Shards, weights: dict[str, float] | None, temperature: float = 1.0) -> dict[str, float]:
@@ -145,71 +169,6 @@ def mixture(shards: Shards, weights: dict[str, float] | None, temperature: float
     if not total > 0:
         raise DataError("all mixture weights are 0; give at least one language a weight above 0")
     return {language: weights[language] / total for language in sorted(weights) if weights[language] > 0}
-
-
-class _Stream:
-    """The endless token stream of one language: epoch after epoch, each in its own order of documents."""
-
-    def __init__(self, shards: Shards, language: str, seed: int):
-        self._shards, self._language = shards, language
-        self.size = len(self.shard.tokens)
-        self.padding = shards.end_of_document
-        self._key = (seed, zlib.crc32(language.encode()))
-        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-
-    @property
-    def shard(self) -> Shard:
-        """Not kept: of many languages only some are open at once."""
-        return self._shards.shard(self._language)
-
-    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The order of documents in an epoch and where each starts in it."""
-        if epoch not in self._epochs:
-            self._epochs = {number: table for number, table in self._epochs.items() if number >= epoch - 1}
-            bounds = self.shard.bounds
-            documents = len(bounds) - 1
-            # raw bits of a counter-based generator and a stable sort: the same order in any numpy version
-            keys = np.random.Philox(key=_philox_key(*self._key, epoch)).random_raw(documents)
-            order = np.argsort(keys, kind="stable")
-            starts = np.concatenate([[0], np.cumsum(np.diff(bounds)[order])[:-1]])
-            self._epochs[epoch] = order, starts
-        return self._epochs[epoch]
-
-    def row(self, start: int, sequence: int) -> Row:
-        """The sequence that starts at token `start` of the stream."""
-        row = Row(sequence, self.padding)
-        tokens, bounds = self.shard
-        while row.room:
-            epoch, inside = divmod(start + row.filled, self.size)
-            order, starts = self._epoch(epoch)
-            place = int(np.searchsorted(starts, inside, side="right")) - 1
-            first, last = bounds[order[place] : order[place] + 2]
-            row.add(tokens[first:last], inside - int(starts[place]))
-        return row
-
-    def lengths(self, start: int, sequence: int) -> np.ndarray:
-        """Tokens of each piece of a document in that sequence; int64, reads no token."""
-        found = []
-        while sequence:
-            epoch, inside = divmod(start, self.size)
-            _, starts = self._epoch(epoch)
-            stop = min(inside + sequence, self.size)
-            first, last = np.searchsorted(starts, [inside, stop], side="right")
-            cuts = starts[first:last]  # documents that start behind `inside`
-            found.append(np.diff(cuts[cuts < stop], prepend=inside, append=stop))
-            start, sequence = start + stop - inside, sequence - (stop - inside)
-        return np.concatenate(found)
-
-
-def _philox_key(*numbers: int) -> np.ndarray:
-    """A Philox key [2] of uint64 from whole numbers of any size."""
-    return np.random.SeedSequence([n & 0xFFFFFFFFFFFFFFFF for n in numbers]).generate_state(2, np.uint64)
-
-
-def _uniform(seed: int, number: int) -> float:
-    """Random number `number` of a seed, in [0, 1)."""
-    raw = np.random.Philox(key=_philox_key(seed, number)).random_raw()
-    return float(int(raw) >> 11) / (1 << 53)
 
 
 def _positive(**values: float) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from pinisi.base.errors import DataError
 from pinisi.data.control_tokens import TextOnly
+from pinisi.data.document_files import BOUND_DTYPE, TOKEN_DTYPE
 from pinisi.data.documents import Document
 from pinisi.data.roundtrip import Altered
-from pinisi.data.shards import BOUND_DTYPE, TOKEN_DTYPE
 
 BATCH_CHARACTERS = 1 << 19  # characters handed to the tokenizer at once: enough to keep its threads busy
 BATCH_DOCUMENTS = 512
@@ -81,8 +81,10 @@ class _Shard:
 
     def found(self) -> dict[str, Any]:
         """What stands in the index."""
-        counts = {"documents": len(self.bounds) - 1, "tokens": self.bounds[-1], **self.counts}
-        return {**counts, "dropped": dict(self.dropped), "altered": self.altered.reasons}
+        size = {"documents": len(self.bounds) - 1, "tokens": self.bounds[-1]}
+        files = [{"name": f"{self.folder.name}/{self.language}", **size}]
+        said = {"dropped": dict(self.dropped), "altered": self.altered.reasons, "files": files}
+        return {**size, **self.counts, **said}
 
     def close(self) -> None:
         np.asarray(self.bounds, dtype=BOUND_DTYPE).tofile(self.folder / f"{self.language}.documents")

@@ -1,16 +1,19 @@
-"""Token shards: for each language one file of tokens and one of document bounds, under one index.
+"""Token shards: many files under one index, so that many can write them and no file is too large.
 
-<language>.tokens       uint32, little-endian: all documents after one another, each with its end token (and BOS before, where
-                        the index names one)
-<language>.documents    int64, little-endian [n + 1]: document i is tokens[bounds[i] : bounds[i + 1]]
-<language>.names        JSON lines: [id, url, source, metadata] of each document
-<language>.name_bounds  int64, little-endian [n + 1]: document i is bytes [bounds[i] : bounds[i + 1]] of .names
-tokenizer.json          the tokenizer, so that tokens can be read again
-index.json              counts per language, the fingerprint of all that made the shards, and each file's digest
+<part>/<language>.tokens       uint32, little-endian: documents after one another, each with its end token (and BOS before, where
+                               the index names one)
+<part>/<language>.documents    int64, little-endian [n + 1]: document i is tokens[bounds[i] : bounds[i + 1]]
+<part>/<language>.names        JSON lines: [id, url, source, metadata] of each document
+<part>/<language>.name_bounds  int64, little-endian [n + 1]: document i is bytes [bounds[i] : bounds[i + 1]] of .names
+tokenizer.json                 the tokenizer, so that tokens can be read again
+index.json                     counts and files per language, the fingerprint of all that made the shards, and each file's digest
+
+A part (00000, 00001, ...) is what one task of tokenizing wrote. A language's documents and tokens are numbered over its files in
+the order of the index, which is that of the text: how it was cut into parts changes no number. In format 2 a language has one file,
+<language>.tokens and so on, in the folder itself.
 """
 
 import json
-from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,21 +22,18 @@ import numpy as np
 
 from pinisi.base import digests, json_text
 from pinisi.base.errors import DataError
+from pinisi.data.document_files import DocumentFiles, OpenFiles, TokenFile
 from pinisi.data.languages import is_code
 
 INDEX = "index.json"
 TOKENIZER = "tokenizer.json"
-TOKEN_DTYPE = np.dtype("<u4")
-BOUND_DTYPE = np.dtype("<i8")
-FORMAT = (
-    2  # raise it when files come, go or change their form; 2 added source, metadata, name_bounds, tokenizer
-)
-OPEN = 40  # languages whose two files are mapped at once; a process has 256 handles on some systems
+FORMAT = 3  # raise it when files come, go or change their form; 3 added parts
+READ = (2, FORMAT)
 CONTENT = 1  # raise it when the same text would give other tokens: it is part of the fingerprint
 
 
 class Shard(NamedTuple):
-    """One language: tokens [n], memory-mapped, and the bounds [documents + 1] of its documents."""
+    """Holds one language: tokens [n] and the bounds [documents + 1] of its documents."""
 
     tokens: np.ndarray
     bounds: np.ndarray
@@ -60,7 +60,8 @@ class Shards:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.index: dict[str, Any] = read_index(self.folder)
-        self._open: OrderedDict[str, Shard] = OrderedDict()  # the last used at the end
+        self._opened = OpenFiles()
+        self._files: dict[str, DocumentFiles] = {}
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
@@ -86,29 +87,23 @@ class Shards:
             raise DataError(f"{self.folder} has no language '{language}'; it has {', '.join(self.languages)}")
         return self.index["languages"][language]
 
+    def files(self, language: str) -> DocumentFiles:
+        """A language's documents by number, read where they are asked for. Raises DataError if a file's size is not the index'."""
+        if language not in self._files:
+            files = files_of(self.counts(language), language)
+            self._files[language] = DocumentFiles(self.folder, files, self._opened)
+        return self._files[language]
+
     def shard(self, language: str) -> Shard:
-        """A language's tokens and bounds. Of many languages those that were used last stay open: a map takes a file handle."""
-        if language in self._open:
-            self._open.move_to_end(language)
-        else:
-            counts = self.counts(language)
-            tokens = self._map(f"{language}.tokens", TOKEN_DTYPE, counts["tokens"])
-            bounds = self._map(f"{language}.documents", BOUND_DTYPE, counts["documents"] + 1)
-            self._open[language] = Shard(tokens, np.asarray(bounds))
-            if len(self._open) > OPEN:
-                self._open.popitem(last=False)
-        return self._open[language]
+        """A language whole: mapped where it has one file, else in memory. For large ones take `files`."""
+        return Shard(*self.files(language).whole())
 
     def name(self, language: str, document: int) -> tuple[str, str, str, dict[str, Any]]:
         """(id, url, source, metadata) of a language's document by number; reads no other's."""
-        bounds = self._map(f"{language}.name_bounds", BOUND_DTYPE, self.counts(language)["documents"] + 1)
-        first, stop = int(bounds[document]), int(bounds[document + 1])
-        path = self.folder / f"{language}.names"
+        line, path = self.files(language).name(document)
         try:
-            with path.open("rb") as names:
-                names.seek(first)
-                id, url, source, metadata = json.loads(names.read(stop - first))
-        except (OSError, ValueError) as error:
+            id, url, source, metadata = json.loads(line)
+        except ValueError as error:
             raise DataError(f"{path} does not agree with its bounds ({error}); tokenize again") from None
         return id, url, source, metadata
 
@@ -119,14 +114,12 @@ class Shards:
         """
         return digests.damage(self.folder, self.index.get("files", {}), share, shares)
 
-    def _map(self, name: str, dtype: np.dtype, length: int) -> np.ndarray:
-        path = self.folder / name
-        size = path.stat().st_size if path.is_file() else 0
-        if size != length * dtype.itemsize:
-            raise DataError(
-                f"{path} has {size} bytes, its index says {length * dtype.itemsize}; tokenize again"
-            )
-        return np.memmap(path, dtype=dtype, mode="r", shape=(length,))
+
+def files_of(counts: dict[str, Any], language: str) -> list[TokenFile]:
+    """Returns the files of a language from what an index says of it: one in the folder itself in format 2."""
+    if "files" not in counts:
+        return [TokenFile(language, counts["documents"], counts["tokens"])]
+    return [TokenFile(file["name"], file["documents"], file["tokens"]) for file in counts["files"]]
 
 
 def read_index(folder: str | Path) -> dict[str, Any]:
@@ -140,9 +133,9 @@ def read_index(folder: str | Path) -> dict[str, Any]:
         raise DataError(f"{path} is not JSON ({error}); tokenize again") from None
     if not isinstance(index, dict):
         raise DataError(f"{path} holds a JSON {type(index).__name__}, not an object; tokenize again")
-    if index.get("format") != FORMAT:
+    if index.get("format") not in READ:
         raise DataError(
-            f"{path} has format {index.get('format')}, this version reads {FORMAT}; tokenize again"
+            f"{path} has format {index.get('format')}, this version reads {' and '.join(map(str, READ))}; tokenize again"
         )
     for language in index.get("languages", ()):  # files are named after it
         if not is_code(str(language)):
@@ -153,17 +146,24 @@ def read_index(folder: str | Path) -> dict[str, Any]:
         raise DataError(
             f"{path} is damaged: its digest is another one than it was written with; tokenize again"
         )
+    for language, counts in index["languages"].items():
+        for file in files_of(counts, language):
+            part, _, name = file.name.rpartition("/")
+            if name != language or not (part.isdecimal() or not part):
+                raise DataError(
+                    f"{path} has the file {file.name!r} for {language}, which no part has; tokenize again"
+                )
     return index
 
 
 def decode_span(shards: Shards | str | Path, language: str, position: int) -> Span:
     """The document, with id, URL, source and metadata, that token `position` of a language's shard belongs to."""
     shards = shards if isinstance(shards, Shards) else Shards(shards)
-    bounds = shards.shard(language).bounds
-    if not 0 <= position < bounds[-1]:
+    files = shards.files(language)
+    if not 0 <= position < files.tokens:
         raise DataError(
-            f"{language} has tokens 0 to {bounds[-1] - 1} in {shards.folder}, position {position} is none"
+            f"{language} has tokens 0 to {files.tokens - 1} in {shards.folder}, position {position} is none"
         )
-    number = int(np.searchsorted(bounds, position, side="right")) - 1
+    number, start, stop = files.document_at(position)
     id, url, source, metadata = shards.name(language, number)
-    return Span(number, id, url, int(bounds[number]), int(bounds[number + 1]), source, metadata)
+    return Span(number, id, url, start, stop, source, metadata)

@@ -43,8 +43,7 @@ def _check_rows(shards: Shards, rows: int) -> None:
 
 
 def _highest(shards: Shards, language: str) -> int:
-    tokens = shards.shard(language).tokens
-    return max(int(np.max(tokens[at : at + PIECE])) for at in range(0, len(tokens), PIECE))
+    return max(int(np.max(piece)) for piece in shards.files(language).pieces(PIECE))
 
 
 def _check_meaning(shards: Shards, ours: Mapping[str, int], tokenizer: str | Path) -> None:

@@ -18,7 +18,7 @@ from pinisi.data.document_bounds import beginning_id, end_of_document_id, token_
 from pinisi.data.inputs import Input, documents_in, inputs_of
 from pinisi.data.roundtrip import describe
 from pinisi.data.shard_writer import Encoder, ShardWriters
-from pinisi.data.shards import CONTENT, FORMAT, INDEX, TOKENIZER, Shards, read_index
+from pinisi.data.shards import CONTENT, FORMAT, INDEX, TOKENIZER, Shards, files_of, read_index
 from pinisi.data.storage import checksum, is_url
 from pinisi.data.tokenizer import load_tokenizer, vocabulary_size
 
@@ -26,6 +26,7 @@ PROGRESS_SECONDS = 5.0
 
 WHAT = "token shards"
 CONTROLS = "control_tokens"  # in the index: that no text has become one; missing in shards of before
+PART = "00000"
 PIECE = 1 << 24  # tokens looked at in one go
 
 Report = Callable[[str], None]
@@ -91,7 +92,11 @@ def tokenize(
         }
         if not index["languages"]:
             raise DataError(f"{corpus_folder} holds no document with text; remove the files or fill them")
-        index["files"] = {path.name: digests.of_file(path) for path in sorted(partial.iterdir())}
+        index["files"] = {
+            path.relative_to(partial).as_posix(): digests.of_file(path)
+            for path in sorted(partial.rglob("*"))
+            if path.is_file()
+        }
         index["digest"] = digests.of_index(index)
         (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
         mark(partial, WHAT)
@@ -111,7 +116,8 @@ def _write(
     strict: bool,
 ) -> dict[str, dict[str, Any]]:
     """Writes all documents; returns what each language's shard holds, in alphabetical order."""
-    writers = ShardWriters(folder, encoder)
+    (folder / PART).mkdir()
+    writers = ShardWriters(folder / PART, encoder)
     for each in inputs:
         number = writers.documents
         for document in documents_in(each, progress.at):
@@ -176,7 +182,12 @@ def _files_of_before(out: Path) -> list[str] | None:
         return [
             INDEX,
             TOKENIZER,
-            *(f"{language}.{ending}" for language in index["languages"] for ending in endings),
+            *(
+                f"{file.name}.{ending}"
+                for language, counts in index["languages"].items()
+                for file in files_of(counts, language)
+                for ending in endings
+            ),
         ]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -197,9 +208,7 @@ def _spelled(out: Path, tokenizer: Any, report: Report) -> bool:
     names = {id: name for id, name in names.items() if id not in stand_ins(tokenizer, names)}
     shards = Shards(out)
     for language in shards.languages if names else ():
-        tokens = shards.shard(language).tokens
-        for at in range(0, len(tokens), PIECE):
-            piece = tokens[at : at + PIECE]
+        for piece in shards.files(language).pieces(PIECE):
             inside = piece[np.isin(piece, list(names)) & (piece != shards.end_of_document)]
             if len(inside):
                 report(

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pinisi.base.errors import DataError
+from pinisi.data.document_files import DocumentFiles
 from pinisi.data.shards import TOKENIZER, Shards, Span, decode_span
 
 AROUND = 48  # tokens of text shown on each side
@@ -72,16 +71,16 @@ def trace(shards: Shards | str | Path, language: str, position: int, *, around: 
     """
     shards = shards if isinstance(shards, Shards) else Shards(shards)
     span = decode_span(shards, language, position)
-    tokens = shards.shard(language).tokens
+    files = shards.files(language)
     last = span.stop - 1  # the end token
     tokenizer = _tokenizer(shards.folder)
-    low, high = _window(tokenizer, tokens, (span.start, last), position, around)
-    ids = tokens[low:high].tolist()
+    low, high = _window(tokenizer, files, (span.start, last), position, around)
+    ids = files.between(low, high).tolist()
     ends = position == last
     left, right = (len(ids), len(ids)) if ends else _characters(tokenizer, ids, position - low)
     whole, head, tail = (_decode(tokenizer, part) for part in (ids, ids[:left], ids[:right]))
     before, text, after = head, whole[len(head) : len(tail)], whole[len(tail) :]
-    id = int(tokens[position])
+    id = int(files.between(position, position + 1)[0])
     return Trace(
         language=language,
         position=position,
@@ -98,7 +97,7 @@ def trace(shards: Shards | str | Path, language: str, position: int, *, around: 
 
 
 def _window(
-    tokenizer: Any, tokens: np.ndarray, document: tuple[int, int], position: int, around: int
+    tokenizer: Any, files: DocumentFiles, document: tuple[int, int], position: int, around: int
 ) -> tuple[int, int]:
     """[low, high): the tokens shown, up to three more than wished on each side so that no character is cut.
 
@@ -109,7 +108,7 @@ def _window(
     highs = range(min(stop, position + around + 1), min(stop + 1, position + around + 1 + CHARACTER))
     # a range is empty where the document's end is nearer than wished
     pairs = [(low, high) for low in lows or (start,) for high in highs or (stop,)]
-    return min(pairs, key=lambda pair: _decode(tokenizer, tokens[slice(*pair)].tolist()).count("\ufffd"))
+    return min(pairs, key=lambda pair: _decode(tokenizer, files.between(*pair).tolist()).count("\ufffd"))
 
 
 def _characters(tokenizer: Any, ids: list[int], at: int) -> tuple[int, int]:
