@@ -20,8 +20,9 @@ import torch.distributed as dist
 from pinisi.base.errors import CheckpointError, ConfigError, DataError, PinisiError
 from pinisi.base.files import write_whole
 from pinisi.config import RunConfig
-from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
+from pinisi.data import Sampler, eval_batches, load_tokenizer
 from pinisi.data import Shards as TokenShards
+from pinisi.data.control_tokens import control_tokens
 from pinisi.engine import checkpoint, memory
 from pinisi.engine.agree import gather_json
 from pinisi.engine.comm import Communicator, init_mesh, init_process_group
@@ -376,10 +377,13 @@ def first_weights(config: RunConfig, spec: ModelSpec, dtype: torch.dtype) -> Wei
 
 
 def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:
-    """The tokenizer's ids must have rows in the model. Raises DataError naming both numbers, or a folder without one."""
+    """The tokenizer's ids must have rows in the model, but for control tokens, which no text becomes (Gemma 3 has one of images
+    beyond its rows). Raises DataError naming both numbers, or a folder without one."""
     if tokenizer is None:
         return
-    size = vocabulary_size(load_tokenizer(tokenizer))
+    loaded = load_tokenizer(tokenizer)
+    controls = control_tokens(loaded)
+    size = max((id for id in loaded.get_vocab().values() if id not in controls), default=-1) + 1
     if size > spec.vocabulary:
         raise DataError(
             f"the tokenizer in {tokenizer} has {size} entries, the model {spec.vocabulary} rows (vocab_size): "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from pinisi.base import settings
 from pinisi.base.errors import ConfigError
 from pinisi.config import RunConfig
 from pinisi.models import ModelSpec, read_spec, with_extra_heads
+from pinisi.models.folder import json_object
 from pinisi.plan.candidates import Candidate
 from pinisi.plan.presets import preset, preset_names
 from pinisi.plan.work import Setting
@@ -51,7 +51,7 @@ def _read(text: str) -> Source:
         return Source(path.name, read_spec(path), None, {"source": str(path)})
     if path.suffix == ".json":
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json_object(path.read_text(encoding="utf-8"), path)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} can't be read as a Hugging Face config: {error}") from None
         return Source(path.parent.name or path.stem, read_spec(values), None, {"config": values})
