@@ -2,8 +2,8 @@
 
 An added token is a control token if it is special; if a chat template of the tokenizer writes it; or if it has the form of markup:
 <...>, </...>, <|...|>, <|...|>..., [...] and the like in other brackets (◁...▷). These stay text: runs of white space and tags of
-HTML (Gemma's "\\n\\n" and <table>), unless they are special or (tags) in a template, and words without any sign, which people add to
-a vocabulary.
+HTML (Gemma's "\\n\\n" and <table>), unless they are special or (tags) in a template, and words without any sign, which people add
+to a vocabulary.
 """
 
 import re
