@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 from pinisi.base.errors import DataError
 from pinisi.config import load
@@ -51,3 +53,26 @@ def test_a_tokenizer_that_is_not_there_is_named(project):
     config = load(project / "config.toml")
     with pytest.raises(DataError, match="no tokenizer in /nowhere"):
         check_rows(spec_of(config), "/nowhere")
+
+
+def test_control_tokens_beyond_the_models_rows_stop_nothing(project, tmp_path):
+    """As Gemma 3's <image_soft_token>, id 262144 of a model of 262,144 rows; a word there would."""
+    config = load(project / "config.toml")
+    rows = spec_of(config).vocabulary
+    for number, (name, special) in enumerate(
+        (("<image_soft_token>", True), ("<think>", False), ("kapal", False))
+    ):
+        folder = tmp_path / str(number)
+        shutil.copytree(project / "tokenizer", folder)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        have = tokenizer.get_vocab_size()
+        tokenizer.add_tokens([f"word{n}" for n in range(rows - have)])
+        add = tokenizer.add_special_tokens if special else tokenizer.add_tokens
+        add([name])
+        tokenizer.save(str(folder / "tokenizer.json"))
+        assert tokenizer.token_to_id(name) == rows
+        if name == "kapal":
+            with pytest.raises(DataError, match=f"has {rows + 1} entries, the model {rows} rows"):
+                check_rows(spec_of(config), str(folder))
+        else:
+            check_rows(spec_of(config), str(folder))

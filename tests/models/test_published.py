@@ -5,10 +5,12 @@ import json
 import huggingface_hub
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from pinisi.base.made import MARK
 from pinisi.models import RandomWeights, read_spec, write_folder
+from pinisi.models.folder import LICENCE_FILES, SMALL_FILES, TOKENIZER_FILES
 
 from .tiny import NAMES, tiny_config, tiny_spec
 
@@ -120,6 +122,10 @@ def test_all_of_a_tokenizers_files_and_the_licence_come_along(tmp_path):
         "vocab.json": "{}",
         "merges.txt": "a b",
         "tokenizer.model": "\x00\x01",
+        "tokenizer.model.v3": "\x00\x02",
+        "sentencepiece.model": "\x00",
+        "source.spm": "\x00",
+        "chat_template_rag.jinja": "{{ r }}",
         "qwen.tiktoken": "x",
         "tokenization_x.py": "raise SystemExit",
         "chat_template.jinja": "{{ a }}",
@@ -128,6 +134,8 @@ def test_all_of_a_tokenizers_files_and_the_licence_come_along(tmp_path):
         "additional_chat_templates/rag.jinja": "{{ c }}",
         "LICENSE.txt": "as is",
         "NOTICE": "mind",
+        "License.md": "as it stands",
+        "COPYING": "freely",
     }
     folder = published(tmp_path / "in", "llama")
     for name, text in files.items():
@@ -145,6 +153,12 @@ def test_all_of_a_tokenizers_files_and_the_licence_come_along(tmp_path):
     }
     kept = {name: (folder / name).read_text() for name in ("config.json", "generation_config.json")}
     assert found == files | kept
+
+
+def test_all_that_is_copied_is_asked_of_the_hub():
+    """the hub's own filter of names; a pattern of ours that it doesn't know would be missing from an export."""
+    names = [pattern.replace("*", "x") for pattern in (*TOKENIZER_FILES, *LICENCE_FILES)]
+    assert list(filter_repo_objects(names, allow_patterns=list(SMALL_FILES))) == names
 
 
 def test_a_hub_id_is_read_like_its_folder(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import os
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from pinisi.base.errors import ModelError
 from pinisi.models import FolderWeights, RandomWeights, read_spec, write_folder
@@ -304,3 +305,24 @@ def test_the_hubs_cache_is_read_through_its_links(tmp_path):
         path.rename(blobs / str(number))
         (snapshot / path.name).symlink_to(f"../../blobs/{number}")
     FolderWeights(spec, snapshot).check()
+
+
+def test_the_single_file_counts_where_an_index_is_left_beside_it(tmp_path):
+    """As in transformers."""
+    spec, folder = several(tmp_path)
+    other = RandomWeights(spec, 8)
+    save_file({n: other.get(n) for n in other.names()}, folder / "model.safetensors")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    found = FolderWeights(spec, folder).get(UP)
+    assert torch.equal(found, model.get_parameter(UP)) and torch.equal(found, other.get(UP))
+
+
+@pytest.mark.parametrize("entry", [3, None, ["a"], "a\0b", ""])
+def test_an_index_that_names_no_file_is_refused(tmp_path, entry):
+    spec, folder = several(tmp_path)
+    index = json.loads((folder / INDEX).read_text())
+    index["weight_map"][UP] = entry
+    (folder / INDEX).write_text(json.dumps(index))
+    with pytest.raises(ModelError) as error:
+        FolderWeights(spec, folder).check()
+    assert "index" in str(error.value) or "not a safetensors file" in str(error.value)

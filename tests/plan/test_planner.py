@@ -25,6 +25,7 @@ from pinisi.costs import (
 from pinisi.models import read_spec
 from pinisi.plan.candidates import Request
 from pinisi.plan.planner import Plan, make_plan, row_dict
+from pinisi.plan.source import read_source
 from pinisi.schedule import build, layout_of, simulate
 from pinisi.schedule.builders.build import names
 from pinisi.schedule.search import lower_bound
@@ -365,3 +366,10 @@ def test_what_the_head_keeps_is_planned_and_written(tmp_path, config_json, capsy
     assert load(out).memory.head == "1536 KiB"
     assert cli([*arguments, "--head-memory", "1 GB"]) != 0
     assert "--head-memory '1 GB': needed keep, recompute, or a size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["[1]", '"llama3-8b"', "3", "null"])
+def test_a_config_that_is_no_table_is_named(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"config\.json holds a \w+; it must hold one JSON object"):
+        read_source(str(tmp_path / "config.json"))

@@ -1,8 +1,9 @@
 """Keeps texts from spelling control tokens, such as a chat's turns, reasoning, tools or the gap of a fill-in.
 
 An added token is a control token if it is special; if a chat template of the tokenizer writes it; or if it has the form of markup:
-<...>, </...>, <|...|>, [...]. These stay text: runs of white space and tags of HTML (Gemma's "\\n\\n" and <table>), unless they are
-special or (tags) in a template, and words without any sign, which people add to a vocabulary.
+<...>, </...>, <|...|>, <|...|>..., [...] and the like in other brackets (◁...▷). These stay text: runs of white space and tags of
+HTML (Gemma's "\\n\\n" and <table>), unless they are special or (tags) in a template, and words without any sign, which people add
+to a vocabulary.
 """
 
 import re
@@ -21,7 +22,7 @@ _TAG = re.compile(
     )\s*/?>""",
     re.X,
 )
-_MARKUP = re.compile(r"<.+>|\[.+\]", re.S)
+_MARKUP = re.compile(r"<.+>|\[.+\]|<\|.+\|>.*|【.+】|〖.+〗|⟨.+⟩|⟦.+⟧|＜.+＞|［.+］|◁.+▷|◀.+▶", re.S)
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 SPACE = "▁"  # how SentencePiece writes a space
 
@@ -30,11 +31,12 @@ def is_control(content: str, special: bool, templates: str = "") -> bool:
     """Tells whether an added token is a control token. templates: the tokenizer's chat templates, one behind the other."""
     if special:
         return True
-    if not content.replace(SPACE, "").strip():
+    mark = content.strip(SPACE + " \t\r\n")
+    if not mark:
         return False
-    if _TAG.fullmatch(content):
-        return content in templates
-    if _MARKUP.fullmatch(content):
+    if _TAG.fullmatch(mark):
+        return mark in templates
+    if _MARKUP.fullmatch(mark):
         return True
     has_sign = not all(letter.isalnum() or letter.isspace() or letter == SPACE for letter in content)
     return has_sign and content in templates

@@ -11,7 +11,7 @@ def load_tokenizer(folder: str | Path) -> Any:
     """The tokenizer that a folder's tokenizer.json describes, with the names and templates of its tokenizer_config.json.
 
     The tokenizer_class named there is not asked: transformers 5 builds some classes (GPT2Tokenizer, LlamaTokenizer, ...) anew from
-    the vocabulary alone, without the file's own normalizer and splitting, so that a text would get other tokens than in training.
+    the vocabulary alone, without the file's own normalizer and splitting, and a text would get other tokens than in pre-training.
     Raises DataError if the folder has no tokenizer.json, if it is broken, or needs code of its own.
     """
     folder = Path(folder)

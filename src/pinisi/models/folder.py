@@ -26,19 +26,26 @@ TOKENIZER_FILES = (
     "vocab.txt",
     "tokenizer.model",
     "tokenizer.model.v*",
+    "tokenizer.vocab",
     "spiece.model",
-    "sentencepiece.bpe.model",
+    "sentencepiece*.model",
+    "*.spm",
+    "vocab.bpe",
     "tekken.json",
     "*.tiktoken",
     "tokenization_*.py",  # copied, never run
-    "chat_template.jinja",
-    "chat_template.json",
+    "*.jinja",
+    "chat_template*.json",
     "additional_chat_templates/*.jinja",
     "processor_config.json",
     "preprocessor_config.json",
 )
-LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
-SMALL_FILES = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "tokenization_*.py", *LICENCE_FILES)
+LICENCE_FILES = tuple(
+    f"{name}*"
+    for word in ("LICENSE", "LICENCE", "NOTICE", "COPYING", "USE_POLICY")
+    for name in (word, word.capitalize(), word.lower())
+)
+SMALL_FILES = ("*.json", "*.txt", *TOKENIZER_FILES, *LICENCE_FILES)
 
 
 @dataclass(frozen=True)
@@ -112,10 +119,10 @@ def file_of(folder: Path) -> dict[str, Path]:
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     extra = folder / EXTRA_HEADS
     beside = _names_in(folder, extra) if extra.exists() else {}
+    if single.exists():  # transformers takes it, too, where both are there
+        return _names_in(folder, single) | beside
     if index.exists():
         return _read_index(folder, index) | beside
-    if single.exists():
-        return _names_in(folder, single) | beside
     raise ModelError(
         f"{folder} has neither model.safetensors nor model.safetensors.index.json; "
         f"pickled weights are not read."
@@ -131,6 +138,8 @@ def _read_index(folder: Path, index: Path) -> dict[str, Path]:
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         files = {name: folder / file for name, file in weight_map.items()}
+        if any("\0" in file for file in weight_map.values()):
+            raise ValueError("a file's name with a zero byte")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} is not a safetensors index: {error!r}.") from None
     seen: set[str] = set()

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pinisi import config as configuration
-from pinisi.base import json_text, settings
+from pinisi.base import settings
 from pinisi.base.errors import ConfigError
 from pinisi.config import RunConfig
 from pinisi.costs.presets import preset, preset_names
 from pinisi.costs.work import Setting
 from pinisi.models import ModelSpec, read_spec, with_extra_heads
+from pinisi.models.folder import json_object
 from pinisi.plan.candidates import Candidate
 
 
@@ -50,7 +51,7 @@ def _read(text: str) -> Source:
         return Source(path.name, read_spec(path), None, {"source": str(path)})
     if path.suffix == ".json":
         try:
-            values = json_text.parse(path.read_text(encoding="utf-8"))
+            values = json_object(path.read_text(encoding="utf-8"), path)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} can't be read as a Hugging Face config: {error}") from None
         return Source(path.parent.name or path.stem, read_spec(values), None, {"config": values})

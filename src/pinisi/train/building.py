@@ -8,7 +8,8 @@ import torch
 
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.config import RunConfig
-from pinisi.data import load_tokenizer, vocabulary_size
+from pinisi.data import load_tokenizer
+from pinisi.data.control_tokens import control_tokens
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.stage import Weights
 from pinisi.parallel.place import local_place
@@ -50,10 +51,13 @@ def frozen_weights(config: RunConfig, spec: ModelSpec, source: str | None, dtype
 
 
 def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:
-    """The tokenizer's ids must have rows in the model. Raises DataError naming both numbers, or a folder without one."""
+    """The tokenizer's ids must have rows in the model, but for control tokens, which no text becomes (Gemma 3 has one of images
+    beyond its rows). Raises DataError naming both numbers, or a folder without one."""
     if tokenizer is None:
         return
-    size = vocabulary_size(load_tokenizer(tokenizer))
+    loaded = load_tokenizer(tokenizer)
+    controls = control_tokens(loaded)
+    size = max((id for id in loaded.get_vocab().values() if id not in controls), default=-1) + 1
     if size > spec.vocabulary:
         raise DataError(
             f"the tokenizer in {tokenizer} has {size} entries, the model {spec.vocabulary} rows (vocab_size): "
