@@ -141,7 +141,9 @@ def _vocabulary(
         parameter = nn.Parameter(tensor.contiguous())
         buffer = no_buffer(tensor) if frozen else torch.zeros_like(parameter, dtype=gradient_dtype(dtype))
         shape = (spec.vocabulary, *tensor.shape[1:])
-        slots[name] = Slot(name, parameter, buffer, shape, start=rows.start, sharded=True)
+        others = tensor.dim() - 1  # dimensions beside the rows
+        offset, axes = (rows.start, *[0] * others), ("pipeline", *[None] * others)
+        slots[name] = Slot(name, parameter, buffer, shape, offset, axes)
     embed, head, bias = slots[names.embedding], slots[names.head], slots.get(names.bias or "")
     return (
         EmbeddingShard(embed.parameter, embed.gradient, rows.start),
