@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
+from pinisi.engine.settings import Numerics, Placement, Ranks
 from pinisi.models import ModelSpec, RandomWeights, read_spec, reference_inputs
 from pinisi.parallel.communicator import Communicator
 from pinisi.schedule import build
@@ -71,7 +72,13 @@ def whole_step(device: torch.device, dtype: torch.dtype, barriers: int, small: b
     schedule = build("zb-h1" if barriers == 2 else "1f1b", 1, microbatches, barriers=barriers)
     peaks = {}
     _reset_peak(device)
-    engine = Engine(spec, RandomWeights(spec, 0, dtype), communicator, schedule, dtype=dtype, device=device)
+    engine = Engine(
+        spec,
+        RandomWeights(spec, 0, dtype),
+        Ranks(communicator),
+        Placement(schedule),
+        numerics=Numerics(dtype, device),
+    )
     result = engine.gradients(data)
     found = {slot.name: slot.gradient.double().cpu() for slot in engine.slots}
     engine.optimizer.zero()

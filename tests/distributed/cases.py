@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from pinisi.base.ids import IGNORE
 from pinisi.data.batches import Microbatch
-from pinisi.engine.engine import Engine, OptimizerSettings
+from pinisi.engine.engine import Engine
+from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.losses import cross_entropy_with
 from pinisi.models import ModelSpec, RandomWeights, read_spec, reference_inputs
 from pinisi.parallel.communicator import Communicator
@@ -178,28 +179,39 @@ def reference_gradients(
     return loss
 
 
-def engine_of(case: Case, spec: ModelSpec, communicator: Communicator, **more) -> Engine:
-    tied = more.pop("tied_group", None)
+def engine_of(
+    case: Case,
+    spec: ModelSpec,
+    communicator: Communicator,
+    *,
+    data_group: dist.ProcessGroup | None = None,
+    tied_group: dist.ProcessGroup | None = None,
+    seed: int = 0,
+    frozen: bool = False,
+    **objective,
+) -> Engine:
+    """objective: of `Objective`, where a test wants another than the case's."""
+    smoothed = cross_entropy_with(spec.vocabulary, case.label_smoothing, case.z_loss)
     return Engine(
         spec,
         RandomWeights(spec, case.seed, case.dtype),
-        communicator,
-        schedule_of(case),
-        shards=shards_of(case),
-        dtype=case.dtype,
-        recompute=case.recompute,
-        head_budget=case.head_budget,
-        optimizer=OptimizerSettings(clip=0.05, epsilon=EPSILON),
-        loss=cross_entropy_with(spec.vocabulary, case.label_smoothing, case.z_loss),
-        languages=3,
-        tied_group=tied,
-        **more,
+        Ranks(communicator, data_group, tied_group),
+        Placement(schedule_of(case), shards=shards_of(case)),
+        numerics=Numerics(
+            case.dtype,
+            activation_checkpointing=case.recompute,
+            head_budget=case.head_budget,
+            seed=seed,
+        ),
+        objective=Objective(**{"loss": smoothed, "languages": 3, **objective}),
+        optimizer=OptimizerSettings(max_grad_norm=0.05, eps=EPSILON),
+        frozen=frozen,
     )
 
 
 def assemble(engine: Engine, what: str) -> dict[str, torch.Tensor]:
     """name -> whole gradient or parameter, put together from every rank's slots, each name once."""
-    mine = [(s.name, s.start, s.counted, getattr(s, what).detach().clone()) for s in engine.slots]
+    mine = [(s.name, s.box.offset, s.counted, getattr(s, what).detach().clone()) for s in engine.slots]
     everyone: list = [None] * engine.communicator.size
     dist.all_gather_object(everyone, mine, group=engine.communicator.world)
     pieces: dict[str, list] = {}

@@ -15,16 +15,15 @@ from pinisi.base.ids import IGNORE
 from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
 from pinisi.losses import Loss, LossValue, PreferenceLoss, clipped_ratio
-from pinisi.models import RandomWeights, read_spec, reference_inputs
+from pinisi.models import read_spec, reference_inputs
 from pinisi.parallel.communicator import Communicator
 from tests.distributed.cases import (
     Case,
     assemble,
     batches,
     config_of,
+    engine_of,
     reference_model,
-    schedule_of,
-    shards_of,
     worst,
 )
 
@@ -116,17 +115,8 @@ def plain_lp(spec, model, b: Microbatch) -> torch.Tensor:
 
 def engine_with(setting: Setting, spec, communicator: Communicator, seed: int, case: Case, **more) -> Engine:
     loss = LOSSES[setting.loss]
-    return Engine(
-        spec,
-        RandomWeights(spec, seed, case.dtype),
-        communicator,
-        schedule_of(case),
-        shards=shards_of(case),
-        dtype=case.dtype,
-        languages=3,
-        **({} if loss is None else {"loss": loss}),
-        **more,
-    )
+    more |= {} if loss is None else {"loss": loss}
+    return engine_of(replace(case, seed=seed), spec, communicator, **more)
 
 
 def compare(

@@ -13,8 +13,9 @@ from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
 from pinisi.engine.traffic import step_bytes
 from pinisi.losses import Loss, RegularizedCrossEntropy, WithDistillation, WithEntropy, weighted_cross_entropy
-from pinisi.models import RandomWeights, read_spec, reference_inputs
+from pinisi.models import read_spec, reference_inputs
 from pinisi.parallel.communicator import Communicator
+from tests.distributed import cases
 from tests.distributed.cases import (
     Case,
     assemble,
@@ -22,8 +23,6 @@ from tests.distributed.cases import (
     config_of,
     possible,
     reference_model,
-    schedule_of,
-    shards_of,
     worst,
 )
 
@@ -57,18 +56,7 @@ def config_of_teacher(case: Case) -> dict:
 
 
 def engine_of(case: Case, config: dict, communicator: Communicator, **more) -> Engine:
-    spec = read_spec(config)
-    weights = RandomWeights(spec, case.seed, case.dtype)
-    return Engine(
-        spec,
-        weights,
-        communicator,
-        schedule_of(case),
-        shards=shards_of(case),
-        dtype=case.dtype,
-        languages=3,
-        **more,
-    )
+    return cases.engine_of(case, read_spec(config), communicator, **more)
 
 
 def logits_of(model, spec, b: Microbatch) -> torch.Tensor:

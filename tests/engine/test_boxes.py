@@ -15,6 +15,7 @@ from torch import nn
 from pinisi.base.digests import of_index
 from pinisi.base.errors import CheckpointError
 from pinisi.engine.optimizer import Optimizer, Slot
+from pinisi.engine.settings import OptimizerSettings
 from pinisi.parallel.boxes import Box, parting_fault
 from pinisi.train import checkpoint
 
@@ -55,7 +56,7 @@ def optimizer_of(tensors: dict[str, torch.Tensor], boxes: dict[str, list[Box]], 
             slots.append(
                 Slot(name, parameter, torch.zeros_like(parameter), tuple(tensor.shape), box.offset, axes)
             )
-    made = Optimizer(slots, betas=(0.9, 0.95), epsilon=1e-8, weight_decay=0.1, clip=0.0)
+    made = Optimizer(slots, OptimizerSettings(max_grad_norm=0.0))
     if seed:  # an update, so that there are moments: each a function of the numbers alone
         for slot in slots:
             slot.gradient.copy_(slot.parameter.detach() * 0.5 - 3)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from pinisi.engine.optimizer import Optimizer, Slot, learning_rate
+from pinisi.engine.settings import OptimizerSettings
 
 
 def test_16_bit_weights_follow_fp32_masters_through_updates_too_small_for_16_bit():
@@ -13,9 +14,7 @@ def test_16_bit_weights_follow_fp32_masters_through_updates_too_small_for_16_bit
     start = torch.randn(7, 5).to(torch.bfloat16)
     parameter = nn.Parameter(start.clone())
     gradient = torch.zeros(7, 5)
-    optimizer = Optimizer(
-        [Slot("w", parameter, gradient, (7, 5))], betas=(0.9, 0.95), epsilon=1e-8, weight_decay=0.1, clip=0.0
-    )
+    optimizer = Optimizer([Slot("w", parameter, gradient, (7, 5))], OptimizerSettings(max_grad_norm=0.0))
     reference = nn.Parameter(start.float())
     adam = torch.optim.AdamW([reference], lr=1e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     for _ in range(300):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pinisi.base.errors import ConfigError
+from pinisi.engine.settings import Objective
 from pinisi.engine.worker import PipelineWorker
 from pinisi.losses import LossValue, weighted_cross_entropy
 from pinisi.losses.cross_entropy import cross_entropy_with
@@ -12,7 +13,8 @@ from pinisi.vocabulary import LogProbs
 
 
 def answer(of) -> LossValue:
-    worker = PipelineWorker(layout_of("1f1b", 1, barriers=1), 0, of, 1, torch.device("cpu"))
+    layout, parts = layout_of("1f1b", 1, barriers=1), None  # an answer needs none
+    worker = PipelineWorker(layout, 0, parts, Objective(of), torch.device("cpu"))
     return worker.answer(LogProbs(-torch.ones(3), torch.ones(3), torch.ones(3)), torch.ones(3), {})
 
 

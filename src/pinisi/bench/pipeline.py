@@ -28,6 +28,7 @@ from pinisi.engine.engine import Engine
 from pinisi.engine.executor import gather_timeline
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.parts import split_layers
+from pinisi.engine.settings import Numerics, Placement, Ranks
 from pinisi.models import ModelSpec, RandomWeights, build_stage, make_context, read_spec
 from pinisi.parallel.agree import gather_json
 from pinisi.parallel.communicator import Communicator, init_process_group
@@ -123,11 +124,9 @@ class Bench:
         return Engine(
             self.spec,
             RandomWeights(self.spec, 0, setting.torch_dtype),
-            self.communicator,
-            schedule,
-            layers=given,
-            shards=rows,
-            dtype=setting.torch_dtype,
+            Ranks(self.communicator),
+            Placement(schedule, given, rows),
+            numerics=Numerics(setting.torch_dtype),
         )
 
     def _ours(self, way: str) -> Callable:

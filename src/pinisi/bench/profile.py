@@ -32,6 +32,7 @@ from pinisi.engine.engine import Engine
 from pinisi.engine.executor import gather_timeline
 from pinisi.engine.gradients import attach_buffer
 from pinisi.engine.measure import pass_medians
+from pinisi.engine.settings import Numerics, Placement, Ranks
 from pinisi.launch.supervisor import launch, rank_main
 from pinisi.models import ModelSpec, RandomWeights, read_spec
 from pinisi.parallel.agree import gather_json
@@ -180,10 +181,9 @@ class _Bench:
         engine = Engine(
             spec,
             RandomWeights(spec, 0, self.dtype),
-            self.communicator,
-            schedule,
-            dtype=self.dtype,
-            device=self.device,
+            Ranks(self.communicator),
+            Placement(schedule),
+            numerics=Numerics(self.dtype, self.device),
         )
         batch = [self._microbatch(spec.vocabulary, i) for i in range(_MICROBATCHES)]
         parameters = sum(slot.parameter.numel() for slot in engine.slots)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pinisi.base.errors import ConfigError
-from pinisi.losses import Loss, reads_logit_sum, reads_of_distribution
+from pinisi.engine.settings import Objective
+from pinisi.losses import data_names, reads_logit_sum, reads_of_distribution
 from pinisi.models import ModelSpec
 from pinisi.schedule import Layout
 from pinisi.vocabulary import DistributionHead, HeadShard, Projection, Shards
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
     from pinisi.engine.engine import Engine
 
 
-def check_distribution(
-    spec: ModelSpec, layout: Layout, loss: Loss, teacher: Engine | None, shards: Shards | None
-) -> None:
-    """Raises ConfigError, before anything is built, if loss, teacher and layout don't go together."""
+def check_objective(spec: ModelSpec, layout: Layout, objective: Objective, shards: Shards | None) -> None:
+    """Raises ConfigError, before anything is built, if loss, teacher, extra heads and layout don't go together."""
+    loss, teacher = objective.loss, objective.teacher
+    if spec.extra_heads and (data_names(loss) or getattr(loss, "count", None)):
+        raise ConfigError(
+            f"the model has {spec.extra_heads} extra heads, whose targets the loss' data say nothing of: train it without "
+            "them, or with a loss that reads log-probabilities and weights alone"
+        )
     reads = reads_of_distribution(loss)
     if reads and reads_logit_sum(loss) and layout.barriers:
         raise ConfigError(
@@ -27,7 +32,7 @@ def check_distribution(
     if ("divergence" in reads) != (teacher is not None):
         raise ConfigError(
             "a teacher needs a loss that reads its divergence, and such a loss a teacher: give Engine both, for example "
-            "teacher=engine, loss=WithDistillation()"
+            "objective=Objective(WithDistillation(), teacher=engine)"
         )
     if teacher is None:
         return

@@ -1,6 +1,6 @@
 """One rank of a model in training: parts, optimizer and executor, and what a step does with them.
 
-engine = Engine(spec, weights, communicator, schedule, ...)
+engine = Engine(spec, weights, Ranks(communicator), Placement(schedule), ...)
 result = engine.gradients(batch)        # every rank calls it with the same batch
 norm = engine.update(result, rate)      # clip, AdamW, clear
 """
@@ -18,19 +18,20 @@ import torch.distributed as dist
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.data.batches import Microbatch
 from pinisi.engine import loss_inputs as loss_data
-from pinisi.engine.distill import check_distribution, distribution_head
+from pinisi.engine.distill import check_objective, distribution_head
 from pinisi.engine.dropout import Dropout
 from pinisi.engine.executor import Executor
 from pinisi.engine.extra_heads import head_weights
+from pinisi.engine.gradients import WeightGradients
 from pinisi.engine.optimizer import NoTargets, NotFinite, Optimizer, global_sum
-from pinisi.engine.parts import build_parts, split_layers
+from pinisi.engine.parts import Holding, build_parts, split_layers
+from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.engine.worker import PipelineWorker
-from pinisi.losses import Loss, data_names, weighted_cross_entropy
+from pinisi.losses import reads_of_distribution
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
-from pinisi.parallel.communicator import Communicator
-from pinisi.parallel.status import Status, waiting
-from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify
+from pinisi.parallel.status import waiting
+from pinisi.schedule import Kind, Layout, Span, forward_only, lower, verify
 from pinisi.schedule.program import MessageChannel, Program
 from pinisi.vocabulary import HeadShard, Shards
 
@@ -56,90 +57,49 @@ class StepResult:
         return sum(total for total, _ in self.by_language) / max(1, sum(n for _, n in self.by_language))
 
 
-@dataclass
-class OptimizerSettings:
-    betas: tuple[float, float] = (0.9, 0.95)
-    epsilon: float = 1e-8
-    weight_decay: float = 0.1
-    clip: float = 1.0
-
-
 class Engine:
-    """See the module's text. Raises ScheduleError before anything is built if the schedule can't run.
+    """Trains one rank's share of a model, step by step: see the module's text and `settings`.
 
-    layers, shards: default to the even split. languages: how many language numbers the batches use. extra_weight: of the mean
-    of the extra heads' losses, where the spec has such heads. teacher: an engine on the same ranks with the same rows, from
-    which a loss that reads `divergence` learns. frozen: forward passes only, for a reference or a teacher, without the memory
-    of gradients and optimizer. seed: of what is dropped in training, where the config drops anything.
+    frozen: forward passes only, for a reference or a teacher, without the memory of gradients and optimizer. Raises
+    ScheduleError, or ConfigError for what doesn't go together, before anything is built.
     """
 
     def __init__(
         self,
         spec: ModelSpec,
         weights: Weights,
-        communicator: Communicator,
-        schedule: Schedule,
+        ranks: Ranks,
+        placement: Placement,
         *,
-        layers: Sequence[int] | None = None,
-        shards: Shards | None = None,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | None = None,
-        optimizer: OptimizerSettings | None = None,
-        recompute: bool = False,
-        head_budget: int | None = None,
-        loss: Loss = weighted_cross_entropy,
-        teacher: Engine | None = None,
+        numerics: Numerics = Numerics(),
+        objective: Objective = Objective(),
+        optimizer: OptimizerSettings = OptimizerSettings(),
         frozen: bool = False,
-        extra_weight: float = 0.3,
-        languages: int = 1,
-        data_group: dist.ProcessGroup | None = None,
-        tied_group: dist.ProcessGroup | None = None,
-        status: Status | None = None,
-        seed: int = 0,
     ):
+        schedule = placement.schedule
+        layout, loss = schedule.layout, objective.loss
         verify(schedule)
-        check_distribution(spec, schedule.layout, loss, teacher, shards)
-        if spec.extra_heads and (data_names(loss) or getattr(loss, "count", None)):
-            raise ConfigError(
-                f"the model has {spec.extra_heads} extra heads, whose targets the loss' data say nothing of: train it without "
-                "them, or with a loss that reads log-probabilities and weights alone"
-            )
-        self.spec, self.communicator, self.schedule = spec, communicator, schedule
-        self.device = device or torch.device("cpu")
-        self.data_group, self.tied_group = data_group, tied_group
-        self.extra_weight = extra_weight
-        self.dropout = Dropout(seed, data_group) if spec.dropout else None
-        layout = schedule.layout
-        self.rank = communicator.rank
-        self.layers = split_layers(spec.layers, layout.last_stage + 1, layers)
-        self.shards = shards or Shards.even(spec.vocabulary, layout.ranks)
-        split = any(p.kind is Kind.B for p in schedule.order[self.rank])
-        self.worker = PipelineWorker(layout, self.rank, loss, languages, self.device)
-        self.parts, self.slots = build_parts(
-            spec,
-            weights,
-            layout,
-            self.rank,
-            self.layers,
-            self.shards,
-            dtype=dtype,
-            device=self.device,
-            recompute=recompute,
-            head_budget=head_budget,
-            later=self.worker.later if split else None,
-            frozen=frozen,
-        )
-        self.frozen = frozen
-        self.worker.parts = self.parts
-        self.teacher = teacher
-        if isinstance(self.parts.head, HeadShard) and self.worker.of_distribution:
-            self.parts.head = distribution_head(self.parts.head, self.worker.of_distribution, teacher)
-        settings = optimizer or OptimizerSettings()
-        self.optimizer = Optimizer([] if frozen else self.slots, **vars(settings))
-        self.executor = Executor(communicator, self.worker, self.device, status)
+        check_objective(spec, layout, objective, placement.shards)
+        self.spec, self.schedule, self.frozen = spec, schedule, frozen
+        self.communicator, self.rank = ranks.communicator, ranks.communicator.rank
+        self.data_group, self.tied_group = ranks.data_group, ranks.tied_group
+        self.device = numerics.device or torch.device("cpu")
+        self.teacher, self.extra_weight = objective.teacher, objective.extra_weight
+        self.dropout = Dropout(numerics.seed, ranks.data_group) if spec.dropout else None
+        self.layers = split_layers(spec.layers, layout.last_stage + 1, placement.layers)
+        self.shards = placement.shards or Shards.even(spec.vocabulary, layout.ranks)
+        mine = Holding(layout, self.rank, self.layers, self.shards)
+        later = WeightGradients() if any(p.kind is Kind.B for p in schedule.order[self.rank]) else None
+        self.parts, self.slots = build_parts(spec, weights, mine, numerics, later=later, frozen=frozen)
+        reads = reads_of_distribution(loss)
+        if isinstance(self.parts.head, HeadShard) and reads:
+            self.parts.head = distribution_head(self.parts.head, reads, self.teacher)
+        self.worker = PipelineWorker(layout, self.rank, self.parts, objective, self.device, later)
+        self.optimizer = Optimizer([] if frozen else self.slots, optimizer)
+        self.executor = Executor(self.communicator, self.worker, self.device, ranks.status)
         self.program: Program = lower(schedule)
         self._forward_programs: dict[int, Program] = {}
-        self._sent = Counter(communicator.bytes_sent)
+        self._sent = Counter(self.communicator.bytes_sent)
 
     @property
     def layout(self) -> Layout:

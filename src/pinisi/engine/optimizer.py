@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import nn
 
 from pinisi.base.errors import DataError, PinisiError
+from pinisi.engine.settings import OptimizerSettings
 from pinisi.parallel.boxes import Box
 from pinisi.parallel.status import waiting
 
@@ -75,14 +76,10 @@ class Optimizer:
     def __init__(
         self,
         slots: Sequence[Slot],
-        *,
-        betas: tuple[float, float],
-        epsilon: float,
-        weight_decay: float,
-        clip: float,
+        settings: OptimizerSettings = OptimizerSettings(),
     ):
         self.slots = list(slots)
-        self.clip = clip
+        self.max_grad_norm = settings.max_grad_norm
         self.updates = 0
         self.masters = [self._master(slot) for slot in self.slots]
         groups = []
@@ -91,8 +88,10 @@ class Optimizer:
                 m for m, s in zip(self.masters, self.slots, strict=True) if s.decays is decays and m.numel()
             ]
             if chosen:
-                groups.append({"params": chosen, "weight_decay": weight_decay if decays else 0.0})
-        self.adam = torch.optim.AdamW(groups, lr=1.0, betas=betas, eps=epsilon) if groups else None
+                groups.append({"params": chosen, "weight_decay": settings.weight_decay if decays else 0.0})
+        self.adam = (
+            torch.optim.AdamW(groups, lr=1.0, betas=settings.betas, eps=settings.eps) if groups else None
+        )
 
     @staticmethod
     def _master(slot: Slot) -> torch.Tensor:
@@ -115,8 +114,9 @@ class Optimizer:
         return torch.stack(parts).sum() if parts else torch.zeros((), dtype=torch.float64, device=device)
 
     def step(self, learning_rate: float, norm: float) -> None:
-        """One update with gradients scaled to `clip` when the global norm exceeds it (clip = 0: never)."""
-        scale = self.clip / (norm + 1e-6) if self.clip and norm > self.clip else 1.0
+        """One update with gradients scaled to `max_grad_norm` when the global norm exceeds it (0: never)."""
+        most = self.max_grad_norm
+        scale = most / (norm + 1e-6) if most and norm > most else 1.0
         for master, slot in zip(self.masters, self.slots, strict=True):
             if scale != 1.0:
                 slot.gradient.mul_(scale)

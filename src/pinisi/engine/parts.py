@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -20,11 +22,11 @@ from pinisi.engine.gradients import (
     no_buffer,
 )
 from pinisi.engine.optimizer import Slot
-from pinisi.engine.worker import Parts
+from pinisi.engine.settings import Numerics
 from pinisi.models import ModelSpec, build_stage, make_context, vocabulary_names
 from pinisi.models.stage import Stage, Weights
 from pinisi.schedule import Layout
-from pinisi.vocabulary import EmbeddingShard, HeadShard, Shards
+from pinisi.vocabulary import DistributionHead, EmbeddingShard, HeadShard, Shards
 
 
 def split_layers(layers: int, stages: int, given: Sequence[int] | None = None) -> list[range]:
@@ -42,53 +44,114 @@ def split_layers(layers: int, stages: int, given: Sequence[int] | None = None) -
     return [range(a, b) for a, b in pairwise(accumulate(given, initial=0))]
 
 
+@dataclass
+class Parts:
+    """The parts of the model that a rank holds. `embedding` and `head` are None with 0 barriers, where the first and the
+    last stage hold them whole."""
+
+    stages: dict[int, Stage]
+    shards: Shards
+    embedding: EmbeddingShard | None
+    head: HeadShard | DistributionHead | None
+    embedding_scale: float
+    padding_index: int | None
+    hidden: int
+    dtype: torch.dtype
+    buffers: dict[nn.Parameter, torch.Tensor]
+    make_context: Callable
+
+
+class Holding(NamedTuple):
+    """Says what a rank holds: layers[stage] are each stage's layers, shards every rank's rows."""
+
+    layout: Layout
+    rank: int
+    layers: Sequence[range]
+    shards: Shards
+
+    @property
+    def whole_ends(self) -> bool:
+        """Whether the first and the last stage hold embedding and head undivided."""
+        return self.layout.barriers == 0
+
+
 def build_parts(
     spec: ModelSpec,
     weights: Weights,
-    layout: Layout,
-    rank: int,
-    layers: Sequence[range],
-    shards: Shards,
+    held: Holding,
+    numerics: Numerics,
     *,
-    dtype: torch.dtype,
-    device: torch.device,
-    recompute: bool = False,
-    head_budget: int | None = None,
     later: WeightGradients | None = None,
     frozen: bool = False,
 ) -> tuple[Parts, list[Slot]]:
-    """Builds what `rank` holds, reading or drawing only that, and lists its parameters.
+    """Builds what a rank holds, reading or drawing only that, and lists its parameters.
 
-    layers[stage]: the layers of each stage. `later`: where linear layers leave their weight gradients, if the schedule
-    has passes B and W. frozen: nothing is trained, and no gradient has memory.
+    later: where linear layers leave their weight gradients, if the schedule has passes B and W. frozen: nothing is trained,
+    and no gradient has memory.
     """
-    buffers: dict[nn.Parameter, torch.Tensor] = {}
-    slots: list[Slot] = []
-    stages: dict[int, Stage] = {}
-    whole = layout.barriers == 0
-    tied_apart = whole and spec.tied and layout.first_rank != layout.last_rank
-    names = vocabulary_names(spec)
-    for stage in layout.stages[rank]:
-        module = build_stage(
-            spec,
-            layers[stage],
-            weights,
-            dtype=dtype,
-            device=device,
-            embedding=whole and stage == 0,
-            head=whole and stage == layout.last_stage,
-            norm=stage == layout.last_stage,
-            extra_heads=stage == layout.last_stage,
-        )
-        if whole and spec.tied and layout.last_stage > 0 and not tied_apart and stage == layout.last_stage:
-            # both ends on this rank as different stages: one matrix
-            module.model.embed_tokens = stages[0].model.embed_tokens
-        if recompute:
+    dtype, device = numerics.dtype, numerics.device or torch.device("cpu")
+    stages = _stages(spec, weights, held, dtype, device)
+    for module in stages.values():
+        if numerics.activation_checkpointing:
             module.layers = [partial(checkpoint, layer, use_reentrant=False) for layer in module.layers]
             module.heads = [partial(checkpoint, head, use_reentrant=False) for head in module.heads]
         if later is not None:
             defer_weight_gradients(module, later)
-        stages[stage] = module
+    buffers, slots = _stage_slots(spec, held, stages, frozen)
+    embedding = head = None
+    if not held.whole_ends:
+        ends = _end_slots(spec, weights, held.shards.rows(held.rank), dtype, device, frozen)
+        embedding, head = _ends(spec, ends, held, numerics.head_budget)
+        slots += ends.values()
+    parts = Parts(
+        stages=stages,
+        shards=held.shards,
+        embedding=embedding,
+        head=head,
+        embedding_scale=spec.embedding_scale(dtype),
+        padding_index=spec.padding_index,
+        hidden=spec.hidden,
+        dtype=dtype,
+        buffers=buffers,
+        make_context=partial(make_context, spec, dtype=dtype, device=device),
+    )
+    return parts, slots
+
+
+def _stages(
+    spec: ModelSpec, weights: Weights, held: Holding, dtype: torch.dtype, device: torch.device
+) -> dict[int, Stage]:
+    """The rank's modules by stage, with undivided ends where the layout has no shards of them."""
+    stages: dict[int, Stage] = {}
+    last_stage, whole = held.layout.last_stage, held.whole_ends
+    for stage in held.layout.stages[held.rank]:
+        stages[stage] = build_stage(
+            spec,
+            held.layers[stage],
+            weights,
+            dtype=dtype,
+            device=device,
+            embedding=whole and stage == 0,
+            head=whole and stage == last_stage,
+            norm=stage == last_stage,
+            extra_heads=stage == last_stage,
+        )
+        if whole and spec.tied and stage == last_stage > 0 and 0 in stages:
+            # both ends on this rank as different stages: one matrix
+            stages[stage].model.embed_tokens = stages[0].model.embed_tokens
+    return stages
+
+
+def _stage_slots(
+    spec: ModelSpec, held: Holding, stages: dict[int, Stage], frozen: bool
+) -> tuple[dict[nn.Parameter, torch.Tensor], list[Slot]]:
+    """Gives each parameter of the stages one gradient buffer, and lists it once."""
+    buffers: dict[nn.Parameter, torch.Tensor] = {}
+    slots: list[Slot] = []
+    layout = held.layout
+    tied_apart = held.whole_ends and spec.tied and layout.first_rank != layout.last_rank
+    embedding_name = vocabulary_names(spec).embedding
+    for stage, module in stages.items():
         for name, parameter in module.named_parameters():
             if parameter in buffers:
                 continue
@@ -96,42 +159,20 @@ def build_parts(
                 buffers[parameter] = no_buffer(parameter.requires_grad_(False))
             else:
                 buffers[parameter] = attach_buffer(parameter)
-            copy = tied_apart and name == names.embedding and stage == layout.last_stage
+            copy = tied_apart and name == embedding_name and stage == layout.last_stage
             slots.append(Slot(name, parameter, buffers[parameter], tuple(parameter.shape), counted=not copy))
-    embedding = head = None
-    if not whole:
-        embedding, head, more = _vocabulary(
-            spec, weights, layout, shards.rows(rank), dtype, device, head_budget, frozen
-        )
-        slots += more
-    return (
-        Parts(
-            stages=stages,
-            shards=shards,
-            embedding=embedding,
-            head=head,
-            embedding_scale=spec.embedding_scale(dtype),
-            padding_index=spec.padding_index,
-            hidden=spec.hidden,
-            dtype=dtype,
-            buffers=buffers,
-            make_context=partial(make_context, spec, dtype=dtype, device=device),
-        ),
-        slots,
-    )
+    return buffers, slots
 
 
-def _vocabulary(
+def _end_slots(
     spec: ModelSpec,
     weights: Weights,
-    layout: Layout,
     rows: range,
     dtype: torch.dtype,
     device: torch.device,
-    head_budget: int | None,
     frozen: bool,
-) -> tuple[EmbeddingShard, HeadShard, list[Slot]]:
-    """This rank's rows of embedding and head; tied ones are one parameter with one gradient buffer."""
+) -> dict[str, Slot]:
+    """This rank's rows of embedding and head by name; tied ones are one parameter with one gradient buffer."""
     names = vocabulary_names(spec)
     slots: dict[str, Slot] = {}
     for name in (names.embedding, names.head, names.bias):
@@ -144,19 +185,25 @@ def _vocabulary(
         others = tensor.dim() - 1  # dimensions beside the rows
         offset, axes = (rows.start, *[0] * others), ("pipeline", *[None] * others)
         slots[name] = Slot(name, parameter, buffer, shape, offset, axes)
+    return slots
+
+
+def _ends(
+    spec: ModelSpec, slots: dict[str, Slot], held: Holding, head_budget: int | None
+) -> tuple[EmbeddingShard, HeadShard]:
+    names = vocabulary_names(spec)
     embed, head, bias = slots[names.embedding], slots[names.head], slots.get(names.bias or "")
     return (
-        EmbeddingShard(embed.parameter, embed.gradient, rows.start),
+        EmbeddingShard(embed.parameter, embed.gradient, embed.box.offset[0]),
         HeadShard(
             head.parameter,
             head.gradient,
-            rows.start,
+            head.box.offset[0],
             bias=bias.parameter if bias else None,
             bias_gradient=bias.gradient if bias else None,
             scale=spec.logit_scale,
             softcap=spec.softcap,
-            barriers=layout.barriers,
+            barriers=held.layout.barriers,
             budget=head_budget,
         ),
-        list(slots.values()),
     )

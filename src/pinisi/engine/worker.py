@@ -19,30 +19,14 @@ from pinisi.data.batches import Microbatch
 from pinisi.engine.extra_heads import by_head, head_targets
 from pinisi.engine.gradients import WeightGradients
 from pinisi.engine.loss_inputs import flat_data, target_weights
-from pinisi.losses import Loss, LossValue, reads_logit_sum, reads_of_distribution, reads_total
-from pinisi.models import Stage
+from pinisi.engine.parts import Parts
+from pinisi.engine.settings import Objective
+from pinisi.losses import LossValue, reads_logit_sum, reads_of_distribution, reads_total
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
-from pinisi.vocabulary import DistributionHead, EmbeddingShard, HeadShard, LogProbs, Shards
+from pinisi.vocabulary import DistributionHead, HeadShard, LogProbs
 
 Want = Literal["loss", "log_probs", "hidden"]
-
-
-@dataclass
-class Parts:
-    """The parts of the model that a rank holds. `embedding` and `head` are None with 0 barriers, where the first and the
-    last stage hold them whole."""
-
-    stages: dict[int, Stage]
-    shards: Shards
-    embedding: EmbeddingShard | None
-    head: HeadShard | DistributionHead | None
-    embedding_scale: float
-    padding_index: int | None
-    hidden: int
-    dtype: torch.dtype
-    buffers: dict[nn.Parameter, torch.Tensor]
-    make_context: Callable
 
 
 @dataclass
@@ -116,13 +100,21 @@ class Totals:
 class PipelineWorker:
     """Implements `executor.Worker`. One instance serves training and evaluation; `begin` hands it a step's batch."""
 
-    def __init__(self, layout: Layout, rank: int, loss: Loss, languages: int, device: torch.device):
-        self.layout, self.rank, self.loss = layout, rank, loss
+    def __init__(
+        self,
+        layout: Layout,
+        rank: int,
+        parts: Parts,
+        objective: Objective,
+        device: torch.device,
+        later: WeightGradients | None = None,
+    ):
+        """later: what the linear layers of `parts` leave their weight gradients in, where the schedule has B and W."""
+        self.layout, self.rank, self.parts, self.device = layout, rank, parts, device
+        self.loss, self.languages = objective.loss, objective.languages
+        loss, languages = self.loss, self.languages
         self.logit_sum, self.reads_total = reads_logit_sum(loss), reads_total(loss)
-        self.parts: Parts  # set once the stages are built, which need `later`
-        self.device = device
-        self.languages = languages
-        self.later = WeightGradients()
+        self.later = later or WeightGradients()
         self.slots: list[_Slot] = []
         self.of_distribution = reads_of_distribution(loss)
         self.training = True

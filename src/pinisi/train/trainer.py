@@ -22,10 +22,11 @@ from pinisi.base.files import write_whole
 from pinisi.config import RunConfig
 from pinisi.data import Sampler, eval_batches, load_tokenizer, vocabulary_size
 from pinisi.data import Shards as TokenShards
-from pinisi.engine.engine import Engine, OptimizerSettings, StepResult
+from pinisi.engine.engine import Engine, StepResult
 from pinisi.engine.executor import gather_timeline
 from pinisi.engine.measure import measured_costs
 from pinisi.engine.optimizer import NoTargets, NotFinite
+from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.losses import cross_entropy_with
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.stage import Weights
@@ -150,22 +151,21 @@ class _Run:
         return Engine(
             spec,
             weights,
-            self.communicator,
-            schedule,
-            layers=[len(r) for r in layers],
-            shards=rows,
-            dtype=dtype,
-            device=self.device,
+            Ranks(self.communicator, self.data_group, tied, self.status),
+            Placement(schedule, [len(r) for r in layers], rows),
+            numerics=Numerics(
+                dtype=dtype,
+                device=self.device,
+                activation_checkpointing=config.memory.recompute == "full",
+                head_budget=config.memory.head_budget,
+                seed=config.run.seed,
+            ),
+            objective=Objective(
+                loss=cross_entropy_with(spec.vocabulary, config.loss.label_smoothing, config.loss.z_loss),
+                extra_weight=config.loss.extra_weight,
+                languages=len(self.sampler.languages),
+            ),
             optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.epsilon, o.weight_decay, o.clip),
-            recompute=config.memory.recompute == "full",
-            head_budget=config.memory.head_budget,
-            loss=cross_entropy_with(spec.vocabulary, config.loss.label_smoothing, config.loss.z_loss),
-            extra_weight=config.loss.extra_weight,
-            languages=len(self.sampler.languages),
-            data_group=self.data_group,
-            tied_group=tied,
-            status=self.status,
-            seed=config.run.seed,
         )
 
     # -- the run -------------------------------------------------------------------------------------------------------
