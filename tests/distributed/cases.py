@@ -211,7 +211,7 @@ def engine_of(
 
 def assemble(engine: Engine, what: str) -> dict[str, torch.Tensor]:
     """name -> whole gradient or parameter, put together from every rank's slots, each name once."""
-    mine = [(s.name, s.start, s.counted, getattr(s, what).detach().clone()) for s in engine.slots]
+    mine = [(s.name, s.box.offset, s.counted, getattr(s, what).detach().clone()) for s in engine.slots]
     everyone: list = [None] * engine.communicator.size
     dist.all_gather_object(everyone, mine, group=engine.communicator.world)
     pieces: dict[str, list] = {}

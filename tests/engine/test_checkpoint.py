@@ -13,6 +13,7 @@ from pinisi.base.digests import of_index
 from pinisi.base.errors import CheckpointError
 from pinisi.engine.optimizer import Optimizer, Slot
 from pinisi.train import checkpoint
+from pinisi.train.checkpoint import retention
 
 
 def optimizer() -> Optimizer:
@@ -75,7 +76,7 @@ DAMAGES = {
         (folder / "index.json").read_text().replace('"digest":', '"digdst":')
     ),
     "another format": lambda folder: (folder / "index.json").write_text(
-        (folder / "index.json").read_text().replace('"format": 1', '"format": 3')
+        (folder / "index.json").read_text().replace('"format": 2', '"format": 3')
     ),
     "a torn index": lambda folder: (folder / "index.json").write_text("{"),
     "an empty index": lambda folder: (folder / "index.json").write_text(""),
@@ -166,7 +167,7 @@ def test_what_a_killed_run_left_half_saved_is_removed_and_no_checkpoint_is_half_
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint.shutil, "rmtree", killed)
+        patch.setattr(retention.shutil, "rmtree", killed)
         save(tmp_path, 2, keep=1)
     assert [step for step, _ in checkpoint.steps(tmp_path)] == [2]
     save(tmp_path, 3)

@@ -12,24 +12,45 @@ from torch import nn
 
 from pinisi.base.errors import DataError, PinisiError
 from pinisi.engine.settings import OptimizerSettings
+from pinisi.parallel.boxes import Box
 from pinisi.parallel.status import waiting
 
 
 @dataclass
 class Slot:
-    """One parameter, or one rank's rows of it.
+    """Holds one parameter of a rank, all of a tensor of the model or a box of it, with its gradient.
 
-    `name` is the Hugging Face name, `start` the first row of a vocabulary shard (0 for whole tensors), `shape` the whole
-    tensor's shape. `counted` is False for a copy (tied weights with 0 barriers) whose gradient another rank counts.
+    name: the Hugging Face name. shape: the whole tensor's. offset: the first index that is held, of each dimension (how many
+    are is the parameter's own shape); all 0 if left out. axes: of each dimension the mesh axis that shards it, None where the
+    dimension is whole; none is sharded if left out. counted: False for a copy (tied weights with 0 barriers) whose gradient
+    another rank counts, and whose values another one saves.
     """
 
     name: str
     parameter: nn.Parameter
     gradient: torch.Tensor
     shape: tuple[int, ...]
-    start: int = 0
+    offset: tuple[int, ...] | None = None
+    axes: tuple[str | None, ...] | None = None
     counted: bool = True
-    sharded: bool = False
+
+    def __post_init__(self) -> None:
+        self.shape = tuple(self.shape)
+        self.axes = (None,) * len(self.shape) if self.axes is None else self.axes
+        box = self.box
+        assert box.fits(self.shape) and len(self.axes) == len(self.shape), (
+            f"{self.name}: {box} of {self.shape}"
+        )
+        for held, whole, axis in zip(box.size, self.shape, self.axes, strict=True):
+            assert held == whole or axis, (
+                f"{self.name}: {box} of {self.shape} is in part, and no axis shards it"
+            )
+
+    @property
+    def box(self) -> Box:
+        """Which part of the tensor it is."""
+        offset = (0,) * len(self.shape) if self.offset is None else self.offset
+        return Box(offset, tuple(self.parameter.shape))
 
     @property
     def decays(self) -> bool:
@@ -127,8 +148,10 @@ class Optimizer:
         return result
 
     def restore(self, state: Sequence[dict[str, torch.Tensor]], steps: int) -> None:
-        """Takes back what `state` gave; `steps` is the number of updates behind it."""
+        """Takes back what `state` gave; `steps` is the number of updates behind it. Without any, moments start at zero."""
         self.updates = steps
+        if self.adam is not None:
+            self.adam.state.clear()
         for master, slot, kept in zip(self.masters, self.slots, state, strict=True):
             master.copy_(kept["weight"])
             if master.data_ptr() != slot.parameter.data_ptr():

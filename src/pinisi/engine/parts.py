@@ -182,7 +182,9 @@ def _end_slots(
         parameter = nn.Parameter(tensor.contiguous())
         buffer = no_buffer(tensor) if frozen else torch.zeros_like(parameter, dtype=gradient_dtype(dtype))
         shape = (spec.vocabulary, *tensor.shape[1:])
-        slots[name] = Slot(name, parameter, buffer, shape, start=rows.start, sharded=True)
+        others = tensor.dim() - 1  # dimensions beside the rows
+        offset, axes = (rows.start, *[0] * others), ("pipeline", *[None] * others)
+        slots[name] = Slot(name, parameter, buffer, shape, offset, axes)
     return slots
 
 
@@ -192,11 +194,11 @@ def _ends(
     names = vocabulary_names(spec)
     embed, head, bias = slots[names.embedding], slots[names.head], slots.get(names.bias or "")
     return (
-        EmbeddingShard(embed.parameter, embed.gradient, embed.start),
+        EmbeddingShard(embed.parameter, embed.gradient, embed.box.offset[0]),
         HeadShard(
             head.parameter,
             head.gradient,
-            head.start,
+            head.box.offset[0],
             bias=bias.parameter if bias else None,
             bias_gradient=bias.gradient if bias else None,
             scale=spec.logit_scale,

@@ -51,10 +51,10 @@ def _read(text: str) -> Source:
         return Source(path.name, read_spec(path), None, {"source": str(path)})
     if path.suffix == ".json":
         try:
-            values = json_object(path.read_text(encoding="utf-8"), path)
+            given = json_object(path.read_text(encoding="utf-8"), path)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} can't be read as a Hugging Face config: {error}") from None
-        return Source(path.parent.name or path.stem, read_spec(values), None, {"config": values})
+        return Source(path.parent.name or path.stem, read_spec(given), None, {"config": given})
     values = preset(text)
     if values is None:
         raise ConfigError(

@@ -1,4 +1,8 @@
-"""Tells whether a checkpoint holds this run's model, also under another version of transformers."""
+"""Tells whether a checkpoint is of this model, and whether the state of its sampler is of this data.
+
+A model is its tensors, by name and shape, and what its config says of their meaning, also where another version of transformers
+wrote that. Data are no part of it: weights alone start a run of any data.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pinisi.base.errors import CheckpointError, ModelError
-from pinisi.models import ModelSpec, read_spec
+from pinisi.models import ModelSpec, heads, parameter_shapes, read_spec
 from pinisi.train import checkpoint
 
 # Keys of a config that say nothing of the tensors' names, shapes or meaning.
@@ -28,7 +32,7 @@ NEUTRAL = {
 
 
 def model_identity(spec: ModelSpec) -> dict[str, Any]:
-    """What a checkpoint's index says of the model that it holds."""
+    """Returns what a checkpoint's index says of its model, besides its tensors."""
     return {
         "model": model_fingerprint(spec),
         "extra_heads": spec.extra_heads or None,  # checkpoints of before there were any have no such key
@@ -45,25 +49,59 @@ def model_fingerprint(spec: ModelSpec) -> str:
 
 
 def check_model(reader: checkpoint.Reader, spec: ModelSpec) -> None:
-    """Compares the model of a checkpoint with this run's. Raises CheckpointError that names what differs."""
-    mine = model_identity(spec)
-    if reader.index.get("model") != mine["model"]:
+    """Compares a checkpoint's model with this one: all that its weights need. Raises CheckpointError that names what differs."""
+    if reader.index.get("model") != model_fingerprint(spec):
         found = next(_differences(reader.index, spec), None)
         if found:
-            raise CheckpointError(
-                f"{reader.folder} was made with another model than this run's: {found}; use another run.folder, or the model "
-                "that it was made with"
-            )
-    reader.check(extra_heads=mine["extra_heads"])
+            raise _another_model(reader, found)
+    _same(reader, "extra_heads", spec.extra_heads or None, "the extra_heads that it was made with")
+    if wrong := _other_tensors(reader, spec):
+        raise _another_model(reader, wrong)
 
 
 def check_data(reader: checkpoint.Reader, fingerprint: str | None) -> None:
-    """Compares the data that a checkpoint was trained on with this run's. Raises CheckpointError."""
+    """Compares a checkpoint's data with a run's: what its sampler's state needs. Raises CheckpointError."""
     if "sampler" not in reader.index:
         raise CheckpointError(
             f"{reader.folder} doesn't say which texts were read: remove it to use an older one"
         )
-    reader.check(data=fingerprint)
+    _same(
+        reader, "data", fingerprint, "the data that it was made with, or start a run from its weights alone"
+    )
+
+
+def _same(reader: checkpoint.Reader, key: str, mine: object, instead: str) -> None:
+    if reader.index.get(key) != mine:
+        raise CheckpointError(
+            f"{reader.folder} was made with another {key} ({reader.index.get(key)}) than this run's ({mine}): "
+            f"use another run.folder, or {instead}"
+        )
+
+
+def _another_model(reader: checkpoint.Reader, difference: str) -> CheckpointError:
+    return CheckpointError(
+        f"{reader.folder} was made with another model than this run's: {difference}; use another run.folder, or the model "
+        "that it was made with"
+    )
+
+
+def _other_tensors(reader: checkpoint.Reader, spec: ModelSpec) -> str | None:
+    """Returns how the tensors of a checkpoint differ from the model's, in name or shape; extra heads' are those of their twins."""
+    shapes = {name: tuple(shape) for name, shape in parameter_shapes(spec).items()}
+    last = f"{spec.architecture.layers_name}.{spec.layers - 1}."
+    layer = {name.removeprefix(last): shape for name, shape in shapes.items() if name.startswith(last)}
+    for head in range(spec.extra_heads):
+        shapes |= {f"{heads.PREFIX}{head}.{rest}": shape for rest, shape in layer.items()}
+    if lacking := sorted(shapes.keys() - reader.tensors.keys()):
+        return f"it has no tensor {lacking[0]}"
+    if unknown := sorted(reader.tensors.keys() - shapes.keys()):
+        return f"its tensor {unknown[0]} has no place here"
+    other = next((name for name, shape in shapes.items() if reader.shape(name) != shape), None)
+    return (
+        f"{other} has shape {list(reader.shape(other))} there and {list(shapes[other])} here"
+        if other
+        else None
+    )
 
 
 def _differences(index: dict[str, Any], spec: ModelSpec) -> Iterator[str]:
