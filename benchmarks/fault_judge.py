@@ -99,7 +99,7 @@ class Lab:
         return [
             str(self.project / "config.toml"),
             *(f"run.folder={run}", f"run.steps={self.steps}", f"data.shards={shards}"),
-            *(f"schedule.ranks={ranks}", f"schedule.replicas={replicas}", *self.settings),
+            *(f"pipeline.ranks={ranks}", f"pipeline.data_parallel={replicas}", *self.settings),
         ]
 
     def reference(self, ranks: int, replicas: int) -> tuple[Path, float]:

@@ -86,7 +86,7 @@ def one_kill(folder: Path, ranks: int, victim: int, steps: int) -> dict[str, flo
 
 
 def measure(options: argparse.Namespace, config: RunConfig) -> list[dict[str, float]]:
-    ranks = config.schedule.ranks * (config.schedule.replicas or 1)
+    ranks = config.pipeline.ranks * (config.pipeline.data_parallel or 1)
     run = Path(tempfile.mkdtemp(prefix="pinisi-restarts-"))
     agent = subprocess.Popen(
         command(options, ranks, run), stdout=subprocess.DEVNULL, stderr=(run / "torchrun.log").open("w")

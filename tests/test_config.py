@@ -35,7 +35,7 @@ sequence = 37
 id = 1
 vi = 0.5
 
-[schedule]
+[pipeline]
 ranks = 3
 microbatches = 7
 
@@ -58,7 +58,7 @@ def test_reads_every_value_and_default(path: Path) -> None:
     assert got.data.mixture == {"id": 1.0, "vi": 0.5}
     assert type(got.optimizer.learning_rate) is float
     assert got.optimizer.betas == (0.9, 0.95)
-    assert (got.schedule.name, got.schedule.barriers, got.schedule.rows) == ("1f1b", 1, "even")
+    assert (got.pipeline.name, got.pipeline.barriers, got.pipeline.rows) == ("1f1b", 1, "even")
     assert got.runtime.stuck_after == 300 and got.model.source is None
 
 
@@ -67,9 +67,9 @@ def test_overrides_win_in_their_order(path: Path) -> None:
         "model.dtype=bfloat16",  # a bare word
         'run.name="a b"',
         "run.folder=2026-01-01",  # TOML would read a date
-        "schedule.ranks=5",
-        "schedule.ranks=2",
-        "schedule.rows=[11, 13]",
+        "pipeline.ranks=5",
+        "pipeline.ranks=2",
+        "pipeline.rows=[11, 13]",
         "optimizer.betas=[0, 0.5]",
         "data.mixture.vi=2",
         "model.config.hidden_size=96",
@@ -78,15 +78,15 @@ def test_overrides_win_in_their_order(path: Path) -> None:
     ]
     got = load(path, overrides)
     assert (got.model.dtype, got.run.name, got.run.folder) == ("bfloat16", "a b", "2026-01-01")
-    assert (got.schedule.ranks, got.schedule.rows) == (2, [11, 13])
+    assert (got.pipeline.ranks, got.pipeline.rows) == (2, [11, 13])
     assert got.optimizer.betas == (0.0, 0.5) and got.optimizer.learning_rate == 3e-4
     assert got.data.mixture == {"id": 1.0, "vi": 2.0}
     assert got.model.config == {"model_type": "qwen2", "hidden_size": 96, "rope": {"theta": 5e5}}
 
 
 def test_none_unsets_an_optional_key_but_stays_a_choice_where_it_is_one(path: Path) -> None:
-    got = load(path, ["data.mixture=none", "memory.recompute=none"])
-    assert got.data.mixture is None and got.memory.recompute == "none"
+    got = load(path, ["data.mixture=none", "memory.activation_checkpointing=none"])
+    assert got.data.mixture is None and got.memory.activation_checkpointing == "none"
 
 
 def test_loss_terms_are_off_and_their_range_is_checked(path: Path) -> None:
@@ -109,7 +109,7 @@ def test_loss_terms_are_off_and_their_range_is_checked(path: Path) -> None:
     [
         ("optimizer.learning_rat", "optimizer.learning_rate"),
         ("data.seqence", "data.sequence"),
-        ("schedul", "schedule"),
+        ("pipelin", "pipeline"),
         ("run.learning_rate", "optimizer.learning_rate"),  # right name, wrong section
         ("steps", "run.steps"),
     ],
@@ -134,22 +134,42 @@ def test_a_key_that_has_a_new_name_names_it(tmp_path: Path) -> None:
     assert settings_of.load(file, ["exact.characters=90"], into=CurateConfig).exact.characters == 90
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("schedule.ranks", "pipeline"),
+        ("data.microbatch", "data.microbatch_size"),
+        ("pipeline.replicas", "pipeline.data_parallel"),
+        ("optimizer.epsilon", "optimizer.eps"),
+        ("optimizer.clip", "optimizer.max_grad_norm"),
+        ("optimizer.minimum", "optimizer.min_lr_ratio"),
+        ("memory.recompute", "memory.activation_checkpointing"),
+    ],
+)
+def test_a_runs_old_key_names_the_new_one(path: Path, old: str, new: str) -> None:
+    said = old if "schedule" not in old else "schedule"
+    with pytest.raises(
+        ConfigError, match=f"override '{old}=1': there is no '{said}' any more; use '{new}', with the same"
+    ):
+        load(path, [f"{old}=1"])
+
+
 def test_errors_in_the_file_name_file_and_line(tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(TEXT.replace("microbatches = 7", "microbatches = 7.5"))
     line = TEXT.splitlines().index("microbatches = 7") + 1
     with pytest.raises(
-        ConfigError, match=rf"bad\.toml, line {line}: schedule\.microbatches is number 7\.5.*integer"
+        ConfigError, match=rf"bad\.toml, line {line}: pipeline\.microbatches is number 7\.5.*integer"
     ):
         load(file)
     file.write_text(TEXT.replace("microbatches = 7", "microbatchs = 7"))
     with pytest.raises(
-        ConfigError, match=rf"line {line}: unknown key 'schedule.microbatchs'.*'schedule.microbatches'"
+        ConfigError, match=rf"line {line}: unknown key 'pipeline.microbatchs'.*'pipeline.microbatches'"
     ):
         load(file)
     file.write_text(TEXT.replace("microbatches = 7", ""))
     with pytest.raises(
-        ConfigError, match=r"bad\.toml: required key 'schedule.microbatches' is missing.*integer"
+        ConfigError, match=r"bad\.toml: required key 'pipeline.microbatches' is missing.*integer"
     ):
         load(file)
     file.write_text(TEXT.replace("[optimizer]\nlearning_rate = 1", ""))
@@ -169,12 +189,12 @@ def test_errors_in_the_file_name_file_and_line(tmp_path: Path) -> None:
         ("run.steps=true", "run.steps is boolean true; it needs integer"),
         ("run.steps=0", "run.steps is 0; it needs at least 1"),
         ("data.sequence=0", "data.sequence is 0; it needs at least 1"),
-        ("schedule.barriers=3", "schedule.barriers is integer 3; it needs one of 0, 1, 2"),
-        ("schedule.barriers=true", "schedule.barriers is boolean true"),  # True == 1 in Python
-        ("schedule.rows=evn", 'needs one of "even", "balanced" or a list of integers'),
-        ("schedule.rows=[1, 2]", "schedule.rows is [1, 2]; it needs 3 counts"),
-        ("schedule.layers=[1, 2]", "schedule.layers is [1, 2]; it needs counts"),
-        ("schedule.layers=[]", "schedule.layers is []; it needs counts"),
+        ("pipeline.barriers=3", "pipeline.barriers is integer 3; it needs one of 0, 1, 2"),
+        ("pipeline.barriers=true", "pipeline.barriers is boolean true"),  # True == 1 in Python
+        ("pipeline.rows=evn", 'needs one of "even", "balanced" or a list of integers'),
+        ("pipeline.rows=[1, 2]", "pipeline.rows is [1, 2]; it needs 3 counts"),
+        ("pipeline.layers=[1, 2]", "pipeline.layers is [1, 2]; it needs counts"),
+        ("pipeline.layers=[]", "pipeline.layers is []; it needs counts"),
         ("optimizer.betas=[0.9]", "optimizer.betas is [0.9]; it needs a list of 2 numbers"),
         ("optimizer.betas=[0.9, 1]", "it needs two numbers from 0 to below 1"),
         ("optimizer.learning_rate=true", "optimizer.learning_rate is boolean true; it needs number"),

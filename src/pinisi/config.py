@@ -52,11 +52,11 @@ class ModelSection:
 class DataSection:
     """[data]: token shards in, batches out."""
 
+    RENAMED = (("microbatch", "microbatch_size", "with the same meaning"),)
+
     sequence: int  # tokens per sequence
-    shards: str | None = (
-        None  # folder of token shards, as `pinisi tokenize` writes it; tasks of their own data need none
-    )
-    microbatch: int = 1  # sequences per microbatch
+    shards: str | None = None  # folder of token shards, as `pinisi tokenize` makes it
+    microbatch_size: int = 1  # sequences per microbatch
     mixture: dict[str, float] | None = None  # weight by language, normalised; by size if left out
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
     evaluation: str | None = None  # folder of held-out shards; no evaluation if left out
@@ -65,7 +65,7 @@ class DataSection:
     balance: bool = False  # deal a step's rows to microbatches by their documents' lengths, for attention that skips what is masked
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, sequence=1, microbatch=1)
+        yield from at_least(self, sequence=1, microbatch_size=1)
         if self.shards == "":
             yield Fault("shards", "a path")
         if self.mixture is not None and (
@@ -86,25 +86,27 @@ MOST_PLACES = 2**18
 
 @dataclass(frozen=True)
 class PipelineSection:
-    """[schedule]: ranks, microbatches, the order of passes, and how layers and rows are shared out."""
+    """[pipeline]: ranks, microbatches, the order of passes, and how layers and rows are shared out."""
+
+    RENAMED = (("replicas", "data_parallel", "with the same meaning"),)
 
     ranks: int  # of the pipeline
     microbatches: int  # per step, of each replica
     name: str = "1f1b"  # as pinisi.schedule.builders.build knows it
     chunks: int | None = None  # stages of a rank, where the schedule leaves it open; 2 if left out
-    replicas: int | None = None  # pipelines side by side; if left out as many as ranks are there for
+    data_parallel: int | None = None  # pipelines side by side; if left out as many as ranks are there for
     barriers: Literal[0, 1, 2] = 1  # 0: embedding and head undivided, on the first and the last stage
     layers: list[int] | None = None  # layers per stage; as even as they go if left out
     rows: Literal["even", "balanced"] | list[int] = "even"  # vocabulary rows per rank; balanced evens layers
     table: str | None = None  # a file with the passes' order, as `pinisi plan --search --write` makes it
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, ranks=1, microbatches=1, replicas=1)
+        yield from at_least(self, ranks=1, microbatches=1, data_parallel=1)
         if self.ranks > 0 and self.microbatches * self.ranks > MOST_PLACES:
             yield Fault(
                 "microbatches",
                 f"at most {MOST_PLACES // self.ranks} on {self.ranks} ranks, for the memory of the step's table: use a larger "
-                "data.microbatch",
+                "data.microbatch_size",
             )
         if self.name not in names():
             yield Fault("name", f"one of {', '.join(names())}")
@@ -120,24 +122,30 @@ class PipelineSection:
 class OptimizerSection:
     """[optimizer]: AdamW (Loshchilov and Hutter, arXiv 1711.05101) and its learning rate over the steps."""
 
+    RENAMED = (
+        ("epsilon", "eps", "with the same meaning"),
+        ("clip", "max_grad_norm", "with the same meaning"),
+        ("minimum", "min_lr_ratio", "with the same meaning"),
+    )
+
     learning_rate: float  # the peak
     betas: tuple[float, float] = (0.9, 0.95)  # as in GPT-3 (arXiv 2005.14165, appendix B)
-    epsilon: float = 1e-8  # arXiv 1412.6980, algorithm 1
+    eps: float = 1e-8  # arXiv 1412.6980, algorithm 1
     weight_decay: float = 0.1  # arXiv 2005.14165, appendix B; on matrices only
-    clip: float = 1.0  # largest norm of the whole gradient; 0: none
+    max_grad_norm: float = 1.0  # largest norm of the whole gradient; 0: none
     schedule: Literal["constant", "cosine", "wsd"] = "cosine"  # wsd: stable, then decay (arXiv 2404.06395)
     warmup: int = 0  # steps from 0 to the peak
     decay: int | None = None  # wsd: the last steps that decay; a tenth of all if left out
-    minimum: float = 0.1  # learning rate at the end / peak
+    min_lr_ratio: float = 0.1  # learning rate at the end / peak
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(
-            self, learning_rate=0, epsilon=0, weight_decay=0, clip=0, warmup=0, decay=0, minimum=0
+            self, learning_rate=0, eps=0, weight_decay=0, max_grad_norm=0, warmup=0, decay=0, min_lr_ratio=0
         )
         if not all(0 <= beta < 1 for beta in self.betas):
             yield Fault("betas", "two numbers from 0 to below 1")
-        if self.minimum > 1:
-            yield Fault("minimum", "at most 1, being a ratio to the peak")
+        if self.min_lr_ratio > 1:
+            yield Fault("min_lr_ratio", "at most 1, being a ratio to the peak")
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,11 @@ class LossSection:
 class MemorySection:
     """[memory]: what is kept and what is computed again."""
 
-    recompute: Literal["none", "full"] = "none"  # full: a stage keeps its input only (arXiv 1604.06174)
+    RENAMED = (("recompute", "activation_checkpointing", "with the same meaning"),)
+
+    activation_checkpointing: Literal["none", "full"] = (
+        "none"  # full: a stage keeps its input only (arXiv 1604.06174)
+    )
     head: str = "keep"  # logits between S and T: keep, recompute, or the most bytes of a microbatch: 512 MiB
 
     @property
@@ -231,26 +243,26 @@ class RuntimeSection:
 
 @dataclass(frozen=True)
 class PhaseSection:
-    """[[phases]]: a stretch of steps; what it leaves out is as [data], [schedule] and [optimizer] say."""
+    """[[phases]]: a stretch of steps; what it leaves out is as [data], [pipeline] and [optimizer] say."""
 
     steps: int  # of this phase
     name: str = ""  # said when it begins
     mixture: dict[str, float] | None = None  # as in [data]
     temperature: float | None = None  # as in [data]
     sequence: int | None = None  # as in [data]
-    microbatch: int | None = None  # as in [data]
-    microbatches: int | None = None  # as in [schedule]
+    microbatch_size: int | None = None  # as in [data]
+    microbatches: int | None = None  # as in [pipeline]
     learning_rate: float | None = None  # as in [optimizer]
     schedule: Literal["constant", "cosine", "wsd"] | None = (
         None  # of the learning rate, over this phase's steps
     )
     warmup: int | None = None  # as in [optimizer]
     decay: int | None = None  # as in [optimizer]
-    minimum: float | None = None  # as in [optimizer]
+    min_lr_ratio: float | None = None  # as in [optimizer]
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, steps=1, sequence=1, microbatch=1, microbatches=1, learning_rate=0)
-        yield from at_least(self, warmup=0, decay=0, minimum=0)
+        yield from at_least(self, steps=1, sequence=1, microbatch_size=1, microbatches=1, learning_rate=0)
+        yield from at_least(self, warmup=0, decay=0, min_lr_ratio=0)
         if self.mixture is not None and self.temperature is not None:
             yield Fault("temperature", "to be left out where a mixture is given")
 
@@ -259,10 +271,12 @@ class PhaseSection:
 class RunConfig:
     """A whole run; each field is a section of the file."""
 
+    RENAMED = (("schedule", "pipeline", "with the same keys but replicas, which is data_parallel"),)
+
     run: RunSection
     model: ModelSection
     data: DataSection
-    schedule: PipelineSection
+    pipeline: PipelineSection
     optimizer: OptimizerSection
     loss: LossSection = field(default_factory=LossSection)
     memory: MemorySection = field(default_factory=MemorySection)

@@ -30,7 +30,7 @@ tie_word_embeddings = true
 shards = "{folder}/shards"
 evaluation = "{folder}/shards"
 sequence = 16
-[schedule]
+[pipeline]
 ranks = 2
 microbatches = 3
 [optimizer]

@@ -50,7 +50,7 @@ def test_extra_heads_drop_otherwise_than_the_last_layer():
 def test_a_resumed_run_drops_what_it_would_have_dropped(project, tmp_path, alone):
     """Losses of steps 3 and 4, bit for bit, after a stop behind step 2; other than without dropout."""
     config = str(project / "config.toml")
-    rest = ("schedule.ranks=1", "data.evaluation=none", "optimizer.schedule=constant")
+    rest = ("pipeline.ranks=1", "data.evaluation=none", "optimizer.schedule=constant")
 
     def run(name: str, steps: int, p: float) -> dict[int, float]:
         folder = Path(tmp_path / name)
@@ -71,7 +71,7 @@ def test_an_evaluation_drops_nothing(project, tmp_path, alone):
     found = []
     for p in (0.3, 0.0):
         folder = Path(tmp_path / str(p))
-        more = ("schedule.ranks=1", "run.steps=1", f"model.config.attention_dropout={p}", "run.seed=3")
+        more = ("pipeline.ranks=1", "run.steps=1", f"model.config.attention_dropout={p}", "run.seed=3")
         alone(str(project / "config.toml"), f"run.folder={folder}", *more)
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         found.append([line for line in lines if line["step"] == 0])

@@ -126,7 +126,7 @@ def test_a_step_that_is_too_long_for_memory_is_refused_before_it_is_made(project
     done = subprocess.run(
         [
             *(sys.executable, "-c", code, "train", str(project / "config.toml")),
-            *(f"run.folder={tmp_path}/run", "schedule.microbatches=100000000"),
+            *(f"run.folder={tmp_path}/run", "pipeline.microbatches=100000000"),
         ],
         capture_output=True,
         text=True,

@@ -53,7 +53,7 @@ def test_it_is_resumed_and_exported(ranks, project, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(OLD, run / "checkpoints")
     model = [f"model.config.{key}={value}" for key, value in MODEL.items()]
-    more = [f"run.folder={run}", "run.steps=4", "data.evaluation=none", f"schedule.ranks={ranks}"]
+    more = [f"run.folder={run}", "run.steps=4", "data.evaluation=none", f"pipeline.ranks={ranks}"]
     done = pinisi("train", str(project / "config.toml"), *model, *more)
     assert done.returncode == 0, done.stderr
     then = json.loads((OLD / "losses.json").read_text())

@@ -53,7 +53,7 @@ def test_weights_are_means_and_the_mean_of_means() -> None:
     assert by_head(torch.tensor([0, 2, 1]), 3, 5).tolist() == [0, 2, 1, 5, 7, 6, 10, 12, 11]
 
 
-HEADS = ("loss.extra_heads=2", "loss.extra_weight=0.7", "schedule.rows=balanced")
+HEADS = ("loss.extra_heads=2", "loss.extra_weight=0.7", "pipeline.rows=balanced")
 
 
 def train(project: Path, run: Path, *more: str) -> None:
@@ -87,7 +87,7 @@ def test_the_loss_is_the_own_heads_and_the_others_stand_beside(headed, whole) ->
 def test_resumed_at_other_ranks_and_barriers(project, headed) -> None:
     run = project / "headed-again"
     continued(run, headed, step=2)
-    train(project, run, "schedule.ranks=1", "schedule.barriers=0", "data.evaluation=none")
+    train(project, run, "pipeline.ranks=1", "pipeline.barriers=0", "data.evaluation=none")
     found, wanted = lines(run), lines(headed)
     assert sorted(found) == [3, 4, 5, 6]
     for step, line in found.items():
@@ -102,9 +102,9 @@ def test_another_number_of_heads_is_refused(project, headed) -> None:
 
 
 def test_the_last_stage_must_hold_the_last_layer(project) -> None:
-    config = load(project / "config.toml", [*HEADS, "schedule.layers=[4, 0]"])
+    config = load(project / "config.toml", [*HEADS, "pipeline.layers=[4, 0]"])
     with pytest.raises(
-        ConfigError, match=r"schedule.layers is \[4, 0\]: with loss.extra_heads the last stage"
+        ConfigError, match=r"pipeline.layers is \[4, 0\]: with loss.extra_heads the last stage"
     ):
         check(config)
 

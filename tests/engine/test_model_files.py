@@ -41,7 +41,7 @@ source = "in"
 [data]
 shards = "{project}/shards"
 sequence = 16
-[schedule]
+[pipeline]
 ranks = {ranks}
 microbatches = 2
 barriers = {barriers}

@@ -58,10 +58,10 @@ def test_the_written_plan_is_trained(project, hardware, tmp_path, capsys) -> Non
 
 
 def test_more_ranks_than_named_replicas_are_refused(project) -> None:
-    config = load(project / "config.toml", ["schedule.replicas=2"])
+    config = load(project / "config.toml", ["pipeline.data_parallel=2"])
     check_world(config, 4)
     check_world(load(project / "config.toml"), 6)
-    with pytest.raises(ConfigError, match=r"3 ranks were started for schedule.replicas = 2 .* start 4"):
+    with pytest.raises(ConfigError, match=r"3 ranks were started for pipeline.data_parallel = 2 .* start 4"):
         check_world(config, 3)
 
 
@@ -112,9 +112,9 @@ def test_a_searched_order_is_written_and_trained(project, tmp_path, capsys) -> N
     assert tuple(tuple(span.pass_ for span in spans) for spans in timeline.spans) == table.order
     assert build("1f1b", 2, 6, barriers=barriers).order != table.order
     for change, words in (
-        ("schedule.microbatches=5", "microbatches 6, .* says 5"),
-        (f"schedule.barriers={3 - barriers}", f"barriers {barriers}, .* says {3 - barriers}"),
-        (f"schedule.table={tmp_path}/none", "none.* can't be read"),
+        ("pipeline.microbatches=5", "microbatches 6, .* says 5"),
+        (f"pipeline.barriers={3 - barriers}", f"barriers {barriers}, .* says {3 - barriers}"),
+        (f"pipeline.table={tmp_path}/none", "none.* can't be read"),
     ):
         with pytest.raises(ConfigError, match=words):
             config = load(written, [change])

@@ -73,8 +73,8 @@ def test_a_checkpoint_loads_at_other_ranks_and_barriers(project, whole, ranks, b
         "train",
         str(project / "config.toml"),
         f"run.folder={run}",
-        f"schedule.ranks={ranks}",
-        f"schedule.barriers={barriers}",
+        f"pipeline.ranks={ranks}",
+        f"pipeline.barriers={barriers}",
     )
     assert done.returncode == 0, done.stderr
     found, wanted = losses(run), losses(whole)
@@ -145,7 +145,7 @@ def test_the_export_loads_with_transformers_and_gives_the_evaluations_loss(proje
     "override, words",
     [
         ("run.stps=3", "steps"),
-        ("schedule.ranks=5", "4 layers"),
+        ("pipeline.ranks=5", "4 layers"),
         ("model.config.vocab_size=20", "vocab_size"),
         ("model.config.model_type=mamba", "qwen2"),
         ("data.shards=/nowhere", "/nowhere"),

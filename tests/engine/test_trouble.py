@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(project, whole):
 
 def test_a_loss_that_is_not_finite_names_the_step_and_spares_the_weights(project):
     run = project / "nan"
-    more = ["optimizer.learning_rate=1e30", "optimizer.clip=0", "checkpoint.every=1"]
+    more = ["optimizer.learning_rate=1e30", "optimizer.max_grad_norm=0", "checkpoint.every=1"]
     done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more)
     assert done.returncode == 1 and lines(done.stderr) == 1, done.stderr
     assert "learning_rate" in done.stderr and "step " in done.stderr, done.stderr
@@ -88,7 +88,7 @@ def test_bad_steps_are_skipped_up_to_a_limit_and_counted(project):
     run = project / "skip"
     more = [
         "optimizer.learning_rate=1e30",
-        "optimizer.clip=0",
+        "optimizer.max_grad_norm=0",
         "run.on_bad_step=skip",
         "data.evaluation=none",
     ]
@@ -157,7 +157,7 @@ def test_a_token_id_out_of_range_names_the_id_and_the_step(project, barriers):
         f"run.folder={project}/range-{barriers}",
         f"data.shards={shards}",
         "model.config.vocab_size=60",
-        f"schedule.barriers={barriers}",
+        f"pipeline.barriers={barriers}",
         "data.evaluation=none",
     )
     assert done.returncode == 1 and lines(done.stderr) == 1, done.stderr
@@ -288,7 +288,7 @@ def test_a_second_run_in_the_same_folder_is_refused(project, tmp_path):
             "MASTER_PORT": "1",
         }
         other = subprocess.run(
-            [*command, "schedule.ranks=1"], env=environment, capture_output=True, text=True, timeout=60
+            [*command, "pipeline.ranks=1"], env=environment, capture_output=True, text=True, timeout=60
         )
         assert other.returncode == 1 and "another run is at work" in other.stderr, other.stderr
         assert first.poll() is None

@@ -147,7 +147,7 @@ def test_a_run_of_one_stopped_rank_is_ended_by_the_launcher(project, tmp_path):
     """Nobody else is there to notice."""
     run = tmp_path / "run"
     command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "run.steps=100000"]
-    command += ["runtime.stuck_after=3", "data.evaluation=none", "schedule.ranks=1"]
+    command += ["runtime.stuck_after=3", "data.evaluation=none", "pipeline.ranks=1"]
     launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         end = time.monotonic() + 60

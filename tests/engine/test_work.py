@@ -47,6 +47,6 @@ def test_balanced_rows_even_out_the_layers() -> None:
 def test_layers_of_two_stages_a_rank(tmp_path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(CONFIG.format(folder=tmp_path))
-    config = load(path, ["schedule.name=v-half", "schedule.layers=[1, 1, 2, 0]"])
+    config = load(path, ["pipeline.name=v-half", "pipeline.layers=[1, 1, 2, 0]"])
     schedule, layers, _ = planned(config, read_spec(config.model.config))
     assert schedule.layout.last_stage == 3 and [len(r) for r in layers] == [1, 1, 2, 0]

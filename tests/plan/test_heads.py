@@ -136,14 +136,14 @@ def test_no_split_beside_heads_is_better(name: str, ranks: int, heads: int, undi
 def test_a_run_takes_layers_off_the_last_stage(tmp_path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(CONFIG.format(folder=tmp_path))
-    config = load(path, ["model.config.num_hidden_layers=9", "loss.extra_heads=3", "schedule.rows=balanced"])
+    config = load(path, ["model.config.num_hidden_layers=9", "loss.extra_heads=3", "pipeline.rows=balanced"])
     spec = with_extra_heads(read_spec(config.model.config), 3)
     schedule, layers, rows = planned(config, spec)
     assert [len(r) for r in layers] == [6, 3]
     assert abs(rows.size(0) - rows.size(1)) <= 1
     assert schedule.layout.ranks == 2
     with pytest.raises(ConfigError, match="end with at least 1"):
-        planned(load(path, ["schedule.layers=[4, 0]"]), spec)
+        planned(load(path, ["pipeline.layers=[4, 0]"]), spec)
 
 
 def test_plans_with_barriers_balance_what_redistribution_cannot() -> None:
@@ -164,6 +164,6 @@ def test_plan_of_a_preset_with_heads_writes_a_run_that_has_them(tmp_path, capsys
     assert main(["plan", "qwen2.5-0.5b", *options, *more]) == 0
     assert "24 layers, 2 extra heads," in capsys.readouterr().out
     config = load(tmp_path / "run.toml")
-    assert config.loss.extra_heads == 2 and sum(config.schedule.layers) == 24 and config.schedule.layers[-1]
+    assert config.loss.extra_heads == 2 and sum(config.pipeline.layers) == 24 and config.pipeline.layers[-1]
     source = read_source(str(tmp_path / "run.toml"))
     assert source.spec.extra_heads == 2 and read_source(str(tmp_path / "run.toml"), 0).spec.extra_heads == 0

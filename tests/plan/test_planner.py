@@ -218,8 +218,8 @@ def test_the_written_configuration_is_what_train_takes(tmp_path, config_json, ca
     rows = json.loads(plan_json.read_text())["rows"]
     config = load(out)
     best = rows[0]
-    assert (config.schedule.name, config.schedule.barriers) == (best["schedule"], best["barriers"])
-    assert config.schedule.layers == best["layers"] and config.data.sequence == 32
+    assert (config.pipeline.name, config.pipeline.barriers) == (best["schedule"], best["barriers"])
+    assert config.pipeline.layers == best["layers"] and config.data.sequence == 32
     schedule, layers, shards = planned(config, read_spec(config.model.config))
     assert schedule.name == best["schedule"] and [len(r) for r in layers] == best["layers"]
     if best["barriers"]:
@@ -241,7 +241,7 @@ def test_the_written_configuration_is_what_train_takes(tmp_path, config_json, ca
     assert "layers per stage" in capsys.readouterr().out
     second = load(again)
     assert second.schedule.ranks == 3 and second.schedule.microbatches == 5
-    assert config.schedule.replicas == second.schedule.replicas == 1
+    assert config.pipeline.data_parallel == second.schedule.replicas == 1
     assert second.data == config.data and second.optimizer == config.optimizer
 
 

@@ -33,7 +33,7 @@ sequence = 256
 id = 1.0
 vi = 0.5
 
-[schedule]
+[pipeline]
 name = "1f1b"
 ranks = {ranks}
 microbatches = {microbatches}

@@ -49,10 +49,10 @@ tie_word_embeddings = true
 shards = "{shards}"
 evaluation = "{evaluation}"
 sequence = 256
-microbatch = 1
+microbatch_size = 1
 temperature = 0.5
 
-[schedule]
+[pipeline]
 ranks = 2
 microbatches = 4
 barriers = 1
@@ -110,7 +110,7 @@ def demo(folder: Path, steps: int | None = None) -> int:
     config = load(file)
     languages = len(Shards(folder / "shards").languages)
     _say(
-        f"4/7 training on {config.schedule.ranks} ranks, {languages} languages, V = {ROWS}; stopped half-way on purpose"
+        f"4/7 training on {config.pipeline.ranks} ranks, {languages} languages, V = {ROWS}; stopped half-way on purpose"
     )
     _train(config, stop=True)
     _say("the same command again resumes")

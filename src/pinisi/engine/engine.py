@@ -110,7 +110,7 @@ class Engine:
     ) -> StepResult:
         """Forward and backward of one step; afterwards every slot's gradient is the whole step's.
 
-        `batch`: the step's microbatches, `schedule.microbatches` of them, the same on every rank of the pipeline. `stop`: any
+        `batch`: the step's microbatches, `pipeline.microbatches` of them, the same on every rank of the pipeline. `stop`: any
         rank's wish to end, which the result carries to all. Raises DataError if no token of the step has a target.
         """
         if self.frozen:

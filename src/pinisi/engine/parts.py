@@ -33,13 +33,13 @@ def split_layers(layers: int, stages: int, given: Sequence[int] | None = None) -
     """Consecutive layers for each stage: as `given`, or as even as can be with the longer stages first."""
     if stages > layers:
         raise ConfigError(
-            f"the model has {layers} layers, too few for {stages} stages: set schedule.ranks to {layers} or less"
+            f"the model has {layers} layers, too few for {stages} stages: set pipeline.ranks to {layers} or less"
         )
     if given is None:
         given = even_layers(layers, stages)
     if len(given) != stages or sum(given) != layers or min(given) < 0:
         raise ConfigError(
-            f"schedule.layers is {list(given)}: needed {stages} numbers, none negative, that sum to {layers}"
+            f"pipeline.layers is {list(given)}: needed {stages} numbers, none negative, that sum to {layers}"
         )
     return [range(a, b) for a, b in pairwise(accumulate(given, initial=0))]
 

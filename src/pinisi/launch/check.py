@@ -26,11 +26,11 @@ from pinisi.vocabulary.kernels import kernels_for
 
 def check_world(config: RunConfig, world: int) -> None:
     """Replicas that the configuration names must be those that ranks were started for; raises ConfigError."""
-    ranks, replicas = config.schedule.ranks, config.schedule.replicas
+    ranks, replicas = config.pipeline.ranks, config.pipeline.data_parallel
     if replicas is not None and world != ranks * replicas:
         raise ConfigError(
-            f"{world} ranks were started for schedule.replicas = {replicas} pipelines of schedule.ranks = {ranks}: start "
-            f"{ranks * replicas}, or leave schedule.replicas out to take as many as there are"
+            f"{world} ranks were started for pipeline.data_parallel = {replicas} pipelines of pipeline.ranks = {ranks}: start "
+            f"{ranks * replicas}, or leave pipeline.data_parallel out to take as many as there are"
         )
 
 
@@ -46,7 +46,7 @@ def check(config: RunConfig, task: Task | None = None) -> None:
         verify(planned(config, spec, phase)[0])
     if config.runtime.emulate:
         raise ConfigError("runtime.emulate sleeps instead of training: use `pinisi bench emulated`")
-    if config.schedule.barriers and not torch.cuda.is_available():
+    if config.pipeline.barriers and not torch.cuda.is_available():
         # Compiles the native ones: what is wrong with that is said here and not only in the ranks' logs.
         kernels_for(torch.empty(0, dtype=DTYPES[config.model.dtype]))
     tokenizer = tokenizer_of(config, spec)

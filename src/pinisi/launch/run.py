@@ -72,7 +72,7 @@ def start(config: RunConfig, reference: str | None = None) -> int:
         write_whole(folder / LAUNCHED, dump(config))
         return launch(
             ["train", str(folder / LAUNCHED), *(["--task", reference] if reference else [])],
-            config.schedule.ranks * (config.schedule.replicas or 1),
+            config.pipeline.ranks * (config.pipeline.data_parallel or 1),
             folder,
             port=config.runtime.port,
             threads=config.runtime.threads,

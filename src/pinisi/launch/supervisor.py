@@ -268,8 +268,8 @@ def explain(error: BaseException) -> tuple[str, str]:
         or "can't allocate memory" in text
     ):
         return "user", (
-            f"out of memory ({text.splitlines()[0] if text else type(error).__name__}): lower data.microbatch or "
-            "data.sequence, set memory.recompute = 'full', or use more ranks"
+            f"out of memory ({text.splitlines()[0] if text else type(error).__name__}): lower data.microbatch_size or "
+            "data.sequence, set memory.activation_checkpointing = 'full', or use more ranks"
         )
     marks = (
         "Connection closed",

@@ -40,7 +40,7 @@ def init_mesh(pipeline: int, device: torch.device, timeout: timedelta | None = N
     world = dist.get_world_size()
     if world % pipeline:
         raise CommunicationError(
-            f"{world} processes can't be divided into pipelines of {pipeline} ranks: start a multiple of schedule.ranks"
+            f"{world} processes can't be divided into pipelines of {pipeline} ranks: start a multiple of pipeline.ranks"
         )
     with waiting():
         mesh = init_device_mesh(

@@ -35,15 +35,15 @@ Measure = Callable[[Source, Setting, int], Hardware]
 def request_of(source: Source, options: argparse.Namespace, measure: Measure | None = None) -> Request:
     """Options win over the configuration, which wins over defaults."""
     run, setting = source.run, setting_of(source, options)
-    copies = (run.schedule.replicas or 1) if run else 1
-    ranks = options.ranks or (run.schedule.ranks * copies if run else None)
+    copies = (run.pipeline.data_parallel or 1) if run else 1
+    ranks = options.ranks or (run.pipeline.ranks * copies if run else None)
     if ranks is None:
         raise ConfigError("how many ranks? give --ranks N, the number of all devices")
     if ranks < 1:
         raise ConfigError(f"--ranks {ranks}: it must be at least 1")
     shape = shape_of(source.spec)
     microbatches = options.microbatches or (
-        (run.schedule.microbatches * copies,) if run else (4 * ranks, 8 * ranks)
+        (run.pipeline.microbatches * copies,) if run else (4 * ranks, 8 * ranks)
     )
     limit = options.memory_limit * GIB if options.memory_limit else None
     return Request(
@@ -66,9 +66,9 @@ def setting_of(source: Source, options: argparse.Namespace) -> Setting:
     longest = getattr(source.spec.config, "max_position_embeddings", None) or 4096
     setting = Setting(
         sequence=options.sequence or (run.data.sequence if run else min(4096, longest)),
-        microbatch=options.microbatch or (run.data.microbatch if run else 1),
+        microbatch=options.microbatch or (run.data.microbatch_size if run else 1),
         dtype=options.dtype or (run.model.dtype if run else "bfloat16"),
-        recompute=(options.recompute or (run.memory.recompute if run else "none")) == "full",
+        recompute=(options.recompute or (run.memory.activation_checkpointing if run else "none")) == "full",
         head_budget=_head_budget(options.head_memory or (run.memory.head if run else "keep")),
     )
     if min(setting.sequence, setting.microbatch) < 1:

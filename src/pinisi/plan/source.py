@@ -64,7 +64,7 @@ def _read(text: str) -> Source:
 
 
 def run_config(source: Source, setting: Setting, c: Candidate, shards: str, table: str | None = None) -> str:
-    """TOML of a run as the candidate has it: CONFIG's own with another [schedule], or a new one.
+    """TOML of a run as the candidate has it: CONFIG's own with another [pipeline], or a new one.
 
     table: the file with its order of passes, where that is not the schedule's own.
     """
@@ -74,9 +74,9 @@ def run_config(source: Source, setting: Setting, c: Candidate, shards: str, tabl
         )
     dtype: Any = setting.dtype
     barriers: Any = c.barriers
-    schedule = configuration.PipelineSection(
+    pipeline = configuration.PipelineSection(
         ranks=c.ranks,
-        replicas=c.replicas,
+        data_parallel=c.replicas,
         microbatches=c.microbatches,
         name=c.name,
         chunks=c.chunks if c.chunks > 2 else None,
@@ -86,19 +86,23 @@ def run_config(source: Source, setting: Setting, c: Candidate, shards: str, tabl
         table=table,
     )
     head = configuration.head_text(setting.head_budget)
-    memory = configuration.MemorySection(recompute="full" if c.recompute else "none", head=head)
+    memory = configuration.MemorySection(
+        activation_checkpointing="full" if c.recompute else "none", head=head
+    )
     if source.run is not None:
-        data = dataclasses.replace(source.run.data, sequence=setting.sequence, microbatch=setting.microbatch)
-        run = dataclasses.replace(source.run, data=data, schedule=schedule, memory=memory)
+        data = dataclasses.replace(
+            source.run.data, sequence=setting.sequence, microbatch_size=setting.microbatch
+        )
+        run = dataclasses.replace(source.run, data=data, pipeline=pipeline, memory=memory)
         run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
     else:
         run = RunConfig(
             run=configuration.RunSection(folder=f"runs/{source.name}", steps=1000),
             model=configuration.ModelSection(**source.model, dtype=dtype),
             data=configuration.DataSection(
-                shards=shards, sequence=setting.sequence, microbatch=setting.microbatch
+                shards=shards, sequence=setting.sequence, microbatch_size=setting.microbatch
             ),
-            schedule=schedule,
+            pipeline=pipeline,
             optimizer=configuration.OptimizerSection(learning_rate=3e-4, warmup=100),
             loss=configuration.LossSection(extra_heads=source.spec.extra_heads),
             memory=memory,

@@ -74,7 +74,7 @@ def device_here() -> torch.device:
         unnamed = "" if "LOCAL_RANK" in os.environ else "set LOCAL_RANK to the rank on its machine, "
         raise ConfigError(
             f"rank {local} of this machine has no GPU: there are {torch.cuda.device_count()}. Start a rank per GPU "
-            f"(schedule.ranks), {unnamed}or set CUDA_VISIBLE_DEVICES= to train on the CPU"
+            f"(pipeline.ranks), {unnamed}or set CUDA_VISIBLE_DEVICES= to train on the CPU"
         )
     device = torch.device("cuda", local)
     torch.cuda.set_device(device)

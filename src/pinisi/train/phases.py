@@ -14,8 +14,9 @@ from pinisi.base.errors import ConfigError
 from pinisi.config import DataSection, OptimizerSection, PhaseSection, RunConfig
 from pinisi.engine.optimizer import learning_rate
 
-OF_DATA = ("mixture", "temperature", "sequence", "microbatch")
-OF_OPTIMIZER = ("learning_rate", "schedule", "warmup", "decay", "minimum")
+OLD_NAMES = {old: new for old, new, _ in OptimizerSection.RENAMED}
+OF_DATA = ("mixture", "temperature", "sequence", "microbatch_size")
+OF_OPTIMIZER = ("learning_rate", "schedule", "warmup", "decay", "min_lr_ratio")
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class Phase:
             warmup=optimizer.warmup,
             steps=self.steps,
             decay=optimizer.decay if optimizer.decay is not None else self.steps // 10,
-            minimum=optimizer.minimum,
+            minimum=optimizer.min_lr_ratio,
         )
 
 
 def phases_of(config: RunConfig) -> list[Phase]:
     """Returns the phases of a run in their order; what a phase leaves out is as the rest of the configuration says."""
     if not config.phases:
-        return [Phase(0, 0, config.steps, config.schedule.microbatches, config.data, config.optimizer)]
+        return [Phase(0, 0, config.steps, config.pipeline.microbatches, config.data, config.optimizer)]
     found: list[Phase] = []
     for number, section in enumerate(config.phases):
         start = found[-1].stop if found else 0
@@ -61,7 +62,7 @@ def phases_of(config: RunConfig) -> list[Phase]:
         if section.temperature is not None and section.mixture is None:
             data = replace(data, mixture=None)
         optimizer = replace(config.optimizer, **_given(section, OF_OPTIMIZER))
-        microbatches = section.microbatches or config.schedule.microbatches
+        microbatches = section.microbatches or config.pipeline.microbatches
         found.append(Phase(number, start, section.steps, microbatches, data, optimizer, section.name))
     for phase in found:
         _check(phase)
@@ -117,7 +118,8 @@ def _phases_of_before(stored: Any, like: Phase) -> list[Phase]:
     try:
         for number, each in enumerate(stored):
             start = found[-1].stop if found else 0
-            optimizer = OptimizerSection(**each["optimizer"])
+            given = {OLD_NAMES.get(key, key): value for key, value in each["optimizer"].items()}
+            optimizer = OptimizerSection(**given)
             found.append(replace(like, number=number, start=start, steps=each["steps"], optimizer=optimizer))
     except (TypeError, KeyError):
         return []

@@ -37,17 +37,17 @@ def planned(
 
     Raises ConfigError or ScheduleError.
     """
-    plan, phase = config.schedule, phase or phases_of(config)[0]
+    plan, phase = config.pipeline, phase or phases_of(config)[0]
     split_layers(spec.layers, plan.ranks)  # its error is clearer than the schedule's
     layout = layout_of(plan.name, plan.ranks, chunks=plan.chunks, barriers=plan.barriers)
     layers = split_layers(spec.layers, layout.last_stage + 1, layers_with_heads(spec, layout, plan.layers))
     work = with_heads([len(each) for each in layers], spec.extra_heads)
     per_rank = [range(sum(work[s] for s in stages)) for stages in layout.stages]
     rows = split_rows(spec, plan.rows, per_rank, config.data.sequence)
-    recompute = config.memory.recompute == "full"
+    recompute = config.memory.activation_checkpointing == "full"
     setting = Setting(
         phase.data.sequence,
-        phase.data.microbatch,
+        phase.data.microbatch_size,
         config.model.dtype,
         recompute=recompute,
         head_budget=config.memory.head_budget,
@@ -73,7 +73,7 @@ def layers_with_heads(spec: ModelSpec, layout: Layout, given: Sequence[int] | No
         return placed_layers(spec.layers, layout.stages, 1.0, {}, spec.extra_heads)
     if not given[-1]:
         raise ConfigError(
-            f"schedule.layers is {list(given)}: with loss.extra_heads the last stage must hold the model's last layer, beside "
+            f"pipeline.layers is {list(given)}: with loss.extra_heads the last stage must hold the model's last layer, beside "
             "which they stand: end with at least 1"
         )
     return given
@@ -85,10 +85,10 @@ def read_table(file: str, layout: Layout, microbatches: int) -> Schedule:
         schedule = Schedule.from_text(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"schedule.table = {file!r} can't be read ({error}): name a file, or leave it out"
+            f"pipeline.table = {file!r} can't be read ({error}): name a file, or leave it out"
         ) from None
     except ScheduleError as error:
-        raise ConfigError(f"schedule.table = {file!r}: {error}") from None
+        raise ConfigError(f"pipeline.table = {file!r}: {error}") from None
     given = (schedule.layout.stages, schedule.layout.barriers, schedule.microbatches)
     wanted = (layout.stages, layout.barriers, microbatches)
     for what, got, needed in zip(
@@ -96,7 +96,7 @@ def read_table(file: str, layout: Layout, microbatches: int) -> Schedule:
     ):
         if got != needed:
             raise ConfigError(
-                f"schedule.table = {file!r} has {what} {got}, [schedule] says {needed}: change the one or the other"
+                f"pipeline.table = {file!r} has {what} {got}, [pipeline] says {needed}: change the one or the other"
             )
     verify(schedule)
     return schedule
@@ -153,6 +153,6 @@ def split_rows(spec: ModelSpec, rows: str | Sequence[int], layers: Sequence[rang
     sizes = [n for n in rows if isinstance(n, int)]
     if len(rows) != ranks or len(sizes) != ranks or sum(sizes) != spec.vocabulary:
         raise ConfigError(
-            f"schedule.rows is {rows}: needed 'even', 'balanced', or {ranks} whole numbers that sum to {spec.vocabulary}"
+            f"pipeline.rows is {rows}: needed 'even', 'balanced', or {ranks} whole numbers that sum to {spec.vocabulary}"
         )
     return Shards.from_list(accumulate(sizes, initial=0))

@@ -112,7 +112,7 @@ class Trainer:
         self.status.phase(JOINING, times=1)
         init_process_group(config.runtime.backend, self.device, config.runtime.stuck_after)
         self.timeout = timedelta(seconds=longest_wait(config.runtime.stuck_after))
-        mesh = init_mesh(config.schedule.ranks, self.device, self.timeout)
+        mesh = init_mesh(config.pipeline.ranks, self.device, self.timeout)
         communicator = Communicator.connect(mesh.mesh.tolist(), self.device, self.timeout)
         assert communicator is not None, "every process is in a pipeline"
         self.communicator = communicator
@@ -167,7 +167,7 @@ class Trainer:
                 languages=len(self.batches.languages),
                 teacher=self.frozen.get("teacher"),
             ),
-            optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.epsilon, o.weight_decay, o.clip),
+            optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.eps, o.weight_decay, o.max_grad_norm),
         )
 
     def _frozen_engine(self, source: str | None) -> Engine:
@@ -189,7 +189,7 @@ class Trainer:
         return Numerics(
             dtype=DTYPES[self.config.model.dtype],
             device=self.device,
-            activation_checkpointing=self.config.memory.recompute == "full",
+            activation_checkpointing=self.config.memory.activation_checkpointing == "full",
             head_budget=self.config.memory.head_budget,
             seed=self.config.run.seed,
         )
@@ -298,7 +298,7 @@ class Trainer:
         if names:
             where = self.config.model.source or "the checkpoint"
             return f". {names[0]} holds a NaN or an infinity already: mend {where}, or start from another one"
-        return ". Resume from the last checkpoint with a lower optimizer.learning_rate, or a smaller optimizer.clip"
+        return ". Resume from the last checkpoint with a lower optimizer.learning_rate, or a smaller optimizer.max_grad_norm"
 
     def _evaluate(self) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = {}

@@ -38,9 +38,9 @@ class Distill(Pretrain):
 
     def check(self, spec: ModelSpec, tokenizer: str | None) -> None:
         super().check(spec, tokenizer)
-        if not self.config.schedule.barriers:
+        if not self.config.pipeline.barriers:
             raise ConfigError(
-                "a teacher's distribution is read from its rows on every rank: schedule.barriers = 0 has none, give 1 or 2"
+                "a teacher's distribution is read from its rows on every rank: pipeline.barriers = 0 has none, give 1 or 2"
             )
         teacher = frozen_spec(self.config, self.settings.teacher)
         if teacher.vocabulary != spec.vocabulary:

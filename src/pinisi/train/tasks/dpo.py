@@ -47,7 +47,7 @@ class DpoSettings:
 
 
 class Dpo(Task):
-    """Trains on pairs (Rafailov et al., arXiv 2305.18290, equation 7). A microbatch is `data.microbatch` pairs, two rows each."""
+    """Trains on pairs (Rafailov et al., arXiv 2305.18290, equation 7). A microbatch is `data.microbatch_size` pairs, two rows each."""
 
     name = "dpo"
     settings_class = DpoSettings
@@ -89,7 +89,7 @@ class Dpo(Task):
     ) -> PairBatches:
         return PairBatches(
             self.pairs,
-            batch=phase.data.microbatch,
+            batch=phase.data.microbatch_size,
             seed=self.config.run.seed,
             data_rank=data_rank,
             data_ranks=data_ranks,
@@ -120,7 +120,7 @@ class Dpo(Task):
         if pairs is None:
             return {}
         margins: dict[str, list[float]] = {}
-        size = trainer.phase.data.microbatch
+        size = trainer.phase.data.microbatch_size
         numbers = [range(at, min(at + size, len(pairs.pairs))) for at in range(0, len(pairs.pairs), size)]
         for at in range(0, len(numbers), AT_ONCE):
             batch = [pairs.microbatch(each) for each in numbers[at : at + AT_ONCE]]

@@ -66,7 +66,7 @@ class Pretrain(Task):
         sampler = Sampler(
             self.shards,
             sequence=phase.data.sequence,
-            batch=phase.data.microbatch,
+            batch=phase.data.microbatch_size,
             balance=phase.data.balance,
             positions=phase.data.positions,
             seed=self.config.run.seed,
@@ -97,7 +97,7 @@ class Pretrain(Task):
             batches = eval_batches(
                 shards,
                 sequence=trainer.phase.data.sequence,
-                batch=trainer.phase.data.microbatch,
+                batch=trainer.phase.data.microbatch_size,
                 language=language,
                 positions=self.config.data.positions,
             )
