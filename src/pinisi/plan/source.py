@@ -55,12 +55,12 @@ def _read(text: str) -> Source:
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} can't be read as a Hugging Face config: {error}") from None
         return Source(path.parent.name or path.stem, read_spec(values), None, {"config": values})
-    values = preset(text)
-    if values is None:
+    known = preset(text)
+    if known is None:
         raise ConfigError(
             f"'{text}' is no TOML file, config.json, model folder or preset: presets are {', '.join(preset_names())}"
         )
-    return Source(text.lower(), read_spec(values), None, {"config": values})
+    return Source(text.lower(), read_spec(known), None, {"config": known})
 
 
 def run_config(source: Source, setting: Setting, c: Candidate, shards: str, table: str | None = None) -> str:
