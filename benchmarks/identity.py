@@ -149,7 +149,11 @@ def about(source: Path) -> dict[str, Any]:
     """What the numbers depend on besides the code, and the code's commit."""
     git = ["git", "-C", str(source), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    return {"commit": commit, "processor": processor(), **{name: version(name) for name in PACKAGES}}
+    return {
+        "commit": commit or "unknown",
+        "processor": processor(),
+        **{name: version(name) for name in PACKAGES},
+    }
 
 
 def processor() -> str:
