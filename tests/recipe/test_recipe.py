@@ -20,6 +20,7 @@ from pinisi.recipe import (
     stage_folders,
 )
 from pinisi.recipe.cluster import ClusterJob, slurm_arguments
+from pinisi.recipe.task import do
 from tests.recipe.squares import Squares, run
 
 
@@ -61,6 +62,7 @@ def test_only_what_depends_on_a_change_is_done_anew(tmp_path):
     assert said[0] == "add and what follows is done anew: the configuration or the input changed"
     assert anew(base=4, times=5) == {"square", "add"}
     assert said[0] == "square and what follows is done anew: the configuration or the input changed"
+    assert sum("anew" in line for line in said) == 1
     assert anew(times=5) == {"square", "add"}  # another setting's folders are gone once it is done
     names = sorted(path.name.split("-")[0] for path in (tmp_path / "work").glob("*-*"))
     assert names == ["add", "square", "square"] and (tmp_path / "work" / "square-mine").is_dir()
@@ -116,6 +118,13 @@ def test_a_task_that_makes_no_folder_has_failed(tmp_path):
     )
 
 
+def test_a_task_that_another_process_has_done_is_left_alone(tmp_path):
+    def fails(out: Path) -> None:
+        raise AssertionError
+
+    do(RecipeTask("done", fails, (tmp_path,)), None)
+
+
 class Clock:
     """An executor whose tasks take two seconds each, done from the last to the first, after those that have their folder."""
 
@@ -132,17 +141,17 @@ class Clock:
 
 
 def test_progress_counts_what_is_new_and_tasks_are_counted_in_their_order(tmp_path, monkeypatch):
-    tasks = [RecipeTask("made", nothing, (tmp_path / str(n),)) for n in range(12)]
+    tasks = [RecipeTask("made", nothing, (tmp_path / str(n),)) for n in range(13)]
     for task in tasks[:4]:
         task.folder.mkdir()
     said, counted = [], []
     stages = StageRunner(Clock(monkeypatch), tmp_path, said.append)  # type: ignore[arg-type]
-    stages.run(tasks, lambda of: counted.extend(of) or "twelve")
-    assert counted == tasks and stages.seconds == {"made": 16.0}
+    stages.run(tasks, lambda of: counted.extend(of) or "all")
+    assert counted == tasks and stages.seconds == {"made": 18.0}
     assert said == [
-        "made: 7 of 12 tasks, ETA 10 s",
-        "made: 10 of 12 tasks, ETA 4 s",
-        "made: 12 tasks in 16 s, 4 done before; twelve",
+        "made: 7 of 13 tasks, ETA 12 s",
+        "made: 10 of 13 tasks, ETA 6 s",
+        "made: 13 tasks in 18 s, 4 done before; all",
     ]
     stages.run([], lambda of: "never")
     assert len(said) == 3
