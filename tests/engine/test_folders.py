@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pinisi.base.errors import PinisiError
-from pinisi.parallel.communicator import init_process_group
+from pinisi.parallel.rendezvous import init_process_group
 from pinisi.train.metrics import lost_lines
 from pinisi.train.trainer import device_here
 from tests.engine.runs import TRAIN, losses, pinisi

@@ -56,6 +56,14 @@ def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], 
     return schedule, layers, rows
 
 
+def tied_ends(config: RunConfig, spec: ModelSpec) -> tuple[int, int] | None:
+    """Returns the ranks of a pipeline that hold embedding and head, where they hold one matrix twice; else None."""
+    plan = config.schedule
+    layout = layout_of(plan.name, plan.ranks, chunks=plan.chunks, barriers=plan.barriers)
+    apart = plan.barriers == 0 and spec.tied and layout.first_rank != layout.last_rank
+    return (layout.first_rank, layout.last_rank) if apart else None
+
+
 def layers_with_heads(spec: ModelSpec, layout: Layout, given: Sequence[int] | None) -> Sequence[int] | None:
     """The layers of each stage where the model has extra heads, each of which is a layer's work on the last stage: as given, or
     so that the ranks have as much to do as each other."""

@@ -31,8 +31,10 @@ from pinisi.losses import cross_entropy_with
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.stage import Weights
 from pinisi.parallel.agree import gather_json
-from pinisi.parallel.communicator import Communicator, init_mesh, init_process_group
+from pinisi.parallel.communicator import Communicator
+from pinisi.parallel.mesh import Mesh
 from pinisi.parallel.place import local_place, place
+from pinisi.parallel.rendezvous import init_process_group
 from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
 from pinisi.schedule import simulate
@@ -40,7 +42,7 @@ from pinisi.train import checkpoint, memory
 from pinisi.train.identity import check_identity, identity
 from pinisi.train.metrics import Metrics
 from pinisi.train.model_files import keep_companions, state_of
-from pinisi.train.planned import planned
+from pinisi.train.planned import planned, tied_ends
 from pinisi.train.rates import rate_jump, rate_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -65,23 +67,24 @@ class _Run:
         torch.set_num_threads(config.runtime.threads)
         self.device = device_here()
         self.status = status
+        self.status.phase("reading the configuration")
+        self.spec = spec_of(config)
         self.status.phase(JOINING, times=1)
         init_process_group(config.runtime.backend, self.device, config.runtime.stuck_after)
         self.global_rank = dist.get_rank()
         self.timeout = timedelta(seconds=longest_wait(config.runtime.stuck_after))
-        mesh = init_mesh(config.schedule.ranks, self.device, self.timeout)
-        communicator = Communicator.connect(mesh.mesh.tolist(), self.device, self.timeout)
+        ends = tied_ends(config, self.spec)
+        self.mesh = Mesh.connect({"pipeline": config.schedule.ranks}, tied=ends, timeout=self.timeout)
+        communicator = Communicator.connect(self.mesh.lines("pipeline"), self.device, self.timeout)
         assert communicator is not None, "every process is in a pipeline"
         self.communicator = communicator
-        self.data_rank, self.data_ranks = mesh.get_local_rank("data"), mesh.size(0)
-        self.data_group = mesh.get_group("data") if self.data_ranks > 1 else None
+        self.data_rank, self.data_ranks = self.mesh.coordinate("data"), self.mesh.size("data")
         self.leader = self.global_rank == 0
         self.stop_signal: int | None = None
         for s in (signal.SIGTERM, signal.SIGINT):
             signal.signal(s, self._wish_stop)
 
-        self.status.phase("reading the configuration")
-        self.spec = spec_of(config)
+        self.status.phase("reading the data")
         self.sampler = self._sampler()
         self.engine = self._engine()
         self.metrics = Metrics(self.folder, self.leader, config)
@@ -133,25 +136,15 @@ class _Run:
     def _engine(self) -> Engine:
         config, spec = self.config, self.spec
         dtype = DTYPES[config.model.dtype]
-        plan = config.schedule
         schedule, layers, rows = planned(config, spec)
         self.status.phase("building the model")
         memory.mark()
         weights = first_weights(config, spec, dtype)
-        tied = None
-        layout = schedule.layout
-        if plan.barriers == 0 and spec.tied and layout.first_rank != layout.last_rank:
-            for ranks in range(dist.get_world_size() // plan.ranks):
-                group = dist.new_group(
-                    [ranks * plan.ranks + layout.first_rank, ranks * plan.ranks + layout.last_rank],
-                    timeout=self.timeout,
-                )
-                tied = group if ranks == self.data_rank else tied
         o = config.optimizer
         return Engine(
             spec,
             weights,
-            Ranks(self.communicator, self.data_group, tied, self.status),
+            Ranks(self.communicator, self.mesh.group("data"), self.mesh.tied, self.status),
             Placement(schedule, [len(r) for r in layers], rows),
             numerics=Numerics(
                 dtype=dtype,
