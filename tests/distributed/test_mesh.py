@@ -10,9 +10,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from pinisi.base.errors import CommunicationError
+from pinisi.base.errors import CommunicationError, ScheduleError
 from pinisi.parallel import mesh as meshes
+from pinisi.parallel.agree import agree_on
 from pinisi.parallel.mesh import Grid, Mesh, grid_of
+from pinisi.schedule import build
+from pinisi.train import tables
 
 NAMES = ("data", "pipeline", "context", "expert", "tensor")
 
@@ -92,3 +95,41 @@ def test_groups_are_of_the_ranks_that_share_all_other_coordinates(pipeline, pool
         ends = [int(array[d][0]), int(array[d][-1])]
         apart = pipeline > 1 and rank in ends
         assert mine.tied == (sum(10**n for n in ends) if apart else None)
+
+
+def differ(world, changed: tuple[int, ...]) -> str:
+    """What a rank is told where some ranks run another table."""
+    schedule = build("1f1b", 2, 5 if world.rank in changed else 4, barriers=1)
+    try:
+        tables.one_table(schedule, [2, 2], [0, 3, 7])
+    except CommunicationError as error:
+        return str(error)
+    return ""
+
+
+def hangs(world, _) -> str:
+    """What a rank is told where all run one table that nobody has verified, and that hangs; the first rank alone looks."""
+    schedule = build("1f1b", 2, 4, barriers=1)
+    order = (tuple(reversed(schedule.order[0])), schedule.order[1])
+    wrong = type(schedule)(schedule.name, schedule.layout, 4, order, schedule.costs)
+    try:
+        tables.one_table(wrong, [2, 2], [0, 3, 7])
+    except ScheduleError as error:
+        return str(error)
+    return ""
+
+
+def alike(world, _) -> list:
+    schedule = build("1f1b", 2, 4, barriers=1)
+    verified = tables.one_table(schedule, [2, 2], [0, 3, 7])
+    agree_on(number=3, text="a")
+    return [schedule.digest() in verified]
+
+
+def test_ranks_that_run_another_table_are_named_to_all(pool):
+    assert pool.run("tests.distributed.test_mesh:alike") == [[True]] * 4
+    for changed, words in (((2,), "rank 2 has another schedule"), ((1, 3), "ranks 1, 3 have another")):
+        found = pool.run("tests.distributed.test_mesh:differ", changed)
+        assert len(set(found)) == 1 and found[0].startswith(words), found
+    found = pool.run("tests.distributed.test_mesh:hangs")
+    assert len(set(found)) == 1 and "rank 0" in found[0], found

@@ -31,7 +31,7 @@ from pinisi.losses import reads_of_distribution
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.parallel.status import waiting
-from pinisi.schedule import Kind, Layout, Span, forward_only, lower, verify
+from pinisi.schedule import Kind, Layout, Span, forward_only, lower, verify_once
 from pinisi.schedule.program import MessageChannel, Program
 from pinisi.vocabulary import HeadShard, Shards
 
@@ -78,7 +78,7 @@ class Engine:
     ):
         schedule = placement.schedule
         layout, loss = schedule.layout, objective.loss
-        verify(schedule)
+        verify_once(schedule, placement.verified)
         check_objective(spec, layout, objective, placement.shards)
         self.spec, self.schedule, self.frozen = spec, schedule, frozen
         self.communicator, self.rank = ranks.communicator, ranks.communicator.rank

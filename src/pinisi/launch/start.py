@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from pinisi.launch.supervisor import launch, rank_main
 from pinisi.models import FolderWeights
 from pinisi.parallel.place import joined, place
 from pinisi.parallel.watchdog import STATUS, watched
-from pinisi.schedule import verify
+from pinisi.schedule import Schedule, verify_once
 from pinisi.train import checkpoint
 from pinisi.train.identity import check_identity
 from pinisi.train.metrics import evaluated
 from pinisi.train.model_files import tokenizer_of
 from pinisi.train.planned import planned
+from pinisi.train.tables import leave_tables
 from pinisi.train.trainer import DTYPES, check_rows, spec_of, train_watched
 from pinisi.vocabulary.kernels import kernels_for
 
@@ -36,7 +37,7 @@ def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
     if joined():
         return rank_main(lambda: _join(load(path, list(overrides))))
     config = load(path, list(overrides))
-    check(config)
+    table = check(config)
     folder = Path(config.run.folder)
     with only_one(folder, folder / LOCK, "run.folder"):
         return launch(
@@ -45,6 +46,7 @@ def start(path: str, overrides: Sequence[str], arguments: Sequence[str]) -> int:
             folder,
             port=config.runtime.port,
             threads=config.runtime.threads,
+            environment=leave_tables([table], folder),
             stuck_after=config.runtime.stuck_after,
         )
 
@@ -63,7 +65,7 @@ def _join(config: RunConfig) -> int:
 def _look_at(config: RunConfig, world: int) -> None:
     """Checks the configuration where no launcher of ours has done so before it started this rank."""
     if STATUS not in os.environ:
-        check(config)
+        check(config, verified=None)
         check_world(config, world)
 
 
@@ -77,10 +79,15 @@ def check_world(config: RunConfig, world: int) -> None:
         )
 
 
-def check(config: RunConfig) -> None:
-    """Everything that can be known to be wrong without starting a rank."""
+def check(config: RunConfig, verified: Collection[str] | None = ()) -> Schedule:
+    """Looks at everything that can be known to be wrong without starting a rank; returns the table, verified.
+
+    verified: digests of tables that need no look. None: the ranks will agree on one and the first verifies it.
+    """
     spec = spec_of(config)
-    verify(planned(config, spec)[0])
+    table = planned(config, spec)[0]
+    if verified is not None:
+        verify_once(table, verified)
     if config.runtime.emulate:
         raise ConfigError("runtime.emulate sleeps instead of training: use `pinisi bench emulated`")
     if config.schedule.barriers and not torch.cuda.is_available():
@@ -117,3 +124,4 @@ def check(config: RunConfig) -> None:
                 f"{folder} already holds step {reader.step} of run.steps = {config.run.steps}: give more steps to go on, "
                 "or another run.folder to start anew"
             )
+    return table

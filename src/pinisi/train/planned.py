@@ -23,7 +23,8 @@ from pinisi.costs import (
 )
 from pinisi.engine.parts import split_layers
 from pinisi.models import ModelSpec
-from pinisi.schedule import Costs, Layout, Schedule, build, layout_of, verify
+from pinisi.schedule import Costs, Layout, Schedule, layout_of
+from pinisi.train.tables import table_for
 from pinisi.vocabulary import Shards
 
 _MESSAGE = 0.01  # of an interval: short but not free, so that an order leaves room for messages
@@ -50,9 +51,8 @@ def planned(config: RunConfig, spec: ModelSpec) -> tuple[Schedule, list[range], 
     if plan.table is not None:
         schedule = replace(read_table(plan.table, layout, plan.microbatches), costs=costs)
     else:
-        schedule = build(
-            plan.name, plan.ranks, plan.microbatches, chunks=plan.chunks, barriers=plan.barriers, costs=costs
-        )
+        folder = Path(config.run.folder)
+        schedule = table_for(folder, plan.name, layout, plan.chunks, plan.microbatches, costs)
     return schedule, layers, rows
 
 
@@ -82,7 +82,7 @@ def layers_with_heads(spec: ModelSpec, layout: Layout, given: Sequence[int] | No
 
 
 def read_table(file: str, layout: Layout, microbatches: int) -> Schedule:
-    """A table from a file (see `Schedule.to_text`), proved to run; raises ConfigError if it is for another step."""
+    """Reads a table from a file (see `Schedule.to_text`); raises ConfigError if it is for another step."""
     try:
         schedule = Schedule.from_text(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -100,7 +100,6 @@ def read_table(file: str, layout: Layout, microbatches: int) -> Schedule:
             raise ConfigError(
                 f"schedule.table = {file!r} has {what} {got}, [schedule] says {needed}: change the one or the other"
             )
-    verify(schedule)
     return schedule
 
 

@@ -44,6 +44,7 @@ from pinisi.train.metrics import Metrics
 from pinisi.train.model_files import keep_companions, state_of
 from pinisi.train.planned import planned, tied_ends
 from pinisi.train.rates import rate_jump, rate_of
+from pinisi.train.tables import one_table
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -137,6 +138,7 @@ class _Run:
         config, spec = self.config, self.spec
         dtype = DTYPES[config.model.dtype]
         schedule, layers, rows = planned(config, spec)
+        verified = one_table(schedule, [len(r) for r in layers], rows.to_list())
         self.status.phase("building the model")
         memory.mark()
         weights = first_weights(config, spec, dtype)
@@ -145,7 +147,7 @@ class _Run:
             spec,
             weights,
             Ranks(self.communicator, self.mesh.group("data"), self.mesh.tied, self.status),
-            Placement(schedule, [len(r) for r in layers], rows),
+            Placement(schedule, [len(r) for r in layers], rows, verified),
             numerics=Numerics(
                 dtype=dtype,
                 device=self.device,
