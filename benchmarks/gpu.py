@@ -31,7 +31,7 @@ from pinisi.bench.peak import peak_bytes
 from pinisi.bench.vocabulary import MODELS, PAPER, Shape
 from pinisi.launch.supervisor import port_to_use
 from pinisi.losses import LossValue
-from pinisi.parallel.communicator import init_process_group
+from pinisi.parallel.rendezvous import init_process_group
 from pinisi.vocabulary import HeadShard
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import Targets, kernels_for, use

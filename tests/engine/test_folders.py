@@ -17,7 +17,7 @@ from pinisi.base.lock import only_one
 from pinisi.launch import ranks
 from pinisi.launch.ranks import SERVER_GONE
 from pinisi.launch.supervisor import explain, failure
-from pinisi.parallel.communicator import init_process_group
+from pinisi.parallel.rendezvous import init_process_group
 from pinisi.train.building import device_here
 from pinisi.train.metrics import lost_lines
 from tests.engine.runs import TRAIN, losses, pinisi

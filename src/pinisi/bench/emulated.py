@@ -22,7 +22,8 @@ from pinisi.bench import processes, reference
 from pinisi.engine.emulate import EmulatedWorker
 from pinisi.engine.executor import Executor, gather_timeline
 from pinisi.parallel.agree import gather_json
-from pinisi.parallel.communicator import Communicator, init_process_group
+from pinisi.parallel.communicator import Communicator
+from pinisi.parallel.rendezvous import init_process_group
 from pinisi.schedule import Costs, Layout, Schedule, build, layout_of, lower, names, simulate, verify
 from pinisi.schedule.costs import PASS_COSTS
 from pinisi.schedule.program import Message, MessageChannel

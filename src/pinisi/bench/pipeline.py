@@ -31,7 +31,8 @@ from pinisi.engine.parts import split_layers
 from pinisi.engine.settings import Numerics, Placement, Ranks
 from pinisi.models import ModelSpec, RandomWeights, build_stage, make_context, read_spec
 from pinisi.parallel.agree import gather_json
-from pinisi.parallel.communicator import Communicator, init_process_group
+from pinisi.parallel.communicator import Communicator
+from pinisi.parallel.rendezvous import init_process_group
 from pinisi.schedule import Costs, Kind, Layout, Schedule, Timeline, build, layout_of
 from pinisi.train import memory
 from pinisi.train.planned import work_costs

@@ -36,7 +36,8 @@ from pinisi.engine.settings import Numerics, Placement, Ranks
 from pinisi.launch.supervisor import launch, rank_main
 from pinisi.models import ModelSpec, RandomWeights, read_spec
 from pinisi.parallel.agree import gather_json
-from pinisi.parallel.communicator import Communicator, init_process_group
+from pinisi.parallel.communicator import Communicator
+from pinisi.parallel.rendezvous import init_process_group
 from pinisi.schedule import build
 from pinisi.schedule.program import Message, MessageChannel
 from pinisi.train.building import device_here

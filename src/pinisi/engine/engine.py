@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -31,7 +31,7 @@ from pinisi.losses import reads_of_distribution
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.parallel.status import waiting
-from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify
+from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify_once
 from pinisi.schedule.program import MessageChannel, Program
 from pinisi.vocabulary import HeadShard, Shards
 
@@ -78,7 +78,7 @@ class Engine:
     ):
         schedule = placement.schedule
         layout, loss = schedule.layout, objective.loss
-        verify(schedule)
+        verify_once(schedule, placement.verified)
         check_objective(spec, layout, objective, placement.shards)
         self.spec, self.schedule, self.frozen = spec, schedule, frozen
         self.communicator, self.rank = ranks.communicator, ranks.communicator.rank
@@ -136,13 +136,14 @@ class Engine:
         self._sum_over_copies()
         return self._result(targets, spans, stop)
 
-    def use(self, schedule: Schedule) -> None:
-        """Takes another schedule of the same stages for the steps to come, such as one of more microbatches."""
+    def use(self, schedule: Schedule, verified: Collection[str] = ()) -> None:
+        """Takes another schedule of the same stages for the steps to come, such as one of more microbatches; verified: see
+        `Placement`."""
         if schedule.layout != self.layout:
             raise ConfigError(
                 "another schedule must have the same stages and barriers as the one the engine was built with"
             )
-        verify(schedule)
+        verify_once(schedule, verified)
         self.schedule, self.program = schedule, lower(schedule)
 
     def update(self, result: StepResult, learning_rate: float) -> float:

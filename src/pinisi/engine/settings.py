@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,11 +39,13 @@ class Placement:
     """Says which rank holds and runs which part of the model.
 
     layers: how many each stage has; shards: which rows of the vocabulary each rank has. None: the even split of either.
+    verified: digests of schedules that were verified already, such as by the launcher; the engine verifies any other.
     """
 
     schedule: Schedule
     layers: Sequence[int] | None = None
     shards: Shards | None = None
+    verified: Collection[str] = ()
 
 
 @dataclass(frozen=True)

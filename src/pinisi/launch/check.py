@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from pinisi.base.errors import CheckpointError, ConfigError, DataError
 from pinisi.config import RunConfig
 from pinisi.models import FolderWeights, ModelSpec
-from pinisi.schedule import verify
+from pinisi.schedule import Schedule, verify_once
 from pinisi.train import checkpoint
 from pinisi.train.building import DTYPES, check_rows, spec_of
 from pinisi.train.identity import check_data, check_model
@@ -34,16 +35,21 @@ def check_world(config: RunConfig, world: int) -> None:
         )
 
 
-def check(config: RunConfig, task: Task | None = None) -> None:
-    """Raises ConfigError, DataError, ModelError or CheckpointError for what can be known to be wrong without starting a rank.
+def check(
+    config: RunConfig, task: Task | None = None, verified: Collection[str] | None = ()
+) -> list[Schedule]:
+    """Raises ConfigError, DataError, ModelError or CheckpointError for what can be known to be wrong without starting a rank;
+    returns each phase's table, verified.
 
-    task: that of the configuration if left out.
+    task: that of the configuration if left out. verified: digests of tables that need no look. None: the ranks will agree on one
+    and the first verifies it.
     """
     task = task or task_of(config)
     spec = spec_of(config)
     phases = phases_of(config)
-    for phase in phases:
-        verify(planned(config, spec, phase)[0])
+    tables = [planned(config, spec, phase)[0] for phase in phases]
+    for table in tables if verified is not None else ():
+        verify_once(table, verified or ())
     if config.runtime.emulate:
         raise ConfigError("runtime.emulate sleeps instead of training: use `pinisi bench emulated`")
     if config.pipeline.barriers and not torch.cuda.is_available():
@@ -60,6 +66,7 @@ def check(config: RunConfig, task: Task | None = None) -> None:
             )
     _check_source(config, spec)
     _check_checkpoint(config, spec, task)
+    return tables
 
 
 def _check_source(config: RunConfig, spec: ModelSpec) -> None:

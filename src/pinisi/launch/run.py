@@ -20,6 +20,7 @@ from pinisi.train.metrics import last_of
 from pinisi.train.model_files import COMPANIONS
 from pinisi.train.result import Result
 from pinisi.train.saved import CHECKPOINTS
+from pinisi.train.tables import leave_tables
 from pinisi.train.task import Task
 from pinisi.train.tasks import reference_to, task_of
 from pinisi.train.trainer import Probe, Trainer
@@ -66,7 +67,7 @@ def start(config: RunConfig, reference: str | None = None) -> int:
 
     reference: of a task's class, see `reference_to`.
     """
-    check(config, task_of(config, reference))
+    tables = check(config, task_of(config, reference))
     folder = Path(config.run.folder)
     with _alone(folder):
         write_whole(folder / LAUNCHED, dump(config))
@@ -76,6 +77,7 @@ def start(config: RunConfig, reference: str | None = None) -> int:
             folder,
             port=config.runtime.port,
             threads=config.runtime.threads,
+            environment=leave_tables(tables, folder),
             stuck_after=config.runtime.stuck_after,
         )
 
@@ -90,7 +92,7 @@ def join(config: RunConfig, task: Task | None = None, probes: Sequence[Probe] = 
     with lock, watched(folder, rank, world, config.runtime.stuck_after) as status:
         task = task or task_of(config)
         if not launched:
-            check(config, task)
+            check(config, task, verified=None)
             check_world(config, world)
         return Trainer(config, task, status=status, probes=probes).run()
 

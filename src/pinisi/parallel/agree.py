@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from pinisi.base.errors import CommunicationError
 from pinisi.parallel.status import waiting
 
 
@@ -29,3 +30,21 @@ def gather_json(value: Any, group: dist.ProcessGroup | None = None) -> list[Any]
         dist.all_gather(list(everyone.unbind(0)), mine, group=group)
     rows = zip(sizes.flatten().tolist(), everyone.cpu(), strict=True)
     return [json.loads(bytes(row[:size].tolist())) for size, row in rows]
+
+
+def agree_on(group: dist.ProcessGroup | None = None, **mine: Any) -> None:
+    """Compares what each rank has under each name, which must be alike everywhere; a collective call.
+
+    Raises CommunicationError, on every rank, that names the ranks that differ from the first one.
+    """
+    everyone = gather_json(mine, group)
+    for name in mine:
+        values = [value[name] for value in everyone]
+        if others := [rank for rank, value in enumerate(values) if value != values[0]]:
+            shown, other = (json.dumps(value)[:100] for value in (values[0], values[others[0]]))
+            ranks = f"{'rank' if len(others) == 1 else 'ranks'} {', '.join(map(str, others))}"
+            verb = "has" if len(others) == 1 else "have"
+            raise CommunicationError(
+                f"{ranks} {verb} another {name} ({other}) than rank 0 ({shown}): start all ranks with the same configuration, "
+                "the same files and the same version of pinisi"
+            )

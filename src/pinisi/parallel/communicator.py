@@ -1,4 +1,4 @@
-"""Communicators of one pipeline: a process group per channel, everything asynchronous.
+"""Moves tensors between the ranks of one pipeline: a process group per channel, everything asynchronous.
 
 Each channel of `pinisi.schedule.execution.lower` has a process group of its own, so that messages of one channel never queue
 behind those of another. ACTIVATION and GRADIENT have one for each direction: in a V they go both ways between the same
@@ -9,20 +9,13 @@ a step can wait for a rank that waits for something else.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.distributed_c10d import _set_pg_timeout
 
-from pinisi.base.errors import CommunicationError
-from pinisi.parallel.place import environment_number, place
-from pinisi.parallel.rendezvous import join_store
 from pinisi.parallel.status import waiting
-from pinisi.parallel.watchdog import longest_wait
 from pinisi.schedule.program import Message, MessageChannel
 
 P2P = (
@@ -33,23 +26,6 @@ P2P = (
 )
 _BOTH_WAYS = (MessageChannel.ACTIVATION, MessageChannel.GRADIENT)
 COLLECTIVES = (MessageChannel.C0, MessageChannel.C1, MessageChannel.C2)
-
-
-def init_mesh(pipeline: int, device: torch.device, timeout: timedelta | None = None) -> DeviceMesh:
-    """A (data, pipeline) mesh over all processes; the world size must be a multiple of `pipeline`. timeout: of its collectives."""
-    world = dist.get_world_size()
-    if world % pipeline:
-        raise CommunicationError(
-            f"{world} processes can't be divided into pipelines of {pipeline} ranks: start a multiple of pipeline.ranks"
-        )
-    with waiting():
-        mesh = init_device_mesh(
-            device.type, (world // pipeline, pipeline), mesh_dim_names=("data", "pipeline")
-        )
-    if timeout is not None:
-        for name in ("data", "pipeline"):
-            _set_pg_timeout(timeout, mesh.get_group(name))
-    return mesh
 
 
 class Communicator:
@@ -78,7 +54,7 @@ class Communicator:
     ) -> Communicator | None:
         """Makes the groups of every pipeline; returns this process' own, or None if it is in none.
 
-        `pipelines`: global ranks of each, such as `mesh.mesh.tolist()`. A collective call: all processes of the world make
+        `pipelines`: global ranks of each, such as `mesh.lines("pipeline")`. A collective call: all processes of the world make
         all groups in one order. timeout: after which a collective or a message gives up; torch's own if left out.
         """
         mine = dist.get_rank()
@@ -154,28 +130,3 @@ class Communicator:
             result = tensor.new_empty((self.size, *tensor.shape))
             return dist.all_gather(list(result.unbind(0)), tensor, group=group, async_op=True), result
         return dist.reduce(tensor, self.ranks[root], group=group, async_op=True), tensor
-
-
-def init_process_group(backend: str | None, device: torch.device, stuck_after: float | None = None) -> None:
-    """Joins the process group that the environment names (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
-
-    stuck_after: runtime.stuck_after, of which the limits of joining and of every collective follow; torch's own if left out.
-    Raises CommunicationError, or ConfigError for an environment that names no rank.
-    """
-    backend = backend or ("nccl" if device.type == "cuda" else "gloo")
-    rank, world = place()
-    if missing := [k for k in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(k)]:
-        raise CommunicationError(
-            f"the environment lacks {', '.join(missing)}: start through `pinisi train` or torchrun, which set them"
-        )
-    environment_number("MASTER_PORT", least=1, most=65535)
-    try:
-        with waiting():
-            store = join_store(rank, world, stuck_after)
-            limit = timedelta(seconds=longest_wait(stuck_after)) if stuck_after else None
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
-    except (RuntimeError, OSError, dist.DistError) as error:
-        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        raise CommunicationError(
-            f"rank {rank} could not join the others at {where} over {backend}: {error}"
-        ) from error

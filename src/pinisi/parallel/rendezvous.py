@@ -1,4 +1,4 @@
-"""The store in which ranks find one another: on the loopback interface where all are of one machine, new at each restart."""
+"""Lets ranks find one another and join: through a store on the loopback interface where all are of one machine."""
 
 from __future__ import annotations
 
@@ -6,14 +6,42 @@ import os
 import socket
 from datetime import timedelta
 
+import torch
 import torch.distributed as dist
 
-from pinisi.parallel.place import environment_number
-from pinisi.parallel.watchdog import joining_limit
+from pinisi.base.errors import CommunicationError
+from pinisi.parallel.place import environment_number, place
+from pinisi.parallel.status import waiting
+from pinisi.parallel.watchdog import joining_limit, longest_wait
 
 LOOPBACK = ("127.0.0.1", "localhost")
 MARGIN = 30.0  # seconds for the watchdog to speak first
 DEFAULT = 300.0  # seconds, torch's own
+
+
+def init_process_group(backend: str | None, device: torch.device, stuck_after: float | None = None) -> None:
+    """Joins the process group that the environment names (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
+
+    stuck_after: runtime.stuck_after, of which the limits of joining and of every collective follow; torch's own if left out.
+    Raises CommunicationError, or ConfigError for an environment that names no rank.
+    """
+    backend = backend or ("nccl" if device.type == "cuda" else "gloo")
+    rank, world = place()
+    if missing := [k for k in ("MASTER_ADDR", "MASTER_PORT") if not os.environ.get(k)]:
+        raise CommunicationError(
+            f"the environment lacks {', '.join(missing)}: start through `pinisi train` or torchrun, which set them"
+        )
+    environment_number("MASTER_PORT", least=1, most=65535)
+    try:
+        with waiting():
+            store = join_store(rank, world, stuck_after)
+            limit = timedelta(seconds=longest_wait(stuck_after)) if stuck_after else None
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
+    except (RuntimeError, OSError, dist.DistError) as error:
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise CommunicationError(
+            f"rank {rank} could not join the others at {where} over {backend}: {error}"
+        ) from error
 
 
 def join_store(rank: int, world: int, stuck_after: float | None) -> dist.Store:

@@ -9,7 +9,7 @@ from pinisi.schedule.builders.forward import forward_only
 from pinisi.schedule.costs import Costs
 from pinisi.schedule.execution.lower import lower
 from pinisi.schedule.execution.simulate import simulate
-from pinisi.schedule.execution.verify import verify
+from pinisi.schedule.execution.verify import verify, verify_once
 from pinisi.schedule.needs import Channel, Need, needs
 from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
@@ -38,4 +38,5 @@ __all__ = [
     "needs",
     "simulate",
     "verify",
+    "verify_once",
 ]

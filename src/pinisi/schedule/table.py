@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from pinisi.base.digests import of_value
 from pinisi.base.errors import ScheduleError
 
 if TYPE_CHECKING:
@@ -128,6 +129,10 @@ class Schedule:
             for rank, (stages, passes) in enumerate(zip(self.layout.stages, self.order, strict=True))
         ]
         return "\n".join([head, *lines]) + "\n"
+
+    def digest(self) -> str:
+        """Returns the SHA-256 of all that a run of it depends on: its text, and the costs by which `lower` chooses its places."""
+        return of_value([self.to_text(), None if self.costs is None else asdict(self.costs)])
 
     @staticmethod
     def from_text(text: str) -> Schedule:

@@ -23,8 +23,9 @@ from pinisi.costs import (
 )
 from pinisi.engine.parts import split_layers
 from pinisi.models import ModelSpec
-from pinisi.schedule import Costs, Layout, Schedule, build, layout_of, verify
+from pinisi.schedule import Costs, Layout, Schedule, layout_of
 from pinisi.train.phases import Phase, phases_of
+from pinisi.train.tables import table_for
 from pinisi.vocabulary import Shards
 
 _MESSAGE = 0.01  # of an interval: short but not free, so that an order leaves room for messages
@@ -56,10 +57,17 @@ def planned(
     if plan.table is not None:
         schedule = replace(read_table(plan.table, layout, phase.microbatches), costs=costs)
     else:
-        schedule = build(
-            plan.name, plan.ranks, phase.microbatches, chunks=plan.chunks, barriers=plan.barriers, costs=costs
-        )
+        folder = Path(config.run.folder)
+        schedule = table_for(folder, plan.name, layout, plan.chunks, phase.microbatches, costs)
     return schedule, layers, rows
+
+
+def tied_ends(config: RunConfig, spec: ModelSpec) -> tuple[int, int] | None:
+    """Returns the ranks of a pipeline that hold embedding and head, where they hold one matrix twice; else None."""
+    plan = config.pipeline
+    layout = layout_of(plan.name, plan.ranks, chunks=plan.chunks, barriers=plan.barriers)
+    apart = plan.barriers == 0 and spec.tied and layout.first_rank != layout.last_rank
+    return (layout.first_rank, layout.last_rank) if apart else None
 
 
 def layers_with_heads(spec: ModelSpec, layout: Layout, given: Sequence[int] | None) -> Sequence[int] | None:
@@ -80,7 +88,7 @@ def layers_with_heads(spec: ModelSpec, layout: Layout, given: Sequence[int] | No
 
 
 def read_table(file: str, layout: Layout, microbatches: int) -> Schedule:
-    """A table from a file (see `Schedule.to_text`), proved to run; raises ConfigError if it is for another step."""
+    """Reads a table from a file (see `Schedule.to_text`); raises ConfigError if it is for another step."""
     try:
         schedule = Schedule.from_text(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -98,7 +106,6 @@ def read_table(file: str, layout: Layout, microbatches: int) -> Schedule:
             raise ConfigError(
                 f"pipeline.table = {file!r} has {what} {got}, [pipeline] says {needed}: change the one or the other"
             )
-    verify(schedule)
     return schedule
 
 

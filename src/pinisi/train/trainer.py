@@ -27,20 +27,22 @@ from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Place
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.parallel.agree import gather_json
-from pinisi.parallel.communicator import Communicator, init_mesh, init_process_group
+from pinisi.parallel.communicator import Communicator
+from pinisi.parallel.mesh import Mesh
 from pinisi.parallel.place import place
+from pinisi.parallel.rendezvous import init_process_group
 from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
-from pinisi.schedule import Layout
 from pinisi.train import checkpoint, memory, records
 from pinisi.train.building import DTYPES, device_here, first_weights, frozen_spec, frozen_weights, spec_of
 from pinisi.train.identity import check_data, check_model
 from pinisi.train.metrics import Metrics
 from pinisi.train.model_files import files_of, keep_companions, tokenizer_of
 from pinisi.train.phases import Phase, phase_at, phases_of, rate_jump, rates
-from pinisi.train.planned import planned
+from pinisi.train.planned import planned, tied_ends
 from pinisi.train.result import Result
 from pinisi.train.saved import CHECKPOINTS, save_state
+from pinisi.train.tables import one_table
 from pinisi.train.task import Batches, Task
 from pinisi.train.tasks import task_of
 
@@ -109,25 +111,27 @@ class Trainer:
         """Finds the other ranks."""
         config = self.config
         self.device = device_here()
+        self.status.phase("reading the configuration")
+        self.spec = spec_of(config)
         self.status.phase(JOINING, times=1)
         init_process_group(config.runtime.backend, self.device, config.runtime.stuck_after)
-        self.timeout = timedelta(seconds=longest_wait(config.runtime.stuck_after))
-        mesh = init_mesh(config.pipeline.ranks, self.device, self.timeout)
-        communicator = Communicator.connect(mesh.mesh.tolist(), self.device, self.timeout)
+        timeout = timedelta(seconds=longest_wait(config.runtime.stuck_after))
+        ends = tied_ends(config, self.spec)
+        self.mesh = Mesh.connect({"pipeline": config.pipeline.ranks}, tied=ends, timeout=timeout)
+        communicator = Communicator.connect(self.mesh.lines("pipeline"), self.device, timeout)
         assert communicator is not None, "every process is in a pipeline"
         self.communicator = communicator
-        self.data_rank, self.data_ranks = mesh.get_local_rank("data"), mesh.size(0)
-        self.data_group = mesh.get_group("data") if self.data_ranks > 1 else None
+        self.data_rank, self.data_ranks = self.mesh.coordinate("data"), self.mesh.size("data")
         self.leader = dist.get_rank() == 0
 
     def _build(self) -> None:
         """Makes batches, engines and what writes the metrics."""
         config = self.config
-        self.status.phase("reading the configuration")
-        self.spec = spec_of(config)
+        self.status.phase("reading the data")
         self.tokenizer = tokenizer_of(config, self.spec)
         self._verify_data()
         self.batches = self._batches(self.phase)
+        self._make_tables()
         self.status.phase("building the model")
         memory.mark()
         self.frozen = {name: self._frozen_engine(source) for name, source in self.task.frozen().items()}
@@ -152,14 +156,25 @@ class Trainer:
     def _batches(self, phase: Phase, earlier: dict | None = None) -> Batches:
         return self.task.batches(phase, self.data_rank, self.data_ranks, earlier)
 
+    def _make_tables(self) -> None:
+        """Makes each phase's schedule, the same on all ranks."""
+        self.tables, verified = [], set()
+        for phase in self.phases:
+            schedule, self.layers, self.rows = planned(self.config, self.spec, phase)
+            self.tables.append(schedule)
+            verified |= {*one_table(schedule, [len(r) for r in self.layers], self.rows.to_list())}
+        self.verified = frozenset(verified)
+
+    def _placement(self, layers: Sequence[int] | None = None) -> Placement:
+        return Placement(self.tables[self.phase.number], layers, self.rows, self.verified)
+
     def _engine(self, spec: ModelSpec, weights: Weights) -> Engine:
         config, o = self.config, self.config.optimizer
-        schedule, layers, rows = planned(config, spec, self.phase)
         return Engine(
             spec,
             weights,
-            Ranks(self.communicator, self.data_group, self._tied_group(spec, schedule.layout), self.status),
-            Placement(schedule, [len(r) for r in layers], rows),
+            Ranks(self.communicator, self.mesh.group("data"), self.mesh.tied, self.status),
+            self._placement([len(r) for r in self.layers]),
             numerics=self._numerics(),
             objective=Objective(
                 loss=self.task.loss(spec),
@@ -174,12 +189,11 @@ class Trainer:
         """A model that the task reads: on the same ranks, with the same rows on each."""
         config = self.config
         spec, dtype = frozen_spec(config, source), DTYPES[config.model.dtype]
-        schedule, _, rows = planned(config, self.spec, self.phase)
         return Engine(
             spec,
             frozen_weights(config, spec, source, dtype),
             Ranks(self.communicator, status=self.status),
-            Placement(schedule, shards=rows),
+            self._placement(),
             numerics=self._numerics(),
             objective=Objective(languages=len(self.batches.languages)),
             frozen=True,
@@ -193,17 +207,6 @@ class Trainer:
             head_budget=self.config.memory.head_budget,
             seed=self.config.run.seed,
         )
-
-    def _tied_group(self, spec: ModelSpec, layout: Layout) -> dist.ProcessGroup | None:
-        """The group of the two ranks that hold tied ends whole, if they are two."""
-        if layout.barriers or not spec.tied or layout.first_rank == layout.last_rank:
-            return None
-        ranks, tied = layout.ranks, None
-        for replica in range(dist.get_world_size() // ranks):
-            ends = [replica * ranks + layout.first_rank, replica * ranks + layout.last_rank]
-            group = dist.new_group(ends, timeout=self.timeout)
-            tied = group if replica == self.data_rank else tied
-        return tied
 
     # -- the run -------------------------------------------------------------------------------------------------------
 
@@ -265,15 +268,18 @@ class Trainer:
         if phase.number == self.phase.number:
             return
         self.batches = self._batches(phase, self.batches.state())
-        if phase.microbatches != self.phase.microbatches:
-            self.engine.use(planned(self.config, self.spec, phase)[0])
-        self.phase = phase
+        self._go_over_to(phase)
         if self.leader:
             name = f" ({phase.name})" if phase.name else ""
             print(
                 f"phase {phase.number + 1} of {len(self.phases)}{name} from step {self.step + 1} on",
                 flush=True,
             )
+
+    def _go_over_to(self, phase: Phase) -> None:
+        if self.tables[phase.number] is not self.engine.schedule:
+            self.engine.use(self.tables[phase.number], self.verified)
+        self.phase = phase
 
     def _skipped(self, error: PinisiError) -> bool:
         """Leaves a bad step out, as every rank does, or raises the error with advice; returns whether the run is to stop."""
@@ -360,9 +366,7 @@ class Trainer:
         phase = self.phases[number]
         if phase.number != self.phase.number:
             self.batches = self._batches(phase)
-            if phase.microbatches != self.phase.microbatches:
-                self.engine.use(planned(self.config, self.spec, phase)[0])
-            self.phase = phase
+            self._go_over_to(phase)
         self.batches.restore(reader.index["sampler"])
 
     def _write_timeline(self, result: StepResult) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
 from typing import NoReturn
 
@@ -44,6 +44,12 @@ def verify(schedule: Schedule, *, activations: float | None = None) -> None:
     if activations is not None:
         verify_activations(schedule, activations)
     verify_program(lower(schedule))
+
+
+def verify_once(schedule: Schedule, verified: Collection[str]) -> None:
+    """Verifies a schedule, as `verify` does, unless its digest is among those that were verified before."""
+    if not verified or schedule.digest() not in verified:
+        verify(schedule)
 
 
 def verify_activations(schedule: Schedule, most: float) -> None:

@@ -47,7 +47,7 @@ class DpoSettings:
 
 
 class Dpo(Task):
-    """Trains on pairs (Rafailov et al., arXiv 2305.18290, equation 7). A microbatch is `data.microbatch_size` pairs, two rows each."""
+    """Trains on pairs (Rafailov et al., arXiv 2305.18290, equation 7). `data.microbatch_size` counts pairs, of two rows."""
 
     name = "dpo"
     settings_class = DpoSettings
