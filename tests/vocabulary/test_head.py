@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pinisi.losses import token_weights
-from pinisi.vocabulary import HeadShard, Shards
+from pinisi.vocabulary import Curve, HeadShard, Shards
 from pinisi.vocabulary.buffers import CPU_BLOCK
 from pinisi.vocabulary.statistics import combine_statistics
 from pinisi.vocabulary.tiles import tile_bounds
@@ -76,7 +76,7 @@ def test_autograd_records_nothing(barriers, budget, softcap, dtype):
             0,
             bias=bias.to(dtype).requires_grad_(asks),
             bias_gradient=bias_gradient,
-            softcap=softcap,
+            curve=Curve(1.0, softcap),
             barriers=barriers,
             budget=budget,
         )
@@ -292,7 +292,9 @@ def test_torchs_default_dtype_changes_no_bit(softcap, budget, barriers, dtype):
             torch.set_default_dtype(default)
             gradient, db = torch.zeros(131, 33, dtype=wide(dtype)), torch.zeros(131, dtype=wide(dtype))
             more = {"bias": weight[:, 0].contiguous(), "bias_gradient": db}
-            head = HeadShard(weight, gradient, 0, barriers=barriers, budget=budget, softcap=softcap, **more)
+            head = HeadShard(
+                weight, gradient, 0, barriers=barriers, budget=budget, curve=Curve(1.0, softcap), **more
+            )
             one = head.s(x, targets, logit_sum=True)
             seen = head.combine(one, one.statistics[None])
             dx = head.u(one, loss) if barriers == 1 else None
@@ -382,7 +384,7 @@ def test_buffers_used_again_for_other_sizes_change_no_bit(dtype, barriers, budge
     def new():
         made = HeadShard(
             weight.clone(), torch.zeros(371, 33), 0, bias=bias, bias_gradient=torch.zeros(371),
-            barriers=barriers, budget=budget, softcap=softcap,
+            barriers=barriers, budget=budget, curve=Curve(1.0, softcap),
         )  # fmt: skip
         return made
 

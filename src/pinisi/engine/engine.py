@@ -18,7 +18,7 @@ import torch.distributed as dist
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.data.batches import Microbatch
 from pinisi.engine import loss_inputs as loss_data
-from pinisi.engine.distill import check_objective, distribution_head
+from pinisi.engine.distill import check_objective
 from pinisi.engine.dropout import Dropout
 from pinisi.engine.executor import Executor
 from pinisi.engine.extra_heads import head_weights
@@ -27,13 +27,12 @@ from pinisi.engine.optimizer import NoTargets, NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import Holding, build_parts, split_layers
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.engine.worker import PipelineWorker
-from pinisi.losses import reads_of_distribution
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.parallel.status import waiting
 from pinisi.schedule import Kind, Layout, Span, forward_only, lower, verify
 from pinisi.schedule.program import MessageChannel, Program
-from pinisi.vocabulary import HeadShard, Shards
+from pinisi.vocabulary import Shards
 
 
 @dataclass
@@ -90,10 +89,9 @@ class Engine:
         self.shards = placement.shards or Shards.even(spec.vocabulary, layout.ranks)
         mine = Holding(layout, self.rank, self.layers, self.shards)
         later = WeightGradients() if any(p.kind is Kind.B for p in schedule.order[self.rank]) else None
-        self.parts, self.slots = build_parts(spec, weights, mine, numerics, later=later, frozen=frozen)
-        reads = reads_of_distribution(loss)
-        if isinstance(self.parts.head, HeadShard) and reads:
-            self.parts.head = distribution_head(self.parts.head, reads, self.teacher)
+        self.parts, self.slots = build_parts(
+            spec, weights, mine, numerics, objective, later=later, frozen=frozen
+        )
         self.worker = PipelineWorker(layout, self.rank, self.parts, objective, self.device, later)
         self.optimizer = Optimizer([] if frozen else self.slots, optimizer)
         self.executor = Executor(self.communicator, self.worker, self.device, ranks.status)

@@ -23,7 +23,7 @@ from pinisi.engine.settings import Objective
 from pinisi.losses import CheckedLoss, LogProbs, LossValue
 from pinisi.schedule import Kind, Layout, Pass
 from pinisi.schedule.program import Message, MessageChannel
-from pinisi.vocabulary import DistributionHead, HeadShard
+from pinisi.vocabulary import Head, UnreadHead
 
 Want = Literal["loss", "log_probs", "hidden"]
 
@@ -70,15 +70,6 @@ def _spread(values: torch.Tensor, ids: torch.Tensor, kept: torch.Tensor | None) 
     return values.view(ids.shape)
 
 
-class _NoPass:
-    """In place of what S leaves, where only hidden states are wanted: numbers for C1, which go unread."""
-
-    nbytes = 0
-
-    def __init__(self, x: torch.Tensor, dtype: torch.dtype):
-        self.statistics = x.new_zeros((3, len(x)), dtype=dtype)
-
-
 class Totals:
     """Sums over a step, on the device: loss by language and number of tokens by language, the model's own head first, then
     each extra head; nothing is read inside a step."""
@@ -113,6 +104,7 @@ class PipelineWorker:
         self.loss, self.languages = CheckedLoss(objective.loss), objective.languages
         self.later = later or WeightGradients()
         self.slots: list[_Slot] = []
+        self.head: Head = UnreadHead()
         self.training = True
         self.want: Want = "loss"
         self.total = 1.0
@@ -154,8 +146,8 @@ class PipelineWorker:
         self.training, self.heads, self.total, self.want = training, len(weights), total, want
         self.totals = Totals(self.languages * self.heads, self.device)
         self._vocabulary_alive = 0
-        if self.parts.head is not None:
-            self.parts.head.weights_changed()
+        self.head = UnreadHead() if want == "hidden" or self.parts.head is None else self.parts.head
+        self.head.weights_changed()
         for stage in self.parts.stages.values():
             stage.train(training)
         given = [None] * len(batch) if seeds is None else seeds
@@ -286,31 +278,22 @@ class PipelineWorker:
 
     def _head_s(self, _: int, i: int) -> None:
         slot = self.slots[i]
-        assert self.parts.head is not None and slot.x is not None
+        assert slot.x is not None
         with torch.no_grad():
-            slot.head_pass = self._pass_of_s(slot, self.parts.head)
+            logit_sum = "logit_sum" in self.loss.of_head and self.want == "loss"
+            slot.head_pass = self.head.s(
+                slot.x, slot.targets, keep=self.training, logit_sum=logit_sum, teacher=slot.teacher
+            )
             slot.vocabulary_bytes = slot.head_pass.nbytes
             self._vocabulary_alive += slot.vocabulary_bytes
             self.vocabulary_peak = max(self.vocabulary_peak, self._vocabulary_alive)
 
-    def _pass_of_s(self, slot: _Slot, head: HeadShard | DistributionHead) -> Any:
-        assert slot.x is not None
-        if self.want == "hidden":
-            return _NoPass(slot.x, self._statistics_dtype())
-        if isinstance(head, DistributionHead):
-            return head.s(slot.x, slot.targets, keep=self.training, teacher=slot.teacher)
-        logit_sum = "logit_sum" in self.loss.of_head and self.want == "loss"
-        return head.s(slot.x, slot.targets, keep=self.training, logit_sum=logit_sum)
-
     def _combine(self, slot: _Slot, gathered: torch.Tensor) -> None:
         """What C1 brings: lp on every rank, and from it the loss and its derivatives, which no message carries."""
-        if self.want == "hidden":
-            return
         with torch.no_grad():
-            log_probs = self.parts.head.combine(slot.head_pass, gathered)  # type: ignore[union-attr]
-            self._take_loss(slot, log_probs)
+            self._take_loss(slot, self.head.combine(slot.head_pass, gathered))
         if not self.training:
-            slot.head_pass = slot.x = None
+            slot.head_pass, slot.x = None, slot.x if self.want == "hidden" else None
 
     def _take_loss(self, slot: _Slot, seen: LogProbs) -> LossValue:
         if not self.training:
@@ -324,9 +307,9 @@ class PipelineWorker:
     def _head_t(self, _: int, i: int) -> None:
         slot = self.slots[i]
         self._vocabulary_alive -= slot.vocabulary_bytes
-        assert self.parts.head is not None and slot.loss is not None
+        assert slot.loss is not None
         with torch.no_grad():
-            slot.dx_part = self.parts.head.t(slot.head_pass, slot.loss)
+            slot.dx_part = self.head.t(slot.head_pass, slot.loss)
         slot.x = slot.head_pass = None  # with 1 barrier U has been made: T waits for the whole link behind C1
 
     def _gradient_of_output(self, slot: _Slot, stage: int, output: torch.Tensor) -> torch.Tensor:
@@ -414,9 +397,9 @@ class PipelineWorker:
         that the loss is known, and carries its coefficients already."""
         part: torch.Tensor | None
         if channel is MessageChannel.U:
-            assert self.parts.head is not None and slot.loss is not None
+            assert slot.loss is not None
             with torch.no_grad():
-                part = self.parts.head.u(slot.head_pass, slot.loss)
+                part = self.head.u(slot.head_pass, slot.loss)
         else:
             part, slot.dx_part = slot.dx_part, None
         assert part is not None
