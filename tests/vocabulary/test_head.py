@@ -339,7 +339,7 @@ def test_what_a_loss_says_of_ignored_tokens_does_not_matter(barriers):
     (head,), gradient, _ = head_shards(case, Shards.even(11, 1), barriers)
     one = head.s(case.x, case.targets)
     head.combine(one, one.statistics.unsqueeze(0))
-    head.t(one, torch.tensor([1.0, torch.nan, 1.0]))
+    head.t(one, derivatives(torch.tensor([1.0, torch.nan, 1.0])))
     case.weights[1] = 0.0
     assert relative(gradient, run_plain(case.to(torch.float64)).dw) <= 1e-5
 
@@ -355,7 +355,7 @@ def test_buffers_used_again_are_not_shared_by_two_live_passes(barriers):
         passes = [head.s(case.x, case.targets) for case in cases[first : first + 2]]
         for one in passes:
             head.combine(one, one.statistics.unsqueeze(0))
-            head.t(one, weights)
+            head.t(one, derivatives(weights))
     assert relative(gradient, sum(run_plain(case).dw for case in cases)) <= 1e-11
 
 
@@ -368,7 +368,7 @@ def test_microbatches_of_two_sizes_in_flight(barriers):
         assert [one.buffer.flat.numel() for one in passes] == [11 * 37, 7 * 37]
         for one in passes:
             head.combine(one, one.statistics[None])
-            head.t(one, torch.ones(len(one.x)))
+            head.t(one, derivatives(torch.ones(len(one.x))))
 
 
 @pytest.mark.parametrize("softcap", [None, 5.0])
