@@ -62,6 +62,11 @@ class Parts:
     buffers: dict[nn.Parameter, torch.Tensor]
     make_context: Callable
 
+    @property
+    def statistics_dtype(self) -> torch.dtype:
+        """Of losses, log-probabilities and sums over ranks."""
+        return torch.float64 if self.dtype is torch.float64 else torch.float32
+
 
 class Holding(NamedTuple):
     """Says what a rank holds: layers[stage] are each stage's layers, shards every rank's rows."""
