@@ -103,7 +103,7 @@ def errors(device: torch.device, dtype: torch.dtype, barriers: int, sure: bool, 
         HeadShard(
             weight[part], gradient[part], part.start, bias=bias[part],
             bias_gradient=torch.zeros_like(bias[part], dtype=torch.float32),
-            scale=curve.scale, softcap=curve.softcap, barriers=barriers,
+            curve=curve, barriers=barriers,
         )
         for part in parts
     ]  # fmt: skip

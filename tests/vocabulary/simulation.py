@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from pinisi.losses import LossValue, reads_logit_sum, weighted_cross_entropy
-from pinisi.vocabulary import HeadShard, Shards
+from pinisi.vocabulary import Curve, HeadShard, Shards
 
 
 @dataclass
@@ -67,8 +67,7 @@ def head_shards(case, shards, barriers, gradient=None, budget=None):
                 rows.start,
                 bias=None if case.bias is None else case.bias[rows],
                 bias_gradient=None if db is None else db[rows],
-                scale=case.scale,
-                softcap=case.softcap,
+                curve=Curve(case.scale, case.softcap),
                 barriers=barriers,
                 budget=budget,
             )

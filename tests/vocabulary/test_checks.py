@@ -13,11 +13,13 @@ from .simulation import derivatives
 ROWS, HIDDEN, TOKENS = 11, 7, 5
 
 
-@pytest.fixture(params=[HeadShard, DistributionHead])
+@pytest.fixture(params=["head", "distribution"])
 def head(request):
     def made(rows=ROWS, dtype=torch.float32, **more):
         weight = more.pop("weight", torch.ones(rows, HIDDEN, dtype=dtype))
-        return request.param(weight, more.pop("gradient", torch.zeros(ROWS, HIDDEN)), 0, **more)
+        curve = Curve(more.pop("scale", 1.0), more.pop("softcap", None))
+        made = HeadShard(weight, more.pop("gradient", torch.zeros(ROWS, HIDDEN)), 0, curve=curve, **more)
+        return made if request.param == "head" else DistributionHead(made)
 
     return made
 
@@ -98,7 +100,7 @@ def test_sizes_of_a_microbatch(head):
 def test_derivatives_by_what_a_head_does_not_make():
     teacher = Projection(torch.ones(ROWS, HIDDEN), None, Curve())
     for more, words in (({"entropy": True}, "no teacher"), ({"teacher": teacher}, "not asked for")):
-        head = DistributionHead(torch.ones(ROWS, HIDDEN), torch.zeros(ROWS, HIDDEN), 0, **more)
+        head = DistributionHead(HeadShard(torch.ones(ROWS, HIDDEN), torch.zeros(ROWS, HIDDEN), 0), **more)
         x = torch.ones(TOKENS, HIDDEN)
         one = head.s(x, torch.arange(TOKENS), teacher=x if "teacher" in more else None)
         head.combine(one, one.statistics[None])

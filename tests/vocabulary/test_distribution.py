@@ -16,11 +16,10 @@ from pinisi.losses import (
     reads_of_distribution,
     weighted_cross_entropy,
 )
-from pinisi.vocabulary import DistributionHead, Projection, Shards
-from pinisi.vocabulary.tiles import Curve
+from pinisi.vocabulary import Curve, DistributionHead, HeadShard, Projection, Shards
 
 from .cpu_kernels import cpu_kernels  # noqa: F401, used by every test here
-from .simulation import Case, bits, plain_logits, relative, wide
+from .simulation import Case, bits, head_shards, plain_logits, relative
 from .test_head import LIMIT, draw
 from .test_precision import RANKS, VOCABULARY, sure_case
 
@@ -46,26 +45,12 @@ def projection(of: Case, rows: slice) -> Projection:
 
 def run(case: Case, shards: Shards, barriers: int, loss, teacher: Case | None = None, *, budget=None):
     """(lp, entropy, divergence, value, dX, dW, db) over all shards."""
-    gradient = torch.zeros_like(case.weight, dtype=wide(case.weight.dtype))
-    db = None if case.bias is None else torch.zeros_like(case.bias, dtype=gradient.dtype)
+    plain_heads, gradient, db = head_shards(case, shards, barriers, budget=budget)
     heads = []
-    for rank in range(shards.ranks):
+    for rank, head in enumerate(plain_heads):
         rows = slice(shards.rows(rank).start, shards.rows(rank).stop)
-        heads.append(
-            DistributionHead(
-                case.weight[rows],
-                gradient[rows],
-                rows.start,
-                bias=None if case.bias is None else case.bias[rows],
-                bias_gradient=None if db is None else db[rows],
-                scale=case.scale,
-                softcap=case.softcap,
-                barriers=barriers,
-                entropy="entropy" in reads_of_distribution(loss),
-                teacher=None if teacher is None else projection(teacher, rows),
-                budget=budget,
-            )
-        )
+        theirs = None if teacher is None else projection(teacher, rows)
+        heads.append(DistributionHead(head, entropy="entropy" in reads_of_distribution(loss), teacher=theirs))
     hidden = None if teacher is None else teacher.x
     seen = [head.s(case.x, case.targets, keep=False, teacher=hidden) for head in heads]
     passes = [head.s(case.x, case.targets, teacher=hidden) for head in heads]
@@ -246,7 +231,9 @@ def test_what_a_wrapped_loss_reads_is_read():
 def test_what_cannot_be_is_refused():
     weight = torch.zeros(3, 2)
     with pytest.raises(ConfigError, match="4 rows, the student's 3"):
-        DistributionHead(weight, weight.clone(), 0, teacher=Projection(torch.zeros(4, 2), None, Curve()))
+        DistributionHead(
+            HeadShard(weight, weight.clone(), 0), teacher=Projection(torch.zeros(4, 2), None, Curve())
+        )
     with pytest.raises(ConfigError, match="from 0 to 1"):
         WithDistillation(share=1.5)
 

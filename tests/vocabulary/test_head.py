@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pinisi.losses import token_weights
-from pinisi.vocabulary import HeadShard, Shards
+from pinisi.vocabulary import Curve, HeadShard, Shards
 from pinisi.vocabulary.buffers import CPU_BLOCK
 from pinisi.vocabulary.statistics import combine_statistics
 from pinisi.vocabulary.tiles import tile_bounds
@@ -76,7 +76,7 @@ def test_autograd_records_nothing(barriers, budget, softcap, dtype):
             0,
             bias=bias.to(dtype).requires_grad_(asks),
             bias_gradient=bias_gradient,
-            softcap=softcap,
+            curve=Curve(1.0, softcap),
             barriers=barriers,
             budget=budget,
         )
@@ -292,7 +292,9 @@ def test_torchs_default_dtype_changes_no_bit(softcap, budget, barriers, dtype):
             torch.set_default_dtype(default)
             gradient, db = torch.zeros(131, 33, dtype=wide(dtype)), torch.zeros(131, dtype=wide(dtype))
             more = {"bias": weight[:, 0].contiguous(), "bias_gradient": db}
-            head = HeadShard(weight, gradient, 0, barriers=barriers, budget=budget, softcap=softcap, **more)
+            head = HeadShard(
+                weight, gradient, 0, barriers=barriers, budget=budget, curve=Curve(1.0, softcap), **more
+            )
             one = head.s(x, targets, logit_sum=True)
             seen = head.combine(one, one.statistics[None])
             dx = head.u(one, loss) if barriers == 1 else None
@@ -337,7 +339,7 @@ def test_what_a_loss_says_of_ignored_tokens_does_not_matter(barriers):
     (head,), gradient, _ = head_shards(case, Shards.even(11, 1), barriers)
     one = head.s(case.x, case.targets)
     head.combine(one, one.statistics.unsqueeze(0))
-    head.t(one, torch.tensor([1.0, torch.nan, 1.0]))
+    head.t(one, derivatives(torch.tensor([1.0, torch.nan, 1.0])))
     case.weights[1] = 0.0
     assert relative(gradient, run_plain(case.to(torch.float64)).dw) <= 1e-5
 
@@ -353,7 +355,7 @@ def test_buffers_used_again_are_not_shared_by_two_live_passes(barriers):
         passes = [head.s(case.x, case.targets) for case in cases[first : first + 2]]
         for one in passes:
             head.combine(one, one.statistics.unsqueeze(0))
-            head.t(one, weights)
+            head.t(one, derivatives(weights))
     assert relative(gradient, sum(run_plain(case).dw for case in cases)) <= 1e-11
 
 
@@ -366,7 +368,7 @@ def test_microbatches_of_two_sizes_in_flight(barriers):
         assert [one.buffer.flat.numel() for one in passes] == [11 * 37, 7 * 37]
         for one in passes:
             head.combine(one, one.statistics[None])
-            head.t(one, torch.ones(len(one.x)))
+            head.t(one, derivatives(torch.ones(len(one.x))))
 
 
 @pytest.mark.parametrize("softcap", [None, 5.0])
@@ -382,7 +384,7 @@ def test_buffers_used_again_for_other_sizes_change_no_bit(dtype, barriers, budge
     def new():
         made = HeadShard(
             weight.clone(), torch.zeros(371, 33), 0, bias=bias, bias_gradient=torch.zeros(371),
-            barriers=barriers, budget=budget, softcap=softcap,
+            barriers=barriers, budget=budget, curve=Curve(1.0, softcap),
         )  # fmt: skip
         return made
 

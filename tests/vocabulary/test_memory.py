@@ -5,7 +5,7 @@ import torch
 
 from pinisi.bench.peak import peak_bytes
 from pinisi.losses import RegularizedCrossEntropy
-from pinisi.vocabulary import DistributionHead, HeadShard, Projection, Shards
+from pinisi.vocabulary import Curve, DistributionHead, HeadShard, Projection, Shards
 from pinisi.vocabulary import head as head_module
 from pinisi.vocabulary.head_pass import Tiling
 from pinisi.vocabulary.tiles import tile_bounds
@@ -111,10 +111,12 @@ def peak(dtype, barriers, tokens, hidden, rows, budget=None, reads="", softcap=N
     )
 
     def work():
-        head = HeadShard(case.weight, gradient, 0, barriers=barriers, budget=budget, softcap=softcap)
+        head = HeadShard(
+            case.weight, gradient, 0, barriers=barriers, budget=budget, curve=Curve(1.0, softcap)
+        )
         if "entropy" in reads or "teacher" in reads:
             teacher = Projection(case.weight, None, head.curve) if "teacher" in reads else None
-            head = DistributionHead.of(head, entropy="entropy" in reads, teacher=teacher)
+            head = DistributionHead(head, entropy="entropy" in reads, teacher=teacher)
         one = head.s(case.x, case.targets, **given)
         head.combine(one, one.statistics[None])
         dx = head.u(one, loss) if barriers == 1 else None

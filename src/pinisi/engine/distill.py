@@ -1,19 +1,15 @@
-"""Losses that read the whole distribution, in an engine: what they ask of model, layout and teacher."""
+"""Checks that loss, teacher and model go together, and gives each rank the head that the loss needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pinisi.base.errors import ConfigError
 from pinisi.engine.settings import Objective
 from pinisi.losses import data_names, reads_logit_sum, reads_of_distribution
 from pinisi.models import ModelSpec
 from pinisi.schedule import Layout
-from pinisi.vocabulary import DistributionHead, HeadShard, Projection, Shards
-
-if TYPE_CHECKING:
-    from pinisi.engine.engine import Engine
+from pinisi.vocabulary import DistributionHead, Head, HeadShard, Shards
 
 
 def check_objective(spec: ModelSpec, layout: Layout, objective: Objective, shards: Shards | None) -> None:
@@ -56,15 +52,10 @@ def _short(bounds: Sequence[int]) -> str:
     return str(list(bounds)) if len(bounds) <= 9 else f"{list(bounds)[:8]} ... {bounds[-1]}"
 
 
-def distribution_head(head: HeadShard, reads: Sequence[str], teacher: Engine | None) -> DistributionHead:
-    """The head of this rank for such a loss; the teacher's rows are those that its own engine holds here."""
-    rows = None
-    if teacher is not None:
-        theirs = teacher.parts.head
-        assert theirs is not None
-        rows = (
-            theirs.student
-            if isinstance(theirs, DistributionHead)
-            else Projection(theirs.weight, theirs.bias, theirs.curve)
-        )
-    return DistributionHead.of(head, entropy="entropy" in reads, teacher=rows)
+def head_for(objective: Objective, head: HeadShard) -> Head:
+    """The head of this rank for what the loss reads; a teacher's rows are those that its own engine holds here."""
+    reads = reads_of_distribution(objective.loss)
+    if not reads:
+        return head
+    teacher = None if objective.teacher is None else objective.teacher.parts.projection
+    return DistributionHead(head, entropy="entropy" in reads, teacher=teacher)

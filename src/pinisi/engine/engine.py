@@ -18,22 +18,22 @@ import torch.distributed as dist
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.data.batches import Microbatch
 from pinisi.engine import loss_inputs as loss_data
-from pinisi.engine.distill import check_objective, distribution_head
+from pinisi.engine.distill import check_objective
 from pinisi.engine.dropout import Dropout
 from pinisi.engine.executor import Executor
 from pinisi.engine.extra_heads import head_weights
 from pinisi.engine.gradients import WeightGradients
 from pinisi.engine.optimizer import NoTargets, NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import Holding, build_parts, split_layers
+from pinisi.engine.prepared import StepRequest, Want
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.engine.worker import PipelineWorker
-from pinisi.losses import reads_of_distribution
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
 from pinisi.parallel.status import waiting
 from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify_once
 from pinisi.schedule.program import MessageChannel, Program
-from pinisi.vocabulary import HeadShard, Shards
+from pinisi.vocabulary import Shards
 
 
 @dataclass
@@ -90,10 +90,9 @@ class Engine:
         self.shards = placement.shards or Shards.even(spec.vocabulary, layout.ranks)
         mine = Holding(layout, self.rank, self.layers, self.shards)
         later = WeightGradients() if any(p.kind is Kind.B for p in schedule.order[self.rank]) else None
-        self.parts, self.slots = build_parts(spec, weights, mine, numerics, later=later, frozen=frozen)
-        reads = reads_of_distribution(loss)
-        if isinstance(self.parts.head, HeadShard) and reads:
-            self.parts.head = distribution_head(self.parts.head, reads, self.teacher)
+        self.parts, self.slots = build_parts(
+            spec, weights, mine, numerics, objective, later=later, frozen=frozen
+        )
         self.worker = PipelineWorker(layout, self.rank, self.parts, objective, self.device, later)
         self.optimizer = Optimizer([] if frozen else self.slots, optimizer)
         self.executor = Executor(self.communicator, self.worker, self.device, ranks.status)
@@ -131,7 +130,7 @@ class Engine:
         teacher = self._taught(batch)
         seeds = self.dropout.seeds(self.optimizer.updates, len(batch)) if self.dropout else None
         weights = head_weights(totals, self.extra_weight)
-        self.worker.begin(batch, weights, total=totals[0], teacher=teacher, seeds=seeds)
+        self.worker.begin(batch, StepRequest(weights, totals[0], teacher=teacher, seeds=seeds))
         spans = self.executor.step(self.program, record=record)
         self._sum_over_copies()
         return self._result(targets, spans, stop)
@@ -170,7 +169,7 @@ class Engine:
         total = loss_data.totals(batch, self.loss, 1)[0]
         total = total if total > 0 else 1.0  # nothing to learn from is no error here
         teacher = self._taught(batch)
-        self.worker.begin(batch, [1.0 / total], total=total, training=False, teacher=teacher)
+        self.worker.begin(batch, StepRequest([1.0 / total], total, training=False, teacher=teacher))
         spans = self._forward(batch)
         return self._result(sum(b.target_count for b in batch), spans, False, training=False)
 
@@ -181,14 +180,14 @@ class Engine:
         In fp32, of an fp64 model fp64. Replicas answer for their own batches.
         """
         loss_data.check_weights(batch)
-        self.worker.begin(batch, [1.0], training=False, want="log_probs")
+        self.worker.begin(batch, StepRequest([1.0], training=False, want=Want.LOG_PROBS))
         self._forward(batch)
         found = self.worker.log_probs()
         self.worker.end()
         self._bytes()  # no step's
         if self.layout.barriers:
             return [lp for lp in found if lp is not None]
-        dtype = torch.float64 if self.parts.dtype is torch.float64 else torch.float32
+        dtype = self.parts.statistics_dtype
         result = []
         for lp, microbatch in zip(found, batch, strict=True):
             if lp is None:
@@ -206,7 +205,7 @@ class Engine:
                 "hidden states stay on the last rank with 0 barriers: build the engine with 1 or 2"
             )
         loss_data.check_weights(batch)
-        self.worker.begin(batch, [1.0], training=False, want="hidden")
+        self.worker.begin(batch, StepRequest([1.0], training=False, want=Want.HIDDEN_STATES))
         self._forward(batch)
         found = self.worker.hidden_states()
         self.worker.end()

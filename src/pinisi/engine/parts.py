@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pinisi.base.errors import ConfigError
 from pinisi.costs import even_layers
+from pinisi.engine.distill import head_for
 from pinisi.engine.gradients import (
     WeightGradients,
     attach_buffer,
@@ -22,11 +23,11 @@ from pinisi.engine.gradients import (
     no_buffer,
 )
 from pinisi.engine.optimizer import Slot
-from pinisi.engine.settings import Numerics
+from pinisi.engine.settings import Numerics, Objective
 from pinisi.models import ModelSpec, build_stage, make_context, vocabulary_names
 from pinisi.models.stage import Stage, Weights
 from pinisi.schedule import Layout
-from pinisi.vocabulary import DistributionHead, EmbeddingShard, HeadShard, Shards
+from pinisi.vocabulary import Curve, EmbeddingShard, Head, HeadShard, Projection, Shards
 
 
 def split_layers(layers: int, stages: int, given: Sequence[int] | None = None) -> list[range]:
@@ -52,13 +53,19 @@ class Parts:
     stages: dict[int, Stage]
     shards: Shards
     embedding: EmbeddingShard | None
-    head: HeadShard | DistributionHead | None
+    head: Head | None
+    projection: Projection | None  # the head's rows, of which a student learns
     embedding_scale: float
     padding_index: int | None
     hidden: int
     dtype: torch.dtype
     buffers: dict[nn.Parameter, torch.Tensor]
     make_context: Callable
+
+    @property
+    def statistics_dtype(self) -> torch.dtype:
+        """Of losses, log-probabilities and sums over ranks."""
+        return torch.float64 if self.dtype is torch.float64 else torch.float32
 
 
 class Holding(NamedTuple):
@@ -80,6 +87,7 @@ def build_parts(
     weights: Weights,
     held: Holding,
     numerics: Numerics,
+    objective: Objective,
     *,
     later: WeightGradients | None = None,
     frozen: bool = False,
@@ -98,16 +106,18 @@ def build_parts(
         if later is not None:
             defer_weight_gradients(module, later)
     buffers, slots = _stage_slots(spec, held, stages, frozen)
-    embedding = head = None
+    embedding = head = projection = None
     if not held.whole_ends:
         ends = _end_slots(spec, weights, held.shards.rows(held.rank), dtype, device, frozen)
-        embedding, head = _ends(spec, ends, held, numerics.head_budget)
+        embedding, shard = _ends(spec, ends, held, numerics.head_budget)
+        head, projection = head_for(objective, shard), shard.projection
         slots += ends.values()
     parts = Parts(
         stages=stages,
         shards=held.shards,
         embedding=embedding,
         head=head,
+        projection=projection,
         embedding_scale=spec.embedding_scale(dtype),
         padding_index=spec.padding_index,
         hidden=spec.hidden,
@@ -201,8 +211,7 @@ def _ends(
             head.box.offset[0],
             bias=bias.parameter if bias else None,
             bias_gradient=bias.gradient if bias else None,
-            scale=spec.logit_scale,
-            softcap=spec.softcap,
+            curve=Curve(spec.logit_scale, spec.softcap),
             barriers=held.layout.barriers,
             budget=head_budget,
         ),

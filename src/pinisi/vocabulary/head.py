@@ -15,7 +15,7 @@ from torch import Tensor
 from pinisi.losses import LogProbs, LossValue
 from pinisi.vocabulary.buffers import TOKEN_BLOCK, Buffers, Scratch, blocks
 from pinisi.vocabulary.checks import check_derivatives, check_gathered, check_shard, check_tokens
-from pinisi.vocabulary.head_pass import HeadPass, Place, Rows, Tile, Tiling, tiling
+from pinisi.vocabulary.head_pass import HeadPass, Place, Rows, Tile, Tiling, aligned, places_in, tiling
 from pinisi.vocabulary.products import (
     add_product,
     add_transposed_product_,
@@ -23,6 +23,7 @@ from pinisi.vocabulary.products import (
     made_in_parts,
     only_product,
 )
+from pinisi.vocabulary.projection import Projection
 from pinisi.vocabulary.statistics import statistics_dtype
 from pinisi.vocabulary.tiles import Curve
 
@@ -45,8 +46,8 @@ class HeadShard:
     """Rows start to start + V_r of the LM head.
 
     weight [V_r, h] and bias [V_r] in the model's dtype; gradient [V_r, h] and bias_gradient [V_r] in fp32
-    (fp64 for an fp64 model), added to and never cleared here, so that a tied embedding may share them. scale
-    multiplies the logits, softcap then bounds them by cap·tanh(·/cap).
+    (fp64 for an fp64 model), added to and never cleared here, so that a tied embedding may share them. curve:
+    from z to logits.
 
     For each microbatch: s, then (after an all-gather of the statistics) combine, then u with 1 barrier, and
     t, in any order between microbatches and as late as one likes. x must not be overwritten before t.
@@ -68,8 +69,7 @@ class HeadShard:
         *,
         bias: Tensor | None = None,
         bias_gradient: Tensor | None = None,
-        scale: float = 1.0,
-        softcap: float | None = None,
+        curve: Curve = Curve(),
         barriers: int = 1,
         budget: int | None = None,
     ) -> None:
@@ -79,7 +79,7 @@ class HeadShard:
         self.start = start
         self.bias = None if bias is None else bias.detach()
         self.bias_gradient = bias_gradient
-        self.curve = Curve(scale, softcap)
+        self.curve = curve
         self.barriers = barriers
         self.budget = budget
         self._buffers = Buffers()
@@ -87,33 +87,62 @@ class HeadShard:
         self._row_sum: Tensor | None = None
         self._cut: tuple[tuple[Any, ...], Tiling, list[Rows]] | None = None  # of the last pass
 
+    @property
+    def projection(self) -> Projection:
+        """The rows as others read them: a student's teacher, say."""
+        return Projection(self.weight, self.bias, self.curve)
+
     def weights_changed(self) -> None:
         """To be called between a change of weight or bias and the next s."""
         self._row_sum = self._cut = None
 
-    def s(self, x: Tensor, targets: Tensor, *, keep: bool = True, logit_sum: bool = False) -> HeadPass:
+    def s(
+        self,
+        x: Tensor,
+        targets: Tensor,
+        *,
+        keep: bool = True,
+        logit_sum: bool = False,
+        teacher: Tensor | None = None,
+    ) -> HeadPass:
         """S: x [T, h] in the weight's dtype, targets [T] (global ids or -100).
 
         keep=False is for evaluation: enough for combine, nothing for u and t. logit_sum=True, the same on all ranks, is for
         losses that read Σ_v l_v: a vector per step without a soft-cap; with one a product more in S (1 barrier), and what is
-        kept for T are logits, not exponentials.
+        kept for T are logits, not exponentials. teacher: None, see `DistributionHead`.
         """
+        assert teacher is None, "a teacher's hidden states, which only `DistributionHead` reads"
         check_tokens(x, targets, self.weight)
         head_pass = HeadPass(x, targets, self.start, self.weight.shape[0], logit_sum)
-        x, kernels = head_pass.x, head_pass.kernels
-        dtype = statistics_dtype(x.dtype)
         capped_sum = head_pass.statistics[3].zero_() if logit_sum and self.curve.softcap is not None else None
         head_pass.keeps_logits = keep and capped_sum is not None
         # Many small operators: before the products, which leave a CPU's cache to nothing else.
-        head_pass.target_slope = kernels.target_logits(
-            x, self.weight, self.bias, head_pass.targets, head_pass.statistics, self.curve, self._scratch
+        head_pass.target_slope = head_pass.kernels.target_logits(
+            head_pass.x,
+            self.weight,
+            self.bias,
+            head_pass.targets,
+            head_pass.statistics,
+            self.curve,
+            self._scratch,
         )
+        self._sum_tiles(head_pass, keep, capped_sum)
+        if capped_sum is not None:  # U, with two products beside what is kept, has no room for these
+            self._scratch.drop("tile")
+            self._scratch.drop("slopes")
+        elif logit_sum:
+            self._uncapped_sum(head_pass.statistics[3], head_pass.x)
+        return head_pass
+
+    def _sum_tiles(self, head_pass: HeadPass, keep: bool, capped_sum: Tensor | None) -> None:
+        """The tiles' part of the statistics, and with 1 barrier their products; keeps what T needs."""
+        x, kernels, dtype = head_pass.x, head_pass.kernels, head_pass.statistics.dtype
         plan, tiles = self._tiling(x, with_slopes=capped_sum is not None)
         places: list[Place] = []
         if keep:
-            head_pass.buffer = self._buffers.take(len(x) * _aligned(plan.kept_columns, x.device), x)
+            head_pass.buffer = self._buffers.take(len(x) * aligned(plan.kept_columns, x.device), x)
             places = head_pass.buffer.cut(
-                tiles, partial(_places, head_pass.buffer.flat, len(x), tiles[: plan.kept])
+                tiles, partial(places_in, head_pass.buffer.flat, len(x), tiles[: plan.kept])
             )
         before = product = slope_product = None
         for index, rows in enumerate(tiles):
@@ -146,18 +175,12 @@ class HeadShard:
                     slope_product = add_product(slope_product, slopes, rows.weight, dtype, self._scratch)
             if keep:
                 head_pass.tiles.append(Tile(rows, so_far, kept))
-        if capped_sum is not None:  # U, with two products beside what is kept, has no room for these
-            self._scratch.drop("tile")
-            self._scratch.drop("slopes")
         if not tiles:  # a shard without rows
             head_pass.statistics[0].fill_(torch.finfo(dtype).min)
             head_pass.statistics[1].zero_()
         if keep and self.barriers == 1:
             head_pass.product = x.new_zeros(x.shape, dtype=dtype) if product is None else product
             head_pass.slope_product = slope_product
-        if logit_sum and capped_sum is None:
-            self._uncapped_sum(head_pass.statistics[3], x)
-        return head_pass
 
     def combine(self, head_pass: HeadPass, gathered: Tensor) -> LogProbs:
         """After C1: gathered [p, 3 or 4, T], the statistics by rank. lp, lse and logit_sum [T] are the same bits on every
@@ -351,16 +374,6 @@ class HeadShard:
         )
 
 
-def _places(flat: Tensor, tokens: int, tiles: list[Rows]) -> list[Place]:
-    """Of kept tiles, one after the other."""
-    places = []
-    for rows in tiles:
-        width = rows.stop - rows.start
-        strides = (_aligned(width, flat.device), 1)
-        places.append(Place(flat.as_strided((tokens, width), strides, tokens * rows.start)))
-    return places
-
-
 def _detached(tensor: Tensor) -> Tensor:
     return tensor.detach() if tensor.requires_grad else tensor
 
@@ -376,8 +389,3 @@ def _is_narrow(columns: Tensor, x: Tensor) -> bool:
     """Whether columns [T, C] themselves are multiplied by what is left instead of x [T, h]: that costs little more, rounds as much,
     and leaves the room of a scaled x to parts of dW."""
     return columns.shape[1] <= 2 * x.shape[1]
-
-
-def _aligned(columns: int, device: torch.device) -> int:
-    """Where the next row of a kept tile begins. Vector loads and matrix products on a GPU need multiples of 16 bytes."""
-    return columns if device.type == "cpu" else -(-columns // 64) * 64

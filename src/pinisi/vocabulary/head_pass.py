@@ -41,6 +41,21 @@ class Place:
     parts: Parts = field(default_factory=list)
 
 
+def places_in(flat: Tensor, tokens: int, tiles: list[Rows]) -> list[Place]:
+    """Of kept tiles, one after the other."""
+    places = []
+    for rows in tiles:
+        width = rows.stop - rows.start
+        strides = (aligned(width, flat.device), 1)
+        places.append(Place(flat.as_strided((tokens, width), strides, tokens * rows.start)))
+    return places
+
+
+def aligned(columns: int, device: torch.device) -> int:
+    """Where the next row of a kept tile begins. Vector loads and matrix products on a GPU need multiples of 16 bytes."""
+    return columns if device.type == "cpu" else -(-columns // 64) * 64
+
+
 @dataclass
 class Tile:
     """Columns start to stop of a shard. statistics: as of the pass, whose first two rows run over the columns before stop.

@@ -8,7 +8,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from pinisi.losses import cross_entropy_with
-from pinisi.vocabulary import HeadShard
+from pinisi.vocabulary import Curve, HeadShard
 from pinisi.vocabulary.kernels import use
 from pinisi.vocabulary.products import adds_to_wide
 
@@ -66,7 +66,7 @@ def run(case, barriers, loss, budget):
     gradient = torch.zeros(VOCABULARY, HIDDEN)
     db = torch.zeros(VOCABULARY)
     head = HeadShard(
-        case.weight, gradient, 0, bias=case.bias, bias_gradient=db, scale=case.scale, softcap=case.softcap,
+        case.weight, gradient, 0, bias=case.bias, bias_gradient=db, curve=Curve(case.scale, case.softcap),
         barriers=barriers, budget=budget,
     )  # fmt: skip
     one = head.s(case.x, case.targets, logit_sum=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pinisi.losses import cross_entropy_with
-from pinisi.vocabulary import HeadShard, Shards
+from pinisi.vocabulary import Curve, HeadShard, Shards
 from pinisi.vocabulary.kernels import DTYPES as HAVE
 from pinisi.vocabulary.kernels import IMPLEMENTATIONS, use
 
@@ -165,7 +165,7 @@ def test_what_t_makes_again_is_what_s_made(name, barriers, softcap):
     case, _, _ = sure_case(0.5, torch.bfloat16)
     with use(name):
         gradient = torch.zeros(VOCABULARY, HIDDEN)
-        head = HeadShard(case.weight, gradient, 0, softcap=softcap, barriers=barriers, budget=0)
+        head = HeadShard(case.weight, gradient, 0, curve=Curve(1.0, softcap), barriers=barriers, budget=0)
         one = head.s(case.x, case.targets)
         assert len(one.tiles) > 1 and one.kept_bytes == 0
         head.combine(one, one.statistics[None])
