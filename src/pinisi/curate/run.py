@@ -40,6 +40,7 @@ from pinisi.curate.quality.stages import FACTS, check
 from pinisi.curate.stages import Task
 from pinisi.curate.stages.files import DROPS, ERRORS, FINISH, GRADE, LEARN, NEAR, READ, SCORE, STATS, TELL
 from pinisi.curate.stages.finish import buckets
+from pinisi.curate.told import told
 from pinisi.curate.tools import Tools
 from pinisi.data.reading import Part, Source, fingerprint, parts_of
 from pinisi.report.curation import write_curation_report
@@ -223,7 +224,7 @@ class _Run:
     ) -> None:
         self.config, self.folders, self.executor, self.report = tools.config, folders, executor, report
         self.made = made
-        self.wanted = tools.wanted
+        self.tools, self.wanted = tools, tools.wanted
         self.flagged = {language: len(phrases) for language, phrases in tools.all_flagged().items()}
         self.work = folders[READ].parent
         self.counts = Counts(self.config.run.seed)
@@ -277,6 +278,7 @@ def _gather(
     out, table = Path(run.config.run.folder), {**run.counts.table(), "quality": quality}
     for what, times in table.pop("skipped").items():
         table["errors"][what] = table["errors"].get(what, 0) + times
+    table["rules"] = told(run.tools, table["languages"])
     if run.flagged:
         lists = [LIST] if run.config.rules.flagged_list else []
         table["flagged"] = {"lists": lists, "words": run.flagged}

@@ -10,6 +10,7 @@ from typing import Any
 from pinisi.report import numbers
 from pinisi.report.charts import Line, dumbbells, line_chart, padded, stacked_bars, thin
 from pinisi.report.files import RunFiles, is_number
+from pinisi.report.marks import NARROW
 
 WIDTH = 1080  # of a chart over the whole page, in SVG units
 Points = list[tuple[float, float]]
@@ -114,10 +115,17 @@ def held_out(run: RunFiles) -> View:
     return {
         "before": before,
         "after": after,
-        "chart": dumbbells(rows, width=WIDTH // 2, before=before, after=after) if rows else None,
+        "chart": both_forms(rows, before, after) if rows else None,
         "rows": [held_out_row(name, b, a) for name, (b, a) in ordered],
         "once": len(run.evaluations) == 1,
     }
+
+
+def both_forms(rows: Sequence[tuple[str, float, float]], before: str, after: str) -> View:
+    wide, narrow = (
+        dumbbells(rows, width=width, before=before, after=after) for width in (WIDTH // 2, NARROW)
+    )
+    return {"wide": wide, "narrow": narrow}
 
 
 def held_out_row(name: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
