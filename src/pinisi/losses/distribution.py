@@ -90,6 +90,15 @@ class WithDistillation(_Wrapped):
         value = rest * inner.value + torch.where(by_divergence != 0, by_divergence * divergence, 0.0).sum()
         if inner.by_divergence is not None:
             by_divergence = by_divergence + rest * inner.by_divergence
-        first, *others = (None if of is None else rest * of for of in inner[1:-1])
-        assert first is not None
-        return LossValue(value, first, *others, by_divergence)
+        return LossValue(
+            value,
+            rest * inner.by_log_prob,
+            _times(rest, inner.by_logsumexp),
+            _times(rest, inner.by_logit_sum),
+            _times(rest, inner.by_entropy),
+            by_divergence,
+        )
+
+
+def _times(factor: float, derivative: Tensor | None) -> Tensor | None:
+    return None if derivative is None else factor * derivative
