@@ -90,6 +90,7 @@ class WithDistillation(_Wrapped):
         value = rest * inner.value + torch.where(by_divergence != 0, by_divergence * divergence, 0.0).sum()
         if inner.by_divergence is not None:
             by_divergence = by_divergence + rest * inner.by_divergence
+<<<<<<< HEAD
 
         def weighted(derivative: Tensor | None) -> Tensor | None:
             return None if derivative is None else rest * derivative
@@ -102,3 +103,17 @@ class WithDistillation(_Wrapped):
             weighted(inner.by_entropy),
             by_divergence,
         )
+=======
+        return LossValue(
+            value,
+            rest * inner.by_log_prob,
+            _times(rest, inner.by_logsumexp),
+            _times(rest, inner.by_logit_sum),
+            _times(rest, inner.by_entropy),
+            by_divergence,
+        )
+
+
+def _times(factor: float, derivative: Tensor | None) -> Tensor | None:
+    return None if derivative is None else factor * derivative
+>>>>>>> heads
