@@ -90,20 +90,6 @@ class WithDistillation(_Wrapped):
         value = rest * inner.value + torch.where(by_divergence != 0, by_divergence * divergence, 0.0).sum()
         if inner.by_divergence is not None:
             by_divergence = by_divergence + rest * inner.by_divergence
-<<<<<<< HEAD
-
-        def weighted(derivative: Tensor | None) -> Tensor | None:
-            return None if derivative is None else rest * derivative
-
-        return LossValue(
-            value,
-            rest * inner.by_log_prob,
-            weighted(inner.by_logsumexp),
-            weighted(inner.by_logit_sum),
-            weighted(inner.by_entropy),
-            by_divergence,
-        )
-=======
         return LossValue(
             value,
             rest * inner.by_log_prob,
@@ -116,4 +102,3 @@ class WithDistillation(_Wrapped):
 
 def _times(factor: float, derivative: Tensor | None) -> Tensor | None:
     return None if derivative is None else factor * derivative
->>>>>>> heads
