@@ -1,6 +1,7 @@
 """The direction of imports between folders, as docs/architecture.md states it."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ EVERYONE = {"base"}
 # What each folder may import of pinisi besides itself and those; one that isn't named may import all before it.
 ALLOWED: dict[str, set[str]] = {
     "base": set(),
+    "recipe": set(),
     "schedule": set(),
     "losses": set(),
     "vocabulary": {"losses"},
@@ -50,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
 # Packages outside the standard library that a folder may import; folders that aren't named may import any.
 OUTSIDE: dict[str, set[str]] = {
     "base": set(),
+    "recipe": set(),
     "schedule": {"numpy"},
     "report": set(),
     "losses": {"torch"},
@@ -122,6 +125,14 @@ def test_nothing_below_imports_the_command_line() -> None:
             continue
         names = [name for _, name in imported(ast.parse(path.read_text()), module)]
         assert not any(name == "pinisi.cli" or name.startswith("pinisi.cli.") for name in names), module
+
+
+def test_curating_text_loads_nothing_of_training() -> None:
+    code = "import pinisi.curate, pinisi.curate.run, sys; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = {".".join(name.split(".")[:2]) for name in told.split()}
+    assert "pinisi.curate" in loaded
+    assert not loaded & {"torch", "pinisi.schedule", "pinisi.models", "pinisi.engine"}
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import pytest
 
 from pinisi.base.errors import PinisiError
-from pinisi.curate import executors
 from pinisi.curate.run import curate
 from pinisi.data.documents import Document, write_documents
+from pinisi.recipe import cluster
 
 TEXT = "Ibu membeli beras dan minyak di pasar bersama adik kemarin sore."
 
@@ -44,12 +44,12 @@ def test_odd_settings_are_refused_by_name(place, setting, said, monkeypatch):
 
 def test_ray_that_is_not_installed_is_named(place, monkeypatch):
     pytest.importorskip("datatrove")
-    library = executors.library
+    library = cluster.library
 
     def missing(module, extra="curate"):
         return library("no_such_module" if module == "ray" else module, extra)
 
-    monkeypatch.setattr(executors, "library", missing)
+    monkeypatch.setattr(cluster, "library", missing)
     with pytest.raises(PinisiError, match="is not installed"):
         run(place, "run.executor=ray")
 

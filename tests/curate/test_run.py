@@ -19,12 +19,13 @@ import pytest
 
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.base.settings import load
-from pinisi.curate import executors, records, stages
+from pinisi.curate import records, stages
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.fit import with_limits
 from pinisi.curate.run import curate
 from pinisi.curate.stages import near
 from pinisi.data.documents import Document, write_documents
+from pinisi.recipe import cluster as datatroves
 from tests.curate import slurm
 from tests.curate.texts import Language
 from tests.data.reading.crawl import response
@@ -262,8 +263,8 @@ def cluster(monkeypatch, tmp_path):
     pytest.importorskip("datatrove")
     for name, value in slurm.install(tmp_path / "cluster").items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(executors, "POLL", 0.2)
-    monkeypatch.setattr(executors, "VISIBLE", 1.0)
+    monkeypatch.setattr(datatroves, "POLL", 0.2)
+    monkeypatch.setattr(datatroves, "VISIBLE", 1.0)
     return tmp_path / "cluster"
 
 
@@ -284,7 +285,7 @@ def test_an_interrupt_cancels_slurms_jobs(whole, packs, tmp_path, cluster, monke
     def interrupt(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(executors.time, "sleep", interrupt)
+    monkeypatch.setattr(datatroves.time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(config(tmp_path, whole.parent / "raw", packs), *SLURM)
     assert (cluster / "jobs" / "1.done").exists()  # long before its tasks could have ended
@@ -292,18 +293,19 @@ def test_an_interrupt_cancels_slurms_jobs(whole, packs, tmp_path, cluster, monke
 
 
 def test_a_job_that_slurm_forgot_has_ended_and_a_queue_that_does_not_answer_tells_nothing(cluster):
-    assert executors._has_ended("7")
+    assert datatroves._has_ended("7")
     (cluster / "bin" / "squeue").write_text(
         "#!/bin/sh\necho 'Unable to contact slurm controller' >&2\nexit 1\n"
     )
-    assert not executors._has_ended("7")
+    assert not datatroves._has_ended("7")
 
 
 def test_slurms_memory_follows_the_budget_unless_given(packs, tmp_path, cluster):
     path = config(tmp_path, tmp_path, packs)
     own = "run.slurm={partition='test', time='1:00:00', mem_per_cpu_gb=3}"
     for more, wanted in (([], 4), (["run.budget=6.5 GiB"], 8), ([own], 3)):
-        found = executors._slurm_arguments(load(path, [*SLURM, *more], into=CurateConfig))
+        settings = load(path, [*SLURM, *more], into=CurateConfig).run.tasks
+        found = datatroves.slurm_arguments(datatroves.ClusterJob(settings, None, "curate", "run"))
         assert found["mem_per_cpu_gb"] == wanted and found["partition"] == "test"
 
 

@@ -10,7 +10,7 @@ from pinisi.base.settings import byte_count
 from pinisi.curate.config import CurateConfig
 from pinisi.curate.duplicates.near import bands_for
 from pinisi.curate.duplicates.together import BYTES_PER_DOCUMENT
-from pinisi.curate.stages import Task
+from pinisi.curate.stages import task_of
 from pinisi.curate.stages.files import (
     BANDS,
     BUCKETS,
@@ -23,6 +23,7 @@ from pinisi.curate.stages.files import (
     with_language,
 )
 from pinisi.curate.stages.partitioned import BINS, Stretches
+from pinisi.recipe import RecipeTask
 
 ORDER = NEAR, BANDS, BUCKETS, PAIRS, MERGE, SETTLE, MARK, TELL
 SCRATCH = BANDS, BUCKETS, PAIRS, MERGE, SETTLE  # nobody needs them once a language is compared
@@ -36,7 +37,7 @@ TOLD = 256  # documents in a stretch that is told of, and the names of those tha
 
 def compare_tasks(
     config: CurateConfig, parts: Sequence[Path], language: str, at: Mapping[str, Path]
-) -> Iterator[list[Task]]:
+) -> Iterator[list[RecipeTask]]:
     """The tasks of each stage of `ORDER`; to be asked for a stage's when those before are done.
 
     All that is written but the marks and what is told lies in folders named by how the work is cut, so that another budget finds
@@ -45,7 +46,7 @@ def compare_tasks(
     counts, out = with_language(parts, language), at[NEAR] / language
     parts, half, count = list(counts), byte_count(config.run.budget) // 2, sum(counts.values())
     if not config.near.on or count * BYTES_PER_DOCUMENT <= half:
-        yield [Task(NEAR, (parts, language, out))]
+        yield [task_of(NEAR, parts, language, out)]
         yield from ([] for _ in ORDER[1:])
         return
     yield []
@@ -55,8 +56,8 @@ def compare_tasks(
         yield from ([] for _ in SCRATCH)
     else:
         settled = yield from _Partitioned(config, parts, language, at, count).tasks()
-    yield [Task(MARK, (parts, language, settled, out))]
-    yield [Task(TELL, (parts, language, settled, cut, folder)) for cut, folder in told.items()]
+    yield [task_of(MARK, parts, language, settled, out)]
+    yield [task_of(TELL, parts, language, settled, cut, folder) for cut, folder in told.items()]
 
 
 def cuts(count: int, budget: int, bytes_each: int) -> list[tuple[int, int]]:
@@ -81,7 +82,7 @@ class _Partitioned:
         self.bands, _ = bands_for(config.near.similarity, config.near.permutations)
         self.ranges = -(-count * HASH // self.half)
 
-    def tasks(self) -> Generator[list[Task], None, list[Path]]:
+    def tasks(self) -> Generator[list[RecipeTask], None, list[Path]]:
         """Yields the tasks of each stage of `SCRATCH`; returns the folders of the last."""
         bands = self._bands()
         yield bands
@@ -91,37 +92,35 @@ class _Partitioned:
         yield (pairs := self._pairs([task.folder for task in buckets]))
         alike = [task.folder for task in pairs]
         merged = self._folder(MERGE, self.half)
-        yield [Task(MERGE, (stretches, alike, self.ranges, merged))]
+        yield [task_of(MERGE, stretches, alike, self.ranges, merged)]
         yield (settle := self._settle(stretches, merged, alike))
         return [task.folder for task in settle]
 
     def _folder(self, stage: str, *numbers: int) -> Path:
         return self.at[stage] / _name(self.language, *numbers)
 
-    def _bands(self) -> list[Task]:
+    def _bands(self) -> list[RecipeTask]:
         return [
-            Task(BANDS, (self.parts, self.language, cut, self._folder(BANDS, *cut)))
+            task_of(BANDS, self.parts, self.language, cut, self._folder(BANDS, *cut))
             for cut in cuts(self.count, self.half, 8 * self.bands + ROW)
         ]
 
-    def _buckets(self, stretches: Stretches) -> list[Task]:
+    def _buckets(self, stretches: Stretches) -> list[RecipeTask]:
         return [
-            Task(
+            task_of(
                 BUCKETS,
-                (
-                    self.parts,
-                    self.language,
-                    stretches,
-                    band,
-                    (number, self.ranges),
-                    self._folder(BUCKETS, band, number, self.ranges),
-                ),
+                self.parts,
+                self.language,
+                stretches,
+                band,
+                (number, self.ranges),
+                self._folder(BUCKETS, band, number, self.ranges),
             )
             for band in range(self.bands)
             for number in range(self.ranges)
         ]
 
-    def _pairs(self, found: list[Path]) -> list[Task]:
+    def _pairs(self, found: list[Path]) -> list[RecipeTask]:
         """Ranges of left documents of about as many pairs each, by a sample of them."""
         pairs = [np.load(path / "pairs.npy", mmap_mode="r", allow_pickle=False)[0] for path in found]
         total = sum(map(len, pairs))
@@ -130,11 +129,11 @@ class _Partitioned:
         inner = sample[np.arange(1, number) * len(sample) // number]
         bounds = np.unique(np.concatenate(([0], inner, [self.count]))).tolist()
         return [
-            Task(PAIRS, (self.parts, self.language, found, cut, self._folder(PAIRS, *cut)))
+            task_of(PAIRS, self.parts, self.language, found, cut, self._folder(PAIRS, *cut))
             for cut in pairwise(bounds)
         ]
 
-    def _settle(self, stretches: Stretches, merged: Path, alike: list[Path]) -> list[Task]:
+    def _settle(self, stretches: Stretches, merged: Path, alike: list[Path]) -> list[RecipeTask]:
         """Ranges of components of about as many documents each; a component is never cut."""
         until = np.cumsum(np.load(merged / "sizes.npy"))
         number = max(1, -(-int(until[-1]) * SETTLED // self.half))
@@ -142,17 +141,15 @@ class _Partitioned:
         inner = -(-last * self.count // BINS)  # the first document of a bin
         bounds = np.unique(np.concatenate(([0], inner, [self.count]))).tolist()
         return [
-            Task(
+            task_of(
                 SETTLE,
-                (
-                    self.parts,
-                    self.language,
-                    stretches,
-                    merged,
-                    alike,
-                    cut,
-                    self._folder(SETTLE, *cut),
-                ),
+                self.parts,
+                self.language,
+                stretches,
+                merged,
+                alike,
+                cut,
+                self._folder(SETTLE, *cut),
             )
             for cut in pairwise(bounds)
         ]

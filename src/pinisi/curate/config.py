@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Literal
 
-from pinisi.base.settings import at_least, byte_count
+from pinisi.base.settings import at_least
 from pinisi.base.typed_toml import Fault
 from pinisi.curate.measures import ORDER as RULES
 from pinisi.curate.personal.identities import COUNTRIES
@@ -13,6 +13,7 @@ from pinisi.curate.repair import STEPS
 from pinisi.data.languages import is_code
 from pinisi.data.reading import Source
 from pinisi.data.storage import is_url
+from pinisi.recipe.settings import ExecutorName, ExecutorSettings
 
 MAKE_UP = "auto"  # as a source's language: documents get the one that is identified
 
@@ -27,15 +28,18 @@ class Run:
     budget: str = "2 GiB"  # of memory that a worker may take for the text that it compares
     on_error: Literal["skip", "stop"] = "skip"  # input that can't be read
     estimate: bool = True  # say time and room before the work, and stop where the disk clearly can't hold it
-    executor: Literal["processes", "local", "slurm", "ray"] = "processes"  # the last three are datatrove's
-    # Arguments of datatrove's SlurmPipelineExecutor: partition, time, qos, mem_per_cpu_gb (run.budget and 2 GiB unless given), ...
-    slurm: dict = field(default_factory=dict)
+    executor: ExecutorName = "processes"
+    slurm: dict = field(default_factory=dict)  # see recipe.settings
     output: str = ""  # a folder, or a URL such as s3://bucket/curated, that the result is copied to
 
+    @property
+    def tasks(self) -> ExecutorSettings:
+        """Where tasks run."""
+        return ExecutorSettings(self.executor, self.workers, self.budget, self.slurm)
+
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, workers=1, seed=0)
-        if not byte_count(self.budget):
-            yield Fault("budget", "a size such as 2 GiB or 500 MiB")
+        yield from at_least(self, seed=0)
+        yield from self.tasks.validate()
         if not self.folder:
             yield Fault("folder", "a folder for the result and what is needed to go on")
         if is_url(self.folder):

@@ -14,13 +14,13 @@ UTF-8 bytes of its text.
 """
 
 import json
-import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pinisi.base.errors import DataError, PinisiError
+from pinisi.report.numbers import is_number
 from pinisi.schedule import Timeline
 
 TRAINING_KEYS = ("loss", "tokens", "seconds", "tokens_per_second")
@@ -132,10 +132,6 @@ def parse_metrics_line(line: str) -> dict[str, Any] | None:
         return record if good and isinstance(record["step"], int) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_timeline(run: RunFiles) -> None:

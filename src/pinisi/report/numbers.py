@@ -3,7 +3,14 @@
 import math
 from typing import Any
 
+from pinisi.base.durations import duration as duration
+
 LN2 = math.log(2)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value that was read from a file is a finite number; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def count(value: float) -> str:
@@ -25,17 +32,6 @@ def memory(value: float) -> str:
         if abs(value) >= 1024**power:
             return f"{value / 1024**power:.2f} {unit}"
     return f"{value:.0f} B"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a clock shows them, or with a unit where they are short."""
-    if seconds < 0.9995:  # above, three digits of ms would be 1e+03
-        return f"{seconds * 1000:.3g} ms"
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d} min"
 
 
 def percent(ratio: float, digits: int = 1) -> str:

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinisi.report import numbers
 from pinisi.report.charts import Line, dumbbells, line_chart, padded, stacked_bars, thin
-from pinisi.report.files import RunFiles, is_number
+from pinisi.report.numbers import is_number
+
+if TYPE_CHECKING:  # it reads timelines, and what makes other pages shall not load schedules
+    from pinisi.report.files import RunFiles
 
 WIDTH = 1080  # of a chart over the whole page, in SVG units
 
@@ -21,7 +24,7 @@ def missing(text: str) -> str:
     return f'<p class="missing">{escape(text)}</p>'
 
 
-def absent(run: RunFiles, file: str, otherwise: str) -> str:
+def absent(run: "RunFiles", file: str, otherwise: str) -> str:
     """One line on why a section is empty."""
     return missing(run.notes.get(file, otherwise))
 
@@ -45,7 +48,7 @@ def legend(items: Iterable[tuple[str, str]]) -> str:
     return f'<ul class="legend">{inside}</ul>'
 
 
-def headline(run: RunFiles) -> str:
+def headline(run: "RunFiles") -> str:
     """The run in a handful of numbers."""
     cards = [*training_cards(run), *evaluation_cards(run), *machine_cards(run)]
     if not cards:
@@ -57,7 +60,7 @@ def headline(run: RunFiles) -> str:
     return section("headline", "In short", f'<div class="cards">{inside}</div>')
 
 
-def training_cards(run: RunFiles) -> Iterable[tuple[str, str, str]]:
+def training_cards(run: "RunFiles") -> Iterable[tuple[str, str, str]]:
     if not run.training:
         return
     first, last = run.training[0], run.training[-1]
@@ -73,7 +76,7 @@ def training_cards(run: RunFiles) -> Iterable[tuple[str, str, str]]:
     yield "trained", f"{numbers.short(tokens)}", f"tokens in {last['step']} steps, {seconds}"
 
 
-def evaluation_cards(run: RunFiles) -> Iterable[tuple[str, str, str]]:
+def evaluation_cards(run: "RunFiles") -> Iterable[tuple[str, str, str]]:
     if len(run.evaluations) < 2:
         return
     first, last = run.evaluations[0]["evaluation"], run.evaluations[-1]["evaluation"]
@@ -93,7 +96,7 @@ def evaluation_cards(run: RunFiles) -> Iterable[tuple[str, str, str]]:
         )
 
 
-def machine_cards(run: RunFiles) -> Iterable[tuple[str, str, str]]:
+def machine_cards(run: "RunFiles") -> Iterable[tuple[str, str, str]]:
     plan = (run.config or {}).get("schedule", {})
     timeline = run.measured or run.predicted
     if timeline:
@@ -127,7 +130,7 @@ def barriers(number: int) -> str:
     return f"{number} barrier" + ("" if number == 1 else "s")
 
 
-def loss(run: RunFiles) -> str:
+def loss(run: "RunFiles") -> str:
     """Loss in all, the held-out mean where the run was evaluated, and that of each extra head."""
     if not run.training:
         return section(
@@ -148,7 +151,7 @@ def loss(run: RunFiles) -> str:
     return section("loss", "Loss", legend(names), chart, lead="Nats per token, by step.")
 
 
-def extra_heads(run: RunFiles) -> list[tuple[str, str, list[tuple[float, float]]]]:
+def extra_heads(run: "RunFiles") -> list[tuple[str, str, list[tuple[float, float]]]]:
     """(name, colour, losses by step) of each extra head, of six at most: so many colours are left."""
     rows = [(line["step"], line.get("extra_head_losses", [])) for line in run.training]
     count = min(6, max(len(losses) for _, losses in rows))
@@ -167,7 +170,7 @@ def mean_loss(evaluation: dict[str, dict[str, Any]]) -> float:
     return sum(entry["loss"] for entry in evaluation.values()) / len(evaluation)
 
 
-def languages(run: RunFiles) -> str:
+def languages(run: "RunFiles") -> str:
     """A small chart per language, all on one scale."""
     curves = {
         name: [
@@ -223,7 +226,7 @@ def languages(run: RunFiles) -> str:
     )
 
 
-def held_out(run: RunFiles) -> str:
+def held_out(run: "RunFiles") -> str:
     """Untrained against trained, in bits per byte, as a chart and in numbers."""
     title = "Held-out text, before and after"
     if not run.evaluations:
@@ -288,7 +291,7 @@ def three(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def throughput(run: RunFiles) -> str:
+def throughput(run: "RunFiles") -> str:
     if not run.training:
         return section(
             "throughput",
@@ -313,7 +316,7 @@ def throughput(run: RunFiles) -> str:
     )
 
 
-def memory(run: RunFiles) -> str:
+def memory(run: "RunFiles") -> str:
     if not run.memory:
         return section("memory", "Memory", absent(run, "memory.json", "memory.json names no rank."))
     parts = list(dict.fromkeys(part for item in run.memory for part in item["parts"]))
@@ -335,7 +338,7 @@ def peak(value: float | None) -> str:
     return numbers.memory(value) if value else "not measured"
 
 
-def comparison(run: RunFiles) -> str:
+def comparison(run: "RunFiles") -> str:
     """Side by side with other ways to run the same model, where somebody measured them."""
     title = "Side by side"
     if not run.comparison:
@@ -366,7 +369,7 @@ def comparison_row(row: dict[str, Any], fastest: float) -> list[str]:
     ]
 
 
-def configuration(run: RunFiles) -> str:
+def configuration(run: "RunFiles") -> str:
     """config.toml, a card a section; its text where it can't be read."""
     if not run.config:
         text = f"<pre>{escape(run.config_text)}</pre>" if run.config_text else ""

@@ -5,10 +5,8 @@ but the configuration and its input.
 """
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from pinisi.curate.config import CurateConfig
 from pinisi.curate.stages import partitioned
 from pinisi.curate.stages.files import (
     BANDS,
@@ -30,32 +28,7 @@ from pinisi.curate.stages.grade import grade_bucket, learn_quality
 from pinisi.curate.stages.near import compare
 from pinisi.curate.stages.read import read_part
 from pinisi.curate.stages.score import score_language
-from pinisi.curate.tools import Tools
-
-
-class Task(NamedTuple):
-    """A stage's function by name and what it is called with; the last argument is the folder that it makes."""
-
-    stage: str
-    arguments: tuple
-
-    @property
-    def folder(self) -> Path:
-        return self.arguments[-1]
-
-
-_tools: dict[str, Tools] = {}
-
-
-def work(config: CurateConfig, task: Task) -> None:
-    """Do a task, unless it is done."""
-    if task.folder.exists():
-        return
-    if (key := repr(config)) not in _tools:
-        _tools.clear()
-        _tools[key] = Tools(config)
-    _STAGES[task.stage](_tools[key], *task.arguments)
-
+from pinisi.recipe import RecipeTask
 
 _STAGES: dict[str, Callable[..., None]] = {
     READ: read_part,
@@ -72,3 +45,8 @@ _STAGES: dict[str, Callable[..., None]] = {
     LEARN: learn_quality,
     GRADE: grade_bucket,
 }
+
+
+def task_of(stage: str, *arguments: Any) -> RecipeTask:
+    """Returns a task of a stage. arguments: what its function takes behind `Tools`; the last is the folder that it makes."""
+    return RecipeTask(stage, _STAGES[stage], arguments)
