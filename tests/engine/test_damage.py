@@ -38,7 +38,7 @@ def test_inspect_compares_the_digests_of_runs_checkpoints_and_shards(project, wh
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 6 and all(line.endswith("is as it was written") for line in said)
     shutil.copytree(project / "shards", tmp_path / "shards")
-    flipped(tmp_path / "shards" / "km.tokens")
+    flipped(tmp_path / "shards" / "00000" / "km.tokens")
     assert pinisi("inspect", str(tmp_path / "shards"), "--verify").returncode == 1
     assert "km.tokens is damaged" in capsys.readouterr().out
     assert "is no folder of token shards" in pinisi("inspect", str(tmp_path), "--verify").stderr
@@ -47,7 +47,7 @@ def test_inspect_compares_the_digests_of_runs_checkpoints_and_shards(project, wh
 
 def test_damaged_shards_are_named_before_the_first_step(project, tmp_path):
     shutil.copytree(project / "shards", tmp_path / "shards")
-    flipped(tmp_path / "shards" / "km.tokens")
+    flipped(tmp_path / "shards" / "00000" / "km.tokens")
     settings = (f"run.folder={tmp_path}/run", f"data.shards={tmp_path}/shards")
     done = pinisi("train", str(project / "config.toml"), *settings)
     assert done.returncode == 1 and "km.tokens is damaged" in done.stderr

@@ -20,6 +20,7 @@ from pinisi.train.metrics import last_of
 from pinisi.train.model_files import COMPANIONS
 from pinisi.train.result import Result
 from pinisi.train.saved import CHECKPOINTS
+from pinisi.train.tables import FOLDER as SCHEDULES
 from pinisi.train.tables import leave_tables
 from pinisi.train.task import Task
 from pinisi.train.tasks import reference_to, task_of
@@ -36,6 +37,7 @@ REPLACED = (
     "timeline.json",
     "memory.json",
     COMPANIONS,
+    SCHEDULES,
 )
 
 

@@ -15,6 +15,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+
 from pinisi.base.digests import of_value
 from pinisi.base.errors import DataError, ScheduleError
 from pinisi.base.files import write_whole
@@ -92,16 +94,14 @@ def one_table(schedule: Schedule, layers: Sequence[int], rows: Sequence[int]) ->
     every rank.
     """
     digest = schedule.digest()
-    agree_on(schedule=digest, layers=list(layers), rows=list(rows), verified=digest in verified_digests())
-    if digest not in verified_digests():
-        said = gather_json(_fault(schedule) if _first() else None)[0]
+    known = digest in verified_digests()
+    agree_on(schedule=digest, layers=list(layers), rows=list(rows), launcher_has_verified=known)
+    if not known:
+        first = not dist.is_initialized() or dist.get_rank() == 0
+        said = gather_json(_fault(schedule) if first else None)[0]
         if said:
             raise ScheduleError(said)
     return (digest,)
-
-
-def _first() -> bool:
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _fault(schedule: Schedule) -> str | None:
