@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pinisi.curate.packs.background import SHIPPED, Background, Model, train_model
+from pinisi.curate.packs.background import SHIPPED, Background, BackgroundModel, train_model
 from pinisi.data.languages import LANGUAGES
 from pinisi.data.sample import udhr
 from pinisi.data.sample.clean import reason_to_drop, tidy
@@ -116,7 +116,7 @@ def build(
 
 def relative_model(
     relative: Relative, training: Mapping[str, str], messages: Mapping[str, list[str]]
-) -> Model | None:
+) -> BackgroundModel | None:
     texts = {f"udhr {code}": training[code] for code in relative.declaration if code in training}
     texts |= {
         f"mediawiki {code}": "\n".join(messages[code]) for code in relative.messages if code in messages

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from pinisi.bench import peers
 from pinisi.bench.peak import peak_bytes
-from pinisi.bench.vocabulary import MODELS, PAPER, Shape
+from pinisi.bench.vocabulary import MODELS, PAPER, HeadShape
 from pinisi.launch.supervisor import port_to_use
 from pinisi.losses import LossValue
 from pinisi.parallel.rendezvous import init_process_group
@@ -139,7 +139,7 @@ def error_rows(device: torch.device) -> Iterator[dict]:
                         yield row | errors(device, dtype, barriers, sure, curve)
 
 
-def kernel_rows(device: torch.device, shape: Shape, rounds: int, calls: int) -> Iterator[dict]:
+def kernel_rows(device: torch.device, shape: HeadShape, rounds: int, calls: int) -> Iterator[dict]:
     """Each element-wise function in bf16, with the bytes that it can't do without."""
     tokens, hidden, rows = shape
     x, scratch = torch.randn(tokens, hidden, device=device).bfloat16(), Scratch()
@@ -213,7 +213,7 @@ def forms_of(case: peers.Case) -> dict[str, Callable[[], peers.Outcome]]:
 
 
 def shard_rows(
-    device: torch.device, dtype: torch.dtype, shape: Shape, rounds: int, calls: int
+    device: torch.device, dtype: torch.dtype, shape: HeadShape, rounds: int, calls: int
 ) -> Iterator[dict]:
     case = peers.random_case(*shape, dtype, device, sure=True)
     x, weight = case.x, case.weight
@@ -259,12 +259,12 @@ def step_rows(device: torch.device, small: bool) -> Iterator[dict]:
 
 
 def all_rows(device: torch.device, small: bool, parts: list[str]) -> Iterator[dict]:
-    shapes = [Shape(64, 128, 512)] if small else PAPER + MODELS
+    shapes = [HeadShape(64, 128, 512)] if small else PAPER + MODELS
     rounds, calls = (1, 1) if small else (5, 10)
     if "errors" in parts:
         yield from error_rows(device)
     if "kernels" in parts:
-        for shape in shapes[:1] if small else (Shape(2048, 3072, 4096), Shape(4096, 4096, 16384)):
+        for shape in shapes[:1] if small else (HeadShape(2048, 3072, 4096), HeadShape(4096, 4096, 16384)):
             yield from kernel_rows(device, shape, rounds, calls)
     if "shards" in parts:
         for dtype in DTYPES:

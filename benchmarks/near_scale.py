@@ -29,7 +29,7 @@ from pinisi.curate.duplicates.near import bands_for
 from pinisi.curate.duplicates.pairs import FILES
 from pinisi.curate.duplicates.together import BYTES_PER_DOCUMENT
 from pinisi.curate.stages import _STAGES
-from pinisi.curate.stages.files import Row, save
+from pinisi.curate.stages.files import ComparedRow, save
 from pinisi.data.documents import Document
 from pinisi.data.reading import Source
 
@@ -68,7 +68,7 @@ def write_part(part: Path, first: int, keys: np.ndarray, signatures: np.ndarray)
         for row, (key, signature) in enumerate(zip(keys.tolist(), signatures, strict=True), first):
             name, length = f"crawl/{row:012d}", key % 3000  # equal texts are equally long
             writers.write(LANGUAGE, vars(Document(name, "made up", LANGUAGE)))
-            rows.append(Row(key, row, 0, length, 2 * length, name, signature))
+            rows.append(ComparedRow(key, row, 0, length, 2 * length, name, signature))
     save(part, LANGUAGE, rows)
 
 

@@ -56,7 +56,7 @@ def until(what: Callable[[], bool]) -> float:
 def one_kill(folder: Path, ranks: int, victim: int, steps: int) -> dict[str, float]:
     """Waits for `steps` steps, kills a rank, and measures what follows."""
 
-    def entries() -> dict[int, status.Entry]:
+    def entries() -> dict[int, status.StatusEntry]:
         return status.read(folder, ranks)
 
     def in_step(least: int) -> bool:
@@ -71,7 +71,7 @@ def one_kill(folder: Path, ranks: int, victim: int, steps: int) -> dict[str, flo
     os.kill(before[victim].process, signal.SIGKILL)
     killed = time.monotonic()
 
-    def new(what: Callable[[status.Entry], bool]) -> bool:
+    def new(what: Callable[[status.StatusEntry], bool]) -> bool:
         found = entries()
         return len(found) == ranks and all(e.process not in old and what(e) for e in found.values())
 

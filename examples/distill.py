@@ -18,7 +18,7 @@ def main(teacher: str, shards: str, out: str) -> None:
         run={"folder": f"{out}/run", "steps": 20},
         model={"config": student, "tokenizer": teacher},
         data={"shards": shards, "sequence": 64},
-        schedule={"ranks": 2, "microbatches": 4},
+        pipeline={"ranks": 2, "microbatches": 4},
         optimizer={"learning_rate": 1e-3},
         task={"name": "distill", "teacher": teacher, "share": 0.5},
     )

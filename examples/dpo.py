@@ -12,8 +12,8 @@ def main(model: str, pairs: str, out: str) -> None:
     config = configure(
         run={"folder": f"{out}/run", "steps": 20},
         model={"source": model},
-        data={"sequence": 64, "microbatch": 2},  # two pairs a microbatch
-        schedule={"ranks": 2, "microbatches": 4},
+        data={"sequence": 64, "microbatch_size": 2},  # two pairs a microbatch
+        pipeline={"ranks": 2, "microbatches": 4},
         optimizer={"learning_rate": 5e-4, "weight_decay": 0.0},
         task={"name": "dpo", "pairs": pairs, "held_out": pairs, "beta": 0.1},
         checkpoint={"every": 10},

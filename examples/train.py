@@ -24,7 +24,7 @@ def main(shards: str, tokenizer: str, out: str) -> None:
         run={"folder": f"{out}/run", "steps": 20},
         model={"config": MODEL, "tokenizer": tokenizer},
         data={"shards": shards, "sequence": 64},
-        schedule={"ranks": 2, "microbatches": 4},
+        pipeline={"ranks": 2, "microbatches": 4},
         optimizer={"learning_rate": 1e-3, "warmup": 2},
     )
     result = run(config)  # the same call resumes a run that was stopped

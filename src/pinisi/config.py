@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pinisi.base import settings
 from pinisi.base.settings import at_least, byte_count, not_empty
-from pinisi.base.typed_toml import Fault, Source, from_table, plain
+from pinisi.base.typed_toml import Fault, SettingsSource, from_table, plain
 from pinisi.schedule import names
 
 
@@ -314,5 +314,5 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 def configure(**sections: dict[str, Any] | list[dict[str, Any]]) -> RunConfig:
     """Makes a run's configuration of Python values, checked as a file's: each argument is a section."""
-    source = Source("the configuration", root=RunConfig)
+    source = SettingsSource("the configuration", root=RunConfig)
     return from_table({name: plain(value) for name, value in sections.items()}, RunConfig, source)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pinisi.bench import heads, processes
-from pinisi.bench.heads import MOVED, SPLIT, Model, against_balance, cases_of
+from pinisi.bench.heads import MOVED, SPLIT, HeadsModel, against_balance, cases_of
 from pinisi.costs import redistributed_layers
 from pinisi.schedule import simulate
 
@@ -18,7 +18,7 @@ MESSAGES = dict.fromkeys(("p2p", "c0", "c1", "u", "c2", "embedding"), 0.001)
 @pytest.mark.parametrize("extra", [1, 2, 3])
 @pytest.mark.parametrize("ranks", [3, 8])
 def test_all_have_the_same_work_and_no_rank_more_than_it_must(ranks: int, extra: int) -> None:
-    model = Model(ranks, extra, 0.2)
+    model = HeadsModel(ranks, extra, 0.2)
     layers, layout, split = model.split()
     assert sum(layers) == 4 * ranks and layers[-1] >= 1
     assert sum(split.work(layout)) == pytest.approx(0.2 * ranks)

@@ -12,14 +12,14 @@ from pinisi.curate import records
 from pinisi.curate.compared import ORDER, compare_tasks, cuts
 from pinisi.curate.config import CurateConfig, Run
 from pinisi.curate.stages import _STAGES
-from pinisi.curate.stages.files import Row, save
+from pinisi.curate.stages.files import ComparedRow, save
 from pinisi.data.documents import Document
 from pinisi.data.reading import Source
 
 COUNT, PARTS = 420, 5
 
 
-def drawn_rows(seed: int) -> list[Row]:
+def drawn_rows(seed: int) -> list[ComparedRow]:
     """Documents of which most are like others: variants of variants, copies, a template's pages; a third have one of 60 URLs."""
     rng = np.random.default_rng(seed)
     signatures = rng.integers(0, 2**32, (COUNT, 256), dtype=np.uint32)
@@ -38,10 +38,10 @@ def drawn_rows(seed: int) -> list[Row]:
     numbers = zip(
         keys, ids, urls, lengths, lengths, map("d\ud800{}".format, range(COUNT)), signatures, strict=True
     )
-    return [Row(*row) for row in numbers]
+    return [ComparedRow(*row) for row in numbers]
 
 
-def parts(folder: Path, rows: list[Row]) -> list[Path]:
+def parts(folder: Path, rows: list[ComparedRow]) -> list[Path]:
     """As the stage `read` leaves them; one part has none of the language."""
     found = [folder / f"{number}" for number in range(PARTS)]
     for part, own in zip(found, np.array_split(np.arange(len(rows)), PARTS), strict=True):
@@ -55,7 +55,7 @@ def parts(folder: Path, rows: list[Row]) -> list[Path]:
 
 
 def compared(
-    folder: Path, rows: list[Row], budget: str, urls: bool = True
+    folder: Path, rows: list[ComparedRow], budget: str, urls: bool = True
 ) -> tuple[dict, set[str], dict[str, int]]:
     """Drops by id, ids of what stays, and how many tasks each stage had."""
     given = parts(folder, rows)

@@ -11,7 +11,7 @@ import pytest
 
 from pinisi.base.errors import ScheduleError
 from pinisi.report.explore import CHANNELS, KINDS, encode, write_explorer
-from pinisi.report.trace import Entry, trace
+from pinisi.report.trace import TraceEntry, trace
 from pinisi.schedule import Costs, Layout, Pass, Schedule, Timeline, build, simulate
 from pinisi.schedule.colours import COLOURS
 
@@ -37,13 +37,13 @@ def curves(timeline: Timeline) -> list[list[tuple[float, float]]]:
     ]
 
 
-def some() -> list[Entry]:
+def some() -> list[TraceEntry]:
     one = simulate(build("1f1b", 3, 5, barriers=1), COSTS)
     two = simulate(build("1f1b", 3, 5), COSTS)
     return [
-        Entry("1 barrier <&> ]]>", one, curves(one), [("step", "1 s"), ("fits & how", "yes")]),
-        Entry("0 barriers", two, None, [("step", "2 s"), ("why <not>", "too big")]),
-        Entry("V", v_shaped(), curves(v_shaped())),
+        TraceEntry("1 barrier <&> ]]>", one, curves(one), [("step", "1 s"), ("fits & how", "yes")]),
+        TraceEntry("0 barriers", two, None, [("step", "2 s"), ("why <not>", "too big")]),
+        TraceEntry("V", v_shaped(), curves(v_shaped())),
     ]
 
 
@@ -109,7 +109,7 @@ def test_passes_and_curves_are_those_of_the_timeline() -> None:
                     assert now / 8e6 == pytest.approx(time, abs=1e-7) and flat[2 * at + 1] == size
 
 
-def waits(entry: Entry) -> dict[str, set[tuple[str, str]]]:
+def waits(entry: TraceEntry) -> dict[str, set[tuple[str, str]]]:
     data, result = encode(entry), {}
     every = [span.pass_ for rank in entry.timeline.spans for span in rank]
     for rank, spans in enumerate(entry.timeline.spans):
@@ -126,7 +126,7 @@ def waits(entry: Entry) -> dict[str, set[tuple[str, str]]]:
 
 
 def test_what_a_pass_waits_for() -> None:
-    found = waits(Entry("x", v_shaped()))
+    found = waits(TraceEntry("x", v_shaped()))
     assert found["0F1"] == set()
     assert found["2F1"] == {("ACTIVATION", "1F1")}
     assert found["3BW1"] == {("STASH", "3F1")}
@@ -135,7 +135,7 @@ def test_what_a_pass_waits_for() -> None:
     assert found["0BW0"] == {("STASH", "0F0"), ("GRADIENT", "1B0")}
     assert found["0W1"] == {("STASH", "0B1")}
     timeline = simulate(build("1f1b", 2, 3, barriers=1), COSTS)
-    found = waits(Entry("x", timeline))
+    found = waits(TraceEntry("x", timeline))
     ends = {str(p): end for spans in timeline.spans for p, _, end in spans}
     for i in range(3):
         slower = max((f"0S{i}", f"1S{i}"), key=ends.__getitem__)
@@ -283,7 +283,7 @@ def test_thirty_two_ranks_are_blended(tmp_path: Path) -> None:
     if browser.find() is None:
         pytest.skip("no Chromium on this machine")
     timeline = simulate(build("gpipe", 32, 128, barriers=1), COSTS)
-    path = write_explorer(tmp_path / "p.html", "t", [Entry("x", timeline, curves(timeline))])
+    path = write_explorer(tmp_path / "p.html", "t", [TraceEntry("x", timeline, curves(timeline))])
     assert path.stat().st_size < 4e6
     found = browser.run(
         path,

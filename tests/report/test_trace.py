@@ -7,7 +7,7 @@ import pytest
 
 from pinisi.base.errors import ScheduleError
 from pinisi.cli import main
-from pinisi.report.trace import COLOURS, Entry, trace
+from pinisi.report.trace import COLOURS, TraceEntry, trace
 from pinisi.schedule import Costs, Kind, Pass, Timeline, build, simulate
 from pinisi.schedule.timeline import Span
 
@@ -66,7 +66,7 @@ def follows_the_format(data: dict) -> None:
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "-".join(map(str, size)))
 def test_every_pass_is_there_with_its_times(size) -> None:
     timeline = made(*size, late=0.123)
-    data = trace([Entry("one", made(*size)), Entry("two", timeline)])
+    data = trace([TraceEntry("one", made(*size)), TraceEntry("two", timeline)])
     follows_the_format(data)
     for process in (1, 2):
         for rank, spans in enumerate(timeline.spans):
@@ -85,7 +85,7 @@ def test_every_pass_is_there_with_its_times(size) -> None:
 
 def test_kinds_differ_in_name_and_colour() -> None:
     assert len(set(COLOURS.values())) == len(COLOURS) == len(Kind) and set(COLOURS.values()) == RESERVED
-    events = trace([Entry("x", made("1f1b", 2, 3, 2))])["traceEvents"]
+    events = trace([TraceEntry("x", made("1f1b", 2, 3, 2))])["traceEvents"]
     named = {(event["cat"], event["name"]) for event in events if event["ph"] == "X"}
     assert len(named) == len({name for _, name in named}) == len({kind for kind, _ in named}) == 6
 
@@ -94,12 +94,12 @@ def test_passes_that_touch_never_overlap() -> None:
     """Thousands of passes with lengths that no clock divides, one behind the other."""
     schedule = build("gpipe", 1, 4000)
     thirds = [(Span(p, step / 3e5, (step + 1) / 3e5)) for _, step, p in schedule.passes()]
-    follows_the_format(trace([Entry("thirds", Timeline(schedule, (tuple(thirds),)))]))
+    follows_the_format(trace([TraceEntry("thirds", Timeline(schedule, (tuple(thirds),)))]))
 
 
 def test_memory_is_a_counter_for_each_rank() -> None:
     curves = [[(0.123, 5), (0.124, 7.5)], [(0.1, 1)], [(0.125, 2**40)]]
-    data = trace([Entry("x", made("1f1b", 3, 2, 0, late=0.123), curves)])
+    data = trace([TraceEntry("x", made("1f1b", 3, 2, 0, late=0.123), curves)])
     follows_the_format(data)
     found = [(e["name"], e["ts"], e["args"]) for e in data["traceEvents"] if e["ph"] == "C"]
     assert found == [
@@ -119,7 +119,7 @@ def test_memory_is_a_counter_for_each_rank() -> None:
 )
 def test_a_wrong_memory_curve_is_named(curves, words) -> None:
     with pytest.raises(ScheduleError) as error:
-        trace([Entry("plan 3", made("1f1b", 3, 2, 0), curves)])
+        trace([TraceEntry("plan 3", made("1f1b", 3, 2, 0), curves)])
     assert all(word in str(error.value) for word in ("plan 3", *words))
 
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from pinisi import Task, configure, run
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.data import Sampler
-from pinisi.data.preferences import PairBatches, Pairs
+from pinisi.data.preferences import PairBatches, PreferencePairs
 from pinisi.train.tasks import find_task, reference_to, task_of
 from tests.engine.conftest import project, whole  # noqa: F401  # fixtures
 from tests.engine.runs import pinisi
@@ -81,7 +81,7 @@ def test_preferences_train_as_in_one_process(model, pairs, tmp_path, barriers) -
     assert result.whole and result.step == STEPS
 
     policy, reference = loaded(model), loaded(model)
-    batches = PairBatches(Pairs(pairs, model, 24), batch=2, seed=5)
+    batches = PairBatches(PreferencePairs(pairs, model, 24), batch=2, seed=5)
     optimizer, losses = optimized(policy), []
     for _ in range(STEPS):
         margins = []
@@ -204,7 +204,7 @@ def test_a_line_that_is_no_pair_is_named(model, tmp_path, line, said) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n' + line + "\n")
     with pytest.raises(DataError) as caught:
-        Pairs(file, model, 24)
+        PreferencePairs(file, model, 24)
     assert said in str(caught.value)
 
 
@@ -213,11 +213,11 @@ def test_pairs_that_are_too_long_are_left_out_and_counted(model, tmp_path) -> No
     short, long = ({"prompt": "a", "chosen": "b" * n, "rejected": "c d e f"} for n in (1, 200))
     file.write_text("".join(json.dumps(pair) + "\n" for pair in (short, long, short)))
     said: list[str] = []
-    pairs = Pairs(file, model, 24, said.append)
+    pairs = PreferencePairs(file, model, 24, said.append)
     assert len(pairs.pairs) == 2 and "1 of 3 pairs are longer than data.sequence = 24" in said[0]
     file.write_text(json.dumps(long) + "\n")
     with pytest.raises(DataError, match="holds no pair of at most 24 tokens"):
-        Pairs(file, model, 24)
+        PreferencePairs(file, model, 24)
 
 
 class Own(Task):

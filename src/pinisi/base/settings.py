@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pinisi.base.digests import of_value
 from pinisi.base.typed_toml import (
     Fault,
-    Source,
+    SettingsSource,
     check,
     from_table,
     parse_override,
@@ -56,12 +56,12 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, into: type[T]) -> T
         key, value = parse_override(override)
         set_override(table, key, value, override)
         given[key] = override
-    return from_table(table, into, Source(str(path), text, given, into))
+    return from_table(table, into, SettingsSource(str(path), text, given, into))
 
 
 def validate(config: Any) -> None:
     """Check a configuration made in Python as `load` checks a file's: every section, then the whole."""
-    source = Source("the configuration")
+    source = SettingsSource("the configuration")
     for item in dataclasses.fields(config):
         if dataclasses.is_dataclass(section := getattr(config, item.name)):
             check(section, source, item.name + ".")

@@ -37,7 +37,7 @@ class Bare(NamedTuple):
     value: Any
 
 
-class Source(NamedTuple):
+class SettingsSource(NamedTuple):
     """Where values come from, for the errors: the file's name and text, the overrides by dotted key, and the
     dataclass of the whole file, among whose keys the nearest valid one is sought."""
 
@@ -118,7 +118,7 @@ def set_override(table: dict[str, Any], key: str, value: Bare, override: str) ->
     table[last] = value
 
 
-def from_table(table: dict[str, Any], into: type[T], source: Source, prefix: str = "") -> T:
+def from_table(table: dict[str, Any], into: type[T], source: SettingsSource, prefix: str = "") -> T:
     """A checked dataclass. Raises ConfigError for unknown, missing, ill-typed and refused keys."""
     hints = get_type_hints(into)
     fields = {field.name: field for field in dataclasses.fields(into)}  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ def from_table(table: dict[str, Any], into: type[T], source: Source, prefix: str
     return result
 
 
-def check(value: Any, source: Source, prefix: str = "") -> None:
+def check(value: Any, source: SettingsSource, prefix: str = "") -> None:
     """Run the object's own `validate`, if it has one; raises ConfigError for its first fault."""
     for fault in value.validate() if hasattr(value, "validate") else ():
         key = prefix + fault.key
@@ -150,7 +150,7 @@ def check(value: Any, source: Source, prefix: str = "") -> None:
         raise ConfigError(f"{source.place(key)}: {key} is {shown}; it needs {fault.needed}.")
 
 
-def convert(value: Any, wanted: Any, source: Source, key: str) -> Any:
+def convert(value: Any, wanted: Any, source: SettingsSource, key: str) -> Any:
     """`value` as the type `wanted`, or ConfigError."""
     # An override may be a whole table, or a list of them.
     whole = value.value if isinstance(value, Bare) else value
@@ -262,7 +262,7 @@ def nearest_key(key: str, into: Any, prefix: str, root: Any) -> str:
     return anywhere[difflib.get_close_matches(key, anywhere, n=1, cutoff=0.0)[0]]
 
 
-def unknown_key(key: str, into: Any, source: Source, prefix: str) -> ConfigError:
+def unknown_key(key: str, into: Any, source: SettingsSource, prefix: str) -> ConfigError:
     dotted = prefix + key
     for old, new, meaning in getattr(into, "RENAMED", ()):
         if key == old:
@@ -272,11 +272,11 @@ def unknown_key(key: str, into: Any, source: Source, prefix: str) -> ConfigError
     return ConfigError(f"{source.place(dotted)}: unknown key {dotted!r}; the nearest valid key is {near!r}.")
 
 
-def missing_key(key: str, wanted: Any, source: Source) -> ConfigError:
+def missing_key(key: str, wanted: Any, source: SettingsSource) -> ConfigError:
     return ConfigError(f"{source.name}: required key {key!r} is missing; it needs {type_name(wanted)}.")
 
 
-def ill_typed(value: Any, wanted: Any, source: Source, key: str) -> ConfigError:
+def ill_typed(value: Any, wanted: Any, source: SettingsSource, key: str) -> ConfigError:
     value = unwrap(value)
     got = (
         toml_value(value)

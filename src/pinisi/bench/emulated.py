@@ -152,7 +152,7 @@ def of_profile(ranks: int, microbatches: int, interval: float, schedules: Sequen
     return cases
 
 
-def of_reference(rows: Sequence[reference.Row], microbatches: int, interval: float) -> Cases:
+def of_reference(rows: Sequence[reference.ProfileRow], microbatches: int, interval: float) -> Cases:
     """Measured pass times of each rank, all longer by the factor that makes the first split row's interval `interval`."""
 
     def cases(messages: dict[str, float]) -> Iterator[Case]:
@@ -238,7 +238,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _chosen(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list[reference.Row]:
+def _chosen(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list[reference.ProfileRow]:
     """The file's rows of the vocabulary asked for; none without a file. Ends with a message where something is wrong."""
     if unknown := [name for name in _schedules(options) if name not in names()]:
         parser.error(f"unknown schedules {', '.join(unknown)}: choose from {', '.join(names())}")
@@ -268,7 +268,7 @@ def _ratios(rows: Sequence[dict]) -> None:
             )
 
 
-def _rank_rows(ranks: int, options: argparse.Namespace, rows: Sequence[reference.Row]) -> dict:
+def _rank_rows(ranks: int, options: argparse.Namespace, rows: Sequence[reference.ProfileRow]) -> dict:
     interval = options.interval or max(0.2, 0.025 * ranks)
     chosen = [row for row in rows if row.stages == ranks]
     if chosen:

@@ -25,7 +25,7 @@ SPLIT, MOVED = "split vocabulary", "moved layers"
 _EMBEDDING = ("embedding_forward", "embedding_gradient")
 
 
-class Model:
+class HeadsModel:
     """The profile's model with D extra heads on p ranks: seconds of its parts, so scaled that all work / p is `interval`."""
 
     def __init__(self, ranks: int, extra_heads: int, interval: float) -> None:
@@ -83,7 +83,7 @@ def cases_of(ranks: int, microbatches: Sequence[int], interval: float, heads: Se
 
     def cases(messages: dict[str, float]) -> Iterator[Case]:
         for extra in heads:
-            model = Model(ranks, extra, interval)
+            model = HeadsModel(ranks, extra, interval)
             for label, (_, layout, costs) in ((SPLIT, model.split()), (MOVED, model.moved())):
                 costs = replace(costs, **messages)
                 for m in microbatches:
@@ -101,7 +101,7 @@ def against_balance(rows: Sequence[dict], interval: float, heads: Sequence[int])
         for label in (SPLIT, MOVED):
             mine = [dict(row) for row in rows if row["schedule"] == f"{label}, D = {extra}"]
             for row in mine:
-                model = Model(row["ranks"], extra, interval)
+                model = HeadsModel(row["ranks"], extra, interval)
                 costs = replace(model.alike(), **row["messages"])
                 schedule = build("1f1b", row["ranks"], row["microbatches"], barriers=1, costs=costs)
                 layers, layout, own = model.split() if label == SPLIT else model.moved()

@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from pinisi.base.ids import IGNORE
 from pinisi.bench import processes
-from pinisi.bench.pipeline import Bench, Setting
+from pinisi.bench.pipeline import Bench, BenchSetting
 from pinisi.data.batches import Microbatch
 from pinisi.parallel.agree import gather_json
 from pinisi.schedule import Kind
@@ -34,7 +34,7 @@ def masked(batch: Sequence[Microbatch], share: float) -> list[Microbatch]:
     return result
 
 
-def measure(setting: Setting, barriers: int, shares: Sequence[float]) -> list[dict]:
+def measure(setting: BenchSetting, barriers: int, shares: Sequence[float]) -> list[dict]:
     """On each rank the rows; equal on all."""
     bench = Bench(setting)
     engine = bench.engine(str(barriers))
@@ -75,7 +75,7 @@ def table(rows: Sequence[dict]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="pinisi bench ignored", description=__doc__.split("\n\n")[0])
-    usual = Setting(layers=2, microbatches=4)
+    usual = BenchSetting(layers=2, microbatches=4)
     for name, value in vars(usual).items():
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     parser.add_argument("--barriers", type=int, choices=(1, 2), default=1)
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", help="write the rows to this file")
     processes.add_argument(parser)
     options = parser.parse_args(list(arguments))
-    setting = Setting(**{name: getattr(options, name) for name in vars(usual)})
+    setting = BenchSetting(**{name: getattr(options, name) for name in vars(usual)})
     try:
         shares = [0.0, *(float(share) for share in options.shares.split(",") if share)]
     except ValueError:

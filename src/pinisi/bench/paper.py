@@ -49,7 +49,7 @@ _CLEAR = 2.0  # points of MFU from which on two methods count as different
 
 
 @dataclass(frozen=True)
-class Case:
+class PublishedCase:
     """One run of the table; record: its cells as they are. mfu and peak are None where the run was out of memory."""
 
     record: dict[str, str]
@@ -72,7 +72,7 @@ class Case:
         return _OOM in self.record.values()
 
 
-def read(path: str | Path) -> list[Case]:
+def read(path: str | Path) -> list[PublishedCase]:
     """Read the file; raises ConfigError that names file, line and column."""
     path = Path(path)
     try:
@@ -100,7 +100,9 @@ def _check_header(path: Path, header: list[str]) -> tuple[str | None, float | No
     return None, None
 
 
-def _case(path: Path, line: int, record: dict[str, Any], columns: tuple[str | None, float | None]) -> Case:
+def _case(
+    path: Path, line: int, record: dict[str, Any], columns: tuple[str | None, float | None]
+) -> PublishedCase:
     def wrong(column: str, wanted: str) -> ConfigError:
         return ConfigError(f"{path}, line {line}, column {column}: '{record.get(column)}': expected {wanted}")
 
@@ -125,7 +127,7 @@ def _case(path: Path, line: int, record: dict[str, Any], columns: tuple[str | No
     numbers = {name: whole(name) for name in COLUMNS if name not in ("schedule", "method")}
     cells = {name: str(value or "").strip() for name, value in record.items() if name}
     column, flops = columns
-    return Case(
+    return PublishedCase(
         cells,
         cells["schedule"],
         cells["method"],
@@ -136,7 +138,7 @@ def _case(path: Path, line: int, record: dict[str, Any], columns: tuple[str | No
     )
 
 
-def predict(case: Case, hardware: Hardware) -> dict[str, Any]:
+def predict(case: PublishedCase, hardware: Hardware) -> dict[str, Any]:
     """predicted_mfu_percent, predicted_peak_gb (GiB), predicted_oom, predicted_step_s; status "unsupported" if not built."""
     shape = gpt_shape(case.hidden, case.layers, case.heads, case.vocab, case.seq)
     setting = Setting(
@@ -158,7 +160,7 @@ def predict(case: Case, hardware: Hardware) -> dict[str, Any]:
     }
 
 
-def _ways(case: Case) -> list[tuple[str, int]]:
+def _ways(case: PublishedCase) -> list[tuple[str, int]]:
     """The (schedule, barriers) that a method stands for, the first that can be built counts."""
     if case.method == "interlaced":
         return [("interlaced", barriers) for barriers in (2, 1, 0)]
@@ -167,7 +169,7 @@ def _ways(case: Case) -> list[tuple[str, int]]:
 
 
 def _predict(
-    case: Case, hardware: Hardware, shape: Shape, setting: Setting, name: str, barriers: int
+    case: PublishedCase, hardware: Hardware, shape: Shape, setting: Setting, name: str, barriers: int
 ) -> dict[str, Any]:
     layout = layout_of(name, case.gpus, barriers=barriers)
     stages = layout.last_stage + 1
@@ -200,7 +202,9 @@ def _redistributed(shape: Shape, setting: Setting, hardware: Hardware, stages: i
     return redistributed_layers([sum(rates.layer())] * shape.layers, stages, embedding, head)
 
 
-def compare(cases: Sequence[Case], hardware: Hardware, *, progress: bool = False) -> list[dict[str, Any]]:
+def compare(
+    cases: Sequence[PublishedCase], hardware: Hardware, *, progress: bool = False
+) -> list[dict[str, Any]]:
     """Each row's cells, what is predicted, and errors: of the MFU in points, of the memory in per cent of the measured."""
     found = []
     for at, case in enumerate(cases, 1):
@@ -221,7 +225,7 @@ def compare(cases: Sequence[Case], hardware: Hardware, *, progress: bool = False
     return found
 
 
-def _typed(case: Case) -> dict[str, Any]:
+def _typed(case: PublishedCase) -> dict[str, Any]:
     typed: dict[str, Any] = {}
     for name, text in case.record.items():
         try:
@@ -231,7 +235,7 @@ def _typed(case: Case) -> dict[str, Any]:
     return typed
 
 
-def summarize(cases: Sequence[Case], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarize(cases: Sequence[PublishedCase], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Mean and worst absolute errors, out-of-memory cells, and of the pairs of methods that differ clearly how many are
     ranked right."""
     supported = [row for row in rows if row["status"] == "ok"]
@@ -248,7 +252,7 @@ def summarize(cases: Sequence[Case], rows: Sequence[dict[str, Any]]) -> dict[str
     return summary
 
 
-def _ranked(cases: Sequence[Case], rows: Sequence[dict[str, Any]]) -> tuple[int, int]:
+def _ranked(cases: Sequence[PublishedCase], rows: Sequence[dict[str, Any]]) -> tuple[int, int]:
     groups: dict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
     for case, row in zip(cases, rows, strict=True):
         if row["status"] == "ok" and case.mfu is not None:
@@ -263,7 +267,9 @@ def _ranked(cases: Sequence[Case], rows: Sequence[dict[str, Any]]) -> tuple[int,
     return sum(signs), len(signs)
 
 
-def format_table(cases: Sequence[Case], rows: Sequence[dict[str, Any]], summary: dict[str, Any]) -> str:
+def format_table(
+    cases: Sequence[PublishedCase], rows: Sequence[dict[str, Any]], summary: dict[str, Any]
+) -> str:
     """The comparison as text."""
     lines = [
         _line(

@@ -48,7 +48,7 @@ WAYS = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchSetting:
     """A model and a step. The default's head weighs as much as its eight layers together."""
 
     ranks: int = 2
@@ -87,7 +87,7 @@ class Setting:
 class Bench:
     """One rank of the benchmark."""
 
-    def __init__(self, setting: Setting):
+    def __init__(self, setting: BenchSetting):
         self.setting, self.spec = setting, setting.spec()
         self.device = torch.device("cpu")
         init_process_group(None, self.device)
@@ -202,7 +202,7 @@ class Bench:
         return step
 
 
-def head_work(setting: Setting) -> float:
+def head_work(setting: BenchSetting) -> float:
     """The head's work in layers."""
     return head_layers(shape_of(setting.spec()), Microbatches(setting.sequence))
 
@@ -228,7 +228,7 @@ def layer_work(costs: Costs, layout: Layout) -> list[float]:
     return [sum(seconds[Kind.F, s] + seconds[Kind.BW, s] for s in stages) for stages in layout.stages]
 
 
-def measure_speed(setting: Setting, ways: Sequence[str]) -> dict[str, dict]:
+def measure_speed(setting: BenchSetting, ways: Sequence[str]) -> dict[str, dict]:
     bench = Bench(setting)
     steps = {way: bench.make(way) for way in ways}
     if bench.rank == 0:
@@ -268,7 +268,7 @@ def measure_speed(setting: Setting, ways: Sequence[str]) -> dict[str, dict]:
     return result
 
 
-def measure_memory(setting: Setting, ways: Sequence[str]) -> dict[str, list[int]]:
+def measure_memory(setting: BenchSetting, ways: Sequence[str]) -> dict[str, list[int]]:
     """Peak bytes of each rank above what the process held before the model: parameters, gradients and one step's passes."""
     import ctypes
     import gc
@@ -291,7 +291,7 @@ def measure_memory(setting: Setting, ways: Sequence[str]) -> dict[str, list[int]
 WORK = {"speed": measure_speed, "memory": measure_memory}
 
 
-def run(setting: Setting, ways: Sequence[str]) -> dict:
+def run(setting: BenchSetting, ways: Sequence[str]) -> dict:
     """Starts the ranks twice (speed, then memory, where memory goes back to the system as it is freed); returns the rows."""
     found = {}
     for what in WORK:
@@ -333,14 +333,14 @@ def table(result: dict) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="pinisi bench pipeline", description=__doc__.split("\n\n")[0])
-    for name, value in vars(Setting()).items():
+    for name, value in vars(BenchSetting()).items():
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     parser.add_argument("--ways", default=",".join(WAYS), help="of " + ", ".join(WAYS))
     parser.add_argument("--json", help="write the rows to this file")
     parser.add_argument("--what", choices=WORK, help=argparse.SUPPRESS)
     processes.add_argument(parser)
     options = parser.parse_args(list(arguments))
-    setting = Setting(**{name: getattr(options, name) for name in vars(Setting())})
+    setting = BenchSetting(**{name: getattr(options, name) for name in vars(BenchSetting())})
     ways = [way for way in options.ways.split(",") if way]
     if unknown := [way for way in ways if way not in WAYS]:
         parser.error(f"unknown ways {unknown}: choose from {', '.join(WAYS)}")

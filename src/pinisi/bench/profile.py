@@ -26,7 +26,8 @@ import torch.distributed as dist
 from torch import nn
 
 from pinisi.base.errors import CommunicationError, ConfigError
-from pinisi.costs import PRESETS, Efficiency, Hardware, Measured, Setting, model_name, shape_of
+from pinisi.bench.profiled import device_name, hardware_of, summary
+from pinisi.costs import Hardware, Setting
 from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
 from pinisi.engine.executor import gather_timeline
@@ -48,7 +49,6 @@ _ROUNDS = (3, 6)  # steps of a piece, at least and at most, behind one that warm
 _RING = 2**22  # fp32 numbers in the all-reduce that is timed
 _LARGE = 2**20  # numbers, at least, in the message that a link's rate is taken from
 # What stands for links where a single device is at hand: (bytes / s, seconds) within a machine and between machines.
-_LINKS = {"cpu": (2e9, 50e-6, 1.25e9, 100e-6)}
 
 Seconds = dict[str, float]
 
@@ -76,7 +76,7 @@ def profile(
     cuda = torch.cuda.is_available()
     devices = torch.cuda.device_count() if cuda else max(1, (os.cpu_count() or 1) // threads)
     processes = min(ranks, devices)
-    report(f"measuring with {processes} process{'es' * (processes > 1)} at once on {_name(cuda)} ...")
+    report(f"measuring with {processes} process{'es' * (processes > 1)} at once on {device_name(cuda)} ...")
     folder = Path(tempfile.mkdtemp(prefix="pinisi-measure-"))  # stays if a rank fails: its log is there
     request = {
         "config": spec.config.to_dict(),
@@ -92,14 +92,10 @@ def profile(
         raise CommunicationError(f"the passes could not be measured: logs are in {folder}")
     found = json.loads((folder / "measured.json").read_text())
     shutil.rmtree(folder)
-    hardware = _hardware(spec, setting, found, processes, devices)
+    hardware = hardware_of(spec, setting, found, processes, devices)
     for line in summary(hardware, found["rows"]):
         report(line)
     return hardware
-
-
-def _name(cuda: bool) -> str:
-    return torch.cuda.get_device_name() if cuda else "CPU"
 
 
 # -- one process ------------------------------------------------------------------------------------------------------
@@ -329,88 +325,3 @@ def _copy_rate(device: torch.device) -> float:
     a = torch.zeros(2**26 if device.type == "cuda" else 2**24, device=device)
     b = torch.empty_like(a)
     return 2 * a.nbytes / _repeated(lambda: b.copy_(a), device, 5)
-
-
-# -- what a plan takes ------------------------------------------------------------------------------------------------
-
-
-def _hardware(
-    spec: ModelSpec, setting: Setting, found: dict[str, Any], processes: int, devices: int
-) -> Hardware:
-    cuda = torch.cuda.is_available()
-    name = _name(cuda)
-    known = next((h for key, h in PRESETS.items() if key.split("-")[0] in name), PRESETS["H100"])
-    default = (known.link, known.latency, known.network, known.network_latency) if cuda else _LINKS["cpu"]
-    link, latency, network, network_latency = default
-    links = found["links"]
-    if links:
-        link, latency = links["rate"], links["latency"]
-    measured: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in _FIGURES
-    }
-    of: dict[str, Any] = {
-        "model": model_name(shape_of(spec)),
-        "ring": links.get("ring", link),
-        **{k: getattr(setting, k) for k in ("sequence", "microbatch", "dtype")},
-    }
-    return Hardware(
-        name=f"{name}, measured",
-        flops=known.flops if cuda and known.name.split("-")[0] in name else {setting.dtype: found["matrix"]},
-        memory=float(_memory() / (1 if cuda else devices)),
-        bandwidth=found["copy"],
-        link=link,
-        network=network,
-        latency=latency,
-        network_latency=network_latency,
-        per_node=devices,
-        efficiency=Efficiency(
-            matrix=1.0,
-            attention=1.0,
-            memory=1.0,
-            link=1.0,
-            kernel=0.0,
-            contention=0.0,
-            workspace=96 * 2**20 if cuda else 0.0,
-            reserved=3 * 2**30 if cuda else 2**29,
-            source="rates as they were measured",
-        ),
-        source=f"passes{' and links' if links else ''} measured with {processes} processes; "
-        + ("links between machines" if links else "links")
-        + " are defaults",
-        measured=Measured(**{**of, **measured}),
-    )
-
-
-_FIGURES = frozenset(Measured.__dataclass_fields__)
-
-
-def _memory() -> int:
-    """Bytes of a GPU, or of this machine."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_properties(0).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def summary(hardware: Hardware, rows: int) -> list[str]:
-    """What was measured, for a reader."""
-    m = hardware.measured
-    assert m is not None
-
-    def ms(seconds: float) -> str:
-        return f"{1e3 * seconds:.3g}"
-
-    layer = ", ".join(
-        f"{k} {ms(pair[1])}" for k, pair in zip("FBW", (m.forward, m.backward, m.weight), strict=True)
-    )
-    shards = "; ".join(
-        f"{b} barrier{'s' * (b > 1)} S {ms(s[0] + rows * s[1])}, T {ms(t[0] + rows * t[1])}"
-        for b, (s, t) in ((b, m.passes(b)) for b in (1, 2))
-    )
-    head = ", ".join(f"{k} {ms(n)}" for k, n in zip("FB", m.whole_head, strict=False))
-    return [
-        f"measured: {hardware.name}; {hardware.source}",
-        f"  ms a microbatch of {m.microbatch} x {m.sequence} tokens in {m.dtype}: layer {layer}",
-        f"  {rows:,} rows of the head: {shards}; undivided head {head}",
-        f"  optimizer {1e9 * m.update:.3g} ns a parameter; link {hardware.link / 1e9:.3g} GB/s, "
-        f"{1e6 * hardware.latency:.3g} us; all-reduce {m.ring / 1e9:.3g} GB/s",
-    ]

@@ -46,7 +46,7 @@ _VOCABULARY_TIMES = ("ST_us_per_rank", "embed_fwd_us_per_rank", "embed_bwd_us_pe
 
 
 @dataclass(frozen=True)
-class Row:
+class ProfileRow:
     """One measured run; times_us holds the per-rank columns."""
 
     line: int
@@ -58,7 +58,7 @@ class Row:
     times_us: dict[str, tuple[float, ...]]
 
 
-def read(path: str | Path) -> list[Row]:
+def read(path: str | Path) -> list[ProfileRow]:
     """Read the file; raises ScheduleError that names file, line and column of what is wrong."""
     path = Path(path)
     try:
@@ -74,7 +74,7 @@ def read(path: str | Path) -> list[Row]:
     return rows
 
 
-def _row(path: Path, line: int, record: dict[str, Any]) -> Row:
+def _row(path: Path, line: int, record: dict[str, Any]) -> ProfileRow:
     def cell(column: str) -> str:
         text = record.get(column)
         if text is None or not text.strip():
@@ -120,10 +120,10 @@ def _row(path: Path, line: int, record: dict[str, Any]) -> Row:
     milliseconds = number("iteration_ms", cell("iteration_ms"))
     if not milliseconds:
         raise ScheduleError(f"{path}, line {line}, column iteration_ms: 0: expected the measured time")
-    return Row(line, method, whole("vocab"), whole("microbatches"), stages, milliseconds, times)
+    return ProfileRow(line, method, whole("vocab"), whole("microbatches"), stages, milliseconds, times)
 
 
-def costs_of(row: Row) -> Costs:
+def costs_of(row: ProfileRow) -> Costs:
     """The row's pass times, in seconds."""
     barriers = _METHODS[row.method]
     seconds = {name: [us / 1e6 for us in values] for name, values in row.times_us.items()}
@@ -152,17 +152,17 @@ def closed_form(costs: Costs, layout: Layout, microbatches: int) -> float:
     return sums[busiest] * microbatches + sum(each) - each[busiest]
 
 
-def known(row: Row) -> bool:
+def known(row: ProfileRow) -> bool:
     """Whether the row's method has a schedule here."""
     return row.method in _METHODS
 
 
-def planned(row: Row) -> tuple[Layout, Costs]:
+def planned(row: ProfileRow) -> tuple[Layout, Costs]:
     """One stage a rank with the method's barriers, and what each pass took there, in seconds."""
     return Layout(tuple((rank,) for rank in range(row.stages)), _METHODS[row.method]), costs_of(row)
 
 
-def compare(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def compare(rows: Sequence[ProfileRow]) -> list[dict[str, Any]]:
     """Predict each row; errors are signed, in per cent of the measured time.
 
     A method that has no schedule here has status "unsupported" and None for what is predicted.
@@ -170,7 +170,7 @@ def compare(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [_compare(row) for row in rows]
 
 
-def _compare(row: Row) -> dict[str, Any]:
+def _compare(row: ProfileRow) -> dict[str, Any]:
     result: dict[str, Any] = {
         "method": row.method,
         "vocab": row.vocab,
@@ -200,7 +200,7 @@ def _compare(row: Row) -> dict[str, Any]:
     }
 
 
-def _published(row: Row, costs: Costs) -> Schedule:
+def _published(row: ProfileRow, costs: Costs) -> Schedule:
     """The schedule as those runs had it: with vocabulary passes a block that is repeated, its ends not filled."""
     if row.method == "interlaced":
         return build("interlaced", row.stages, row.microbatches, barriers=2, costs=costs)

@@ -42,7 +42,7 @@ HEADINGS = (
 CHECKED = (256, 512, 4099)  # T, h, V_r at most where errors are taken on a CPU
 
 
-class Shape(NamedTuple):
+class HeadShape(NamedTuple):
     """T, h, V_r."""
 
     tokens: int
@@ -52,14 +52,14 @@ class Shape(NamedTuple):
 
 # arXiv 2411.05288, section 6: p and h of its three models, the vocabularies and sequences of each.
 PAPER = [
-    Shape(tokens, hidden, vocabulary // ranks)
+    HeadShape(tokens, hidden, vocabulary // ranks)
     for ranks, hidden in ((8, 3072), (16, 4096), (32, 5120))
     for vocabulary in (2**15, 2**16, 2**17, 2**18)
     for tokens in (2048, 4096)
 ]
 # (V, h) of Qwen3 0.6B, 8B and 32B, Llama 3 8B and 70B, Gemma 3 4B and 27B, from their configurations; 8 ranks.
 MODELS = [
-    Shape(4096, hidden, -(-vocabulary // 8))
+    HeadShape(4096, hidden, -(-vocabulary // 8))
     for vocabulary, hidden in (
         (151_936, 1024),
         (151_936, 4096),
@@ -119,7 +119,7 @@ def bare_products(watch: Stopwatch, case: peers.Case) -> Callable[[], None]:
 def measure(
     dtype: torch.dtype,
     barriers: int,
-    shape: Shape,
+    shape: HeadShape,
     rounds: int,
     device: torch.device,
     busy: bool = False,
@@ -168,7 +168,7 @@ def measure(
 
 def compare(
     dtype: torch.dtype,
-    shape: Shape,
+    shape: HeadShape,
     rounds: int,
     device: torch.device,
     busy: bool = False,
@@ -200,7 +200,7 @@ def compare(
             outcome = watch.time(name, partial(form, of))
             if outcome.dw is not of.gradient:
                 watch.time(f"{name}, sum", partial(of.gradient.add_, outcome.dw))
-    small = shape if device.type == "cuda" else Shape(*map(min, shape, CHECKED))
+    small = shape if device.type == "cuda" else HeadShape(*map(min, shape, CHECKED))
     checked = peers.random_case(*small, dtype, device, sure=True)
     wanted = peers.exact(checked)
     bare = sum(watch.seconds(name) for name in ("logits", "dx", "dw"))
@@ -231,7 +231,7 @@ def _once(name: str, case: peers.Case) -> peers.Outcome:
     return peers.forms(case, names=(name,))[name](case)
 
 
-def _sizes(dtype: torch.dtype, shape: Shape) -> dict[str, Any]:
+def _sizes(dtype: torch.dtype, shape: HeadShape) -> dict[str, Any]:
     return {
         "dtype": str(dtype).removeprefix("torch."),
         "T": shape.tokens,
@@ -312,9 +312,9 @@ def _measured(options: argparse.Namespace, device: torch.device) -> Iterator[tup
         yield from (("forms", row) for row in _form_table(options, device))
 
 
-def _asked(options: argparse.Namespace) -> Iterator[tuple[torch.dtype, Shape]]:
+def _asked(options: argparse.Namespace) -> Iterator[tuple[torch.dtype, HeadShape]]:
     shapes = SHAPES.get(options.shapes) or [
-        Shape(options.tokens, options.hidden, rows) for rows in options.rows
+        HeadShape(options.tokens, options.hidden, rows) for rows in options.rows
     ]
     return ((DTYPES[name], shape) for name in options.dtype for shape in shapes)
 

@@ -180,7 +180,9 @@ def _generate(model: Path) -> None:
 
 
 def _compare(run: Path) -> None:
-    setting = pipeline.Setting(hidden=128, layers=8, vocabulary=ROWS, sequence=128, microbatches=8, rounds=3)
+    setting = pipeline.BenchSetting(
+        hidden=128, layers=8, vocabulary=ROWS, sequence=128, microbatches=8, rounds=3
+    )
     result = pipeline.run(setting, list(pipeline.WAYS))
     print(pipeline.table(result))
     base = result["rows"][0]["seconds"]

@@ -35,7 +35,7 @@ PER_DOCUMENT = 64  # bytes of a document in arrays, beside its signature
 FEWEST = 100  # documents that tell how much of a language is kept
 
 
-class Sample(NamedTuple):
+class TimedSample(NamedTuple):
     """What the beginning of a file says. disk: bytes of the file that were read for it."""
 
     documents: int
@@ -100,7 +100,7 @@ def estimate(tools: Tools, parts: Sequence[Part]) -> Estimate | None:
     return Estimate(round(count), seconds, round(count * share * (COPIES * text + near + PER_DOCUMENT)))
 
 
-def _samples(tools: Tools, parts: Sequence[Part]) -> dict[str, list[Sample]]:
+def _samples(tools: Tools, parts: Sequence[Part]) -> dict[str, list[TimedSample]]:
     """Of files of each kind, drawn evenly from their list."""
     whole = [part for part in parts if part.first == 0]
     step = max(1, len(whole) // FILES)
@@ -115,7 +115,7 @@ def _samples(tools: Tools, parts: Sequence[Part]) -> dict[str, list[Sample]]:
     return found
 
 
-def _sample(tools: Tools, part: Part, seconds: float) -> Sample:
+def _sample(tools: Tools, part: Part, seconds: float) -> TimedSample:
     documents, lines, kept, spent = 0, [], 0, 0.0
     work = tried(tools, part)
     first = next(work, None)  # tables are made for the first, so its time says nothing
@@ -128,8 +128,8 @@ def _sample(tools: Tools, part: Part, seconds: float) -> Sample:
         if (spent := time.monotonic() - start) > seconds:
             break
     else:
-        return Sample(documents, kept, Path(part.path).stat().st_size, _packed(lines), spent)
-    return Sample(documents, kept, _disk(part, documents, lines), _packed(lines), spent)
+        return TimedSample(documents, kept, Path(part.path).stat().st_size, _packed(lines), spent)
+    return TimedSample(documents, kept, _disk(part, documents, lines), _packed(lines), spent)
 
 
 def _chain(first: tuple | None, rest: Iterator[tuple]) -> Iterator[tuple]:

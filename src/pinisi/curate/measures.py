@@ -30,7 +30,7 @@ TIMES = re.compile(r"^(?:\d{1,6}\n)?[\d:,.]{5,16} --> [\d:,.]{5,16}.{0,99}$", re
 NONE_FLAGGED = Flagged()
 
 
-class Pack(Protocol):
+class PackLike(Protocol):
     """What measures need of a language pack."""
 
     @property
@@ -49,7 +49,7 @@ class Pack(Protocol):
 class Text:
     """A text and what several measures read of it; nothing is computed before it is asked for."""
 
-    def __init__(self, text: str, pack: Pack, language: float, flagged: Flagged = NONE_FLAGGED) -> None:
+    def __init__(self, text: str, pack: PackLike, language: float, flagged: Flagged = NONE_FLAGGED) -> None:
         self.text, self.pack, self.language, self.flagged = text, pack, language, flagged
 
     @cached_property

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pinisi.curate.measures import MEASURES, ORDER, Pack, Text, measures
+from pinisi.curate.measures import MEASURES, ORDER, PackLike, Text, measures
 
 # Hardly a document of the sample corpus (help, interface, scripture, law, fiction) lies beyond, and what is planted by
 # benchmarks/curation.py does: tables of numbers and menus have .72 to 1 special characters, a phrase over and over has 1 of its
@@ -64,7 +64,7 @@ def verdict(text: Text, limits: Mapping[str, float]) -> Verdict | None:
     return None
 
 
-def wide_of(pack: Pack) -> dict[str, float]:
+def wide_of(pack: PackLike) -> dict[str, float]:
     """Returns the limits that stand where no running text of such a script was seen."""
     return {**WIDE[pack.segmentation], **(DENSE if pack.language == "zh" else {})}
 
@@ -92,7 +92,7 @@ def loosened(texts: Sequence[Text]) -> dict[str, float]:
 
 
 def limits_of(
-    pack: Pack, preset: str, own: Mapping[str, Mapping[str, float]], off: Sequence[str]
+    pack: PackLike, preset: str, own: Mapping[str, Mapping[str, float]], off: Sequence[str]
 ) -> dict[str, float]:
     """Returns the limits of one language: the preset's, then those for all languages, then its own.
 

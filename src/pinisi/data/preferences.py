@@ -1,4 +1,4 @@
-"""Pairs of a chosen and a rejected answer: JSON lines in, microbatches for a preference loss out.
+"""PreferencePairs of a chosen and a rejected answer: JSON lines in, microbatches for a preference loss out.
 
 A line is {"prompt": "...", "chosen": "...", "rejected": "...", "language": "..."}; language may be left out. The three are plain
 text, and the model learns from the tokens of the answers alone.
@@ -42,7 +42,7 @@ class Pair(NamedTuple):
     language: str
 
 
-class Pairs:
+class PreferencePairs:
     """All pairs of a file, tokenized.
 
     sequence: tokens that a prompt with its answer may have; longer pairs are left out and counted. Raises DataError that names
@@ -93,7 +93,7 @@ class Pairs:
         self.pairs.append(Pair(answers[0], answers[1], record.get("language") or ALL))
 
     def microbatch(self, numbers: Sequence[int]) -> Microbatch:
-        """Pairs as a microbatch of two rows each, with `loss_data` "sequences" (see `losses.preference`)."""
+        """PreferencePairs as a microbatch of two rows each, with `loss_data` "sequences" (see `losses.preference`)."""
         chosen = [self.pairs[number] for number in numbers]
         answers = [answer for pair in chosen for answer in (pair.chosen, pair.rejected)]
         shape = len(answers), self.sequence
@@ -129,7 +129,14 @@ class PairBatches:
     """
 
     def __init__(
-        self, pairs: Pairs, *, batch: int, seed: int, data_rank: int = 0, data_ranks: int = 1, drawn: int = 0
+        self,
+        pairs: PreferencePairs,
+        *,
+        batch: int,
+        seed: int,
+        data_rank: int = 0,
+        data_ranks: int = 1,
+        drawn: int = 0,
     ) -> None:
         self.pairs, self.batch, self.seed = pairs, batch, seed
         self.data_rank, self.data_ranks = data_rank, data_ranks

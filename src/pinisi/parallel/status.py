@@ -84,7 +84,7 @@ class Status:
         _FORM.pack_into(self._memory, 0, *head)
 
 
-class Entry(NamedTuple):
+class StatusEntry(NamedTuple):
     """One rank's status. `at`: time of the last change; `here`: its process is of this machine; `times`: see `phase`."""
 
     step: int
@@ -127,7 +127,7 @@ class Entry(NamedTuple):
         return f"step {self.step}, {number}{self.text} ({self.since:.0f} s{', waits' if self.waits else ''})"
 
 
-def read(folder: Path, ranks: int | None = None) -> dict[int, Entry]:
+def read(folder: Path, ranks: int | None = None) -> dict[int, StatusEntry]:
     """Returns every rank that has a file; those of `ranks` ranks if that is given, since an older run may have had more."""
     result = {}
     for path in sorted(folder.glob("rank-*.status")):
@@ -141,7 +141,9 @@ def read(folder: Path, ranks: int | None = None) -> dict[int, Entry]:
         step, number, length, process, machine, times, waits, at = _FORM.unpack_from(data)
         text = data[_FORM.size : _FORM.size + length].decode(errors="replace") or "starting"
         if process:
-            result[rank] = Entry(step, number, text, at, process, machine == _machine(), times, bool(waits))
+            result[rank] = StatusEntry(
+                step, number, text, at, process, machine == _machine(), times, bool(waits)
+            )
     return result
 
 
@@ -175,7 +177,7 @@ def culprit(folder: Path, ranks: int) -> tuple[int, str]:
     return rank, f"all wait, and it has come the least far: {found[rank]}"
 
 
-def _progress(entry: Entry) -> tuple[int, float]:
+def _progress(entry: StatusEntry) -> tuple[int, float]:
     return entry.step, entry.number if entry.number >= 0 else float("inf")
 
 

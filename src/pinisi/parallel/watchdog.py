@@ -64,7 +64,7 @@ class Patience:
         """Whether a rank is known to be unable to go on, however long its phase may take."""
         return any(entry.stopped for entry in status.read(self.folder, self.ranks).values())
 
-    def _limit(self, found: dict[int, status.Entry]) -> float:
+    def _limit(self, found: dict[int, status.StatusEntry]) -> float:
         limits = [
             joining_limit(self.after) if e.text == JOINING else e.times * self.after for e in found.values()
         ]

@@ -21,7 +21,7 @@ from pinisi.costs.work import Setting
 from pinisi.plan.candidates import Request
 from pinisi.plan.planner import Plan, make_plan
 from pinisi.plan.show import best_rows, entries_of, explain, format_plan, plan_dict
-from pinisi.plan.source import Source, read_source, run_config
+from pinisi.plan.source import ModelSource, read_source, run_config
 from pinisi.report.explore import write_explorer
 from pinisi.report.trace import trace
 
@@ -29,10 +29,10 @@ MEASURE = "measure"
 _DTYPES = ("bfloat16", "float32", "float64", "float16")
 
 # (source, setting, all ranks) -> hardware: how `--hardware measure` measures, which needs the engine
-Measure = Callable[[Source, Setting, int], Hardware]
+Measure = Callable[[ModelSource, Setting, int], Hardware]
 
 
-def request_of(source: Source, options: argparse.Namespace, measure: Measure | None = None) -> Request:
+def request_of(source: ModelSource, options: argparse.Namespace, measure: Measure | None = None) -> Request:
     """Options win over the configuration, which wins over defaults."""
     run, setting = source.run, setting_of(source, options)
     copies = (run.pipeline.data_parallel or 1) if run else 1
@@ -60,7 +60,7 @@ def request_of(source: Source, options: argparse.Namespace, measure: Measure | N
     )
 
 
-def setting_of(source: Source, options: argparse.Namespace) -> Setting:
+def setting_of(source: ModelSource, options: argparse.Namespace) -> Setting:
     """What a microbatch is."""
     run = source.run
     longest = getattr(source.spec.config, "max_position_embeddings", None) or 4096
@@ -102,7 +102,7 @@ def _replicas(
 
 
 def _hardware(
-    source: Source, setting: Setting, ranks: int, options: argparse.Namespace, measure: Measure | None
+    source: ModelSource, setting: Setting, ranks: int, options: argparse.Namespace, measure: Measure | None
 ) -> Hardware:
     if options.hardware != MEASURE:
         hardware = read_hardware(options.hardware)
@@ -258,7 +258,7 @@ def run(options: argparse.Namespace, measure: Measure | None = None) -> int:
     """`pinisi plan`; returns the exit status: 0, or 1 where nothing fits."""
     source = read_source(options.config, options.extra_heads)
     request = request_of(source, options, measure)
-    with _Progress(sys.stderr) as progress:
+    with _SearchProgress(sys.stderr) as progress:
         plan = make_plan(request, progress)
     print(
         explain(plan, options.explain)
@@ -269,7 +269,7 @@ def run(options: argparse.Namespace, measure: Measure | None = None) -> int:
     return 0 if plan.rows[0].status == "fits" else 1
 
 
-def _write_files(source: Source, plan: Plan, options: argparse.Namespace) -> None:
+def _write_files(source: ModelSource, plan: Plan, options: argparse.Namespace) -> None:
     if options.json:
         _write(options.json, json.dumps(plan_dict(source, plan), indent=1) + "\n")
     shown = entries_of(plan, best_rows(plan, options.explain))
@@ -305,12 +305,12 @@ def _write(path: str, text: str) -> None:
 
 
 @dataclasses.dataclass
-class _Progress:
+class _SearchProgress:
     """One line on a terminal, gone at the end; nothing elsewhere."""
 
     stream: TextIO
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> _SearchProgress:
         return self
 
     def __call__(self, done: int, total: int, label: str) -> None:

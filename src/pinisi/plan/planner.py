@@ -33,7 +33,7 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass
-class Row:
+class PlanRow:
     """A candidate and what is predicted of it; of one that was not simulated (status "bounded") only the bound is known.
 
     why: what does not fit, or why it was not simulated. step: seconds. peaks: bytes by rank. searched: the order is not the
@@ -67,7 +67,7 @@ class Plan:
     refused: (what, why) of combinations that can't be built."""
 
     request: Request
-    rows: list[Row]
+    rows: list[PlanRow]
     refused: list[tuple[str, str]]
     seconds: float
 
@@ -77,16 +77,16 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     not a single one can be built."""
     began = time.monotonic()
     refused: Refused = []
-    rows: list[Row] = []
+    rows: list[PlanRow] = []
     queue = _ordered(list(_that_may_fit(request, list(candidates(request, refused)), rows)))
     if not queue and not rows:
         why = refused[0][1] if refused else "no schedule is named"
         raise ConfigError(f"nothing can be planned for {request.ranks} ranks: {why}")
-    clock, best = _Clock(request.seconds, began), 0.0
+    clock, best = _PlanClock(request.seconds, began), 0.0
     while queue:
         candidate = queue.pop(0)
         if (aside := _set_aside(request, candidate, best, clock)) is not None:
-            rows.append(Row(candidate, *aside))
+            rows.append(PlanRow(candidate, *aside))
             continue
         if progress is not None:
             progress(len(rows), len(rows) + len(queue) + 1, candidate.label)
@@ -111,13 +111,13 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     return Plan(request, rows, refused, time.monotonic() - began)
 
 
-def _rank(row: Row) -> tuple[int, float]:
+def _rank(row: PlanRow) -> tuple[int, float]:
     """Those that fit by tokens per second, then the others by their bound."""
     order = {"fits": 0, "bounded": 1, "not simulated": 1, "too large": 2}[row.status]
     return order, -row.tokens_per_second if row.status == "fits" else _per_token(row.candidate)
 
 
-def _searched(request: Request, row: Row) -> Iterator[Row]:
+def _searched(request: Request, row: PlanRow) -> Iterator[PlanRow]:
     """The row with an order found for its costs, if that is faster: T's and other passes that nobody waits for fill bubbles.
 
     Each T put off holds one more buffer of logits, so fewer are put off where memory ends.
@@ -144,7 +144,7 @@ def _searched(request: Request, row: Row) -> Iterator[Row]:
             return
 
 
-class _Clock:
+class _PlanClock:
     """Keeps a plan's time: how long a candidate will take follows from its passes and from those before."""
 
     def __init__(self, seconds: float, began: float) -> None:
@@ -170,7 +170,7 @@ def _passes(c: Candidate) -> int:
     return c.ranks * c.microbatches * (3 * c.chunks + (4 if c.barriers else 0))
 
 
-def _set_aside(request: Request, c: Candidate, best: float, clock: _Clock) -> tuple[str, str] | None:
+def _set_aside(request: Request, c: Candidate, best: float, clock: _PlanClock) -> tuple[str, str] | None:
     """(status, why) of a candidate that is not worth its simulation, or None. best: tokens per second so far.
 
     Where nothing has fitted yet the search takes twice its time.
@@ -182,7 +182,7 @@ def _set_aside(request: Request, c: Candidate, best: float, clock: _Clock) -> tu
     return None
 
 
-def _that_may_fit(request: Request, given: list[Candidate], rows: list[Row]) -> Iterator[Candidate]:
+def _that_may_fit(request: Request, given: list[Candidate], rows: list[PlanRow]) -> Iterator[Candidate]:
     """Leaves out what holds too much even without vocabulary passes, and takes its recomputing form instead."""
     alive: dict[tuple[str, int, int, int], list[float]] = {}
     for c in given:
@@ -196,7 +196,7 @@ def _that_may_fit(request: Request, given: list[Candidate], rows: list[Row]) -> 
                 yield form
                 break
             why = f"rank {worst} needs at least {least[worst] / GIB:.1f} GiB of {request.room / GIB:.1f}"
-            rows.append(Row(form, "too large", why))
+            rows.append(PlanRow(form, "too large", why))
 
 
 def _alive(c: Candidate, microbatches: int) -> list[float]:
@@ -249,7 +249,7 @@ def _ordered(given: list[Candidate]) -> list[Candidate]:
     return [candidate for *_, candidate in sorted(turns, key=lambda t: t[:2])]
 
 
-def _simulated(request: Request, c: Candidate, refused: Refused) -> Row | None:
+def _simulated(request: Request, c: Candidate, refused: Refused) -> PlanRow | None:
     try:
         schedule = build(
             c.name, c.ranks, c.microbatches, chunks=open_chunks(c), barriers=c.barriers, costs=c.costs
@@ -260,14 +260,14 @@ def _simulated(request: Request, c: Candidate, refused: Refused) -> Row | None:
         return None
 
 
-def _predicted(request: Request, c: Candidate, timeline: Timeline) -> Row:
+def _predicted(request: Request, c: Candidate, timeline: Timeline) -> PlanRow:
     setting = setting_of(request, c.layout, c.recompute)
     shape, hardware, ranks = request.shape, request.hardware, c.ranks
     memory = rank_memory(shape, setting, hardware, timeline, c.layers, c.rows)
     step = timeline.makespan + c.end
     fullest = max(range(ranks), key=lambda rank: memory[rank].peak)
     fits = memory[fullest].peak <= request.room
-    return Row(
+    return PlanRow(
         c,
         "fits" if fits else "too large",
         "" if fits else too_large(request, fullest, memory[fullest]),
@@ -287,7 +287,7 @@ def too_large(request: Request, rank: int, memory: RankMemory) -> str:
     return f"rank {rank} needs {memory.peak / GIB:.1f} GiB of {request.room / GIB:.1f} ({largest})"
 
 
-def row_dict(row: Row) -> dict[str, Any]:
+def row_dict(row: PlanRow) -> dict[str, Any]:
     """Plain values of a row, ready for JSON; times in seconds, memory in GiB."""
     c = row.candidate
     known = bool(row.memory)

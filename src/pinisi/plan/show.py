@@ -9,9 +9,9 @@ from pinisi.base.errors import ConfigError
 from pinisi.costs.hardware import GIB
 from pinisi.costs.work import head_layers, model_flops
 from pinisi.plan.candidates import Candidate
-from pinisi.plan.planner import Plan, Row, row_dict
-from pinisi.plan.source import Source
-from pinisi.report.trace import Entry
+from pinisi.plan.planner import Plan, PlanRow, row_dict
+from pinisi.plan.source import ModelSource
+from pinisi.report.trace import TraceEntry
 
 _HEAD = (
     "row",
@@ -31,7 +31,7 @@ _HEAD_MORE = ("above bound %", "peak GiB")
 _WIDTHS = (3, 18, 8, 9, 9, 9, 5, 10, 9, 11, 7, 9, 14, 9)
 
 
-def format_plan(source: Source, plan: Plan, top: int) -> str:
+def format_plan(source: ModelSource, plan: Plan, top: int) -> str:
     """The best `top` rows, and then what was set aside and what does not fit."""
     request = plan.request
     shape, setting, hardware = request.shape, request.setting, request.hardware
@@ -72,7 +72,7 @@ def format_plan(source: Source, plan: Plan, top: int) -> str:
     return "\n".join(lines)
 
 
-def _row_line(number: int, row: Row) -> str:
+def _row_line(number: int, row: PlanRow) -> str:
     c = row.candidate
     name = c.name + (f" x{c.chunks}" if c.chunks > 2 else "") + "*" * row.searched
     cells = [
@@ -151,7 +151,7 @@ def explain(plan: Plan, number: int) -> str:
     return "\n".join(lines)
 
 
-def plan_dict(source: Source, plan: Plan) -> dict[str, Any]:
+def plan_dict(source: ModelSource, plan: Plan) -> dict[str, Any]:
     """The whole plan as plain values."""
     request = plan.request
     return {
@@ -170,7 +170,7 @@ def plan_dict(source: Source, plan: Plan) -> dict[str, Any]:
     }
 
 
-def entries_of(plan: Plan, rows: Sequence[Row]) -> list[Entry]:
+def entries_of(plan: Plan, rows: Sequence[PlanRow]) -> list[TraceEntry]:
     """The rows' timelines and memory curves, as report's explorer and Perfetto traces show them."""
     found = []
     for row in rows:
@@ -187,15 +187,15 @@ def entries_of(plan: Plan, rows: Sequence[Row]) -> list[Entry]:
         )
         searched = ", searched order" if row.searched else ""
         title = f"{plan.rows.index(row) + 1}: {c.label}, {c.microbatches} microbatches{searched}"
-        found.append(Entry(title, row.timeline, [m.curve for m in row.memory], facts))
+        found.append(TraceEntry(title, row.timeline, [m.curve for m in row.memory], facts))
     return found
 
 
-def best_rows(plan: Plan, explained: int | None) -> list[Row]:
+def best_rows(plan: Plan, explained: int | None) -> list[PlanRow]:
     """The explained row, or the best row of each schedule, six at most."""
     if explained is not None:
         return [row for row in plan.rows[explained - 1 : explained] if row.timeline is not None]
-    best: dict[tuple[str, int, bool], Row] = {}
+    best: dict[tuple[str, int, bool], PlanRow] = {}
     for row in plan.rows:
         if row.timeline is not None:
             best.setdefault((row.candidate.name, row.candidate.barriers, row.searched), row)

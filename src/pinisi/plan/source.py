@@ -18,7 +18,7 @@ from pinisi.plan.candidates import Candidate
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class ModelSource:
     """What CONFIG turned out to be; run is None unless it is a Pinisi TOML."""
 
     name: str
@@ -27,7 +27,7 @@ class Source:
     model: dict[str, Any]  # of [model] in a configuration that is written
 
 
-def read_source(text: str, extra_heads: int | None = None) -> Source:
+def read_source(text: str, extra_heads: int | None = None) -> ModelSource:
     """A Pinisi TOML, a Hugging Face config.json or folder, or a preset's name; raises ConfigError for anything else.
 
     extra_heads: how many the model is to have; the TOML's, or none, if left out."""
@@ -39,31 +39,33 @@ def read_source(text: str, extra_heads: int | None = None) -> Source:
     return dataclasses.replace(source, spec=with_extra_heads(source.spec, heads), run=run)
 
 
-def _read(text: str) -> Source:
+def _read(text: str) -> ModelSource:
     path = Path(text)
     if path.suffix == ".toml":
         run = configuration.load(path)
         model = dataclasses.asdict(run.model)
-        return Source(
+        return ModelSource(
             path.stem, read_spec(run.model.source or run.model.config or {}, strict=True), run, model
         )
     if path.is_dir():
-        return Source(path.name, read_spec(path), None, {"source": str(path)})
+        return ModelSource(path.name, read_spec(path), None, {"source": str(path)})
     if path.suffix == ".json":
         try:
             given = json_object(path.read_text(encoding="utf-8"), path)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path} can't be read as a Hugging Face config: {error}") from None
-        return Source(path.parent.name or path.stem, read_spec(given), None, {"config": given})
+        return ModelSource(path.parent.name or path.stem, read_spec(given), None, {"config": given})
     values = preset(text)
     if values is None:
         raise ConfigError(
             f"'{text}' is no TOML file, config.json, model folder or preset: presets are {', '.join(preset_names())}"
         )
-    return Source(text.lower(), read_spec(values), None, {"config": values})
+    return ModelSource(text.lower(), read_spec(values), None, {"config": values})
 
 
-def run_config(source: Source, setting: Setting, c: Candidate, shards: str, table: str | None = None) -> str:
+def run_config(
+    source: ModelSource, setting: Setting, c: Candidate, shards: str, table: str | None = None
+) -> str:
     """TOML of a run as the candidate has it: CONFIG's own with another [pipeline], or a new one.
 
     table: the file with its order of passes, where that is not the schedule's own.

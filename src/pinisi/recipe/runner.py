@@ -29,14 +29,14 @@ class StageRunner:
         """
         if not tasks:
             return
-        progress = _Progress(tasks, self._report)
+        progress = _StageProgress(tasks, self._report)
         self._executor.run(tasks, self._logs / progress.stage, progress.done)
         self.seconds[progress.stage] = progress.elapsed()
         told = finished(tasks) if finished else ""
         self._report(progress.summary(self.seconds[progress.stage]) + (f"; {told}" if told else ""))
 
 
-class _Progress:
+class _StageProgress:
     """Counts finished tasks and reports, now and then, how many are left."""
 
     def __init__(self, tasks: Sequence[RecipeTask], report: Report) -> None:

@@ -12,7 +12,7 @@ from pinisi.base.files import write_whole
 from pinisi.report import numbers
 from pinisi.report.render import render
 from pinisi.report.trace import COLOURS as TRACE_COLOURS
-from pinisi.report.trace import Entry, begin, check, eighths
+from pinisi.report.trace import TraceEntry, begin, check, eighths
 from pinisi.schedule import Channel, Kind, Layout, Pass, Timeline, needs
 from pinisi.schedule.colours import COLOURS, NAMES
 from pinisi.schedule.needs import gives
@@ -34,22 +34,22 @@ _VIA = {
 def write_explorer(
     path: str | Path,
     title: str,
-    entries: Iterable[Entry],
+    entries: Iterable[TraceEntry],
     *,
     lead: str = "",
     memory_limit: float | None = None,
 ) -> Path:
-    """Write the page; returns where it is. Entries may be plain tuples of an Entry's fields.
+    """Write the page; returns where it is. Entries may be plain tuples of an TraceEntry's fields.
 
     lead: a line of plain text under the title. memory_limit: bytes, drawn across the memory curves. Raises
     ScheduleError where an entry's memory curves don't fit its timeline.
     """
-    html = explorer([Entry(*entry) for entry in entries], title, lead=lead, memory_limit=memory_limit)
+    html = explorer([TraceEntry(*entry) for entry in entries], title, lead=lead, memory_limit=memory_limit)
     return write_whole(path, html)
 
 
 def explorer(
-    entries: Sequence[Entry], title: str, *, lead: str = "", memory_limit: float | None = None
+    entries: Sequence[TraceEntry], title: str, *, lead: str = "", memory_limit: float | None = None
 ) -> str:
     """The page's HTML, which is also well-formed XML."""
     data = {
@@ -70,7 +70,7 @@ def explorer(
     )
 
 
-def encode(entry: Entry) -> dict[str, Any]:
+def encode(entry: TraceEntry) -> dict[str, Any]:
     """An entry as numbers, times in eighths of a microsecond since the first pass.
 
     passes[rank]: kind, part, microbatch, idle time before it, length, of each pass. needs[rank]: of each pass how
@@ -140,11 +140,11 @@ def _idle(timeline: Timeline) -> float:
     return sum(timeline.bubble(rank) for rank in range(ranks)) / max(1, ranks)
 
 
-def _peak(entry: Entry) -> float | None:
+def _peak(entry: TraceEntry) -> float | None:
     return max((size for curve in entry.memory or () for _, size in curve), default=None)
 
 
-def _facts(entries: Sequence[Entry]) -> dict[str, Any]:
+def _facts(entries: Sequence[TraceEntry]) -> dict[str, Any]:
     """A row per entry: the facts that came with it, or step, idle time and memory where none did."""
     facts = []
     for entry in entries:
@@ -160,7 +160,7 @@ def _facts(entries: Sequence[Entry]) -> dict[str, Any]:
     return {"labels": labels, "rows": rows}
 
 
-def _tools(entries: Sequence[Entry], memory_limit: float | None) -> dict[str, Any]:
+def _tools(entries: Sequence[TraceEntry], memory_limit: float | None) -> dict[str, Any]:
     """What the bar that stays on top offers: boxes to tick, help, the colours."""
     used = {span.pass_.kind for entry in entries for rank in entry.timeline.spans for span in rank}
     memory = any(entry.memory for entry in entries)
@@ -175,7 +175,7 @@ def _tools(entries: Sequence[Entry], memory_limit: float | None) -> dict[str, An
     }
 
 
-def _way(entry: Entry) -> dict[str, str]:
+def _way(entry: TraceEntry) -> dict[str, str]:
     """What stands above a timeline, and the name of its picture."""
     timeline, peak = entry.timeline, _peak(entry)
     ranks, microbatches = len(timeline.spans), timeline.schedule.microbatches

@@ -33,7 +33,7 @@ PER_SECOND = 8_000_000
 Curve = Sequence[tuple[float, float]]
 
 
-class Entry(NamedTuple):
+class TraceEntry(NamedTuple):
     """A timeline to show. memory[rank]: (seconds, bytes) points, each held until the next, in the timeline's own
     seconds. rows: (label, value) facts beside it."""
 
@@ -50,7 +50,7 @@ def write_trace(run_folder: str | Path, out: str | Path | None = None) -> Path:
     """
     run = read_run(Path(run_folder))
     both = (("predicted", run.predicted), ("measured", run.measured))
-    entries = [Entry(name, timeline) for name, timeline in both if timeline]
+    entries = [TraceEntry(name, timeline) for name, timeline in both if timeline]
     if not entries:
         why = run.notes.get("timeline.json", "timeline.json holds no timeline.")
         raise DataError(f"{run_folder}: {why}")
@@ -60,13 +60,13 @@ def write_trace(run_folder: str | Path, out: str | Path | None = None) -> Path:
     return target
 
 
-def trace(entries: Iterable[Entry]) -> dict[str, Any]:
+def trace(entries: Iterable[TraceEntry]) -> dict[str, Any]:
     """The trace as a JSON object; each timeline begins at 0. Raises ScheduleError as `check` does."""
     events = [event for process, entry in enumerate(entries, 1) for event in _process(process, entry)]
     return {"displayTimeUnit": "ms", "traceEvents": events}
 
 
-def check(entry: Entry) -> None:
+def check(entry: TraceEntry) -> None:
     """Raise ScheduleError unless there is a memory curve for each rank, in order of time."""
     if entry.memory is None:
         return
@@ -92,7 +92,7 @@ def eighths(seconds: float) -> int:
     return round(seconds * PER_SECOND)
 
 
-def _process(process: int, entry: Entry) -> Iterator[dict[str, Any]]:
+def _process(process: int, entry: TraceEntry) -> Iterator[dict[str, Any]]:
     check(entry)
     origin, layout = begin(entry.timeline), entry.timeline.schedule.layout
     yield _name("process_name", process, 0, name=entry.title)

@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""Holds what a run came to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to. code: 0 for a whole run, 128 + the signal that stopped it otherwise; evaluation: the last one, by
+    """Holds what a run came to. code: 0 for a whole run, 128 + the signal that stopped it otherwise; evaluation: the last one, by
     language or component."""
 
     folder: Path

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pinisi.base.typed_toml import Source, from_table
+from pinisi.base.typed_toml import SettingsSource, from_table
 from pinisi.config import RunConfig
 from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
@@ -53,7 +53,7 @@ class Task:
     def __init__(self, config: RunConfig):
         self.config = config
         table = {key: value for key, value in config.task.items() if key != "name"}
-        source = Source("[task]", root=self.settings_class)
+        source = SettingsSource("[task]", root=self.settings_class)
         self.settings: Any = from_table(table, self.settings_class, source, "task.")
 
     def check(self, spec: ModelSpec, tokenizer: str | None) -> None:

@@ -11,7 +11,7 @@ from pinisi.curate.duplicates.code import code_lines
 from pinisi.curate.duplicates.lines import (
     BLANK,
     FEWEST,
-    Counts,
+    LineCounts,
     count,
     frequent,
     line_hashes,
@@ -217,4 +217,4 @@ def test_gaps_where_lines_went():
 
 def test_a_limit_below_one_is_refused():
     with pytest.raises(DataError, match="more than 0"):
-        frequent(Counts(np.zeros(0, np.uint64), np.zeros(0, np.int64)), 0)
+        frequent(LineCounts(np.zeros(0, np.uint64), np.zeros(0, np.int64)), 0)

@@ -7,7 +7,7 @@ import pytest
 
 from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, Schedule, build, layout_of, names, simulate, verify
-from pinisi.schedule.search import Found, search
+from pinisi.schedule.search import SearchResult, search
 from tests.effort import FULL
 from tests.schedule.search.exact import Exact, least_makespan
 
@@ -23,7 +23,7 @@ class Step(NamedTuple):
     heads: int | None
     activations: float | None
 
-    def search(self, effort: float) -> Found:
+    def search(self, effort: float) -> SearchResult:
         limits = {"heads": self.heads, "activations": self.activations}
         return search(
             self.name,
@@ -92,7 +92,7 @@ def heads_of(row) -> int:
     return alive(row, {Kind.S}, {Kind.T})
 
 
-def check(step: Step, built: Schedule, found: Found) -> None:
+def check(step: Step, built: Schedule, found: SearchResult) -> None:
     """What holds for every search."""
     verify(found.schedule)
     assert found.makespan == simulate(found.schedule, step.costs).makespan

@@ -5,14 +5,14 @@ Reading order: `hashes`, `near`, `pieces`, `pairs`, `components`, `settle`, `tog
 """
 
 from pinisi.curate.duplicates.exact import repeated
-from pinisi.curate.duplicates.lines import Counts, count, frequent, merge, passages, without
+from pinisi.curate.duplicates.lines import LineCounts, count, frequent, merge, passages, without
 from pinisi.curate.duplicates.near import bands_for, keep, shingles, signature
 from pinisi.curate.duplicates.spans import cut
 from pinisi.curate.duplicates.together import find
 from pinisi.curate.duplicates.urls import canonical_url, keep_longest, url_hash
 
 __all__ = [
-    "Counts",
+    "LineCounts",
     "bands_for",
     "canonical_url",
     "count",

@@ -78,14 +78,14 @@ def repeated(
     return spans
 
 
-class _Stream(NamedTuple):
+class _UnitStream(NamedTuple):
     """The units of all texts, one behind the other in canonical order: each code point as often as it weighs."""
 
     data: np.ndarray  # uint32, in memory or in a file
     starts: np.ndarray  # [N + 1]
 
 
-def _stream(texts: Sequence[str], order: np.ndarray, most: int, file: IO[bytes]) -> _Stream:
+def _stream(texts: Sequence[str], order: np.ndarray, most: int, file: IO[bytes]) -> _UnitStream:
     starts = np.zeros(len(order) + 1, np.int64)
     for place, number in enumerate(order):
         of = codes(texts[number])
@@ -94,13 +94,13 @@ def _stream(texts: Sequence[str], order: np.ndarray, most: int, file: IO[bytes])
     size = int(starts[-1])
     if 0 < size * UNIT <= most:
         file.seek(0)
-        return _Stream(np.frombuffer(file.read(), np.uint32), starts)
+        return _UnitStream(np.frombuffer(file.read(), np.uint32), starts)
     if not size:
-        return _Stream(np.zeros(0, np.uint32), starts)
-    return _Stream(np.memmap(file, np.uint32, mode="r", shape=(size,)), starts)
+        return _UnitStream(np.zeros(0, np.uint32), starts)
+    return _UnitStream(np.memmap(file, np.uint32, mode="r", shape=(size,)), starts)
 
 
-def _chunks(stream: _Stream, least: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _chunks(stream: _UnitStream, least: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(its place in the stream, its units, which of its windows lie in one text); chunks overlap by a window."""
     size = _chunk_size(least)
     for start in range(0, len(stream.data) - least + 1, size - least + 1):
@@ -136,7 +136,7 @@ def _sliding_minimum(values: np.ndarray, width: int) -> np.ndarray:
     return np.minimum(smallest[: len(smallest) - rest], smallest[rest:]) if rest else smallest
 
 
-class _Runs(NamedTuple):
+class _RepeatedRuns(NamedTuple):
     """Windows at consecutive units of one text that have their fingerprint at one position."""
 
     start: np.ndarray  # the first window of each
@@ -144,11 +144,11 @@ class _Runs(NamedTuple):
     fingerprint: np.ndarray  # uint64
     content: np.ndarray  # uint64 hash of all their units
 
-    def of(self, which: np.ndarray) -> _Runs:
-        return _Runs(*(column[which] for column in self))
+    def of(self, which: np.ndarray) -> _RepeatedRuns:
+        return _RepeatedRuns(*(column[which] for column in self))
 
 
-def _runs(part: np.ndarray, whole: np.ndarray, least: int) -> _Runs:
+def _runs(part: np.ndarray, whole: np.ndarray, least: int) -> _RepeatedRuns:
     """The runs of a chunk, their starts counted from its own."""
     prefix = _prefix_hashes(part)
     grams = mix(_window_hashes(prefix, least // 2))
@@ -163,7 +163,7 @@ def _runs(part: np.ndarray, whole: np.ndarray, least: int) -> _Runs:
     length = np.diff(np.append(start, len(smallest)))
     start, length = start[whole[start]], length[whole[start]]
     content = (prefix[start + length + least - 1] - prefix[start]) * powers(INVERSE, len(part))[start]
-    return _Runs(start, length, smallest[start] >> place_bits, content)
+    return _RepeatedRuns(start, length, smallest[start] >> place_bits, content)
 
 
 class _Matches(NamedTuple):
@@ -174,7 +174,7 @@ class _Matches(NamedTuple):
     back: np.ndarray
 
 
-def _matches(stream: _Stream, least: int, budget: int) -> _Matches:
+def _matches(stream: _UnitStream, least: int, budget: int) -> _Matches:
     """All repeated windows, in order of their start; the sorts take up to `budget` bytes."""
     found: list[_Matches] = []
     parts = 1 + 4 * len(stream.data) // least * BYTES_PER_RUN // budget
@@ -190,16 +190,18 @@ def _matches(stream: _Stream, least: int, budget: int) -> _Matches:
     return _consecutive(start[order], stop[order], back[order])
 
 
-def _match_runs(stream: _Stream, least: int, part: int, parts: int, found: list[_Matches]) -> _Runs:
+def _match_runs(
+    stream: _UnitStream, least: int, part: int, parts: int, found: list[_Matches]
+) -> _RepeatedRuns:
     """Adds the runs that equal an earlier one to `found`, those of one part of the fingerprints; returns the first of equal ones
     where a different run has the same fingerprint, in order."""
-    kept = [_Runs(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.uint64, np.uint64)))]
+    kept = [_RepeatedRuns(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.uint64, np.uint64)))]
     for start, data, whole in _chunks(stream, least):
         runs = _runs(data, whole, least)
         runs = runs.of(runs.fingerprint % np.uint64(parts) == part) if parts > 1 else runs
         runs = runs._replace(start=runs.start + start)
         kept.append(runs.of(_without_earlier(runs, found)))  # what repeats within the chunk goes no further
-    runs = _Runs(*(np.concatenate(columns) for columns in zip(*kept, strict=True)))
+    runs = _RepeatedRuns(*(np.concatenate(columns) for columns in zip(*kept, strict=True)))
     kept.clear()
     runs = runs.of(_without_earlier(runs, found))
     order = np.argsort(runs.fingerprint, kind="stable")
@@ -209,7 +211,7 @@ def _match_runs(stream: _Stream, least: int, part: int, parts: int, found: list[
     return runs.of(np.sort(order[several]))
 
 
-def _without_earlier(runs: _Runs, found: list[_Matches]) -> np.ndarray:
+def _without_earlier(runs: _RepeatedRuns, found: list[_Matches]) -> np.ndarray:
     """Which runs equal no earlier one; the others are added to `found`. The runs stand in order."""
     back = _back(runs.content, runs.start)
     later = back > 0
@@ -220,7 +222,7 @@ def _without_earlier(runs: _Runs, found: list[_Matches]) -> np.ndarray:
 
 
 def _match_windows(
-    stream: _Stream, least: int, runs: _Runs, portion: int, portions: int, found: list[_Matches]
+    stream: _UnitStream, least: int, runs: _RepeatedRuns, portion: int, portions: int, found: list[_Matches]
 ) -> None:
     """Adds the windows of these runs, in order, that equal an earlier one of them to `found`: one portion of their hashes."""
     hashes, places = [], []
@@ -267,7 +269,7 @@ def _consecutive(start: np.ndarray, stop: np.ndarray, back: np.ndarray) -> _Matc
     return _Matches(start[first], stop[last], back[first])
 
 
-def _verified(stream: _Stream, least: int, matches: _Matches) -> np.ndarray:
+def _verified(stream: _UnitStream, least: int, matches: _Matches) -> np.ndarray:
     """[K, 2]: the units of all matches that are truly equal, as stretches that don't touch or lie in different texts."""
     data, good = stream.data, []
     for start, stop, back in zip(*(column.tolist() for column in matches), strict=True):

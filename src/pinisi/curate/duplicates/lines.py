@@ -5,7 +5,7 @@ What is counted is in how many documents a passage of lines stands: one line if 
 and those that follow or precede it, three or more, until they are. So a menu goes, short line after short line, and the label
 `Ingredients:` stays, as does a refrain within one song. Lines of code are left alone (`code`).
 
-Lines are the same if they differ in case, in white space or in how an accented letter is composed. Counts are sorted arrays, so
+Lines are the same if they differ in case, in white space or in how an accented letter is composed. LineCounts are sorted arrays, so
 that parts of a bucket are counted apart and merged.
 """
 
@@ -30,7 +30,7 @@ LETTERS = 30  # of a passage: "How to make the sauce:" has 18, a copyright notic
 FEWEST = 3  # short lines that make a passage
 
 
-class Counts(NamedTuple):
+class LineCounts(NamedTuple):
     """In how many documents each passage was seen."""
 
     hashes: np.ndarray  # uint64, ascending
@@ -96,13 +96,13 @@ def _ranges(size: np.ndarray, letters: int) -> tuple[np.ndarray, np.ndarray]:
     return ranges[:, 0], ranges[:, 1]
 
 
-def count(hashes: np.ndarray) -> Counts:
-    """Counts one document's passages: each that it has once, however often it stands there."""
+def count(hashes: np.ndarray) -> LineCounts:
+    """LineCounts one document's passages: each that it has once, however often it stands there."""
     values = np.unique(hashes)
-    return Counts(values, np.ones(len(values), np.int64))
+    return LineCounts(values, np.ones(len(values), np.int64))
 
 
-def merge(parts: Iterable[Counts]) -> Counts:
+def merge(parts: Iterable[LineCounts]) -> LineCounts:
     """Returns the counts of all parts together; in which order they come decides nothing."""
     hashes, counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for part in parts:
@@ -111,7 +111,7 @@ def merge(parts: Iterable[Counts]) -> Counts:
     values, where = np.unique(np.concatenate(hashes), return_inverse=True)
     total = np.zeros(len(values), np.int64)
     np.add.at(total, where.reshape(-1), np.concatenate(counts))
-    return Counts(values, total)
+    return LineCounts(values, total)
 
 
 def most_documents(documents: int, most: int = MORE_THAN, share: float = SHARE) -> int:
@@ -119,7 +119,7 @@ def most_documents(documents: int, most: int = MORE_THAN, share: float = SHARE) 
     return max(most, int(share * documents))
 
 
-def frequent(counts: Counts, more_than: int = MORE_THAN) -> np.ndarray:
+def frequent(counts: LineCounts, more_than: int = MORE_THAN) -> np.ndarray:
     """Returns the hashes of passages seen in more than `more_than` documents, uint64, ascending."""
     if more_than < 1:
         raise DataError(

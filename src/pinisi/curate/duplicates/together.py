@@ -57,7 +57,7 @@ def find(
             f"{budget_bytes}: raise it or split the documents."
         )
     least = least_equal(threshold, permutations)
-    search = _Search(signatures, _one_of_each(texts), least, bands, rows)
+    search = _TogetherSearch(signatures, _one_of_each(texts), least, bands, rows)
     pairs = search.pairs(max(1 << 12, free // BYTES_PER_PAIR))
     return settle(texts, pairs, search.equal, least, permutations)
 
@@ -69,7 +69,7 @@ def _one_of_each(texts: Texts) -> np.ndarray:
     return order[np.append(True, keys[1:] != keys[:-1])]
 
 
-class _Search:
+class _TogetherSearch:
     """Looks for pairs band by band."""
 
     def __init__(self, signatures: Pieces, documents: np.ndarray, least: int, bands: int, rows: int) -> None:

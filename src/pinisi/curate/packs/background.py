@@ -31,7 +31,7 @@ LOUD = 1.0  # nats a letter by which chance has to be better; a small pack finds
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class BackgroundModel:
     """Languages without a pack, as one n-gram model.
 
     name: for people. code: its language, "" if it is several. scripts: that it is compared in; all of them are
@@ -49,7 +49,7 @@ class Model:
 class Background:
     """Models of languages without a pack. without: codes of languages that were left out of all of them."""
 
-    models: tuple[Model, ...]
+    models: tuple[BackgroundModel, ...]
     without: frozenset[str]
     sources: tuple[Mapping[str, Any], ...] = ()
 
@@ -97,10 +97,12 @@ class Background:
             ) from None
 
 
-def train_model(name: str, code: str, scripts: Sequence[str], texts: Mapping[str, str], budget: int) -> Model:
+def train_model(
+    name: str, code: str, scripts: Sequence[str], texts: Mapping[str, str], budget: int
+) -> BackgroundModel:
     """A model of {language: text}; each language counts by the length of its text."""
     ngrams = train(stream_of("\n".join(texts.values())), budget)
-    return Model(name, code, tuple(scripts), tuple(texts), ngrams)
+    return BackgroundModel(name, code, tuple(scripts), tuple(texts), ngrams)
 
 
 def known_letters(model: NGrams, scripts: Iterable[str]) -> np.ndarray:
@@ -121,7 +123,7 @@ def noise(letters: np.ndarray) -> NGrams:
     return NGrams(found, np.full(len(found), weight, np.int16), -10.0, 0.0)
 
 
-def _arrays(models: Sequence[Model]) -> bytes:
+def _arrays(models: Sequence[BackgroundModel]) -> bytes:
     out = io.BytesIO()
     np.savez(
         out,
@@ -131,7 +133,7 @@ def _arrays(models: Sequence[Model]) -> bytes:
     return out.getvalue()
 
 
-def _models(facts: Sequence[Mapping[str, Any]], raw: bytes) -> tuple[Model, ...]:
+def _models(facts: Sequence[Mapping[str, Any]], raw: bytes) -> tuple[BackgroundModel, ...]:
     with np.load(io.BytesIO(raw), allow_pickle=False) as file:
         arrays = {name: file[name] for name in TYPES}
     ends = np.cumsum([int(fact["size"]) for fact in facts])
@@ -147,6 +149,8 @@ def _models(facts: Sequence[Mapping[str, Any]], raw: bytes) -> tuple[Model, ...]
             arrays["keys"][place], arrays["weights"][place], float(fact["unknown"]), float(fact["other_run"])
         )
         found.append(
-            Model(fact["name"], fact["code"], tuple(fact["scripts"]), tuple(fact["languages"]), ngrams)
+            BackgroundModel(
+                fact["name"], fact["code"], tuple(fact["scripts"]), tuple(fact["languages"]), ngrams
+            )
         )
     return tuple(found)

@@ -37,7 +37,7 @@ def langpack(
     read (with file and place), or fewer than 1,000 characters.
     """
     _check(language, Path(out), overwrite)
-    reader = _Reader(language, str(source))
+    reader = _TextReader(language, str(source))
     documents = list(reader.documents())
     total = sum(reader.characters.values())
     if reader.others or reader.files:
@@ -84,7 +84,7 @@ def _check(language: str, out: Path, overwrite: bool) -> None:
         )
 
 
-class _Reader:
+class _TextReader:
     """Reads a language's documents, and counts what it reads and what it leaves out."""
 
     def __init__(self, language: str, source: str) -> None:

@@ -61,7 +61,7 @@ class _Order:
 
 
 @dataclass
-class _Runs:
+class _NgramRuns:
     """All runs in training, one row each."""
 
     hashes: np.ndarray
@@ -73,7 +73,7 @@ def train(line: np.ndarray, budget: int = BUDGET) -> NGrams:
     """The model of a stream (see stream.py) with at most `budget` n-grams and runs besides single characters.
     The same stream gives the same bytes."""
     line, counts = distinct_runs(line)
-    runs = _Runs(run_hashes(line)[1], counts, np.zeros(len(counts), bool))
+    runs = _NgramRuns(run_hashes(line)[1], counts, np.zeros(len(counts), bool))
     orders = _count(line, counts**DAMPING)
     _prune(orders, runs, _gains(runs, _run_logs(line, orders, "full")), budget)
     _back_off(orders)
@@ -126,14 +126,14 @@ def _run_logs(line: np.ndarray, orders: list[_Order], probability: str) -> np.nd
     return np.add.reduceat(logs, begins) if len(begins) else np.zeros(0)
 
 
-def _gains(runs: _Runs, logs: np.ndarray) -> np.ndarray:
+def _gains(runs: _NgramRuns, logs: np.ndarray) -> np.ndarray:
     """Nats that each run saves in training when it is kept as a whole; 0 for runs seen once."""
     share = runs.counts / (runs.counts.sum() + len(runs.counts))
     gains = runs.counts * (np.log(share) - logs)
     return np.where(runs.counts > 1, np.maximum(gains, 0), 0)
 
 
-def _prune(orders: list[_Order], runs: _Runs, run_gains: np.ndarray, budget: int) -> None:
+def _prune(orders: list[_Order], runs: _NgramRuns, run_gains: np.ndarray, budget: int) -> None:
     """Marks what is kept: what saves most nats in training, and the contexts of what is kept."""
     gains = [np.zeros(len(orders[0].counts))]
     for below, order in itertools.pairwise(orders):
@@ -157,7 +157,7 @@ def _back_off(orders: list[_Order]) -> None:
         order.model = np.where(order.kept, order.full, np.exp(below.back)[order.context] * lower)
 
 
-def _stored(orders: list[_Order], runs: _Runs, run_logs: np.ndarray) -> NGrams:
+def _stored(orders: list[_Order], runs: _NgramRuns, run_logs: np.ndarray) -> NGrams:
     found, weights = [keys(orders[0].hashes)], [np.log(orders[0].full) + orders[0].back]
     for below, order in itertools.pairwise(orders):
         own = np.log(order.full) - np.log(below.model)[order.lower] - below.back[order.context]

@@ -5,6 +5,6 @@ Every kind reads a folded copy of the text (`folded`), which is as long as the t
 Addresses that are written out ("name at example dot com") are not found, nor are names, streets and dates of birth.
 """
 
-from pinisi.curate.personal.find import KINDS, Found, find, masked
+from pinisi.curate.personal.find import KINDS, PersonalMatch, find, masked
 
-__all__ = ["KINDS", "Found", "find", "masked"]
+__all__ = ["KINDS", "PersonalMatch", "find", "masked"]

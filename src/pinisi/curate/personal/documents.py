@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pinisi.curate.personal.find import KINDS, Found, find, masked
+from pinisi.curate.personal.find import KINDS, PersonalMatch, find, masked
 from pinisi.curate.personal.identities import COUNTRIES
 from pinisi.curate.records import EXCERPT
 from pinisi.data.documents import Document
@@ -40,7 +40,7 @@ def shown_safely(text: str, language: str, do: "Personal") -> str:
     return masked(text[:EXCERPT], _find(text[:EXCERPT], language, do)) + text[EXCERPT:]
 
 
-def _find(text: str, language: str, do: "Personal") -> list[Found]:
+def _find(text: str, language: str, do: "Personal") -> list[PersonalMatch]:
     kinds = [kind for kind in KINDS if getattr(do, kind) != "keep"]
     found = find(text, language, kinds, do.countries or COUNTRIES)
     return [one._replace(mask="") if getattr(do, one.kind) == "cut" else one for one in found]

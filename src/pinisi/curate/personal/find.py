@@ -19,7 +19,7 @@ KINDS = {
 }
 
 
-class Found(NamedTuple):
+class PersonalMatch(NamedTuple):
     """Characters start to end of a text, and what is put there."""
 
     start: int
@@ -30,22 +30,22 @@ class Found(NamedTuple):
 
 def find(
     text: str, language: str = "", kinds: Iterable[str] = tuple(KINDS), countries: Iterable[str] = COUNTRIES
-) -> list[Found]:
+) -> list[PersonalMatch]:
     """Returns what is found, in the order of the text, none overlapping another. language: decides which countries' phone numbers
     are known without their +code. countries: whose identity numbers are looked for."""
     plain, wanted = folded(text), set(kinds)
-    taken: list[Found] = []
+    taken: list[PersonalMatch] = []
     for kind in KINDS:
         if kind in wanted:
             taken += [
-                Found(start, end, kind, mask)
+                PersonalMatch(start, end, kind, mask)
                 for start, end, mask in _of_kind(kind, text, plain, language, countries)
             ]
     taken.sort(
         key=lambda one: one.start
     )  # stable: of two that begin together the one of the earlier kind comes first
     rank = {kind: number for number, kind in enumerate(KINDS)}
-    result: list[Found] = []
+    result: list[PersonalMatch] = []
     for one in taken:
         if result and one.start < result[-1].end:
             last = result[-1]
@@ -56,7 +56,7 @@ def find(
     return result
 
 
-def masked(text: str, found: Iterable[Found]) -> str:
+def masked(text: str, found: Iterable[PersonalMatch]) -> str:
     """Returns the text with placeholders for what was found; the rest is as it was."""
     pieces, end = [], 0
     for one in found:

@@ -119,14 +119,14 @@ def _good_texts(config: CurateConfig, parts: Sequence[Part], language: str, coun
                 yield excerpt(text)
 
 
-class Sample(NamedTuple):
+class TextSample(NamedTuple):
     """Of each text: its key, by which they are sorted, and its features."""
 
     keys: list[int]
     features: list[tuple[np.ndarray, np.ndarray]]
 
 
-def sample(texts: Iterable[str], most: int, spaces: bool) -> Sample:
+def sample(texts: Iterable[str], most: int, spaces: bool) -> TextSample:
     """Those of the `most` smallest keys, each once."""
     found: dict[int, str] = {}
     for text in texts:
@@ -134,4 +134,4 @@ def sample(texts: Iterable[str], most: int, spaces: bool) -> Sample:
         if len(found) >= 2 * most:
             found = dict(sorted(found.items())[:most])
     chosen = sorted(found.items())[:most]
-    return Sample([key for key, _ in chosen], [features(text, spaces=spaces) for _, text in chosen])
+    return TextSample([key for key, _ in chosen], [features(text, spaces=spaces) for _, text in chosen])

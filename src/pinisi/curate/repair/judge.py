@@ -12,7 +12,7 @@ _QUOTES = frozenset("`\"'(‘’“”«»「」『』（）)")
 _SENTENCE_ENDS = frozenset(".?!:;…。！？")
 
 
-class Found(NamedTuple):
+class TagCounts(NamedTuple):
     """How many tags stand as markup does: of blocks, pairs within lines, and these with attributes, blocks between two words;
     and how many as words in a sentence do. covered: the share of the characters in lines that markup shapes."""
 
@@ -80,7 +80,7 @@ def _outside(text: str, found: list[Tag], sign: str) -> str:
     return "".join([*parts, text[start:]])
 
 
-def _counted(text: str, found: list[Tag]) -> Found:
+def _counted(text: str, found: list[Tag]) -> TagCounts:
     """Looks at the neighbours of each tag, and for the partner of each within lines."""
     blocks = pairs = dressed = glued = mentions = 0
     open_at: dict[str, list[Tag]] = {}
@@ -113,7 +113,7 @@ def _counted(text: str, found: list[Tag]) -> Found:
             shaped |= {partner, tag}
         else:
             mentions += 1
-    return Found(blocks, pairs, dressed, glued, mentions, _covered(text, found, shaped))
+    return TagCounts(blocks, pairs, dressed, glued, mentions, _covered(text, found, shaped))
 
 
 def _is_quoted(text: str, tag: Tag) -> bool:

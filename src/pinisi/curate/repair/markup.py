@@ -27,7 +27,7 @@ def plain_text(text: str) -> str:
     Blocks and <br> begin lines, paragraphs have a blank line around them, a tab separates cells. White space is one space, but
     not in <pre>, nor outside of every block, where it is that of a plain text into which tags leaked.
     """
-    page, hidden, start = _Page(), _Hidden(text), 0
+    page, hidden, start = _GrowingText(), _Hidden(text), 0
     for tag in tags(text):
         if tag.name and not is_element(tag.name):
             continue
@@ -64,7 +64,7 @@ class _Hidden:
         return True
 
 
-class _Page:
+class _GrowingText:
     """Text as it grows, and the white space that is due before what comes next."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ class Arrays(NamedTuple):
     sizes: np.ndarray  # [N] bytes
 
 
-class Row(NamedTuple):
+class ComparedRow(NamedTuple):
     """One document's place in `Arrays`, its id and its signature."""
 
     key: int
@@ -43,7 +43,7 @@ class Row(NamedTuple):
     signature: np.ndarray  # [permutations] uint32
 
 
-def save(folder: Path, language: str, rows: Sequence[Row]) -> None:
+def save(folder: Path, language: str, rows: Sequence[ComparedRow]) -> None:
     """Writes what is compared: numbers, and apart from them, to be mapped, signatures and ids."""
     keys, ids, links, lengths, sizes, names, signatures = zip(*rows, strict=True)
     np.savez(

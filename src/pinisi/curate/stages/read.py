@@ -19,7 +19,7 @@ from pinisi.curate.packs import zawgyi
 from pinisi.curate.personal.documents import shown_safely, without_personal_data
 from pinisi.curate.repair import repaired
 from pinisi.curate.scores import Bits
-from pinisi.curate.stages.files import DROPS, ERRORS, READ, Row, save, write_stats
+from pinisi.curate.stages.files import DROPS, ERRORS, READ, ComparedRow, save, write_stats
 from pinisi.curate.stages.score import write_bits
 from pinisi.curate.tools import Tools
 from pinisi.data.documents import Document
@@ -30,7 +30,7 @@ def read_part(tools: Tools, part: Part, out: Path) -> None:
     """Read, mend, identify, mask personal data, judge; signatures of what is kept."""
     config, counts = tools.config, Counts(tools.config.run.seed)
     source = config.sources[part.source]
-    kept: dict[str, list[Row]] = {}
+    kept: dict[str, list[ComparedRow]] = {}
     bits: dict[str, Bits] = defaultdict(Bits)
     with new_folder(out) as folder, records.Writers(folder) as writers:
 
@@ -113,7 +113,7 @@ def _mended(config: CurateConfig, document: Document) -> tuple[Document, list[st
     return document, mended
 
 
-def _row(tools: Tools, document: Document) -> Row:
+def _row(tools: Tools, document: Document) -> ComparedRow:
     config = tools.config
     if config.near.on:
         grams = near.shingles(document.text, spaces=tools.spaces(document.language))
@@ -125,4 +125,4 @@ def _row(tools: Tools, document: Document) -> Row:
     web = document.url.lower().startswith(("http://", "https://"))
     url = urls.url_hash(document.url) if web else urls.NO_URL
     key, id = text_key(document.text), text_key(document.id)
-    return Row(key, id, url, len(document.text), size, document.id, signature)
+    return ComparedRow(key, id, url, len(document.text), size, document.id, signature)

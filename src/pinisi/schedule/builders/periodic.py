@@ -31,13 +31,13 @@ def blocks(layout: Layout, costs: Costs, caps: list[int]) -> Iterator[BuildingBl
     """
     for pace in (0.0, 1 / 2, 1 / 3) if layout.ranks < MANY else (1 / 3, 1 / 2, 0.0):
         interval = costs.busiest(layout)
-        while (block := _Search(layout, costs, caps, interval, pace * interval).block()) is None:
+        while (block := _PeriodicSearch(layout, costs, caps, interval, pace * interval).block()) is None:
             interval *= 1.01
         yield block
 
 
 @dataclass
-class _Search:
+class _PeriodicSearch:
     """One try with a given interval; all times are those of microbatch 0, modulo nothing."""
 
     layout: Layout

@@ -4,6 +4,6 @@ Reading order: network, dispatch, listing, backfill, improve, bound, find.
 """
 
 from pinisi.schedule.search.bound import lower_bound
-from pinisi.schedule.search.find import Found, search
+from pinisi.schedule.search.find import SearchResult, search
 
-__all__ = ["Found", "lower_bound", "search"]
+__all__ = ["SearchResult", "lower_bound", "search"]

@@ -33,7 +33,7 @@ _TIMED = 3
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """schedule: the best order; makespan: its simulated seconds; bound: seconds that no order can beat; built: the seconds of
     the order that `build` makes, None if that breaks the limits; heads: most microbatches between S and T on a rank."""
 
@@ -60,7 +60,7 @@ def search(
     heads: int | None = None,
     activations: float | None = None,
     effort: float = 1.0,
-) -> Found:
+) -> SearchResult:
     """The best order found of the passes that schedule `name` has.
 
     heads: most microbatches that may be between S and T on a rank (each holds one [T, V_r] buffer; None: no limit).
@@ -100,7 +100,7 @@ def search(
     assert best is not None, "list scheduling always makes an order"
     makespan, schedule = best
     most = max(peaks(row)["head"] for row in schedule.order)
-    return Found(schedule, makespan, bound, first, most)
+    return SearchResult(schedule, makespan, bound, first, most)
 
 
 def _whole(schedule: Schedule) -> bool:

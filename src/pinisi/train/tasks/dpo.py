@@ -15,7 +15,7 @@ from pinisi.base.settings import not_empty
 from pinisi.base.typed_toml import Fault
 from pinisi.config import RunConfig
 from pinisi.data.batches import Microbatch
-from pinisi.data.preferences import PairBatches, Pairs
+from pinisi.data.preferences import PairBatches, PreferencePairs
 from pinisi.engine.engine import Engine
 from pinisi.losses import Loss, PreferenceLoss
 from pinisi.models import ModelSpec
@@ -69,11 +69,11 @@ class Dpo(Task):
             )
 
     @cached_property
-    def pairs(self) -> Pairs:
+    def pairs(self) -> PreferencePairs:
         return _read(self.config, self.settings.pairs)
 
     @cached_property
-    def held_out(self) -> Pairs | None:
+    def held_out(self) -> PreferencePairs | None:
         return None if self.settings.held_out is None else _read(self.config, self.settings.held_out)
 
     @property
@@ -135,10 +135,10 @@ class Dpo(Task):
         return {language: _judged(found) for language, found in sorted(margins.items())}
 
 
-def _read(config: RunConfig, file: str) -> Pairs:
+def _read(config: RunConfig, file: str) -> PreferencePairs:
     tokenizer = tokenizer_of(config, spec_of(config))
     assert tokenizer is not None
-    return Pairs(file, tokenizer, config.data.sequence)
+    return PreferencePairs(file, tokenizer, config.data.sequence)
 
 
 def _sums(log_probs: torch.Tensor) -> torch.Tensor:
