@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.data import corpus_files, read_documents, tokenize
+from pinisi.data import corpus_files, read_documents, text_parts, tokenize
 from pinisi.data.lines import read_lines
 from pinisi.data.shards import Shards
 
@@ -106,6 +106,11 @@ def test_a_packed_corpus_gives_the_same_tokens(tmp_path, shards_folder, tokenize
 def test_progress_counts_what_lies_on_disk(tmp_path, tokenizer_folder, monkeypatch):
     """Packed files are read to 100 %, not to the size of what is in them."""
     monkeypatch.setattr(sys.modules["pinisi.data.tokenize"], "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(  # each file is a part
+        text_parts,
+        "_together",
+        lambda pieces, most: [text_parts.TextPart((each,), size) for each, size in pieces],
+    )
     said: list[str] = []
     corpus = packed_corpus(tmp_path / "c")
     tokenize(corpus, tokenizer_folder, tmp_path / "s", report=said.append)

@@ -30,6 +30,19 @@ def add(commands: Any) -> None:
     tokenize.add_argument(
         "--strict", action="store_true", help="a document that does not decode back to its text is an error"
     )
+    tokenize.add_argument(
+        "--workers", type=int, help="processes, of one core each; one that uses all cores if left out"
+    )
+    tokenize.add_argument(
+        "--held-out",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="put this share of documents, such as 0.001, into shards of their own, by a hash of the text",
+    )
+    tokenize.add_argument(
+        "--held-out-folder", metavar="FOLDER", help="of those shards; OUT-held-out if left out"
+    )
     tokenize.set_defaults(run=_tokenize)
 
 
@@ -43,5 +56,8 @@ def _tokenize(options: argparse.Namespace, _: list[str]) -> int:
         strict=options.strict,
         bos=options.bos,
         end_of_document=options.end_of_document,
+        workers=options.workers,
+        held_out=options.held_out,
+        held_out_folder=options.held_out_folder,
     )
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from pinisi.base.errors import DataError
 from pinisi.base.files import new_file
-from pinisi.data.lines import PACKED, read_lines
+from pinisi.data.lines import PACKED, Stretch, read_lines
 
 SUFFIX = ".jsonl"
 SUFFIXES = (SUFFIX, *(SUFFIX + packed for packed in PACKED))
@@ -63,16 +63,21 @@ def language_of(path: Path) -> str:
 
 
 def read_documents(
-    path: str | Path, language: str | None = None, *, progress: Callable[[int], None] | None = None
+    path: str | Path,
+    language: str | None = None,
+    *,
+    progress: Callable[[int], None] | None = None,
+    stretch: Stretch | None = None,
 ) -> Iterator[Document]:
     """The documents of one file (.jsonl, .jsonl.gz, .jsonl.zst), one at a time.
 
-    An `id` that is missing becomes `<file>:<line>`. progress: is told the bytes of the file read so far.
+    An `id` that is missing becomes `<file>:<line>`. progress: is told the bytes of the file read so far. stretch: reads
+    those lines alone; a document has the same name as in the whole file.
     Raises DataError that names file and line: not UTF-8, not JSON, not an object, no text, cut off.
     """
     path = Path(path)
     language = language or language_of(path)
-    for number, raw in enumerate(read_lines(path, progress), 1):
+    for number, raw in enumerate(read_lines(path, progress, stretch), 1 if stretch is None else stretch.line):
         if raw.strip():
             yield _parse(raw, f"{path}:{number}", f"{path.name}:{number}", language)
 

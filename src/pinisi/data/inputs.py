@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.data.documents import SUFFIXES, Document, corpus_files, language_of, read_documents
 from pinisi.data.languages import is_code
+from pinisi.data.lines import Stretch
 from pinisi.data.reading import Part, Source, Unreadable, documents_of, parts_of
 from pinisi.data.storage import is_url
 
@@ -15,10 +16,11 @@ Progress = Callable[[int], None]
 
 
 class Input(NamedTuple):
-    """A whole file. language: what its name says, which a record's own goes before."""
+    """Names a whole file, or a stretch of its lines. language: what its name says, which a record's own goes before."""
 
     part: Part
     language: str
+    stretch: Stretch | None = None
 
     @property
     def path(self) -> str:
@@ -86,7 +88,7 @@ def documents_in(each: Input, progress: Progress = lambda position: None) -> Ite
     """A file's documents. Raises DataError with file and place for what can't be read, for a language that is no code (BCP 47,
     such as id or zh-Hans), and for a text that no file of UTF-8 can hold."""
     if each.part.format == "jsonl" and not is_url(each.path):
-        documents = read_documents(each.path, each.language, progress=progress)
+        documents = read_documents(each.path, each.language, progress=progress, stretch=each.stretch)
     else:
         documents = documents_of(each.part, Source(path=each.path), _raise)
     last = None  # they come by language, mostly

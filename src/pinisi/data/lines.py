@@ -4,29 +4,55 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pinisi.base.errors import DataError
 from pinisi.data.storage import open_bytes
 from pinisi.data.unpack import CHUNK, PACKED, TooMuch, packing, pieces, unpacking_errors
 
-__all__ = ["BOM", "LINE", "PACKED", "TooMuch", "opened", "packing", "read_lines", "unpacking_errors"]
+__all__ = [
+    "BOM",
+    "LINE",
+    "PACKED",
+    "Stretch",
+    "TooMuch",
+    "opened",
+    "packing",
+    "read_lines",
+    "unpacking_errors",
+]
 BOM = b"\xef\xbb\xbf"  # which Windows writes at the beginning of UTF-8
 LINE = 64 * 2**20  # bytes; a longer line is not held in memory
 
 
-def read_lines(path: str | Path, progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
+class Stretch(NamedTuple):
+    """Names bytes `first` to `stop` of a file of lines that is not packed, which begin with line `line`."""
+
+    first: int
+    stop: int | None
+    line: int
+
+    @property
+    def size(self) -> int:
+        return 0 if self.stop is None else self.stop - self.first
+
+
+def read_lines(
+    path: str | Path, progress: Callable[[int], None] | None = None, stretch: Stretch | None = None
+) -> Iterator[bytes]:
     """The lines of a file, each with its line end where it has one, without a byte-order mark at the beginning.
 
+    stretch: reads those lines alone.
     progress: is told how many bytes of the file (as it lies on disk) have been read, before each line.
     Raises DataError that names file, line and byte where packed data are cut off or damaged, unpack to more than text does
     (TooMuch), or a line has more than `LINE` bytes; lines that are whole come before it. Raises DataError if zstandard is needed
     and not installed.
     """
-    number = 1
+    number = first = 1 if stretch is None else stretch.line
     with open_bytes(path) as file:
+        read = pieces(path, file) if stretch is None else _within(file, stretch)
         try:
-            for number, line in enumerate(_lines(f"{path}", pieces(path, file)), 1):
+            for number, line in enumerate(_lines(f"{path}", read, first), first):
                 if progress is not None:
                     progress(file.tell())
                 yield line.removeprefix(BOM) if number == 1 else line
@@ -77,9 +103,17 @@ class _Stream(io.RawIOBase):
         return count
 
 
-def _lines(path: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _within(file: IO[bytes], stretch: Stretch) -> Iterator[bytes]:
+    file.seek(stretch.first)
+    left = stretch.size
+    while left and (piece := file.read(min(CHUNK, left))):
+        left -= len(piece)
+        yield piece
+
+
+def _lines(path: str, pieces: Iterator[bytes], number: int) -> Iterator[bytes]:
     begun: list[bytes] = []  # of a line whose end has not come yet, which may be long
-    size, number = 0, 1
+    size = 0
     for piece in pieces:
         *ended, rest = piece.split(b"\n")
         for line in ended:

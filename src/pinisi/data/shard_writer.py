@@ -56,7 +56,6 @@ class _Shard:
         self.folder, self.language = folder, language
         self.bounds, self.name_bounds = array("q", [0]), array("q", [0])
         self.counts: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
         self.altered = Altered()
         self.waiting: list[Document] = []
         self.characters = 0  # of those
@@ -80,11 +79,9 @@ class _Shard:
         self.waiting, self.characters = [], 0
 
     def found(self) -> dict[str, Any]:
-        """What stands in the index."""
+        """What the index says of it."""
         size = {"documents": len(self.bounds) - 1, "tokens": self.bounds[-1]}
-        files = [{"name": f"{self.folder.name}/{self.language}", **size}]
-        said = {"dropped": dict(self.dropped), "altered": self.altered.reasons, "files": files}
-        return {**size, **self.counts, **said}
+        return {**size, **self.counts, "altered": self.altered.reasons}
 
     def close(self) -> None:
         np.asarray(self.bounds, dtype=BOUND_DTYPE).tofile(self.folder / f"{self.language}.documents")
@@ -96,17 +93,15 @@ class ShardWriters:
 
     def __init__(self, folder: Path, encoder: Encoder) -> None:
         self.folder, self.encoder = folder, encoder
-        self.documents = 0  # with text
+        self.dropped: Counter[str] = Counter()  # by language: documents without text
         self._shards: dict[str, _Shard] = {}
-        self._dropped: Counter[str] = Counter()  # by language: documents without text
         self._waiting = 0  # characters, of all languages
 
-    def add(self, document: Document) -> bool:
-        """Takes a document; tells whether a batch has been written."""
+    def add(self, document: Document) -> None:
+        """Takes a document, and writes when a batch of its language is there."""
         if not document.text.strip():
-            self._dropped[document.language] += 1
-            return False
-        self.documents += 1
+            self.dropped[document.language] += 1
+            return
         shard = self._shards.get(document.language)
         if shard is None:
             shard = _Shard(self.folder, document.language)
@@ -115,26 +110,20 @@ class ShardWriters:
         shard.characters += len(document.text)
         self._waiting += len(document.text)
         if self._waiting >= ALL_CHARACTERS:
-            return self.flush()
-        if shard.characters < BATCH_CHARACTERS and len(shard.waiting) < BATCH_DOCUMENTS:
-            return False
-        self._waiting -= shard.characters
-        shard.write(self.encoder)
-        return True
-
-    def flush(self) -> bool:
-        """Writes what is waiting; tells whether there was something."""
-        waiting = [shard for shard in self._shards.values() if shard.waiting]
-        for shard in waiting:
+            self.flush()
+        elif shard.characters >= BATCH_CHARACTERS or len(shard.waiting) >= BATCH_DOCUMENTS:
+            self._waiting -= shard.characters
             shard.write(self.encoder)
+
+    def flush(self) -> None:
+        """Writes what is waiting."""
+        for shard in self._shards.values():
+            if shard.waiting:
+                shard.write(self.encoder)
         self._waiting = 0
-        return bool(waiting)
 
     def counts(self) -> dict[str, dict[str, Any]]:
-        """{language: what stands in the index}, in alphabetical order, of what is written so far."""
-        for language, number in self._dropped.items():
-            if language in self._shards:
-                self._shards[language].dropped["empty text"] = number
+        """{language: what the index says of it}, in alphabetical order, of what is written so far."""
         return {language: self._shards[language].found() for language in sorted(self._shards)}
 
     def close(self) -> dict[str, dict[str, Any]]:

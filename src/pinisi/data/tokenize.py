@@ -1,35 +1,46 @@
-"""Turns text into token shards: batched, atomic, and not done twice."""
+"""Turns text into token shards: in parts that many processes make, atomic, resumable, and not done twice."""
 
-import hashlib
 import json
+import os
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pinisi.base import digests
+from pinisi.base.durations import duration
 from pinisi.base.errors import DataError
-from pinisi.base.files import free_bytes, new_folder
-from pinisi.base.made import check_ours, mark
-from pinisi.data.control_tokens import control_tokens, stand_ins
+from pinisi.base.files import free_bytes, write_whole
+from pinisi.base.lock import only_one
+from pinisi.base.made import MARK, check_ours, mark
 from pinisi.data.document_bounds import beginning_id, end_of_document_id, token_id
-from pinisi.data.inputs import Input, documents_in, inputs_of
-from pinisi.data.roundtrip import describe
-from pinisi.data.shard_writer import Encoder, ShardWriters
-from pinisi.data.shards import CONTENT, FORMAT, INDEX, TOKENIZER, Shards, files_of, read_index
-from pinisi.data.storage import checksum, is_url
+from pinisi.data.inputs import inputs_of
+from pinisi.data.shard_index import Joined, join
+from pinisi.data.shards import FORMAT, INDEX, TOKENIZER, read_index
+from pinisi.data.shards_before import CONTROLS, Report, files_of_before, fingerprint, same, spelled
+from pinisi.data.storage import is_url
+from pinisi.data.text_parts import CutText, cut
+from pinisi.data.tokenize_part import HeldOut, TokenizeSettings, Tools, tell_altered, tokenize_part
 from pinisi.data.tokenizer import load_tokenizer, vocabulary_size
+from pinisi.recipe import (
+    ExecutorSettings,
+    RecipeStage,
+    RecipeTask,
+    Shared,
+    TaskExecutor,
+    begin,
+    remove_others,
+    stage_folders,
+)
 
 PROGRESS_SECONDS = 5.0
 
 WHAT = "token shards"
-CONTROLS = "control_tokens"  # in the index: that no text has become one; missing in shards of before
-PART = "00000"
-PIECE = 1 << 24  # tokens looked at in one go
+STAGE = "tokens"
 
-Report = Callable[[str], None]
+Workers = int | ExecutorSettings | None
 
 
 def tokenize(
@@ -42,8 +53,11 @@ def tokenize(
     rows: int | None = None,
     strict: bool = False,
     report: Report = print,
+    workers: Workers = None,
+    held_out: float = 0.0,
+    held_out_folder: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Turns a corpus into token shards (see shards.py), one for each language; returns their index.
+    """Turns a corpus into token shards (see shards.py), of each language by itself; returns their index.
 
     corpus_folder: a file, a folder or a pattern of JSON lines, text (a document a file), Parquet or WARC, packed or not (see
     inputs.py). A document's language is what its record says, or else the file's name.
@@ -52,93 +66,181 @@ def tokenize(
     bos: whether each document begins with the tokenizer's BOS: "auto" where its post-processor puts one, "yes" or "no".
     rows: rows of the model's vocabulary; a token beyond it is an error that names token and document.
     strict: a document whose tokens do not decode back to its text is an error that names it.
+    workers: how many processes, each on one core, or where else tasks run. None: this process, whose tokenizer takes all cores.
+        The bytes of the shards are the same for any of these.
+    held_out: the share of documents, drawn by a hash of the text, that go into shards of their own, in `held_out_folder`
+        (OUT-held-out if left out) and not into these. Equal texts are always on the same side.
     The folder appears only when complete, replaces older shards, and stays as it is if the fingerprint
-    (tokenizer files, text files, end token, BOS) and the format are the same. Control tokens that are spelled out
-    in a text are encoded as ordinary text (see control_tokens.py).
+    (tokenizer files, text files, end token, BOS) and the format are the same. A killed run leaves its parts beside it, and the
+    next goes on with them. Control tokens that are spelled out in a text are encoded as ordinary text (see control_tokens.py).
     Every document is decoded again (a twentieth to a quarter of the time). Those that do not come back as they
     were are counted in the index, by language and by what happened to them ("altered": NFC, white space,
     other), each with its first document; the tokens stay as they are.
     A file without a document with text is said and left out. Raises DataError for unreadable text (file:line), no text at all, a
     broken tokenizer, a full disk or one that is clearly too small.
     """
-    inputs, out = inputs_of(corpus_folder, report), Path(out_folder)
-    files = {each.path: each.path if is_url(each.path) else Path(each.path) for each in inputs}
-    tokenizer = load_tokenizer(tokenizer_folder)
+    text = cut(inputs_of(corpus_folder, report))
+    out, tokenizer = Path(out_folder), load_tokenizer(tokenizer_folder)
+    aside = Path(held_out_folder) if held_out_folder else out.with_name(f"{out.name}-held-out")
+    if held_out and (not 0 < held_out < 1 or aside == out):
+        raise DataError(
+            f"held_out is {held_out} into {aside}; give a share above 0 and below 1, and another folder than {out}"
+        )
     end = end_of_document_id(tokenizer) if end_of_document is None else token_id(tokenizer, end_of_document)
-    begin = beginning_id(tokenizer, bos)
+    begins = beginning_id(tokenizer, bos)
     size = vocabulary_size(tokenizer) if rows is None else rows
-    for what, id in (("end_of_document", end), ("bos", end if begin is None else begin)):
+    for what, id in (("end_of_document", end), ("bos", end if begins is None else begins)):
         if not 0 <= id < size:
             raise DataError(f"{what} is {id}, the vocabulary has ids 0 to {size - 1}")
-    made_from = fingerprint(files, Path(tokenizer_folder), end, rows, begin)
-    if (out / INDEX).is_file() and _same(out, made_from) and not _spelled(out, tokenizer, report):
-        report(f"token shards in {out} are up to date")
-        index = read_index(out)
-        _tell_all(index["languages"], strict, report)
+    settings = TokenizeSettings(str(tokenizer_folder), end, rows, begins, strict, None)
+    if not held_out:
+        return _Maker(text, tokenizer, settings, report).make(out, workers)
+    sides = [settings._replace(held_out=HeldOut(held_out, wanted)) for wanted in (True, False)]
+    _Maker(text, tokenizer, sides[0], report).make(aside, workers)
+    return _Maker(text, tokenizer, sides[1], report).make(out, workers)
+
+
+class _Maker:
+    """Makes one folder of shards of a text that is cut into parts."""
+
+    def __init__(self, text: CutText, tokenizer: Any, settings: TokenizeSettings, report: Report) -> None:
+        self.text, self.tokenizer, self.settings, self.report = text, tokenizer, settings, report
+        files = {path: path if is_url(path) else Path(path) for path in text.digests}
+        folder = Path(settings.tokenizer)
+        self.fingerprint = fingerprint(files, folder, settings.end, settings.rows, settings.bos, text.digests)
+        if settings.held_out is not None:
+            self.fingerprint = digests.of_value([self.fingerprint, list(settings.held_out)])
+
+    def make(self, out: Path, workers: Workers) -> dict[str, Any]:
+        """Makes the shards, unless they are there; returns their index."""
+        if (
+            (out / INDEX).is_file()
+            and same(out, self.fingerprint)
+            and not spelled(out, self.tokenizer, self.report)
+        ):
+            self.report(f"token shards in {out} are up to date")
+            index = read_index(out)
+            self._tell(index["languages"])
+            return index
+        check_ours(out, WHAT, "--out", files_of_before)
+        work = out.with_name(f".{out.name}.parts")
+        stages = stage_folders(
+            work, [RecipeStage(STAGE, [FORMAT, self.fingerprint, [p.size for p in self.text.parts]])]
+        )
+        with only_one(out, work / "lock", "--out"):
+            try:
+                index = self._made(out, work, stages, workers)
+            except BaseException:
+                if not any(part.is_dir() for part in stages[STAGE].glob("[0-9]*")):
+                    shutil.rmtree(work, ignore_errors=True)  # nothing that a later run could go on from
+                raise
+            shutil.rmtree(work)
+        found = index["languages"].values()
+        tokens, documents = (sum(of[what] for of in found) for what in ("tokens", "documents"))
+        noun = "language" if len(found) == 1 else "languages"
+        self.report(f"{tokens:,} tokens of {documents:,} documents in {len(found)} {noun}: {out}")
         return index
-    check_ours(out, WHAT, "--out", _files_of_before)
-    _check_room(files, out)
-    with new_folder(out) as partial:
-        (partial / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), "utf-8")
-        encoder = Encoder(tokenizer, end, rows, begin)
+
+    def _made(self, out: Path, work: Path, stages: dict[str, Path], workers: Workers) -> dict[str, Any]:
+        folder = stages[STAGE]
+        parts = [folder / f"{number:05}" for number in range(len(self.text.parts))]
+        begin(stages, self.report, "the text or the tokenizer")
+        remove_others(stages)
+        _check_room(
+            sum(part.size for part, path in zip(self.text.parts, parts, strict=True) if not path.exists()),
+            out,
+        )
+        tasks = [
+            RecipeTask(STAGE, tokenize_part, (part, path))
+            for part, path in zip(self.text.parts, parts, strict=True)
+        ]
+        progress = _Progress([part.size for part in self.text.parts], tasks, self.report)
+        executor = (
+            workers if isinstance(workers, ExecutorSettings) else ExecutorSettings(workers=workers or 1)
+        )
+        with (
+            _threads(workers is None),
+            TaskExecutor(
+                executor, Shared(Tools, self.settings), name="tokenize", section="tokenize"
+            ) as running,
+        ):
+            running.run(tasks, work / "logs", progress.done)
+        joined = join(parts)
+        for path in joined.empty:
+            self.report(f"{path} holds no document with text: left out")
+        self._tell(joined.languages)
+        index = self._index(folder, joined)
+        _put(folder, out, work)
+        return index
+
+    def _index(self, folder: Path, joined: Joined) -> dict[str, Any]:
+        """Writes what belongs to all parts."""
+        if not joined.languages:
+            whole = (
+                f"{', '.join(list(self.text.digests)[:3])} ..."
+                if len(self.text.digests) > 3
+                else ", ".join(self.text.digests)
+            )
+            side = (
+                ""
+                if self.settings.held_out is None
+                else f" for a share held out of {self.settings.held_out.share}"
+            )
+            raise DataError(f"{whole}: holds no document with text{side}; remove the files or fill them")
+        write_whole(folder / TOKENIZER, self.tokenizer.backend_tokenizer.to_str())
         index = {
             "format": FORMAT,
-            "fingerprint": made_from,
-            "end_of_document": end,
-            "bos": begin,
+            "fingerprint": self.fingerprint,
+            "end_of_document": self.settings.end,
+            "bos": self.settings.bos,
             CONTROLS: "as text",
-            "vocabulary": vocabulary_size(tokenizer),
-            "languages": _write(inputs, files, partial, encoder, _Progress(files, report), strict),
-        }
-        if not index["languages"]:
-            raise DataError(f"{corpus_folder} holds no document with text; remove the files or fill them")
-        index["files"] = {
-            path.relative_to(partial).as_posix(): digests.of_file(path)
-            for path in sorted(partial.rglob("*"))
-            if path.is_file()
+            "vocabulary": vocabulary_size(self.tokenizer),
+            "languages": joined.languages,
+            "files": {**joined.files, TOKENIZER: digests.of_file(folder / TOKENIZER)},
         }
         index["digest"] = digests.of_index(index)
-        (partial / INDEX).write_text(json.dumps(index, indent=1), "utf-8")
-        mark(partial, WHAT)
-    found = index["languages"].values()
-    tokens, documents = (sum(of[what] for of in found) for what in ("tokens", "documents"))
-    noun = "language" if len(found) == 1 else "languages"
-    report(f"{tokens:,} tokens of {documents:,} documents in {len(found)} {noun}: {out}")
-    return index
+        write_whole(folder / INDEX, json.dumps(index, indent=1))
+        (folder / MARK).unlink(missing_ok=True)
+        mark(folder, WHAT)
+        return index
+
+    def _tell(self, languages: dict[str, dict[str, Any]]) -> None:
+        for line in tell_altered(languages, self.settings.strict):
+            self.report(line)
 
 
-def _write(
-    inputs: list[Input],
-    files: Mapping[str, str | Path],
-    folder: Path,
-    encoder: Encoder,
-    progress: "_Progress",
-    strict: bool,
-) -> dict[str, dict[str, Any]]:
-    """Writes all documents; returns what each language's shard holds, in alphabetical order."""
-    (folder / PART).mkdir()
-    writers = ShardWriters(folder / PART, encoder)
-    for each in inputs:
-        number = writers.documents
-        for document in documents_in(each, progress.at):
-            if writers.add(document):
-                progress.show(document.language)
-        if writers.flush():
-            progress.show(each.language)
-        progress.end(files[each.path])
-        if writers.documents == number:
-            progress.report(f"{each.path} holds no document with text: left out")
-        if strict:
-            _tell_all(writers.counts(), strict, progress.report)
-    found = writers.close()
-    _tell_all(found, strict, progress.report)
-    return found
+def _put(folder: Path, out: Path, work: Path) -> None:
+    """Gives whole shards their place; what was there goes."""
+    try:
+        if out.exists():
+            old = work / "old"
+            shutil.rmtree(old, ignore_errors=True)
+            out.rename(old)
+        folder.rename(out)
+    except OSError as error:
+        raise DataError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def _check_room(files: Mapping[str, str | Path], out: Path) -> None:
-    """Raises DataError if the shards can't have room: of the bytes of text that a token stands for, eight are very many, and it
-    takes four."""
-    need = sum(map(_size, files.values())) // 2
+@contextmanager
+def _threads(many: bool) -> Iterator[None]:
+    """Lets the tokenizers library, here and in processes that are started meanwhile, use threads or not."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    if not many:
+        os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+def _check_room(size: int, out: Path) -> None:
+    """Raises DataError if shards of `size` bytes of text can't have room: of the bytes that a token stands for, eight are very
+    many, and it takes four."""
+    need = size // 2
     out.parent.mkdir(parents=True, exist_ok=True)
     if (free := free_bytes(out)) < need:
         raise DataError(
@@ -147,117 +249,23 @@ def _check_room(files: Mapping[str, str | Path], out: Path) -> None:
         )
 
 
-def fingerprint(
-    files: Mapping[str, str | Path],
-    tokenizer_folder: Path,
-    end: int,
-    rows: int | None,
-    bos: int | None = None,
-) -> str:
-    """sha256 over all that decides the shards' content; a file's name counts, its folder does not. Without BOS it is what it was
-    before there was one."""
-    settings = [CONTENT, end, rows] if bos is None else [CONTENT, end, rows, {"bos": bos}]
-    total = hashlib.sha256(json.dumps(settings).encode())
-    tokenizer_files = [
-        path
-        for path in sorted(tokenizer_folder.iterdir())
-        if path.suffix in (".json", ".txt", ".model") and path.is_file()
-    ]
-    for path in [*tokenizer_files, *files.values()]:
-        if isinstance(path, str):  # a URL
-            total.update(f"{path} {checksum(path)}\n".encode())
-            continue
-        with path.open("rb") as content:
-            total.update(f"{path.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()
-
-
-def _files_of_before(out: Path) -> list[str] | None:
-    """Of a folder without a mark, that an older version made: the names that its index stands for."""
-    try:
-        index = json.loads((out / INDEX).read_text("utf-8"))
-        if not isinstance(index["fingerprint"], str) or not isinstance(index["format"], int):
-            return None
-        endings = ("tokens", "documents", "names", "name_bounds")
-        return [
-            INDEX,
-            TOKENIZER,
-            *(
-                f"{file.name}.{ending}"
-                for language, counts in index["languages"].items()
-                for file in files_of(counts, language)
-                for ending in endings
-            ),
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _same(out: Path, made_from: str) -> bool:
-    try:
-        return read_index(out)["fingerprint"] == made_from
-    except DataError:  # a torn index or an older format: make the shards anew
-        return False
-
-
-def _spelled(out: Path, tokenizer: Any, report: Report) -> bool:
-    """Whether shards of before hold control tokens that texts spelled: those that are not special were tokens then."""
-    if read_index(out).get(CONTROLS) is not None:
-        return False
-    names = {id: token.content for id, token in control_tokens(tokenizer).items() if not token.special}
-    names = {id: name for id, name in names.items() if id not in stand_ins(tokenizer, names)}
-    shards = Shards(out)
-    for language in shards.languages if names else ():
-        for piece in shards.files(language).pieces(PIECE):
-            inside = piece[np.isin(piece, list(names)) & (piece != shards.end_of_document)]
-            if len(inside):
-                report(
-                    f"{out} holds {names[int(inside[0])]} where a text ({language}) spells it: made anew, as ordinary text"
-                )
-                return True
-    return False
-
-
-def _tell(language: str, counts: dict[str, Any], strict: bool, report: Report) -> None:
-    """Says which documents of a language do not decode back. Raises DataError if that must not be."""
-    if altered := counts["altered"]:
-        number = sum(found["documents"] for found in altered.values())
-        line = f"{language}: {number} of {counts['documents']} documents do not decode back to their text: "
-        if strict:
-            raise DataError(line + describe(altered) + "; clean the text first, or leave strict out")
-        report(line + describe(altered))
-
-
-def _size(path: str | Path) -> int:
-    """Bytes of a file here; of what lies behind a URL nothing is said."""
-    return path.stat().st_size if isinstance(path, Path) else 0
-
-
-def _tell_all(languages: dict[str, dict[str, Any]], strict: bool, report: Report) -> None:
-    for language, counts in languages.items():
-        _tell(language, counts, strict, report)
-
-
 class _Progress:
-    """A line with share and time left, at most every few seconds; counts bytes of the corpus files."""
+    """Counts bytes of the text whose parts are done, and says, at most every few seconds, their share and the time left."""
 
-    def __init__(self, files: Mapping[str, str | Path], report: Report):
-        self.total = sum(map(_size, files.values()))
-        self.report = report
-        self.before = 0  # bytes of the files that are done
-        self.here = 0  # of the one that is being read
-        self.start = self.last = time.monotonic()
+    def __init__(self, sizes: Sequence[int], tasks: Sequence[RecipeTask], report: Report) -> None:
+        self._sizes = {task.folder: size for task, size in zip(tasks, sizes, strict=True)}
+        self._total, self._report = sum(sizes), report
+        self._before = sum(
+            size for folder, size in self._sizes.items() if folder.exists()
+        )  # by an earlier run
+        self._done = 0
+        self._start = self._last = time.monotonic()
 
-    def at(self, position: int) -> None:
-        self.here = position
-
-    def show(self, language: str) -> None:
-        now, done = time.monotonic(), self.before + self.here
-        if now - self.last >= PROGRESS_SECONDS and done:
-            self.last = now
-            share = done / self.total
-            left = (now - self.start) * (1 - share) / share
-            self.report(f"tokenize {language}: {share:.0%} of {self.total / 1e6:.1f} MB, {left:.0f} s left")
-
-    def end(self, path: str | Path) -> None:
-        self.before, self.here = self.before + _size(path), 0
+    def done(self, task: RecipeTask) -> None:
+        self._done += self._sizes[task.folder]
+        now, new = time.monotonic(), self._done - self._before
+        if now - self._last < PROGRESS_SECONDS or new <= 0:
+            return
+        self._last = now
+        left = duration((now - self._start) * (self._total - self._done) / new)
+        self._report(f"tokenize: {self._done / self._total:.0%} of {self._total / 1e6:.1f} MB, {left} left")
