@@ -135,23 +135,28 @@ def test_a_key_that_has_a_new_name_names_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("section", "old", "new"),
     [
-        ("pipeline.ranks", "pipeline"),
-        ("data.microbatch_size", "data.microbatch_size"),
-        ("pipeline.data_parallel", "pipeline.data_parallel"),
-        ("optimizer.eps", "optimizer.eps"),
-        ("optimizer.max_grad_norm", "optimizer.max_grad_norm"),
-        ("optimizer.min_lr_ratio", "optimizer.min_lr_ratio"),
-        ("memory.activation_checkpointing", "memory.activation_checkpointing"),
+        ("data", "microbatch", "microbatch_size"),
+        ("pipeline", "replicas", "data_parallel"),
+        ("optimizer", "epsilon", "eps"),
+        ("optimizer", "clip", "max_grad_norm"),
+        ("optimizer", "minimum", "min_lr_ratio"),
+        ("memory", "recompute", "activation_checkpointing"),
     ],
 )
-def test_a_runs_old_key_names_the_new_one(path: Path, old: str, new: str) -> None:
-    said = old if "schedule" not in old else "schedule"
+def test_a_runs_old_key_names_the_new_one(path: Path, section: str, old: str, new: str) -> None:
+    said = f"there is no '{section}.{old}' any more; use '{section}.{new}', with the same meaning"
+    with pytest.raises(ConfigError, match=said):
+        load(path, [f"{section}.{old}=1"])
+
+
+def test_the_old_section_names_the_new_one(path: Path) -> None:
+    old = "schedule"
     with pytest.raises(
-        ConfigError, match=f"override '{old}=1': there is no '{said}' any more; use '{new}', with the same"
+        ConfigError, match=f"there is no '{old}' any more; use 'pipeline', with the same keys but"
     ):
-        load(path, [f"{old}=1"])
+        load(path, [f"{old}.ranks=1"])
 
 
 def test_errors_in_the_file_name_file_and_line(tmp_path: Path) -> None:

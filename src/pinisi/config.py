@@ -169,9 +169,7 @@ class MemorySection:
 
     RENAMED = (("recompute", "activation_checkpointing", "with the same meaning"),)
 
-    activation_checkpointing: Literal["none", "full"] = (
-        "none"  # full: a stage keeps its input only (arXiv 1604.06174)
-    )
+    activation_checkpointing: Literal["none", "full"] = "none"  # full: a stage keeps its input alone
     head: str = "keep"  # logits between S and T: keep, recompute, or the most bytes of a microbatch: 512 MiB
 
     @property

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,23 @@ def test_every_document_is_kept_or_has_a_rule(whole):
     assert stays.keys() | gone.keys() == {document.id for document in planted()}
     for record in gone.values():
         assert record["rule"] and record["stage"] in ("read", "near", "finish") and "value" in record
+
+
+def test_the_page_explains_every_rule_that_took_something(whole):
+    table, shown = (
+        json.loads((whole / "report.json").read_text("utf-8")),
+        (whole / "report.html").read_text("utf-8"),
+    )
+    of = table["languages"].values()
+    taken = {rule.partition("/")[2] for each in of for rule in each["drops"]}
+    taken |= {what for each in of for what in each["removed"]}
+    assert {"words", "near duplicate", "frequent lines"} <= taken <= table["rules"].keys()
+    for rule in table["rules"].values():
+        assert (
+            escape(rule["about"], quote=False) in shown.replace("&#39;", "'")
+            and escape(rule["limit"]) in shown
+        )
+    assert table["rules"]["words"]["limit"] == "at least 5; xk: 10"
 
 
 def test_what_is_planted_is_found_and_nothing_else(whole):

@@ -41,8 +41,8 @@ def test_begins_anywhere(folder):
     """In the last documents of an epoch and the first of the next, without what lies before."""
     sampler = Sampler(folder, **SETTINGS)
     end = {"epoch": 3, "place": 10**8 - 2, "token": 7}
-    sampler.restore({**sampler.state(), "streams": {"id": end}})
+    sampler.restore({**sampler.state(), "components": {"id": {"fingerprint": "made up", **end}}})
     start = time.process_time()
     sampler.step(4)
     assert time.process_time() - start < 1
-    assert sampler.state()["streams"]["id"]["epoch"] == 4 and 4 < sampler.epochs["id"] < 4.001
+    assert sampler.state()["components"]["id"]["epoch"] == 4 and 4 < sampler.epochs["id"] < 4.001

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +43,18 @@ def run(page: Path, script: str, *, size: tuple[int, int] = (1300, 900)) -> Any:
     value = json.loads(unescape(found[1]))
     assert not (isinstance(value, dict) and "faults" in value), value
     return value
+
+
+def at_widths(page: Path, script: str, widths: tuple[int, ...], height: int = 900) -> dict[int, Any]:
+    """Open a page of ours in frames of the widths, which may be less than a window's least; returns by width what a script gives.
+
+    The script is an expression in which `win` is the frame's window.
+    """
+    text = escape(page.read_text("utf-8"))
+    head = f'height="{height}" style="border:0" srcdoc="{text}"'
+    frames = "".join(f'<iframe id="w{width}" width="{width}" {head}></iframe>' for width in widths)
+    whole = page.with_name("frames-" + page.name)
+    whole.write_text(f"<!DOCTYPE html><html><body>{frames}</body></html>", encoding="utf-8")
+    found = f"{json.dumps(widths)}.map(width => {{ const win = document.getElementById('w' + width).contentWindow; {script} }})"
+    values = run(whole, f"addEventListener('load', () => answer({found}));", size=(1400, 1000))
+    return dict(zip(widths, values, strict=True))

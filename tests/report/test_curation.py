@@ -30,6 +30,35 @@ def hostile(language: str) -> dict:
     return {**table, "quality": {language: facts}, "flagged": words}
 
 
+def test_a_rule_is_explained_and_what_has_no_data_is_not_shown():
+    rules = {"word_repetition": {"about": "How often words return.", "limit": "at most 85 %"}}
+    empty = {"languages": {}, "errors": {}}
+    shown = page({**empty, "rules": rules}, "t")
+    tree = ElementTree.fromstring(shown.removeprefix("<!DOCTYPE html>\n"))
+    assert [section.get("id") for section in tree.iter("section")] == ["headline", "told"]
+    assert [card.findtext("span") for card in tree.iter("div") if card.get("class") == "card"] == [
+        "documents",
+        "kept",
+    ]
+    told = tree.find(".//dl[@class='told']")
+    assert told.findtext("dt") == "word repetition" and told.findtext("dd/small") == "at most 85 %"
+    assert told.find("dd").text == "How often words return."
+    full = page(hostile("id"), "t")
+    for section in (
+        "funnel",
+        "rules",
+        "cuts",
+        "personal",
+        "flagged",
+        "identified",
+        "lengths",
+        "samples",
+        "unreadable",
+    ):
+        assert f'<section id="{section}">' in full
+    assert 'id="told"' not in full
+
+
 def test_markup_in_any_field_is_shown_as_text():
     shown = page(hostile(PLAIN), PLAIN)
     assert "<script" not in shown and "<b " not in shown and "\x01" not in shown

@@ -96,7 +96,7 @@ def test_figures_of_the_table_and_the_order(tmp_path):
 @pytest.mark.parametrize("kind", ["wide", "narrow"])
 def test_dots_stand_where_the_scale_says(tmp_path, kind):
     page = parsed(write_fertility(made(COSTS), tmp_path / "f.html"))
-    chart = page.find(f".//div[@class='{kind}']/svg")
+    chart = page.find(f".//div[@class='{kind}']//svg")
     ticks = {words(tick): float(tick.get("x")) for tick in chart.findall("text[@class='tick']")}
     (zero, two) = (ticks["0 ×"], ticks["10 ×"])
     groups = chart.findall("g")

@@ -216,19 +216,28 @@ def test_of_a_step_written_twice_the_later_counts(run: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "places"),
     [
-        ("metrics.jsonl", ["loss", "languages", "held-out", "throughput"]),
-        ("timeline.json", ["timelines"]),
-        ("memory.json", ["memory"]),
-        ("comparison.json", ["comparison"]),
-        ("config.toml", ["configuration"]),
+        ("metrics.jsonl", {"loss": "Loss", "languages": "Loss by language", "throughput": "Throughput"}),
+        ("metrics.jsonl", {"held-out": "Held-out text, before and after"}),
+        ("timeline.json", {"timelines": "One step on every rank"}),
+        ("memory.json", {"memory": "Memory"}),
+        ("comparison.json", {"comparison": ""}),
+        ("config.toml", {"configuration": "Configuration"}),
     ],
 )
-def test_missing_and_broken_files_are_named_where_they_lack(run: Path, name: str, places: list[str]) -> None:
+def test_a_section_without_its_file_is_not_shown_but_named(
+    run: Path, name: str, places: dict[str, str]
+) -> None:
+    """comparison.json is not even named: most runs have none."""
+    assert all(part(parsed(write_report(run)), place) is not None for place in places)
     (run / name).unlink()
     page = parsed(write_report(run))
-    for place in places:
-        assert f"{name} is missing" in words(part(page, place).find("p[@class='missing']"))
-    assert len(page.findall(".//p[@class='missing']")) == len(places)
+    lacking = page.findall(".//section[@id='lacking']/p[@class='missing']")
+    said = [words(line) for line in lacking]
+    for place, title in places.items():
+        assert page.find(f".//section[@id='{place}']") is None
+        named = [line for line in said if line.endswith(f"{name} is missing from the run's folder.")]
+        assert (title and title in named[0].split(":")[0]) or not said
+    assert len(lacking) == (name != "comparison.json")
     (run / name).write_text('{"torn": [1, 2')
     page = parsed(write_report(run))
     assert name in words(page.find(".//p[@class='warning']"))
@@ -236,7 +245,10 @@ def test_missing_and_broken_files_are_named_where_they_lack(run: Path, name: str
 
 def test_an_empty_folder_and_none(tmp_path: Path) -> None:
     page = parsed(write_report(tmp_path, tmp_path / "deep" / "page.html"))
-    assert len(page.findall(".//section")) == len(page.findall(".//p[@class='missing']")) == 9
+    assert [section.get("id") for section in page.iter("section")] == ["lacking"]
+    lines = [words(line) for line in page.findall(".//p[@class='missing']")]
+    assert len(lines) == 5 and lines[0] == "In short: No step of this run has been recorded yet."
+    assert lines[1].startswith("Loss, Loss by language, Held-out text, before and after, Throughput: metrics")
     with pytest.raises(DataError, match="no such folder"):
         write_report(tmp_path / "gone")
 

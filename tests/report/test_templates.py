@@ -39,7 +39,7 @@ def test_there_is_one_environment_and_it_escapes() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_no_template_switches_escaping_off(name: str) -> None:
     tree = environment().parse((FOLDER / name).read_text("utf-8"))
-    assert {found.name for found in tree.find_all(nodes.Filter)} <= {"capitalize", "length", "tojson"}
+    assert {found.name for found in tree.find_all(nodes.Filter)} <= {"capitalize", "join", "length", "tojson"}
     assert not list(tree.find_all((nodes.ScopedEvalContextModifier, nodes.EvalContextModifier)))
     assets = [call.args[0] for call in tree.find_all(nodes.Call) if getattr(call.node, "name", "") == "asset"]
     assert all(isinstance(arg, nodes.Const) for arg in assets) or name == "parts.html"

@@ -14,6 +14,7 @@ from pinisi.curate.counts import BEST
 from pinisi.curate.flagged import LIST
 from pinisi.curate.made import Made, result_of
 from pinisi.curate.stages.files import DROPS, ERRORS
+from pinisi.curate.told import told
 from pinisi.report.curation import write_curation_report
 
 
@@ -56,6 +57,7 @@ def _table(run: CountedStages, quality: Mapping[str, Any]) -> dict[str, Any]:
     table = {**run.counts.table(), "quality": quality}
     for what, times in table.pop("skipped").items():
         table["errors"][what] = table["errors"].get(what, 0) + times
+    table["rules"] = told(run.tools, table["languages"])
     flagged = {language: len(phrases) for language, phrases in run.tools.all_flagged().items()}
     if flagged:
         lists = [LIST] if run.config.rules.flagged_list else []

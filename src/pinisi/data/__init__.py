@@ -7,6 +7,7 @@ wait for torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pinisi.data.components import Component, Components, mixture
 from pinisi.data.document_bounds import beginning_id, end_of_document_id, token_id
 from pinisi.data.documents import Document, corpus_files, read_documents, write_documents
 from pinisi.data.fertility import fertility
@@ -21,18 +22,21 @@ from pinisi.data.trace import Trace, trace
 
 if TYPE_CHECKING:
     from pinisi.data.batches import Microbatch, eval_batches
-    from pinisi.data.sampler import Sampler, mixture
+    from pinisi.data.sampler import Drawing, Sampler
 
 _LATE = {
     "Microbatch": "batches",
     "eval_batches": "batches",
     "Sampler": "sampler",
-    "mixture": "sampler",
+    "Drawing": "sampler",
 }
 
 __all__ = [
     "LANGUAGES",
+    "Component",
+    "Components",
     "Document",
+    "Drawing",
     "Microbatch",
     "Sampler",
     "Shards",

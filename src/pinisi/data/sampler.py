@@ -1,11 +1,15 @@
 """Draws the microbatches of a run: a pure function of the seed and of what was already drawn.
 
-Each language is an endless stream of tokens: its documents, shuffled anew for every epoch (streams.py). Sequences are
-cut from it one after the other. Global sequence number n draws its language from the mixture with random
-number n. So the state is small (sequences drawn, three numbers a language), exact, and the same on all data ranks.
+Each component is an endless stream of tokens: its documents, shuffled anew for every epoch (streams.py). Sequences are cut from it
+one after the other. Global sequence number n draws its component from the mixture with random number n. So the state is small
+(sequences drawn, three numbers a component), exact, and the same on all data ranks.
+
+A state belongs to a phase: a stretch of a run with one sequence length and one mixture. The next phase's sampler starts from it
+(`start`) and goes on in each component's stream where the one before stopped, so that no text is seen again before its epoch is
+over. A component that a phase leaves out keeps its place in the states of that phase.
 """
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,165 +17,151 @@ import numpy as np
 from pinisi.base.errors import DataError
 from pinisi.data.balance import assign
 from pinisi.data.batches import Microbatch, Positions, collate
+from pinisi.data.components import Components, Data, mixture
 from pinisi.data.random_numbers import uniform
+from pinisi.data.sampler_state import SamplerState
 from pinisi.data.shards import Shards
-from pinisi.data.sorted_stream import SortedStream
-from pinisi.data.streams import PermutedStream, Pieces, Stream
+from pinisi.data.streams import Pieces, Stream
 
-Place = tuple[str, Pieces]  # a row's language and what it is made of
-ORDER = "permuted"  # in a state; one of before there was a permutation says nothing
+__all__ = ["Drawing", "Sampler", "mixture"]
+
+Place = tuple[str, Pieces]  # a row's component and what it is made of
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Says what a phase draws.
+
+    sequence, batch: s and b of Microbatch's [b, s].
+    weights: share of sequences per component (of plain shards: per language), in any unit; those not named are left out. None: by
+        size, tokens ** (1 / temperature), so temperature 1 is proportional and a higher one evens out.
+    data_rank, data_ranks: global microbatch j * data_ranks + data_rank of a step is ours.
+    balance: within a step, share its rows out to microbatches and data ranks so that attention inside documents costs them the
+        same (see balance.py). A step has the same rows either way, and the state is the same; which microbatch a row is in then
+        depends on how many a step has.
+    positions: as in Microbatch, of each document by default, or of the row.
+    """
+
+    sequence: int
+    batch: int
+    seed: int
+    weights: dict[str, float] | None = None
+    temperature: float = 1.0
+    data_rank: int = 0
+    data_ranks: int = 1
+    balance: bool = False
+    positions: Positions = "document"
+
+    def __post_init__(self) -> None:
+        for name in ("sequence", "batch", "temperature", "data_ranks"):
+            if not getattr(self, name) > 0:
+                raise DataError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.data_rank < self.data_ranks:
+            raise DataError(f"data_rank is {self.data_rank}, needed 0 to {self.data_ranks - 1}")
 
 
 class Sampler:
-    """Packed microbatches from token shards.
+    """Makes packed microbatches from token shards, or from components (components.py).
 
-    sequence, batch: s and b of Microbatch's [b, s].
-    weights: share of sequences per language, in any unit; languages not named are left out. None: by size,
-        tokens ** (1 / temperature), so temperature 1 is proportional and a higher one evens out.
-    data_rank, data_ranks: global microbatch j * data_ranks + data_rank of a step is ours.
-    balance: within a step, share its rows out to microbatches and data ranks so that attention inside
-        documents costs them the same (see balance.py). A step has the same rows either way, and the state
-        is the same; which microbatch a row is in then depends on how many a step has.
-    positions: as in Microbatch, of each document by default, or of the row.
-    Raises DataError for a weight of a language that is not there, negative or all zero.
+    settings: of Drawing, one by one; or `drawing`. start: the state in which an earlier phase ended.
+    Raises DataError for a weight of a component that is not there, negative or all zero, and as `restore` does for `start`.
     """
 
     def __init__(
         self,
-        shards: Shards | str | Path,
+        shards: Data | Components,
+        drawing: Drawing | None = None,
         *,
-        sequence: int,
-        batch: int,
-        seed: int,
-        weights: dict[str, float] | None = None,
-        temperature: float = 1.0,
-        data_rank: int = 0,
-        data_ranks: int = 1,
-        balance: bool = False,
-        positions: Positions = "document",
-    ):
-        _positive(sequence=sequence, batch=batch, temperature=temperature, data_ranks=data_ranks)
-        if not 0 <= data_rank < data_ranks:
-            raise DataError(f"data_rank is {data_rank}, needed 0 to {data_ranks - 1}")
-        self.shards = shards if isinstance(shards, Shards) else Shards(shards)
-        self.sequence, self.batch, self.seed = sequence, batch, seed
-        self.data_rank, self.data_ranks = data_rank, data_ranks
-        self.balance, self.positions = balance, positions
-        self.weights = mixture(self.shards, weights, temperature)
-        self._order: type[PermutedStream] | type[SortedStream] = PermutedStream
-        self._streams = self._begin()
-        self._cumulative = np.cumsum(list(self.weights.values()))
-        self._sequences = 0
+        start: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.drawing = Drawing(**settings) if drawing is None else drawing
+        self.components = shards if isinstance(shards, Components) else Components(shards)
+        self.weights = mixture(self.components, self.drawing.weights, self.drawing.temperature)
+        self._names, self._cumulative = list(self.weights), np.cumsum(list(self.weights.values()))
+        self._go_on(SamplerState(self.drawing.seed) if start is None else SamplerState.of(start))
 
-    def _begin(self) -> dict[str, Stream]:
-        return {
-            language: self._order(self.shards.files(language), self.seed, language)
-            for language in self.weights
-        }
+    @property
+    def shards(self) -> Shards:
+        """The first folder of shards; the only one unless there are components of several."""
+        return self.components.folders[0]
 
     @property
     def languages(self) -> tuple[str, ...]:
         """What `Microbatch.languages` counts in."""
-        return self.shards.languages
+        return self.components.languages
 
     @property
     def epochs(self) -> dict[str, float]:
-        """How often each language's text has been gone through."""
-        return {language: stream.epochs for language, stream in self._streams.items()}
+        """How often each component's text has been gone through."""
+        return {name: stream.epochs for name, stream in self._streams.items()}
 
     def step(self, microbatches: int) -> list[Microbatch]:
         """This data rank's next `microbatches` microbatches; moves the state on for all data ranks."""
-        rows = [[self._draw() for _ in range(self.batch)] for _ in range(microbatches * self.data_ranks)]
-        ours = self._balanced(rows, microbatches) if self.balance else rows[self.data_rank :: self.data_ranks]
+        d = self.drawing
+        rows = [[self._draw() for _ in range(d.batch)] for _ in range(microbatches * d.data_ranks)]
+        ours = self._balanced(rows, microbatches) if d.balance else rows[d.data_rank :: d.data_ranks]
         return [self._microbatch(places) for places in ours]
 
     def _balanced(self, rows: list[list[Place]], microbatches: int) -> list[list[Place]]:
         """Our microbatches of a step's rows; every data rank works out the same, from bounds alone."""
         places = [place for microbatch in rows for place in microbatch]
         costs = [int((pieces.lengths**2).sum()) for _, pieces in places]
-        ours = assign(costs, microbatches, self.batch, self.data_ranks)[self.data_rank]
-        return [[places[row] for row in microbatch] for microbatch in ours]
+        ours = assign(costs, microbatches, self.drawing.batch, self.drawing.data_ranks)
+        return [[places[row] for row in microbatch] for microbatch in ours[self.drawing.data_rank]]
 
     def _microbatch(self, places: list[Place]) -> Microbatch:
-        rows = [
-            pieces.row(self._streams[language].files, self.shards.end_of_document)
-            for language, pieces in places
-        ]
-        return collate(rows, [self.languages.index(language) for language, _ in places], self.positions)
+        rows, numbers = [], []
+        for name, pieces in places:
+            component = self.components[name]
+            rows.append(pieces.row(self._streams[name].files, component.shards.end_of_document))
+            numbers.append(self.languages.index(component.language))
+        return collate(rows, numbers, self.drawing.positions)
 
     def _draw(self) -> Place:
-        """The language of the next sequence of all and the pieces of documents that it is made of."""
-        number = uniform(self.seed, self._sequences) * self._cumulative[-1]
+        """The component of the next sequence of all and the pieces of documents that it is made of."""
+        number = uniform(self.drawing.seed, self._sequences) * self._cumulative[-1]
         choice = int(np.searchsorted(self._cumulative, number, side="right"))
-        language = list(self.weights)[min(choice, len(self.weights) - 1)]
+        name = self._names[min(choice, len(self._names) - 1)]
         self._sequences += 1
-        return language, self._streams[language].draw(self.sequence)
+        return name, self._streams[name].draw(self.drawing.sequence)
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs, as JSON; the same on every data rank."""
-        drawn = {language: stream.state() for language, stream in self._streams.items()}
-        ordered = {"order": ORDER, "streams": drawn} if self._order is PermutedStream else {"tokens": drawn}
-        return {
-            "fingerprint": self.shards.fingerprint,
-            "seed": self.seed,
-            "sequence": self.sequence,
-            "sequences": self._sequences,
-            **ordered,
-        }
+        """All that `restore`, or the next phase's sampler, needs, as JSON; the same on every data rank."""
+        drawn = {name: stream.state() for name, stream in self._streams.items()}
+        kept = self._state.drawn | drawn
+        fingerprints = {name: self.components[name].shards.fingerprint for name in drawn}
+        return SamplerState(
+            self.drawing.seed,
+            self.drawing.sequence,
+            self._sequences,
+            self._state.permuted,
+            dict(sorted(kept.items())),
+            self._state.fingerprints | fingerprints,
+            self._state.only,
+        ).to_dict()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where `state` was taken, in its order. batch, data_ranks and weights may differ from then.
 
-        Raises DataError if the shards, the seed or the sequence length are others: the stream would be.
+        Raises DataError if the shards, the seed or the sequence length are others.
         """
-        for key, ours in (
-            ("fingerprint", self.shards.fingerprint),
-            ("seed", self.seed),
-            ("sequence", self.sequence),
-        ):
-            if state[key] != ours:
-                what = "data set" if key == "fingerprint" else key
-                raise DataError(
-                    f"the checkpoint was trained with {what} {state[key]}, this run has {ours}; "
-                    f"resume with the same {what} or start a new run"
-                )
-        self._sequences = int(state["sequences"])
-        self._order = order_of(state)
-        self._streams = self._begin()
-        for language, drawn in state["tokens" if self._order is SortedStream else "streams"].items():
-            if language in self._streams:
-                self._streams[language].restore(drawn)
+        before = SamplerState.of(state)
+        if before.sequence != self.drawing.sequence:
+            raise DataError(
+                f"the checkpoint was trained with sequence {before.sequence}, this run has {self.drawing.sequence}; resume with "
+                "the same sequence, or begin a phase of its own with it"
+            )
+        self._go_on(before)
 
-
-def order_of(state: dict[str, Any]) -> type[PermutedStream] | type[SortedStream]:
-    """What draws in the order of a state. Raises DataError if no stream of this version does."""
-    if "order" not in state:
-        return SortedStream
-    if state["order"] != ORDER:
-        raise DataError(
-            f"the checkpoint's documents come in the order '{state['order']}', which this version does not know; resume with the "
-            "version that wrote it, or start a new run"
+    def _go_on(self, state: SamplerState) -> None:
+        state.check(
+            self.drawing.seed, {name: self.components[name].shards.fingerprint for name in self.weights}
         )
-    return PermutedStream
-
-
-def mixture(shards: Shards, weights: dict[str, float] | None, temperature: float = 1.0) -> dict[str, float]:
-    """Language -> share: alphabetical order, summing to 1, those of share 0 left out."""
-    if weights is None:
-        weights = {
-            language: shards.counts(language)["tokens"] ** (1 / temperature) for language in shards.languages
-        }
-    for language, weight in weights.items():
-        shards.counts(language)  # names the language if it is not there
-        if not (weight >= 0 and np.isfinite(weight)):
-            raise DataError(f"the weight of '{language}' is {weight}; weights must be 0 or more")
-    total = sum(weights.values())
-    if not total > 0:
-        raise DataError("all mixture weights are 0; give at least one language a weight above 0")
-    return {language: weights[language] / total for language in sorted(weights) if weights[language] > 0}
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise DataError(f"{name} is {value}; it must be above 0")
+        self._state, self._sequences = state, state.sequences
+        self._streams: dict[str, Stream] = {}
+        for name in self.weights:
+            stream = state.stream(self.components[name].files, name)
+            if name in state.drawn:
+                stream.restore(state.drawn[name])
+            self._streams[name] = stream

@@ -118,11 +118,11 @@ class HeadWork:
         if "entropy" in reads:
             every = logits.log_softmax(1)
             entropy = -(every.exp() * every).sum(1) * (targets != IGNORE)
-        seen = LogProbs(lp, lse, logit_sum, entropy)
+        more = (None if of is None else of.detach() for of in (logit_sum, entropy))
         with torch.no_grad():
-            loss = self._take(microbatch, LogProbs(*(of if of is None else of.detach() for of in seen)))
+            loss = self._take(microbatch, LogProbs(lp.detach(), lse.detach(), *more))
         output = loss.by_log_prob * lp
-        for derivative, of in zip(loss[2:], seen[1:], strict=True):
+        for derivative, of in zip(loss[2:5], (lse, logit_sum, entropy), strict=True):
             if derivative is not None and of is not None:
                 output = output + derivative * of
         return output

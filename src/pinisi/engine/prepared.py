@@ -85,7 +85,8 @@ class Preparation:
 
     def step(self, batch: Sequence[Microbatch], request: StepRequest) -> list[PreparedMicrobatch]:
         """Raises DataError for an id or a target that no rank has a row for."""
-        seeds, teacher = request.seeds or [None] * len(batch), request.teacher or [None] * len(batch)
+        seeds: Sequence[int | None] = request.seeds or [None] * len(batch)
+        teacher: Sequence[torch.Tensor | None] = request.teacher or [None] * len(batch)
         return [
             self._microbatch(microbatch, request, seed, hidden)
             for microbatch, seed, hidden in zip(batch, seeds, teacher, strict=True)

@@ -90,15 +90,15 @@ class WithDistillation(_Wrapped):
         value = rest * inner.value + torch.where(by_divergence != 0, by_divergence * divergence, 0.0).sum()
         if inner.by_divergence is not None:
             by_divergence = by_divergence + rest * inner.by_divergence
-
-        def weighted(derivative: Tensor | None) -> Tensor | None:
-            return None if derivative is None else rest * derivative
-
         return LossValue(
             value,
             rest * inner.by_log_prob,
-            weighted(inner.by_logsumexp),
-            weighted(inner.by_logit_sum),
-            weighted(inner.by_entropy),
+            _times(rest, inner.by_logsumexp),
+            _times(rest, inner.by_logit_sum),
+            _times(rest, inner.by_entropy),
             by_divergence,
         )
+
+
+def _times(factor: float, derivative: Tensor | None) -> Tensor | None:
+    return None if derivative is None else factor * derivative

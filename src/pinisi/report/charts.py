@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pinisi.report.marks import chart, mark, together, words
+from pinisi.report.marks import NARROW, chart, mark, together, words
 from pinisi.report.numbers import memory, tick_label, ticks
 
 MOST_POINTS = 400  # of a line; longer ones are averaged in groups of steps
@@ -81,9 +81,7 @@ def line_chart(
     }
     cursor = mark("line", class_="cursor", y1=top, y2=bottom)
     inside = [draw_line(line, points, frame) for line, points in drawn]
-    return chart(
-        width, height, label, axes(frame), *inside, cursor, scrolls=not small, data_chart=json.dumps(data)
-    )
+    return chart(width, height, label, axes(frame), *inside, cursor, data_chart=json.dumps(data))
 
 
 def readings(line: Line, points: Sequence[tuple[float, float]], frame: Frame) -> dict[str, Any]:
@@ -149,7 +147,7 @@ def dumbbells(rows: Sequence[tuple[str, float, float]], *, width: int, before: s
         return left + value / high * (width - left - right)
 
     out = []
-    for value in ticks(0, high, 8):
+    for value in ticks(0, high, 8 if width > NARROW else 4):
         out.append(upright("grid", at(value), top - 6, height - 4))
         out.append(words("tick", at(value), top - 12, tick_label(value)))
     for index, (name, b, a) in enumerate(rows):

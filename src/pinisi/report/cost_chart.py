@@ -10,7 +10,7 @@ from pinisi.report.charts import upright
 from pinisi.report.marks import chart, mark, together, words
 
 COLOURS = 8  # of the style sheet; more tokenizers begin anew
-WIDE, NARROW = 1080, 380  # SVG units: drawn twice, so that letters are as large on a telephone
+WIDE = 1080  # SVG units; drawn twice, so that letters are as large on a telephone
 LANE = 9  # SVG units between two tokenizers' dots
 TOP, RIGHT = 26, 22
 At = Callable[[float], float]
@@ -40,7 +40,7 @@ def dots(result: Mapping[str, Any], languages: Sequence[str], width: int) -> Mar
         )
         out.append(mark("g", *inside))
     said = "tokens against the reference by language and tokenizer"
-    return chart(width, height, said, *out, scrolls=False)
+    return chart(width, height, said, *out)
 
 
 def name_of(result: Mapping[str, Any], code: str) -> str:

@@ -31,6 +31,7 @@ def page(data: Mapping[str, Any], title: str) -> str:
         cards=list(_cards(languages, data["errors"])),
         funnel=funnel(languages),
         rules=_rules(languages),
+        told=[(name_of(f"/{rule}"), of) for rule, of in data.get("rules", {}).items()],
         documents=_documents(languages),
         cuts=_cuts(languages),
         personal=_personal(languages),
@@ -52,14 +53,13 @@ def _cards(languages: Languages, errors: Mapping[str, int]) -> Iterator[Card]:
     yield Card(
         "kept", count(kept), f"{percent(kept / total['documents'] if total['documents'] else 0.0)} of them"
     )
-    yield Card("characters kept", short(characters), _share(characters, total["characters"]))
-    stays = sum(of["kept"] > 0 for of in languages.values())
-    yield Card("languages", str(stays), "with documents that are kept")
-    yield Card("unreadable", count(sum(errors.values())), "lines, records or files")
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{percent(part / whole)} of them" if whole else ""
+    if characters:
+        note = f"{percent(characters / total['characters'])} of them" if total["characters"] else ""
+        yield Card("characters kept", short(characters), note)
+        stays = sum(of["kept"] > 0 for of in languages.values())
+        yield Card("languages", str(stays), "with documents that are kept")
+    if errors:
+        yield Card("unreadable", count(sum(errors.values())), "lines, records or files")
 
 
 def _rules(languages: Languages) -> Rows:

@@ -7,7 +7,8 @@ from typing import Any
 
 from pinisi.base.files import write_whole
 from pinisi.report import numbers
-from pinisi.report.cost_chart import NARROW, WIDE, colour, dots, name_of
+from pinisi.report.cost_chart import WIDE, colour, dots, name_of
+from pinisi.report.marks import NARROW
 from pinisi.report.render import render
 
 

@@ -5,13 +5,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pinisi.report.marks import chart, mark, words
+from pinisi.report.marks import NARROW, chart, mark, words
 from pinisi.report.numbers import count, percent, short
 
-WIDTH = 1080  # SVG units
-STEP, LEFT, RIGHT = 26, 60, 150
+WIDE = 1080  # SVG units
+STEP, LEFT = 26, 60
 COLOURS = ("c2", "c1", "c5", "c4", "c6", "c7")  # of the rules that take most
 STAGES = {"read": "first pass", "near": "duplicates", "finish": "second pass"}
+Share = tuple[str, int, str]  # label, documents, colour
 Languages = Mapping[str, dict[str, Any]]
 
 
@@ -32,37 +33,43 @@ def name_of(rule: str) -> str:
 
 
 def funnel(languages: Languages) -> dict[str, Any]:
-    """The chart and its legend."""
+    """The chart in two forms, and its legend; nothing where no document was read."""
     rules = rules_of(languages)
     shown, rest = rules[: len(COLOURS)], rules[len(COLOURS) :]
     key = [("c3", "kept"), *((COLOURS[n], name_of(rule)) for n, rule in enumerate(shown))]
     if rest:
         key.append(("c8", "other rules"))
-    out: list[Markup] = []
-    for index, (language, of) in enumerate(sorted(languages.items())):
-        y, total = STEP * index + 6, max(1, of["documents"])
+    bars = [
+        (language, of["documents"], list(_shares(of, shown, rest)))
+        for language, of in sorted(languages.items())
+    ]
+    return {"legend": key, "wide": _drawn(bars, WIDE), "narrow": _drawn(bars, NARROW)} if bars else {}
+
+
+def _drawn(bars: Sequence[tuple[str, int, Sequence[Share]]], width: int) -> Markup:
+    """A bar a language, with the share that is kept beside it."""
+    right, out = 150 if width > NARROW else 58, []
+    for index, (language, documents, shares) in enumerate(bars):
+        y, total = STEP * index + 6, max(1, documents)
         out.append(words("name", LEFT - 10, y + 14, language, "end"))
-        out += _pieces(language, list(_shares(of, shown, rest)), total, y)
-        note = f"{percent(of['kept'] / total)} of {short(total)}"
-        out.append(words("value", WIDTH - 4, y + 14, note, "end"))
-    height = STEP * len(languages) + 10
-    drawn = chart(WIDTH, height, "documents kept and dropped by language", *out)
-    return {"legend": key, "chart": drawn}
+        out += _pieces(language, shares, total, y, width - LEFT - right)
+        note = percent(shares[0][1] / total)
+        note = f"{note} of {short(total)}" if width > NARROW else note
+        out.append(words("value", width - 4, y + 14, note, "end"))
+    return chart(width, STEP * len(bars) + 10, "documents kept and dropped by language", *out)
 
 
-def _shares(
-    of: Mapping[str, Any], shown: Sequence[str], rest: Sequence[str]
-) -> Iterator[tuple[str, int, str]]:
-    """(label, documents, colour) of what is kept, of each rule shown, and of the others together."""
+def _shares(of: Mapping[str, Any], shown: Sequence[str], rest: Sequence[str]) -> Iterator[Share]:
+    """What is kept, what each rule shown took, and what the others together took."""
     yield "kept", of["kept"], "c3"
     for number, rule in enumerate(shown):
         yield name_of(rule), of["drops"].get(rule, 0), COLOURS[number]
     yield "other rules", sum(of["drops"].get(rule, 0) for rule in rest), "c8"
 
 
-def _pieces(language: str, shares: Sequence[tuple[str, int, str]], total: int, y: int) -> Iterator[Markup]:
+def _pieces(language: str, shares: Sequence[Share], total: int, y: int, width: int) -> Iterator[Markup]:
     """A language's bar, piece by piece."""
-    x, width = float(LEFT), WIDTH - LEFT - RIGHT
+    x = float(LEFT)
     for label, number, colour in shares:
         size = number / total * width
         if size > 0:

@@ -1,11 +1,15 @@
 """Puts a run into a handful of numbers: the cards on top of its page."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinisi.report import numbers
-from pinisi.report.files import RunFiles
+
+if TYPE_CHECKING:  # it reads timelines, and the page of a curation shall not load schedules
+    from pinisi.report.files import RunFiles
 
 
 class Card(NamedTuple):

@@ -7,6 +7,7 @@ from markupsafe import Markup, escape
 
 # What no page may hold (XML 1.0, 2.2 Characters): control characters and halves of surrogate pairs among them.
 UNSEEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NARROW = 340  # SVG units: a chart this wide fits a telephone as it is
 ALONE = {"line", "rect", "circle", "polyline"}  # SVG's, with nothing inside
 
 
@@ -40,9 +41,10 @@ def words(kind: str, x: float, y: float, text: Any, anchor: str = "middle") -> M
     return mark("text", text, class_=kind, x=float(x), y=float(y), text_anchor=anchor)
 
 
-def chart(width: int, height: int, label: str, *inside: Markup, scrolls: bool = True, **more: Any) -> Markup:
-    """Returns a drawing of so many SVG units; one that scrolls does so before its words become too small to read."""
-    least = f"min-width:{width * 5 // 6}px" if scrolls else None  # 12 px are 10
+def chart(width: int, height: int, label: str, *inside: Markup, **more: Any) -> Markup:
+    """Returns a drawing of so many SVG units; a wide one scrolls before its words become too small to read."""
+    scrolls = width > NARROW
+    least = f"min-width:{width * 9 // 10}px" if scrolls else None  # 12 px are 10.8
     head = dict(class_="chart", viewBox=f"0 0 {width} {height}", role="img", aria_label=label, style=least)
     drawn = mark("svg", *inside, **head, **more)
     return mark("div", drawn, class_="scroll") if scrolls else drawn

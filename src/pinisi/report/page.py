@@ -1,6 +1,6 @@
 """Writes the page of a run: one HTML file that loads nothing from anywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pinisi.base.files import write_whole
@@ -10,17 +10,19 @@ from pinisi.report.headline import headline
 from pinisi.report.render import render
 from pinisi.report.timelines import timelines
 
-SECTIONS: dict[str, Callable[[RunFiles], sections.View]] = {
-    "headline": headline,
-    "loss": sections.loss,
-    "languages": sections.languages,
-    "held_out": sections.held_out,
-    "throughput": sections.throughput,
-    "timelines": timelines,
-    "memory": sections.memory,
-    "comparison": sections.comparison,
-    "configuration": sections.configuration,
+# A section's name in run.html: its title, and what makes its values.
+SECTIONS: dict[str, tuple[str, Callable[[RunFiles], sections.View]]] = {
+    "headline": ("In short", headline),
+    "loss": ("Loss", sections.loss),
+    "languages": ("Loss by language", sections.languages),
+    "held_out": ("Held-out text, before and after", sections.held_out),
+    "throughput": ("Throughput", sections.throughput),
+    "timelines": ("One step on every rank", timelines),
+    "memory": ("Memory", sections.memory),
+    "comparison": ("Side by side", sections.comparison),
+    "configuration": ("Configuration", sections.configuration),
 }
+OPTIONAL = {"comparison"}  # that most runs lack: only a demo or a bench writes its file
 
 
 def write_report(run_folder: str | Path, out: Path | None = None) -> Path:
@@ -37,8 +39,19 @@ def page(run: RunFiles) -> str:
     """The page's HTML, which is also well-formed XML."""
     name = (run.config or {}).get("run", {}).get("name") or run.folder.resolve().name
     faults = [note for note in run.notes.values() if "missing" not in note]
-    views = {section: {"missing": "", **make(run)} for section, make in SECTIONS.items()}
-    return render("run.html", title=name, lead=describe(run), faults=faults, **views)
+    views = {
+        section: {"title": title, "missing": "", **make(run)} for section, (title, make) in SECTIONS.items()
+    }
+    return render("run.html", title=name, lead=describe(run), faults=faults, lacking=lacking(views), **views)
+
+
+def lacking(views: Mapping[str, sections.View]) -> dict[str, list[str]]:
+    """Why sections are not shown: reason -> their titles."""
+    reasons: dict[str, list[str]] = {}
+    for section, view in views.items():
+        if view["missing"] and section not in OPTIONAL:
+            reasons.setdefault(view["missing"], []).append(view["title"])
+    return reasons
 
 
 def describe(run: RunFiles) -> str:

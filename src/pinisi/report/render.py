@@ -28,7 +28,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    # No sorting: the order of a dictionary is that of the page. What is not ASCII is written as \\uXXXX.
+    # No sorting: the order of a dictionary is that of the page. What is not ASCII is written as \uXXXX.
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     made.globals |= {"asset": asset, "mark": mark}
     return made

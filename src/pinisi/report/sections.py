@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pinisi.report import numbers
 from pinisi.report.charts import Line, dumbbells, line_chart, padded, stacked_bars, thin
+from pinisi.report.marks import NARROW
 from pinisi.report.numbers import is_number
 
 if TYPE_CHECKING:  # it reads timelines, and what makes other pages shall not load schedules
@@ -119,10 +120,17 @@ def held_out(run: RunFiles) -> View:
     return {
         "before": before,
         "after": after,
-        "chart": dumbbells(rows, width=WIDTH // 2, before=before, after=after) if rows else None,
+        "chart": both_forms(rows, before, after) if rows else None,
         "rows": [held_out_row(name, b, a) for name, (b, a) in ordered],
         "once": len(run.evaluations) == 1,
     }
+
+
+def both_forms(rows: Sequence[tuple[str, float, float]], before: str, after: str) -> View:
+    wide, narrow = (
+        dumbbells(rows, width=width, before=before, after=after) for width in (WIDTH // 2, NARROW)
+    )
+    return {"wide": wide, "narrow": narrow}
 
 
 def held_out_row(name: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:

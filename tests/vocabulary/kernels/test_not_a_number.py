@@ -8,7 +8,7 @@ import torch
 from pinisi.vocabulary import HeadShard, Shards
 from pinisi.vocabulary.kernels import IMPLEMENTATIONS, Targets, kernels_for, reference, use
 
-from ..simulation import Case, bits, head_shards
+from ..simulation import Case, bits, derivatives, head_shards
 from .compilers import compiler
 
 VOCABULARY, TOKENS, HIDDEN = 611, 13, 20
@@ -37,14 +37,14 @@ def case_of(dtype, softcap):
 
 def run(case, barriers, budget, name):
     """(lp, lse, dX) of all shards together."""
-    g = torch.where(case.targets == -100, 0.0, case.weights.float())
+    loss = derivatives(torch.where(case.targets == -100, 0.0, case.weights.float()))
     with use(name):
         heads, _, _ = head_shards(case, SHARDS, barriers, budget=budget)
         passes = [head.s(case.x, case.targets) for head in heads]
         gathered = torch.stack([one.statistics for one in passes])
         seen = [head.combine(one, gathered) for head, one in zip(heads, passes, strict=True)]
         make = HeadShard.u if barriers == 1 else HeadShard.t
-        dx = sum(make(head, one, g) for head, one in zip(heads, passes, strict=True))
+        dx = sum(make(head, one, loss) for head, one in zip(heads, passes, strict=True))
     return seen[0].lp, seen[0].lse, dx
 
 

@@ -27,6 +27,13 @@ for (const title of document.querySelectorAll('svg title')) {
   mark.addEventListener('pointerleave', hide);
 }
 
+// A lane fades at each edge behind which there is more of it.
+function edges() {
+  for (const lane of lanes) {
+    lane.classList.toggle('before', lane.scrollLeft > 1);
+    lane.classList.toggle('after', lane.scrollLeft + lane.clientWidth < lane.scrollWidth - 1);
+  }
+}
 const lanes = [...document.querySelectorAll('.lanes')];
 let zoom = 1;
 function labels() {
@@ -45,9 +52,13 @@ function zoomTo(next, fraction) {
   for (const each of lanes) each.firstElementChild.style.width = 100 * zoom + '%';
   for (const each of lanes) each.scrollLeft = held * each.scrollWidth - fraction * seen;
   labels();
+  edges();
 }
 for (const lane of lanes) {
-  lane.addEventListener('scroll', () => { for (const each of lanes) each.scrollLeft = lane.scrollLeft; });
+  lane.addEventListener('scroll', () => {
+    for (const each of lanes) each.scrollLeft = lane.scrollLeft;
+    edges();
+  });
   lane.addEventListener('wheel', event => {
     if (!event.ctrlKey) return;
     event.preventDefault();
@@ -64,4 +75,5 @@ for (const lane of lanes) {
 for (const button of document.querySelectorAll('[data-zoom]')) {
   button.addEventListener('click', () => zoomTo(Number(button.dataset.zoom) * zoom || 1, 0.5));
 }
-if (lanes.length) { labels(); addEventListener('resize', labels); }
+function fitted() { labels(); edges(); }
+if (lanes.length) { fitted(); addEventListener('resize', fitted); }

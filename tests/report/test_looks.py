@@ -1,0 +1,57 @@
+"""Every kind of page as wide as a phone, a tablet and a desk: nothing overlaps, is too small to read or cut without a sign."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pinisi.report import write_report
+from pinisi.report.curation import write_curation_report
+from pinisi.report.explore import write_explorer
+from pinisi.report.fertility import write_fertility
+
+from . import browser
+from .made_curation import made_table
+from .made_run import make_run
+from .test_explore import some
+from .test_fertility import COSTS, made
+
+WIDTHS = (390, 768, 1300)
+MEASURE = Path(__file__).with_name("measure.js").read_text("utf-8")
+
+
+def run_page(folder: Path) -> Path:
+    return write_report(make_run(folder / "demo", ranks=8, microbatches=11))
+
+
+def small_run_page(folder: Path) -> Path:
+    run = make_run(folder / "demo", ranks=2, microbatches=3, steps=20)
+    for name in ("memory.json", "comparison.json"):
+        (run / name).unlink()
+    (run / "config.toml").write_text("a line that is no TOML " * 20)
+    return write_report(run)
+
+
+def curation_page(folder: Path) -> Path:
+    return write_curation_report(made_table(), folder / "curation.html", title="web-2026")
+
+
+def fertility_page(folder: Path) -> Path:
+    return write_fertility(made(COSTS), folder / "fertility.html")
+
+
+def explorer_page(folder: Path) -> Path:
+    return write_explorer(folder / "explore.html", "Ways to run it", some(), memory_limit=7e7)
+
+
+PAGES = [run_page, small_run_page, curation_page, fertility_page, explorer_page]
+
+
+@pytest.mark.parametrize("make", PAGES, ids=lambda make: make.__name__)
+def test_a_page_can_be_read_at_every_width(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    if browser.find() is None:
+        pytest.skip("no Chromium on this machine")
+    found = browser.at_widths(make(tmp_path), MEASURE + "return faultsOf(win);", WIDTHS)
+    for width, seen in found.items():
+        assert abs(seen["width"] - width) <= 20 and seen["texts"] > 10  # a scroll bar's width
+        assert not seen["faults"], f"{width} px: {seen['faults'][:20]}"

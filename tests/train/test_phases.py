@@ -1,0 +1,122 @@
+"""Phases: their settings, and a run that is stopped in each of them and between them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pinisi.base.errors import ConfigError
+from pinisi.config import load
+from pinisi.train.phases import phase_at, phases_of, rate_jump, rates
+from tests.engine.conftest import project, whole  # noqa: F401  # fixtures
+from tests.engine.runs import TRAIN, losses, pinisi
+
+PHASES = """
+[[phases]]
+name = "broad"
+steps = 4
+[[phases]]
+name = "narrow"
+steps = 5
+sequence = 8
+microbatch_size = 2
+microbatches = 4
+learning_rate = 5e-3
+schedule = "constant"
+mixture = { id = 1.0 }
+"""
+
+
+@pytest.fixture(scope="module")
+def phased(project, tmp_path_factory) -> Path:  # noqa: F811
+    file = tmp_path_factory.mktemp("phased") / "phased.toml"
+    text = (project / "config.toml").read_text().replace("steps = 6\n", "")
+    file.write_text(
+        text.replace('folder = "', f'folder = "{file.parent}/unused-').replace("every = 2", "every = 1")
+        + PHASES
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(phased) -> dict[int, float]:
+    run = phased.parent / "whole"
+    assert pinisi("train", str(phased), f"run.folder={run}").returncode == 0
+    return losses(run)
+
+
+def test_what_a_phase_leaves_out_is_as_the_rest_says(phased) -> None:
+    first, second = phases_of(load(phased))
+    assert (first.start, first.stop, second.start, second.stop) == (0, 4, 4, 9)
+    assert (first.data.sequence, first.microbatches) == (16, 3)
+    assert (second.data.sequence, second.data.microbatch_size, second.microbatches) == (8, 2, 4)
+    assert second.data.mixture == {"id": 1.0} and first.data.mixture is None
+    assert first.learning_rate(0) == pytest.approx(1e-2) and second.learning_rate(8) == 5e-3
+    assert [phase_at([first, second], step).number for step in (0, 3, 4, 8, 9)] == [0, 0, 1, 1, 1]
+
+
+def test_the_rate_is_the_same_where_nothing_changed_and_a_jump_is_said(phased) -> None:
+    phases = phases_of(load(phased))
+    assert rate_jump(rates(phases), phases, 5) is None
+    other = phases_of(load(phased, ["phases=[{steps = 4}, {steps = 5}]"]))
+    assert "of step 6 is" in (rate_jump(rates(phases), other, 5) or "")
+    single = phases_of(load(phased, ["phases=[]", "run.steps=9", "optimizer.schedule=constant"]))
+    before = {
+        "steps": 9,
+        "optimizer": {"learning_rate": 1e-2, "schedule": "constant", "clip": 1.0, "epsilon": 1e-8},
+    }
+    assert rate_jump(before, single, 3) is None  # as a version without phases, and with other names, left it
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("run.steps=8", "run.steps is 8; it needs to be left out, or the phases' sum, 9"),
+        ("phases=[]", "run.steps is not set; it needs a number of steps, or .*phases"),
+        ("phases=[{steps = 0}]", "steps is 0; it needs at least 1"),
+        ("phases=[{steps = 2, mixtur = 1}]", "unknown key"),
+    ],
+)
+def test_what_is_wrong_with_phases_is_said(phased, override, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        phases_of(load(phased, [override]))
+
+
+def test_a_warmup_must_fit_into_its_phase(phased) -> None:
+    with pytest.raises(ConfigError, match=r"phases\[0\] has 3 steps, too few for 5 of warm-up"):
+        phases_of(load(phased, ["phases=[{steps = 3, warmup = 5}]"]))
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])  # in the first phase, at the boundary, in the second
+def test_a_phased_run_that_is_killed_goes_on_to_the_bit(phased, uninterrupted, step) -> None:
+    run = phased.parent / f"killed-{step}"
+    command = [*TRAIN, str(phased), f"run.folder={run}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wanted, end = run / "checkpoints" / f"step-{step:08d}", time.monotonic() + 120
+    while not wanted.exists() and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert wanted.exists()
+    assert pinisi("train", str(phased), f"run.folder={run}").returncode == 0
+    assert losses(run) == uninterrupted and len(uninterrupted) == 9
+
+
+def test_a_checkpoint_of_another_phase_is_refused(phased, uninterrupted) -> None:
+    run = phased.parent / "whole"
+    done = pinisi("train", str(phased), f"run.folder={run}", "phases=[{steps = 12}]")
+    assert done.returncode != 0 and "saved in phase 2" in done.stderr
+
+
+def test_the_second_phase_goes_on_where_the_first_stopped_in_the_text(phased, uninterrupted) -> None:
+    import json
+
+    run = phased.parent / "whole"
+    index = [json.loads((run / "checkpoints" / f"step-{n:08d}" / "index.json").read_text()) for n in (4, 9)]
+    first, second = (each["sampler"] for each in index)
+    assert (index[0]["phase"], index[1]["phase"]) == (0, 1)
+    assert second["sequences"] - first["sequences"] == 5 * 4 * 2
