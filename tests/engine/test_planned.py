@@ -44,8 +44,8 @@ def test_the_written_plan_is_trained(project, hardware, tmp_path, capsys) -> Non
     assert cli([*arguments, "--write", str(written), "--json", str(plan)]) == 0
     assert " 2x2 " in capsys.readouterr().out
     best = json.loads(plan.read_text())["rows"][0]
-    found = load(written).schedule
-    assert (found.name, found.ranks, found.replicas, found.microbatches) == ("v-half", 2, 2, 3)
+    found = load(written).pipeline
+    assert (found.name, found.ranks, found.data_parallel, found.microbatches) == ("v-half", 2, 2, 3)
     assert best["microbatches_of_step"] == 6 and found.layers == best["layers"]
     run = tmp_path / "run"
     less = ["run.steps=3", "data.evaluation=none", "checkpoint.every=0"]
