@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pinisi.models import build_stage, read_spec
 from pinisi.train import checkpoint
 from pinisi.train.export import export
 from tests.engine.runs import losses, pinisi
@@ -46,6 +47,17 @@ def test_it_is_read_whole_and_by_rows():
             assert torch.equal(reader.get(name, kind=kind), tensor)
             rows = range(len(tensor) // 3, len(tensor) - 1)
             assert torch.equal(reader.get(name, rows, kind), tensor[rows.start : rows.stop])
+
+
+def test_a_model_is_built_from_it():
+    """A checkpoint is a source of weights, such as a frozen engine is built from."""
+    reader = checkpoint.newest_whole(OLD).reader
+    spec = read_spec(reader.index["config"])
+    stage = build_stage(spec, range(spec.layers), reader, embedding=True, head=True)
+    wanted = put_together()
+    parameters = dict(stage.named_parameters())
+    assert parameters.keys() == set(reader.names())
+    assert all(torch.equal(parameter, wanted[name]) for name, parameter in parameters.items())
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
