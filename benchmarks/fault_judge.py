@@ -22,6 +22,7 @@ from fault_runs import (
     left_behind,
     outside,
     records,
+    second_of,
 )
 
 from pinisi.base.files import write_whole
@@ -180,6 +181,7 @@ def judge(lab: Lab, case: Case) -> Verdict:
             other.kill()
             other.wait()
         left_behind(run, 0)
+        left_behind(second_of(run), 0)
         unmount(run)
     verdict.note, verdict.seconds = scene.note, round(time.monotonic() - began, 1)
     if not verdict.failures:
@@ -219,6 +221,8 @@ def _judge_first(kind: Kind, scene: Scene, first: Outcome, verdict: Verdict, who
             verdict.fail("hung", "the second of two runs")
         elif other.returncode == 0 and first.code == 0:
             verdict.fail("false_end", "both of two runs in a folder said that they had ended well")
+        elif left := left_behind(second_of(scene.run)):
+            verdict.fail("left", f"of the second of two runs: {', '.join(left)}")
     verdict.add(first, whole)
     if scene.damaged and str(scene.damaged[0]) not in first.text:
         verdict.fail(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fault_runs import MARK, TRAIN, Live, Moment, processes
+from fault_runs import MARK, TRAIN, Live, Moment, processes, second_of
 
 from pinisi.train import checkpoint
 
@@ -257,7 +257,8 @@ def _restored(scene: Scene) -> None:
 
 
 def _second(scene: Scene, live: Live) -> bool:
-    """A second run in the folder; it is left at work when this returns."""
+    """A second run in the folder; it is left at work when this returns. Its processes have a mark of their own: it may take
+    longer to look at the folder than the first one takes to end."""
     if not scene.reached(live):
         return False
     with (scene.run.parent / "second.err").open("w") as err:
@@ -266,7 +267,7 @@ def _second(scene: Scene, live: Live) -> bool:
                 [*TRAIN, *scene.arguments],
                 stdout=subprocess.DEVNULL,
                 stderr=err,
-                env={**os.environ, "OMP_NUM_THREADS": "1", MARK: str(scene.run)},
+                env={**os.environ, "OMP_NUM_THREADS": "1", MARK: str(second_of(scene.run))},
                 start_new_session=True,
             )
         )

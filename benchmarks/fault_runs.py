@@ -97,6 +97,11 @@ def _is_at(live: Live, moment: Moment, steps: int) -> bool:
     return False
 
 
+def second_of(run: Path) -> Path:
+    """What marks the processes of a second launcher in a run's folder."""
+    return run.with_name(f"{run.name} second")
+
+
 def processes(run: Path) -> list[int]:
     """The living processes of a run: they have its folder in their environment, or write one of its logs."""
     mark, logs, found = f"{MARK}={run}\0".encode(), f"{run}/logs/", []
