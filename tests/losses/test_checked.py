@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from pinisi.base.errors import ConfigError
-from pinisi.losses import CheckedLoss, LogProbs, LossValue, cross_entropy_with, weighted_cross_entropy
+from pinisi.losses import (
+    CheckedLoss,
+    LogProbs,
+    LossValue,
+    cross_entropy_with,
+    loss_named,
+    weighted_cross_entropy,
+)
 
 
 def answer(of) -> LossValue:
@@ -37,8 +44,6 @@ def test_a_derivative_that_is_not_a_number_a_token_is_refused(name, shape):
 def test_derivatives_are_those_of_autograd(seed):
     """Of every loss that has a name, by every number that it reads: plain ones, without a sign turned."""
     torch.manual_seed(seed)
-    from pinisi.losses import loss_named
-
     old = -torch.rand(8, dtype=torch.float64)
     data = {"old": old, "advantages": torch.randn(8, dtype=torch.float64)}
     pairs = {
