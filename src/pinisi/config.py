@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pinisi.base import settings
 from pinisi.base.settings import at_least, byte_count, not_empty
 from pinisi.base.typed_toml import Fault, SettingsSource, from_table, plain
+from pinisi.data.components import Component
 from pinisi.schedule import names
 
 
@@ -22,6 +23,7 @@ class RunSection:
     folder: str  # written to: config.toml, metrics.jsonl, checkpoints, report.html
     steps: int | None = None  # optimizer steps in all, resumed ones included; with [[phases]] their sum
     seed: int = 0  # of the random start and of the sampler
+    start: str | None = None  # a checkpoint of another run whose weights this one starts from
     on_bad_step: Literal["stop", "skip"] = "stop"  # a step without a finite loss, or without any target
     bad_steps: int = 10  # skipped at most, in the whole run
     name: str = ""  # shown in the report; the folder's name if empty
@@ -56,8 +58,11 @@ class DataSection:
 
     sequence: int  # tokens per sequence
     shards: str | None = None  # folder of token shards, as `pinisi tokenize` makes it
+    components: list[Component] = field(default_factory=list)  # instead of shards: several folders, by name
     microbatch_size: int = 1  # sequences per microbatch
-    mixture: dict[str, float] | None = None  # weight by language, normalised; by size if left out
+    mixture: dict[str, float] | None = (
+        None  # weight by language or component, normalised; by size if left out
+    )
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
     evaluation: str | None = None  # folder of held-out shards; no evaluation if left out
     verify: bool = True  # compare all shards with their digests at the start: about 1 s a GB and rank
@@ -68,6 +73,8 @@ class DataSection:
         yield from at_least(self, sequence=1, microbatch_size=1)
         if self.shards == "":
             yield Fault("shards", "a path")
+        if self.shards is not None and self.components:
+            yield Fault("shards", "to be left out where there are [[data.components]]")
         if self.mixture is not None and (
             not all(0 <= weight < float("inf") for weight in self.mixture.values())
             or not any(self.mixture.values())

@@ -90,6 +90,8 @@ def _check_checkpoint(config: RunConfig, spec: ModelSpec, task: Task) -> None:
     if reader is not None and reader.step >= config.steps:  # unless that one is damaged
         reader = checkpoint.newest_whole(folder).reader
     if reader is None:
+        if config.run.start is not None:
+            _check_start(checkpoint.Reader(Path(config.run.start)), spec)
         return
     check_model(reader, spec)
     check_data(reader, task.fingerprint)
@@ -99,3 +101,10 @@ def _check_checkpoint(config: RunConfig, spec: ModelSpec, task: Task) -> None:
             f"{folder} already holds step {reader.step} of run.steps = {config.steps}: give more steps to go on, "
             "or another run.folder to start anew"
         )
+
+
+def _check_start(reader: checkpoint.Reader, spec: ModelSpec) -> None:
+    """Looks whether a checkpoint of another run is whole and holds this model."""
+    if wrong := reader.damage():
+        raise CheckpointError(f"{wrong}; give another run.start")
+    check_model(reader, spec)

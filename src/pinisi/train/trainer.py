@@ -338,6 +338,7 @@ class Trainer:
             for wrong in passed_over:
                 print(f"passed over: {wrong}", flush=True)
         if reader is None:
+            self._start()
             return
         check_model(reader, self.spec)
         check_data(reader, self.task.fingerprint)
@@ -354,6 +355,11 @@ class Trainer:
             print(f"resumed from {reader.folder} (step {self.step} of {self.config.steps})", flush=True)
             if jump := rate_jump(reader.index.get("rates"), self.phases, self.step):
                 print(jump, flush=True)
+
+    def _start(self) -> None:
+        """Takes the weights that the run is to start from, if run.start names a checkpoint."""
+        if self.config.run.start is not None:
+            checkpoint.start_from(checkpoint.Reader(Path(self.config.run.start)), self.engine.optimizer)
 
     def _resume_batches(self, reader: checkpoint.Reader) -> None:
         """Goes on in the data where the checkpoint was saved: within its phase, which the next step may have left behind."""

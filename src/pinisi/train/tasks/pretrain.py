@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pinisi.base.errors import ConfigError
+from pinisi.base.digests import of_value
+from pinisi.base.errors import ConfigError, DataError
 from pinisi.config import DataSection
 from pinisi.data import Sampler, check_shards, eval_batches
 from pinisi.data import Shards as TokenShards
 from pinisi.data.batches import Microbatch
+from pinisi.data.components import Components
 from pinisi.losses import Loss, cross_entropy_with
 from pinisi.models import ModelSpec
 from pinisi.train.phases import Phase
@@ -29,14 +32,16 @@ class Pretrain(Task):
 
     name = "pretrain"
 
-    @property
-    def shards(self) -> TokenShards:
-        """The token shards of [data]. Raises ConfigError if none are named."""
-        if self.config.data.shards is None:
+    @cached_property
+    def components(self) -> Components:
+        """What [data] names: the components, or a folder of shards, whose languages they are. Raises ConfigError for neither."""
+        data = self.config.data
+        if data.shards is None and not data.components:
             raise ConfigError(
-                f"data.shards is not set, and the task {self.name!r} trains on token shards: name their folder"
+                f"data.shards is not set, and the task {self.name!r} trains on token shards: name their folder, or "
+                "[[data.components]]"
             )
-        return TokenShards(self.config.data.shards)
+        return Components(data.components or str(data.shards))
 
     @property
     def held_out(self) -> TokenShards | None:
@@ -44,27 +49,35 @@ class Pretrain(Task):
         return None if folder is None else TokenShards(folder)
 
     def check(self, spec: ModelSpec, tokenizer: str | None) -> None:
-        check_shards([self.shards, *([self.held_out] if self.held_out else [])], spec.vocabulary, tokenizer)
+        folders = [*self.components.folders, *([self.held_out] if self.held_out else [])]
+        check_shards(folders, spec.vocabulary, tokenizer)
+        ends = {shards.end_of_document for shards in folders}
+        if len(ends) > 1:
+            raise DataError(
+                f"the shards end their documents with different tokens ({', '.join(map(str, sorted(ends)))}): tokenize them alike"
+            )
 
     @property
     def fingerprint(self) -> str:
-        return self.shards.fingerprint
+        """Of one folder its own; of several a digest of all components."""
+        if not self.config.data.components:
+            return self.components.folders[0].fingerprint
+        return of_value([(each.name, each.language, each.shards.fingerprint) for each in self.components])
 
     @property
     def end_of_document(self) -> int:
-        return self.shards.end_of_document
+        return self.components.folders[0].end_of_document
 
     def damage(self) -> Iterator[tuple[str, Callable[[int, int], str | None]]]:
-        for shards in (self.shards, self.held_out):
-            if shards is not None:
-                yield str(shards.folder), shards.damage
+        for shards in (*self.components.folders, *([self.held_out] if self.held_out else [])):
+            yield str(shards.folder), shards.damage
 
     def batches(
         self, phase: Phase, data_rank: int, data_ranks: int, earlier: dict[str, Any] | None = None
     ) -> Sampler:
-        weights, temperature = _mixture(phase.data, self.shards)
-        sampler = Sampler(
-            self.shards,
+        weights, temperature = _mixture(phase.data, self.components)
+        return Sampler(
+            self.components,
             sequence=phase.data.sequence,
             batch=phase.data.microbatch_size,
             balance=phase.data.balance,
@@ -74,10 +87,8 @@ class Pretrain(Task):
             temperature=temperature,
             data_rank=data_rank,
             data_ranks=data_ranks,
+            start=earlier,
         )
-        if earlier is not None:
-            sampler.restore({**earlier, "sequence": phase.data.sequence})
-        return sampler
 
     def loss(self, spec: ModelSpec) -> Loss:
         loss = self.config.loss
@@ -125,10 +136,10 @@ def loss_of(trainer: Trainer, batches: list[Microbatch]) -> tuple[float, int]:
     return total, count
 
 
-def _mixture(data: DataSection, shards: TokenShards) -> tuple[dict[str, float] | None, float]:
+def _mixture(data: DataSection, components: Components) -> tuple[dict[str, float] | None, float]:
     """The sampler's weights and temperature: `data.temperature` is the exponent, the sampler's its inverse."""
     if data.mixture is not None or data.temperature is None:
         return data.mixture, 1.0
     if data.temperature == 0:
-        return dict.fromkeys(shards.languages, 1.0), 1.0
+        return {each.name: 1.0 for each in components}, 1.0
     return None, 1.0 / data.temperature
