@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Self
 
@@ -102,7 +101,6 @@ class TaskExecutor:
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._settings.workers, spawn, _serve, (os.getpid(),))
-            resource_tracker.ensure_running()  # else a worker's start does that, and lets the signal through
         with _without_interrupts():
             return {self._pool.submit(_do, task, self._shared): task for task in tasks}
 
