@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,3 +232,17 @@ def test_a_share_that_is_none_is_refused(odd, tokenizer_folder, tmp_path, share)
         tokenize(odd, tokenizer_folder, tmp_path / "s", report=quiet, held_out=share)
     with pytest.raises(DataError, match="holds no document with text for a share held out"):
         tokenize(odd, tokenizer_folder, tmp_path / "s", report=quiet, held_out=1e-9)
+
+
+def test_altered_documents_add_up_and_the_first_stays(tokenizer_folder, tmp_path, monkeypatch):
+    other = tmp_path / "t"
+    shutil.copytree(tokenizer_folder, other)
+    data = json.loads((other / "tokenizer.json").read_text())
+    (other / "tokenizer.json").write_text(json.dumps({**data, "normalizer": {"type": "NFC"}}))
+    corpus = write_corpus(tmp_path / "c", {"vi": [f"{n} e\u0302 {'a' * n}" for n in range(30)]})
+    tokenize(corpus, other, tmp_path / "whole", report=quiet)
+    cut_small(monkeypatch, 300)
+    said: list[str] = []
+    tokenize(corpus, other, tmp_path / "cut", report=said.append)
+    assert "vi: 30 of 30 documents do not decode back" in said[0] and "first: document vi/0 " in said[0]
+    assert counts(tmp_path / "cut") == counts(tmp_path / "whole")
