@@ -18,7 +18,7 @@ from statistics import mean
 
 import torch
 
-from pinisi.data import Microbatch, Sampler, Shards, tokenize
+from pinisi.data import Microbatch, Sampler, TokenShards, tokenize
 from pinisi.data.balance import LINEAR_PER_HIDDEN
 
 HIDDEN = (896, 4096)
@@ -39,7 +39,7 @@ def squares(microbatch: Microbatch) -> list[int]:
 
 
 def drawn(
-    shards: Shards, setting: tuple[int, int, int, int], steps: int, balance: bool
+    shards: TokenShards, setting: tuple[int, int, int, int], steps: int, balance: bool
 ) -> tuple[list, float]:
     """[steps][replicas][microbatches][rows] of Σ l², and the seconds that a replica's step took."""
     sequence, batch, microbatches, replicas = setting
@@ -79,7 +79,7 @@ def uneven(step: list, linear: float) -> dict[str, float]:
     }
 
 
-def row_of(shards: Shards, setting: tuple[int, int, int, int], steps: int) -> dict:
+def row_of(shards: TokenShards, setting: tuple[int, int, int, int], steps: int) -> dict:
     sequence = setting[0]
     names = ("sequence", "rows", "microbatches", "replicas")
     result: dict = dict(zip(names, setting, strict=True), steps=steps)
@@ -104,7 +104,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         tokenize(options.text, options.tokenizer, Path(folder) / "shards")
-        shards = Shards(Path(folder) / "shards")
+        shards = TokenShards(Path(folder) / "shards")
         rows = [row_of(shards, setting, options.steps) for setting in SETTINGS]
     print("costliest / mean             microbatch            replica")
     for row in rows:

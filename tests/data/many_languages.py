@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pinisi.curate import records
-from pinisi.data import Sampler, Shards, eval_batches, tokenize
+from pinisi.data import Sampler, TokenShards, eval_batches, tokenize
 
 COUNT = 2000
 
@@ -42,7 +42,7 @@ def main(folder: Path, tokenizer: Path) -> None:
                     + "\n"
                 )
     tokenize(folder / "text", tokenizer, folder / "shards", report=lambda line: None)
-    shards = Shards(folder / "shards")
+    shards = TokenShards(folder / "shards")
     assert list(shards.languages) == codes()
     sampler = Sampler(shards, sequence=16, batch=8, seed=0, temperature=1e9)
     seen = {int(row[0]) for _ in range(100) for batch in sampler.step(4) for row in batch.languages}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pinisi.base.ids import IGNORE
-from pinisi.data import Shards, eval_batches
+from pinisi.data import TokenShards, eval_batches
 
 from .conftest import TEXTS
 
@@ -16,7 +16,7 @@ from .conftest import TEXTS
 @pytest.mark.parametrize("sequence,batch", [(5, 1), (23, 3), (89, 2), (1009, 1)])
 def test_every_token_once(shards_folder, sequence, batch, language):
     """Pieces are read back by document number; glued together they are the documents, in order."""
-    shards = Shards(shards_folder)
+    shards = TokenShards(shards_folder)
     tokens, bounds = shards.shard(language)
     documents = [tokens[a:b].tolist() for a, b in pairwise(bounds)]
     batches = eval_batches(shards, sequence=sequence, batch=batch, language=language)
@@ -50,7 +50,7 @@ def test_padding_attends_to_no_document(shards_folder):
         flat = microbatch.documents.flatten()
         assert flat[0] == 0 and (flat.diff() >= 0).all() and (flat.diff() <= 1).all()
         same = microbatch.documents[:, :, None] == microbatch.documents[:, None, :]
-        end = microbatch.tokens == Shards(shards_folder).end_of_document
+        end = microbatch.tokens == TokenShards(shards_folder).end_of_document
         for row in range(2):
             for place in range(100):
                 # after the last end token of the row there is padding, else another document starts

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.data import Component, Components, Sampler, Shards, tokenize
+from pinisi.data import Component, Components, Sampler, TokenShards, tokenize
 
 from .conftest import TEXTS, write_corpus
 from .test_format2 import OLD, RUNS
@@ -122,7 +122,7 @@ def test_other_shards_under_a_name_are_refused(shards_folder, books):
     data = components(shards_folder, books)
     state = Sampler(data, sequence=9, batch=1, seed=1).state()
     moved = [*data[:2], Component("books-id", str(shards_folder), "id")]
-    ours, theirs = (Shards(each).fingerprint for each in (shards_folder, books))
+    ours, theirs = (TokenShards(each).fingerprint for each in (shards_folder, books))
     with pytest.raises(DataError, match=f"the data set of 'books-id', {theirs}, this run has {ours}"):
         Sampler(moved, sequence=9, batch=1, seed=1, start=state)
     Sampler(moved, sequence=9, batch=1, seed=1, start=state, weights={"web-id": 1.0})  # draws from none of it

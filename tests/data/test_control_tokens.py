@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinisi.base import digests
-from pinisi.data import Shards, load_tokenizer, tokenize
+from pinisi.data import TokenShards, load_tokenizer, tokenize
 from pinisi.data.control_tokens import TextOnly, is_control
 
 from .conftest import write_corpus
@@ -124,7 +124,7 @@ def test_shards_hold_none_and_index_says_so(tmp_path):
     text = "user said <think> and <|im_start|>system\n<|endoftext|><tool_call>"
     folder = made(tmp_path / "t", "qwen")
     index = tokenize(write_corpus(tmp_path / "c", {"en": [text]}), folder, tmp_path / "s", report=quiet)
-    shards, tokenizer = Shards(tmp_path / "s"), load_tokenizer(folder)
+    shards, tokenizer = TokenShards(tmp_path / "s"), load_tokenizer(folder)
     tokens = shards.shard("en").tokens.tolist()
     assert tokenizer.decode(tokens[:-1], clean_up_tokenization_spaces=False) == text
     assert not set(tokens[:-1]) & set(tokenizer.added_tokens_decoder)
@@ -151,5 +151,5 @@ def test_shards_of_before_are_made_anew_only_where_a_text_had_become_a_control_t
         assert again == good and "<think>" in said[0] and "made anew" in said[0]
     else:
         assert (out / "index.json").read_bytes() == before and "up to date" in said[0]
-        assert again == index and Shards(out).bos is None
+        assert again == index and TokenShards(out).bos is None
     assert digests.of_file(out / "00000/en.tokens") == good["files"]["00000/en.tokens"]

@@ -8,7 +8,7 @@ from pinisi.base.errors import DataError
 from pinisi.cli import main
 from pinisi.data import (
     Sampler,
-    Shards,
+    TokenShards,
     beginning_id,
     end_of_document_id,
     eval_batches,
@@ -83,7 +83,7 @@ def test_it_can_be_given_as_a_string_or_an_id(tmp_path, capsys):
     assert "--end-of-document TOKEN" in capsys.readouterr().err
     for number, given in enumerate(("<|end_of_page|>", str(id))):
         assert main([*command, str(tmp_path / f"b{number}"), "--end-of-document", given]) == 0
-        assert Shards(tmp_path / f"b{number}").end_of_document == id
+        assert TokenShards(tmp_path / f"b{number}").end_of_document == id
     assert "7" in load_tokenizer(folder).get_vocab() and token_id(load_tokenizer(folder), "7") == 7
     with pytest.raises(DataError, match=r"no token '<\|nope\|>'; candidates: .*<\|im_end\|>"):
         token_id(load_tokenizer(folder), "<|nope|>")
@@ -97,7 +97,7 @@ def test_each_document_begins_with_what_the_post_processor_puts_there(tmp_path, 
     index = {how: tokenize(corpus, folder, tmp_path / how, bos=how, report=quiet) for how in ("auto", "no")}
     tokenizer = load_tokenizer(folder)
     begin = tokenizer.convert_tokens_to_ids(BEGINS[kind]) if BEGINS[kind] else None
-    shards, without = Shards(tmp_path / "auto"), Shards(tmp_path / "no")
+    shards, without = TokenShards(tmp_path / "auto"), TokenShards(tmp_path / "no")
     assert (shards.bos, without.bos) == (begin, None) and index["auto"]["bos"] == begin
     for language, of in texts.items():
         tokens, bounds = shards.shard(language)
@@ -118,7 +118,7 @@ def test_each_document_begins_with_what_the_post_processor_puts_there(tmp_path, 
 def test_bos_is_no_target_and_the_first_token_of_the_text_is_one(tmp_path):
     folder, corpus = made(tmp_path / "t", "gemma"), write_corpus(tmp_path / "c")
     tokenize(corpus, folder, tmp_path / "s", report=quiet)
-    shards = Shards(tmp_path / "s")
+    shards = TokenShards(tmp_path / "s")
     tokens, bounds = shards.shard("id")
     batches = Sampler(shards, sequence=31, batch=2, seed=1).step(9)
     held_out = eval_batches(shards, sequence=31, batch=1, language="id")
@@ -149,4 +149,4 @@ def test_the_command_takes_bos(tmp_path):
     command = ["tokenize", str(corpus), "--tokenizer", str(folder), "--out", str(tmp_path / "s")]
     for how, expected in (("no", False), ("yes", True), ("auto", True)):
         assert main([*command, "--bos", how]) == 0
-        assert (Shards(tmp_path / "s").bos is not None) == expected
+        assert (TokenShards(tmp_path / "s").bos is not None) == expected

@@ -1,4 +1,4 @@
-"""Shards, states and batches that the version before multi-file shards wrote: format2/ is kept as it came out of it."""
+"""TokenShards, states and batches that the version before multi-file shards wrote: format2/ is kept as it came out of it."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.data import Microbatch, Sampler, Shards, decode_span, eval_batches, tokenize
+from pinisi.data import Microbatch, Sampler, TokenShards, decode_span, eval_batches, tokenize
 
 OLD = Path(__file__).parent / "format2"
 RUNS = json.loads((OLD / "runs.json").read_text())
@@ -32,7 +32,7 @@ def made_anew(folder: Path) -> Path:
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_run_of_then_goes_on_exactly(run, anew, tmp_path):
     """From each state that it saved, on shards of then and on the same text tokenized now."""
-    shards = Shards(made_anew(tmp_path / "s") if anew else OLD / "shards")
+    shards = TokenShards(made_anew(tmp_path / "s") if anew else OLD / "shards")
     for at in range(0, len(run["steps"]), 3):
         sampler = Sampler(shards, **run["settings"])
         sampler.restore(run["steps"][at]["state"])
@@ -50,7 +50,7 @@ def test_a_run_that_begins_now_draws_the_same_from_both(tmp_path):
 
 
 def test_shards_of_then_are_read(tmp_path):
-    old, new = Shards(OLD / "shards"), Shards(made_anew(tmp_path / "s"))
+    old, new = TokenShards(OLD / "shards"), TokenShards(made_anew(tmp_path / "s"))
     assert old.damage() is None and old.fingerprint == new.fingerprint and old.languages == new.languages
     for language in old.languages:
         for one, other in zip(old.shard(language), new.shard(language), strict=True):

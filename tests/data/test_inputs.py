@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from pinisi.base.errors import DataError
-from pinisi.data import Shards, decode_span, tokenize
+from pinisi.data import TokenShards, decode_span, tokenize
 from pinisi.data.languages import is_code, same_language
 
 from .conftest import TEXTS, write_corpus
@@ -150,7 +150,7 @@ def test_strict_stops_after_the_file(tmp_path, tokenizer_folder):
         tokenize(tmp_path / "a.jsonl", other, tmp_path / "s", strict=True, report=quiet)
     said = []
     tokenize(tmp_path / "a.jsonl", other, tmp_path / "s", report=said.append)
-    assert said[0].startswith("vi: 1 of 1") and Shards(tmp_path / "s").counts("en")["documents"] == 1
+    assert said[0].startswith("vi: 1 of 1") and TokenShards(tmp_path / "s").counts("en")["documents"] == 1
 
 
 def test_a_disk_that_is_too_small_is_said_first(tmp_path, tokenizer_folder, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from pinisi.base.errors import DataError
 from pinisi.data import corpus_files, read_documents, text_parts, tokenize
 from pinisi.data.lines import read_lines
-from pinisi.data.shards import Shards
+from pinisi.data.shards import TokenShards
 
 from .conftest import TEXTS, write_corpus
 
@@ -100,7 +100,7 @@ def test_a_packed_corpus_gives_the_same_tokens(tmp_path, shards_folder, tokenize
         for end in (".tokens", ".documents", ".names", ".name_bounds"):
             name = f"00000/{language}{end}"
             assert (tmp_path / "s" / name).read_bytes() == (shards_folder / name).read_bytes()
-    assert Shards(tmp_path / "s").index["languages"] == Shards(shards_folder).index["languages"]
+    assert TokenShards(tmp_path / "s").index["languages"] == TokenShards(shards_folder).index["languages"]
 
 
 def test_progress_counts_what_lies_on_disk(tmp_path, tokenizer_folder, monkeypatch):

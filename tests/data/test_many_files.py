@@ -1,4 +1,4 @@
-"""Shards of many files against the same shards of one file a language: every number, token and name is the same."""
+"""TokenShards of many files against the same shards of one file a language: every number, token and name is the same."""
 
 import itertools
 import json
@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.data import Sampler, Shards, decode_span, eval_batches, trace
-from pinisi.data.document_files import OpenFiles
+from pinisi.data import Sampler, TokenShards, decode_span, eval_batches, trace
+from pinisi.data.document_files import OpenDocumentFiles
 
 from .conftest import TEXTS
 from .test_sampler import same
 
 
 def cut(whole, folder, seed):
-    """Writes the shards of a folder as some files a language, cut at drawn documents; knows nothing of Shards."""
+    """Writes the shards of a folder as some files a language, cut at drawn documents; knows nothing of TokenShards."""
     index, rng = json.loads((whole / "index.json").read_text()), random.Random(seed)
     folder.mkdir()
     (folder / "tokenizer.json").write_bytes((whole / "tokenizer.json").read_bytes())
@@ -45,7 +45,7 @@ def cut(whole, folder, seed):
 
 @pytest.fixture(params=range(3))
 def pair(request, shards_folder, tmp_path):
-    pair = Shards(shards_folder), Shards(cut(shards_folder, tmp_path / "many", request.param))
+    pair = TokenShards(shards_folder), TokenShards(cut(shards_folder, tmp_path / "many", request.param))
     assert max(len(pair[1].counts(language)["files"]) for language in TEXTS) > 2
     return pair
 
@@ -81,7 +81,7 @@ def test_every_position_leads_to_the_same_document(pair):
 
 def test_few_files_are_open_at_once(pair):
     many = pair[1]
-    many._opened = OpenFiles(3)
+    many._opened = OpenDocumentFiles(3)
     before = len(os.listdir("/proc/self/fd"))
     sampler = Sampler(many, sequence=9, batch=4, seed=3, temperature=9.0)
     for _ in range(20):
@@ -98,7 +98,7 @@ def test_a_file_outside_the_parts_is_refused_by_name(pair, name):
     index["languages"]["id"]["files"][0]["name"] = name
     (folder / "index.json").write_text(json.dumps(index))
     with pytest.raises(DataError) as error:
-        Shards(folder)
+        TokenShards(folder)
     assert repr(name) in str(error.value)
 
 

@@ -13,7 +13,7 @@ from pinisi.base.open_files import OPEN, OpenFiles
 from pinisi.base.settings import load
 from pinisi.curate import records
 from pinisi.curate.config import CurateConfig
-from pinisi.data import Shards, tokenize
+from pinisi.data import TokenShards, tokenize
 
 from .conftest import write_corpus
 
@@ -74,7 +74,7 @@ def test_an_index_with_a_language_that_is_no_code_is_refused_by_name(tmp_path, t
     index["digest"] = digests.of_index({key: value for key, value in index.items() if key != "digest"})
     (tmp_path / "s" / "index.json").write_text(json.dumps(index))
     with pytest.raises(DataError) as error:
-        Shards(tmp_path / "s")
+        TokenShards(tmp_path / "s")
     assert repr(name) in str(error.value) and "no language's code" in str(error.value)
 
 

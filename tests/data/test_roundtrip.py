@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, normalizers
 
 from pinisi.base.errors import DataError
-from pinisi.data import Document, Shards, tokenize, write_documents
+from pinisi.data import Document, TokenShards, tokenize, write_documents
 from pinisi.data.roundtrip import Altered, differs_at, why
 
 from .conftest import TEXTS, write_tokenizer
@@ -58,7 +58,7 @@ def test_altered_documents_are_counted_by_reason(tmp_path, name):
     altered = index["languages"]["vi"]["altered"]
     found = {why: (each["documents"], each["first"], each["character"]) for why, each in altered.items()}
     assert found == expected
-    assert Shards(tmp_path / "s").counts("vi")["altered"] == altered
+    assert TokenShards(tmp_path / "s").counts("vi")["altered"] == altered
     number = sum(count for count, _, _ in expected.values())
     line = f"vi: {number} of {len(texts)} documents do not decode back to their text: "
     assert [line in each for each in said] == [True] * bool(expected)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pinisi.base.errors import DataError
 from pinisi.base.ids import IGNORE
-from pinisi.data import Microbatch, Sampler, Shards, eval_batches, load_tokenizer, mixture, tokenize
+from pinisi.data import Microbatch, Sampler, TokenShards, eval_batches, load_tokenizer, mixture, tokenize
 from pinisi.data.permutation import Permutation
 
 from .conftest import TEXTS, write_corpus
@@ -27,7 +27,9 @@ def same(a: list[Microbatch], b: list[Microbatch]) -> bool:
     )
 
 
-def rows_by_language(shards: Shards, batches: list[Microbatch]) -> dict[str, list[tuple[Microbatch, int]]]:
+def rows_by_language(
+    shards: TokenShards, batches: list[Microbatch]
+) -> dict[str, list[tuple[Microbatch, int]]]:
     found: dict[str, list[tuple[Microbatch, int]]] = {}
     for microbatch in batches:
         for row in range(microbatch.tokens.shape[0]):
@@ -36,7 +38,7 @@ def rows_by_language(shards: Shards, batches: list[Microbatch]) -> dict[str, lis
     return found
 
 
-def documents_of(shards: Shards, language: str) -> list[tuple[int, ...]]:
+def documents_of(shards: TokenShards, language: str) -> list[tuple[int, ...]]:
     tokens, bounds = shards.shard(language)
     return [tuple(tokens[bounds[i] : bounds[i + 1]].tolist()) for i in range(len(bounds) - 1)]
 
@@ -50,7 +52,7 @@ def documents_of(shards: Shards, language: str) -> list[tuple[int, ...]]:
 )
 def test_stream_holds_every_document_once_per_epoch(shards_folder, sequence, batch, seed, language):
     """Glues the rows back together token by token and cuts them at the end tokens of the known texts."""
-    shards = Shards(shards_folder)
+    shards = TokenShards(shards_folder)
     sampler = Sampler(shards, sequence=sequence, batch=batch, seed=seed, weights={language: 2.0})
     size = shards.counts(language)["tokens"]
     batches = sampler.step(2 * size // (sequence * batch) + 1)
@@ -146,7 +148,7 @@ def test_weights_are_respected(shards_folder):
 
 
 def test_temperature_evens_out(shards_folder):
-    shards = Shards(shards_folder)
+    shards = TokenShards(shards_folder)
     total = sum(shards.counts(language)["tokens"] for language in shards.languages)
     plain, even = mixture(shards, None), mixture(shards, None, temperature=1e9)
     for language in shards.languages:
@@ -202,7 +204,7 @@ def test_an_end_token_inside_a_document_ends_nothing(corpus, tokenizer_folder, t
     text = load_tokenizer(tokenizer_folder)("a b", add_special_tokens=False)["input_ids"]
     space = text[1] if len(text) == 3 else text[0]
     tokenize(corpus, tokenizer_folder, tmp_path / "s", end_of_document=space, report=lambda line: None)
-    shards = Shards(tmp_path / "s")
+    shards = TokenShards(tmp_path / "s")
     tokens, bounds = shards.shard("id")
     assert (tokens == space).sum() > len(bounds) - 1  # some stand inside documents
     size = len(tokens)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.data import Shards, decode_span, load_tokenizer, tokenize
+from pinisi.data import TokenShards, decode_span, load_tokenizer, tokenize
 from pinisi.data.tokenize import fingerprint
 
 from .conftest import TEXTS, write_corpus, write_tokenizer
@@ -19,7 +19,7 @@ def quiet(line: str) -> None:
 
 
 def test_every_document_round_trips(shards_folder, tokenizer_folder):
-    """Decoded from the bounds of the files themselves, read without Shards."""
+    """Decoded from the bounds of the files themselves, read without TokenShards."""
     tokenizer = load_tokenizer(tokenizer_folder)
     index = json.loads((shards_folder / "index.json").read_text())
     assert index["languages"].keys() == TEXTS.keys()
@@ -43,7 +43,7 @@ def test_every_document_round_trips(shards_folder, tokenizer_folder):
 def test_counts(shards_folder, tokenizer_folder):
     """predicted_bytes by decoding all but each document's first token, where that is whole characters."""
     tokenizer = load_tokenizer(tokenizer_folder)
-    shards = Shards(shards_folder)
+    shards = TokenShards(shards_folder)
     for language, texts in TEXTS.items():
         counts = shards.counts(language)
         assert counts["documents"] == len(texts) and counts["dropped"] == {}
@@ -64,14 +64,14 @@ def test_counts(shards_folder, tokenizer_folder):
 def test_special_tokens_in_a_text_stay_text(tmp_path, tokenizer_folder):
     text = "before<|end|>after"
     tokenize(write_corpus(tmp_path / "c", {"id": [text]}), tokenizer_folder, tmp_path / "s", report=quiet)
-    shards = Shards(tmp_path / "s")
+    shards = TokenShards(tmp_path / "s")
     tokens = shards.shard("id").tokens.tolist()
     assert tokens.count(shards.end_of_document) == 1 and tokens[-1] == shards.end_of_document
     assert load_tokenizer(tokenizer_folder).decode(tokens[:-1]) == text
 
 
 def test_every_token_leads_to_its_document(shards_folder):
-    shards = Shards(shards_folder)
+    shards = TokenShards(shards_folder)
     for language in ("id", "km"):
         bounds = shards.shard(language).bounds.tolist()
         number = -1
@@ -114,7 +114,7 @@ def test_fingerprint_follows_all_that_decides_the_content(tmp_path, tokenizer_fo
     write_corpus(corpus, {"lo": ["ສະບາຍດີ"]})
     seen.append(tokenize(corpus, other, out, report=quiet)["fingerprint"])
     assert len(set(seen)) == len(seen)
-    assert Shards(out).counts("lo")["documents"] == 1
+    assert TokenShards(out).counts("lo")["documents"] == 1
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -137,7 +137,7 @@ def test_errors_name_file_and_line_and_keep_what_was_there(tmp_path, tokenizer_f
     with pytest.raises(DataError) as error:
         tokenize(corpus, tokenizer_folder, out, report=quiet)
     assert all(word in str(error.value) for word in words)
-    assert Shards(out).index == good
+    assert TokenShards(out).index == good
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "s"]
 
 
@@ -153,7 +153,7 @@ def test_an_emptied_language_is_said_and_left_out(tmp_path, tokenizer_folder, co
         path.write_bytes(content)
     with pytest.raises(DataError, match="no document with text; remove the files or fill them"):
         tokenize(corpus, tokenizer_folder, out, report=quiet)
-    assert Shards(out).index == index
+    assert TokenShards(out).index == index
 
 
 def test_blank_documents_are_dropped_and_counted(tmp_path, tokenizer_folder):
@@ -180,8 +180,8 @@ def test_shards_of_another_format_say_so_and_are_made_anew(tmp_path, corpus, tok
     good = tokenize(corpus, tokenizer_folder, out, report=quiet)
     (out / "index.json").write_text(json.dumps({**good, "format": 1}))
     with pytest.raises(DataError, match=r"format 1, this version reads 2 and 3; tokenize again"):
-        Shards(out)
-    assert tokenize(corpus, tokenizer_folder, out, report=quiet) == good == Shards(out).index
+        TokenShards(out)
+    assert tokenize(corpus, tokenizer_folder, out, report=quiet) == good == TokenShards(out).index
 
 
 def test_half_a_surrogate_pair_in_a_name_comes_back(tmp_path, tokenizer_folder):
@@ -223,7 +223,7 @@ def test_does_not_replace_a_folder_that_is_not_its_own(tmp_path, corpus, tokeniz
 
 @pytest.mark.parametrize("marked", [True, False])
 def test_does_not_replace_shards_beside_which_something_else_was_put(tmp_path, tokenizer_folder, marked):
-    """Shards of an older version have no mark, and their index says which files are theirs."""
+    """TokenShards of an older version have no mark, and their index says which files are theirs."""
     corpus, out = write_corpus(tmp_path / "c"), tmp_path / "s"
     tokenize(corpus, tokenizer_folder, out, report=quiet)
     if not marked:
@@ -248,21 +248,21 @@ def test_full_disk_leaves_the_older_shards(tmp_path, tokenizer_folder, monkeypat
     with pytest.raises(DataError, match="No space left"):
         tokenize(corpus, tokenizer_folder, out, report=quiet)
     monkeypatch.undo()
-    assert Shards(out).index == good
+    assert TokenShards(out).index == good
 
 
 def test_missing_and_torn_folders(tmp_path, tokenizer_folder):
     with pytest.raises(DataError, match="no corpus folder"):
         tokenize(tmp_path / "none", tokenizer_folder, tmp_path / "s", report=quiet)
     with pytest.raises(DataError, match="tokenize the corpus first"):
-        Shards(tmp_path)
+        TokenShards(tmp_path)
     tokenize(write_corpus(tmp_path / "c"), tokenizer_folder, tmp_path / "s", report=quiet)
     with (tmp_path / "s" / "00000" / "id.tokens").open("r+b") as file:
         file.truncate(8)
     with pytest.raises(DataError, match=r"id\.tokens has 8 bytes"):
-        Shards(tmp_path / "s").shard("id")
+        TokenShards(tmp_path / "s").shard("id")
     with pytest.raises(DataError, match="no language 'xx'"):
-        Shards(tmp_path / "s").shard("xx")
+        TokenShards(tmp_path / "s").shard("xx")
 
 
 @pytest.mark.parametrize(
@@ -271,11 +271,11 @@ def test_missing_and_torn_folders(tmp_path, tokenizer_folder):
 )
 def test_a_flipped_byte_of_any_file_is_named(shards_folder, tmp_path, file):
     shutil.copytree(shards_folder, tmp_path / "shards")
-    assert Shards(tmp_path / "shards").damage() is None
+    assert TokenShards(tmp_path / "shards").damage() is None
     data = bytearray((tmp_path / "shards" / file).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "shards" / file).write_bytes(data)
-    shards = Shards(tmp_path / "shards")
+    shards = TokenShards(tmp_path / "shards")
     assert f"{file} is damaged" in shards.damage()
     found = [shards.damage(share, 3) for share in range(3)]
     assert sum(wrong is not None for wrong in found) == 1
@@ -287,10 +287,10 @@ def test_an_index_that_was_changed_is_refused_and_one_of_before_is_read(shards_f
     index = json.loads(path.read_text())
     path.write_text(json.dumps({**index, "end_of_document": 3}))
     with pytest.raises(DataError, match=r"index\.json is damaged"):
-        Shards(tmp_path)
+        TokenShards(tmp_path)
     del index["files"], index["digest"]
     path.write_text(json.dumps(index))
-    assert Shards(tmp_path).damage() is None
+    assert TokenShards(tmp_path).damage() is None
     path.write_text("[1]")
     with pytest.raises(DataError, match="JSON list"):
-        Shards(tmp_path)
+        TokenShards(tmp_path)

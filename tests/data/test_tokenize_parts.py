@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pinisi.base.errors import DataError
-from pinisi.data import Document, Shards, eval_batches, text_parts, tokenize, write_documents
+from pinisi.data import Document, TokenShards, eval_batches, text_parts, tokenize, write_documents
 from pinisi.data.inputs import documents_in, inputs_of
 
 from .conftest import TEXTS, write_corpus
@@ -39,7 +39,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def documents(folder: Path) -> dict[str, list]:
     """Of each language all tokens, bounds and names."""
-    shards = Shards(folder)
+    shards = TokenShards(folder)
     return {
         language: [
             *(each.tolist() for each in shards.shard(language)),
@@ -81,8 +81,8 @@ def test_the_cut_changes_no_document(odd, tokenizer_folder, tmp_path, monkeypatc
     assert len([*(tmp_path / "cut").glob("0*")]) > 2
     assert documents(tmp_path / "cut") == documents(tmp_path / "whole")
     assert counts(tmp_path / "cut") == counts(tmp_path / "whole")
-    assert index["fingerprint"] == Shards(tmp_path / "whole").fingerprint
-    assert Shards(tmp_path / "cut").damage() is None
+    assert index["fingerprint"] == TokenShards(tmp_path / "whole").fingerprint
+    assert TokenShards(tmp_path / "cut").damage() is None
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -155,7 +155,7 @@ def test_other_text_begins_anew(odd, tokenizer_folder, tmp_path, monkeypatch):
     said: list[str] = []
     tokenize(odd, tokenizer_folder, tmp_path / "s", report=said.append)
     assert "done anew: the text or the tokenizer changed" in said[0]
-    assert Shards(tmp_path / "s").counts("id")["documents"] == 1 and not (tmp_path / ".s.parts").exists()
+    assert TokenShards(tmp_path / "s").counts("id")["documents"] == 1 and not (tmp_path / ".s.parts").exists()
 
 
 @pytest.fixture(scope="module")
@@ -200,10 +200,13 @@ def test_held_out_documents_are_in_no_other_shards(large, tokenizer_folder, tmp_
         out = tmp_path / f"s{share}"
         index = tokenize(large, tokenizer_folder, out, report=quiet, held_out=share, held_out_folder=aside)
         aside = aside or tmp_path / f"s{share}-held-out"
-        assert index == Shards(out).index and Shards(aside).fingerprint != index["fingerprint"]
+        assert index == TokenShards(out).index and TokenShards(aside).fingerprint != index["fingerprint"]
         for language in ("id", "vi"):
             names = [
-                {Shards(each).name(language, n)[0] for n in range(Shards(each).counts(language)["documents"])}
+                {
+                    TokenShards(each).name(language, n)[0]
+                    for n in range(TokenShards(each).counts(language)["documents"])
+                }
                 for each in (tmp_path / "all", out, aside)
             ]
             assert names[1] | names[2] == names[0] and not names[1] & names[2]
@@ -222,7 +225,9 @@ def test_equal_texts_are_held_out_together(tmp_path, tokenizer_folder):
     corpus = write_corpus(tmp_path / "c", {"id": texts})
     tokenize(corpus, tokenizer_folder, tmp_path / "s", report=quiet, held_out=0.4)
     for folder in (tmp_path / "s", tmp_path / "s-held-out"):
-        names = [Shards(folder).name("id", n)[0] for n in range(Shards(folder).counts("id")["documents"])]
+        names = [
+            TokenShards(folder).name("id", n)[0] for n in range(TokenShards(folder).counts("id")["documents"])
+        ]
         assert len({int(name[3:]) % 20 for name in names}) * 5 == len(names)
 
 

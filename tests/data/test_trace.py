@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pinisi.base.errors import DataError
-from pinisi.data import Document, Shards, decode_span, load_tokenizer, tokenize, trace, write_documents
+from pinisi.data import Document, TokenShards, decode_span, load_tokenizer, tokenize, trace, write_documents
 
 from .conftest import TEXTS, write_corpus
 
@@ -66,7 +66,7 @@ def test_every_token(made, around):
     folder, tokenizer_folder = made
     backend = load_tokenizer(tokenizer_folder).backend_tokenizer
     backend.encode_special_tokens = True
-    shards = Shards(folder)
+    shards = TokenShards(folder)
     position, parts = 0, 0
     for number, text in enumerate(HERE):
         encoding = backend.encode(text, add_special_tokens=False)
@@ -102,13 +102,13 @@ def byte_exact(text, offsets):
 
 def test_what_is_printed(made):
     folder, _ = made
-    position = Shards(folder).shard("lo").bounds.tolist()[1]
+    position = TokenShards(folder).shard("lo").bounds.tolist()[1]
     lines = dict(line.split(maxsplit=1) for line in str(trace(folder, "lo", position)).splitlines())
     assert lines["document"] == "d1" and lines["url"] == "https://example.org/1"
     assert lines["source"] == "made" and lines["input"] == "x.jsonl:1"
     assert "token 1 of" in lines["place"] and f"{position} of lo" in lines["place"]
     assert lines["text"].startswith("⟦") and "\\n\\nKemudian" in lines["text"]
-    end = str(trace(folder, "lo", Shards(folder).shard("lo").bounds.tolist()[1] - 1))
+    end = str(trace(folder, "lo", TokenShards(folder).shard("lo").bounds.tolist()[1] - 1))
     assert "the document's end" in end and end.endswith("⟦⟧")
     json.dumps(trace(folder, "lo", 0).to_dict())
     with pytest.raises(DataError, match="position -1 is none"):
@@ -118,7 +118,7 @@ def test_what_is_printed(made):
 
 
 def test_part_of_a_character_says_so(shards_folder):
-    shards = Shards(shards_folder)
+    shards = TokenShards(shards_folder)
     tokens = shards.shard("lo").tokens
     found = [trace(shards, "lo", position) for position in range(len(tokens) - 1)]
     parts = [each for each in found if each.text_stop - each.text_start > 1]
@@ -137,7 +137,7 @@ def test_names_are_read_in_place(tmp_path, tokenizer_folder):
     """A name is found by its bounds: with all other names destroyed it is still there."""
     tokenize(write_corpus(tmp_path / "c"), tokenizer_folder, tmp_path / "s", report=quiet)
     path = tmp_path / "s" / "00000" / "id.names"
-    bounds = Shards(tmp_path / "s").shard("id").bounds.tolist()
+    bounds = TokenShards(tmp_path / "s").shard("id").bounds.tolist()
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(line if n == 3 else b"#" * len(line) for n, line in enumerate(lines)))
     assert decode_span(tmp_path / "s", "id", bounds[3] + 1).id == "id/3"
@@ -152,7 +152,7 @@ def test_combining_marks_stay_where_they_are(tmp_path, tokenizer_folder):
     text = unicodedata.normalize("NFD", TEXTS["vi"][0])
     write_documents(tmp_path / "c" / "vi.jsonl", [Document("d", text, "vi")])
     tokenize(tmp_path / "c", tokenizer_folder, tmp_path / "s", strict=True, report=quiet)
-    shards = Shards(tmp_path / "s")
+    shards = TokenShards(tmp_path / "s")
     for position in range(len(shards.shard("vi").tokens) - 1):
         found = trace(shards, "vi", position, around=1000)
         assert found.before + found.text + found.after == text and found.text

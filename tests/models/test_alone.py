@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from pinisi.base.ids import IGNORE
-from pinisi.data.batches import Row, collate
+from pinisi.data.batches import PackedRow, collate
 from pinisi.models import RandomWeights, make_context
 
 from .tiny import NAMES, VOCABULARY, DictWeights, perturbed, run, stages, tiny_spec, whole_model
@@ -53,7 +53,7 @@ def microbatch(of: list[np.ndarray]):
     """As training and evaluation have it; padding behind the documents."""
     rows, left = [], list(of)
     for sizes in ROWS:
-        rows.append(Row(sequence=53, padding=2))
+        rows.append(PackedRow(sequence=53, padding=2))
         for _ in sizes:
             document = left.pop(0)
             assert rows[-1].add(document, 0) == len(document)

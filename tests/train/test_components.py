@@ -7,7 +7,7 @@ import torch
 
 from pinisi.base.errors import ConfigError
 from pinisi.config import load
-from pinisi.data import Shards
+from pinisi.data import TokenShards
 from pinisi.launch.check import check
 from pinisi.train.checkpoint import Reader
 from tests.engine.conftest import project, whole  # noqa: F401  # fixtures
@@ -24,7 +24,7 @@ def with_components(project, tmp_path, lines: str, *more: str):  # noqa: F811
 def test_components_named_like_their_languages_train_as_the_folder_does(project, whole, tmp_path) -> None:  # noqa: F811
     each = "".join(
         f'[[data.components]]\nname = "{language}"\nshards = "{project}/shards"\nlanguage = "{language}"\n'
-        for language in Shards(project / "shards").languages
+        for language in TokenShards(project / "shards").languages
     )
     file = with_components(project, tmp_path, each)
     done = pinisi("train", str(file))
@@ -33,7 +33,7 @@ def test_components_named_like_their_languages_train_as_the_folder_does(project,
 
 
 def test_a_mixture_names_components(project, tmp_path) -> None:  # noqa: F811
-    first, second, *_ = Shards(project / "shards").languages
+    first, second, *_ = TokenShards(project / "shards").languages
     lines = "".join(
         f'[[data.components]]\nname = "{name}"\nshards = "{project}/shards"\nlanguage = "{language}"\n'
         for name, language in (("web", first), ("books", first), ("other", second))

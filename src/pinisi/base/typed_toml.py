@@ -268,6 +268,8 @@ def unknown_key(key: str, into: Any, source: SettingsSource, prefix: str) -> Con
         if key == old:
             said = f"there is no {dotted!r} any more; use {prefix + new!r}, {meaning}."
             return ConfigError(f"{source.place(dotted)}: {said}")
+    if not get_type_hints(source.root or into):
+        return ConfigError(f"{source.place(dotted)}: unknown key {dotted!r}; no keys are taken here.")
     near = nearest_key(key, into, prefix, source.root)
     return ConfigError(f"{source.place(dotted)}: unknown key {dotted!r}; the nearest valid key is {near!r}.")
 

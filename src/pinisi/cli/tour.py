@@ -17,7 +17,7 @@ from pinisi.base.files import write_whole
 from pinisi.bench import pipeline
 from pinisi.config import RunConfig, load
 from pinisi.curate.run import curate
-from pinisi.data import Shards, tokenize
+from pinisi.data import TokenShards, tokenize
 from pinisi.data.sample.corpus import fetch
 from pinisi.launch.run import run
 from pinisi.report import write_report
@@ -108,7 +108,7 @@ def demo(folder: Path, steps: int | None = None) -> int:
         )
     )
     config = load(file)
-    languages = len(Shards(folder / "shards").languages)
+    languages = len(TokenShards(folder / "shards").languages)
     _say(
         f"4/7 training on {config.pipeline.ranks} ranks, {languages} languages, V = {ROWS}; stopped half-way on purpose"
     )

@@ -13,7 +13,7 @@ from pinisi.data.documents import Document, corpus_files, read_documents, write_
 from pinisi.data.fertility import fertility
 from pinisi.data.languages import LANGUAGES
 from pinisi.data.sample.corpus import fetch, fetch_corpus
-from pinisi.data.shards import Shards, Span, decode_span
+from pinisi.data.shards import DocumentSpan, TokenShards, decode_span
 from pinisi.data.shards_check import check_shards
 from pinisi.data.tokenize import tokenize
 from pinisi.data.tokenizer import check_vocabulary, load_tokenizer, vocabulary_size
@@ -36,11 +36,11 @@ __all__ = [
     "Component",
     "Components",
     "Document",
+    "DocumentSpan",
     "Drawing",
     "Microbatch",
     "Sampler",
-    "Shards",
-    "Span",
+    "TokenShards",
     "Trace",
     "beginning_id",
     "check_shards",

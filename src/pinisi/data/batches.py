@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pinisi.base.ids import IGNORE
-from pinisi.data.shards import Shards
+from pinisi.data.shards import TokenShards
 
 Positions = Literal["document", "row"]
 
@@ -25,7 +25,7 @@ class Microbatch:
     positions: 0, 1, 2 ... in each piece of a document, so that a packed document is computed as it would be alone; where they
         are asked for by row, 0 to s - 1 in each row, running on over document bounds (as in Sailor2, arXiv 2502.12982): equal
         to alone only for rotary tables that don't follow the length.
-    languages: index into Shards.languages.
+    languages: index into TokenShards.languages.
     weights: floats [b, s], what each target weighs in the loss before a step's weights are divided by their sum; None: 1.
     loss_data: what a loss reads by name besides: tensors [b, s], one value a token, or of one dimension, of the whole
         microbatch (such as a reference model's sums by sequence).
@@ -51,7 +51,7 @@ class Microbatch:
         return replace(self, **moved, loss_data=data)
 
 
-class Row:
+class PackedRow:
     """One sequence under construction: tokens, targets and documents, numpy int64 [s]."""
 
     def __init__(self, sequence: int, padding: int):
@@ -79,7 +79,9 @@ class Row:
         return size
 
 
-def collate(rows: Sequence[Row], languages: Sequence[int], positions: Positions = "document") -> Microbatch:
+def collate(
+    rows: Sequence[PackedRow], languages: Sequence[int], positions: Positions = "document"
+) -> Microbatch:
     """rows [b] and the language of each -> a microbatch whose documents are numbered over all rows."""
     tokens = torch.from_numpy(np.stack([row.tokens for row in rows]))
     documents = np.stack([row.pieces for row in rows])
@@ -103,7 +105,7 @@ def _positions(documents: np.ndarray, positions: Positions) -> np.ndarray:
 
 
 def eval_batches(
-    shards: Shards | str | Path,
+    shards: TokenShards | str | Path,
     *,
     sequence: int,
     batch: int,
@@ -115,15 +117,15 @@ def eval_batches(
     A document that fits into a sequence is never cut; a longer one starts a sequence of its own.
     Bits per byte: nats over all targets / ln 2 / shards.counts(language)["predicted_bytes"].
     """
-    shards = shards if isinstance(shards, Shards) else Shards(shards)
-    rows: list[Row] = []
+    shards = shards if isinstance(shards, TokenShards) else TokenShards(shards)
+    rows: list[PackedRow] = []
     for document in shards.files(language).each():
         done = 0
         if not rows or rows[-1].room < len(document):
-            rows.append(Row(sequence, shards.end_of_document))
+            rows.append(PackedRow(sequence, shards.end_of_document))
         while (done := done + rows[-1].add(document, done)) < len(document):
-            rows.append(Row(sequence, shards.end_of_document))
+            rows.append(PackedRow(sequence, shards.end_of_document))
     while len(rows) % batch:
-        rows.append(Row(sequence, shards.end_of_document))
+        rows.append(PackedRow(sequence, shards.end_of_document))
     number = shards.languages.index(language)
     return [collate(rows[at : at + batch], [number] * batch, positions) for at in range(0, len(rows), batch)]

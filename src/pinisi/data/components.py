@@ -13,7 +13,7 @@ from pinisi.base.errors import DataError
 from pinisi.base.settings import not_empty
 from pinisi.base.typed_toml import Fault
 from pinisi.data.document_files import DocumentFiles
-from pinisi.data.shards import Shards
+from pinisi.data.shards import TokenShards
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class OpenComponent(NamedTuple):
 
     name: str
     language: str
-    shards: Shards
+    shards: TokenShards
 
     @property
     def files(self) -> DocumentFiles:
@@ -52,14 +52,16 @@ class Components:
     """
 
     def __init__(self, data: "Data") -> None:
-        if isinstance(data, Shards | str | Path):
-            self.folders: tuple[Shards, ...] = (data if isinstance(data, Shards) else Shards(data),)
+        if isinstance(data, TokenShards | str | Path):
+            self.folders: tuple[TokenShards, ...] = (
+                data if isinstance(data, TokenShards) else TokenShards(data),
+            )
             every = [
                 OpenComponent(language, language, self.folders[0]) for language in self.folders[0].languages
             ]
             self._where = f"{self.folders[0].folder} has no language"
         else:
-            opened = {folder: Shards(folder) for folder in dict.fromkeys(each.shards for each in data)}
+            opened = {folder: TokenShards(folder) for folder in dict.fromkeys(each.shards for each in data)}
             self.folders = tuple(opened.values())
             every = [_open(each, opened[each.shards]) for each in sorted(data, key=lambda each: each.name)]
             self._where = "[[data.components]] have no component"
@@ -86,7 +88,7 @@ class Components:
         return self._by_name[name]
 
 
-Data = Shards | str | Path | Sequence[Component]
+Data = TokenShards | str | Path | Sequence[Component]
 
 
 def mixture(
@@ -106,7 +108,7 @@ def mixture(
     return {name: weights[name] / total for name in sorted(weights) if weights[name] > 0}
 
 
-def _open(component: Component, shards: Shards) -> OpenComponent:
+def _open(component: Component, shards: TokenShards) -> OpenComponent:
     language = component.language
     if not language:
         if len(shards.languages) > 1:

@@ -36,7 +36,7 @@ class Extents(NamedTuple):
     stops: np.ndarray  # one past its last
 
 
-class OpenFiles:
+class OpenDocumentFiles:
     """Reads bytes of many files of which few are open: those that were used last."""
 
     def __init__(self, most: int = OPEN) -> None:
@@ -77,7 +77,7 @@ class DocumentFiles:
     Raises DataError if a file of tokens or bounds has not the size that follows from its counts.
     """
 
-    def __init__(self, folder: Path, files: Sequence[TokenFile], opened: OpenFiles) -> None:
+    def __init__(self, folder: Path, files: Sequence[TokenFile], opened: OpenDocumentFiles) -> None:
         self._files = [file._replace(name=str(folder / file.name)) for file in files]
         self._opened = opened
         self._first = np.cumsum([0, *(file.documents for file in files)])  # each file's first document

@@ -20,12 +20,12 @@ from pinisi.data.batches import Microbatch, Positions, collate
 from pinisi.data.components import Components, Data, mixture
 from pinisi.data.random_numbers import uniform
 from pinisi.data.sampler_state import SamplerState
-from pinisi.data.shards import Shards
-from pinisi.data.streams import Pieces, Stream
+from pinisi.data.shards import TokenShards
+from pinisi.data.streams import RowPieces, Stream
 
 __all__ = ["Drawing", "Sampler", "mixture"]
 
-Place = tuple[str, Pieces]  # a row's component and what it is made of
+Place = tuple[str, RowPieces]  # a row's component and what it is made of
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Sampler:
         self._go_on(SamplerState(self.drawing.seed) if start is None else SamplerState.of(start))
 
     @property
-    def shards(self) -> Shards:
+    def shards(self) -> TokenShards:
         """The first folder of shards; the only one unless there are components of several."""
         return self.components.folders[0]
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from pinisi.base import digests, json_text
 from pinisi.base.errors import DataError
-from pinisi.data.document_files import DocumentFiles, OpenFiles, TokenFile
+from pinisi.data.document_files import DocumentFiles, OpenDocumentFiles, TokenFile
 from pinisi.data.languages import is_code
 
 INDEX = "index.json"
@@ -39,7 +39,7 @@ class Shard(NamedTuple):
     bounds: np.ndarray
 
 
-class Span(NamedTuple):
+class DocumentSpan(NamedTuple):
     """What a token of a shard belongs to."""
 
     document: int
@@ -51,7 +51,7 @@ class Span(NamedTuple):
     metadata: dict[str, Any]
 
 
-class Shards:
+class TokenShards:
     """A folder of token shards, opened without reading it.
 
     Raises DataError if the folder is no shards folder or its files do not agree with its index.
@@ -60,7 +60,7 @@ class Shards:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.index: dict[str, Any] = read_index(self.folder)
-        self._opened = OpenFiles()
+        self._opened = OpenDocumentFiles()
         self._files: dict[str, DocumentFiles] = {}
 
     @cached_property
@@ -110,7 +110,7 @@ class Shards:
     def damage(self, share: int = 0, shares: int = 1) -> str | None:
         """Reads this share of the files whole; returns what is wrong with the first that is not as it was written.
 
-        Shards of before there were digests have none, and pass.
+        TokenShards of before there were digests have none, and pass.
         """
         return digests.damage(self.folder, self.index.get("files", {}), share, shares)
 
@@ -156,9 +156,9 @@ def read_index(folder: str | Path) -> dict[str, Any]:
     return index
 
 
-def decode_span(shards: Shards | str | Path, language: str, position: int) -> Span:
+def decode_span(shards: TokenShards | str | Path, language: str, position: int) -> DocumentSpan:
     """The document, with id, URL, source and metadata, that token `position` of a language's shard belongs to."""
-    shards = shards if isinstance(shards, Shards) else Shards(shards)
+    shards = shards if isinstance(shards, TokenShards) else TokenShards(shards)
     files = shards.files(language)
     if not 0 <= position < files.tokens:
         raise DataError(
@@ -166,4 +166,4 @@ def decode_span(shards: Shards | str | Path, language: str, position: int) -> Sp
         )
     number, start, stop = files.document_at(position)
     id, url, source, metadata = shards.name(language, number)
-    return Span(number, id, url, start, stop, source, metadata)
+    return DocumentSpan(number, id, url, start, stop, source, metadata)

@@ -11,7 +11,7 @@ import numpy as np
 from pinisi.base import digests
 from pinisi.base.errors import DataError
 from pinisi.data.control_tokens import control_tokens, stand_ins
-from pinisi.data.shards import CONTENT, INDEX, TOKENIZER, Shards, files_of, read_index
+from pinisi.data.shards import CONTENT, INDEX, TOKENIZER, TokenShards, files_of, read_index
 from pinisi.data.storage import checksum
 
 CONTROLS = "control_tokens"  # in the index: that no text has become one; missing in shards of before
@@ -81,7 +81,7 @@ def spelled(out: Path, tokenizer: Any, report: Report) -> bool:
         return False
     names = {id: token.content for id, token in control_tokens(tokenizer).items() if not token.special}
     names = {id: name for id, name in names.items() if id not in stand_ins(tokenizer, names)}
-    shards = Shards(out)
+    shards = TokenShards(out)
     for language in shards.languages if names else ():
         for piece in shards.files(language).pieces(PIECE):
             inside = piece[np.isin(piece, list(names)) & (piece != shards.end_of_document)]

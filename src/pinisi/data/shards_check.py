@@ -7,13 +7,13 @@ import numpy as np
 
 from pinisi.base.digests import of_file
 from pinisi.base.errors import DataError
-from pinisi.data.shards import TOKENIZER, Shards
+from pinisi.data.shards import TOKENIZER, TokenShards
 from pinisi.data.tokenizer import load_tokenizer
 
 PIECE = 1 << 24  # tokens looked at in one go
 
 
-def check_shards(folders: Sequence[Shards], rows: int, tokenizer: str | Path | None) -> None:
+def check_shards(folders: Sequence[TokenShards], rows: int, tokenizer: str | Path | None) -> None:
     """Compares shards with a model of `rows` rows and its tokenizer's folder, if it has one.
 
     Raises DataError that names the id beyond the rows, or the token whose id is another one's.
@@ -32,7 +32,7 @@ def check_shards(folders: Sequence[Shards], rows: int, tokenizer: str | Path | N
             _check_meaning(shards, ours, tokenizer)
 
 
-def _check_rows(shards: Shards, rows: int) -> None:
+def _check_rows(shards: TokenShards, rows: int) -> None:
     for language in shards.languages:
         highest = _highest(shards, language)
         if highest >= rows:
@@ -42,11 +42,11 @@ def _check_rows(shards: Shards, rows: int) -> None:
             )
 
 
-def _highest(shards: Shards, language: str) -> int:
+def _highest(shards: TokenShards, language: str) -> int:
     return max(int(np.max(piece)) for piece in shards.files(language).pieces(PIECE))
 
 
-def _check_meaning(shards: Shards, ours: Mapping[str, int], tokenizer: str | Path) -> None:
+def _check_meaning(shards: TokenShards, ours: Mapping[str, int], tokenizer: str | Path) -> None:
     from tokenizers import Tokenizer
 
     theirs = Tokenizer.from_file(str(shards.folder / TOKENIZER)).get_vocab(with_added_tokens=True)

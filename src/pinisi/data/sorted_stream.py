@@ -10,7 +10,7 @@ import numpy as np
 
 from pinisi.data.document_files import DocumentFiles
 from pinisi.data.random_numbers import philox_key
-from pinisi.data.streams import Pieces
+from pinisi.data.streams import RowPieces
 
 
 class SortedStream:
@@ -26,16 +26,16 @@ class SortedStream:
     def epochs(self) -> float:
         return self._drawn / self.files.tokens
 
-    def draw(self, count: int) -> Pieces:
+    def draw(self, count: int) -> RowPieces:
         parts = []
         while count:
             part = self._within_epoch(count)
             self._drawn += int(part.lengths.sum())
             count -= int(part.lengths.sum())
             parts.append(part)
-        return Pieces.joined(parts)
+        return RowPieces.joined(parts)
 
-    def _within_epoch(self, count: int) -> Pieces:
+    def _within_epoch(self, count: int) -> RowPieces:
         epoch, inside = divmod(self._drawn, self.files.tokens)
         order, starts = self._epoch(epoch)
         stop = min(inside + count, self.files.tokens)
@@ -44,7 +44,7 @@ class SortedStream:
         lengths = np.diff(starts[first + 1 : last], prepend=inside, append=stop)
         documents, begins, stops = self.files.extents(order[first:last])
         begins[0] += inside - starts[first]
-        return Pieces(documents, begins, stops, lengths)
+        return RowPieces(documents, begins, stops, lengths)
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The order of documents in an epoch and where each starts in it."""

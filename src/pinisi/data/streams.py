@@ -12,15 +12,15 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from pinisi.data.batches import Row
+from pinisi.data.batches import PackedRow
 from pinisi.data.document_files import DocumentFiles, Extents
 from pinisi.data.permutation import Permutation
 
 WINDOW = 512  # documents whose places and bounds are worked out in one go
 
 
-class Pieces(NamedTuple):
-    """Pieces of documents that make a sequence, one after the other; int64 [n] each."""
+class RowPieces(NamedTuple):
+    """RowPieces of documents that make a sequence, one after the other; int64 [n] each."""
 
     documents: np.ndarray  # their numbers in the component
     begins: np.ndarray  # each piece's first token in its file
@@ -28,12 +28,12 @@ class Pieces(NamedTuple):
     lengths: np.ndarray  # tokens of each piece
 
     @classmethod
-    def joined(cls, parts: "list[Pieces]") -> "Pieces":
+    def joined(cls, parts: "list[RowPieces]") -> "RowPieces":
         return parts[0] if len(parts) == 1 else cls(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def row(self, files: DocumentFiles, padding: int) -> Row:
+    def row(self, files: DocumentFiles, padding: int) -> PackedRow:
         """Reads them into a sequence, with the token after a cut as the last target."""
-        row = Row(int(self.lengths.sum()), padding)
+        row = PackedRow(int(self.lengths.sum()), padding)
         for document, begin, stop, length in zip(*(each.tolist() for each in self), strict=True):
             row.add(files.read(document, begin, min(begin + length + 1, stop)), 0)
         return row
@@ -49,7 +49,7 @@ class Stream(Protocol):
         """How often the component has been gone through."""
         ...
 
-    def draw(self, count: int) -> Pieces:
+    def draw(self, count: int) -> RowPieces:
         """Takes the next `count` tokens; reads bounds, no tokens."""
         ...
 
@@ -83,15 +83,15 @@ class PermutedStream:
     def epochs(self) -> float:
         return self._epoch + self._place / self.files.documents
 
-    def draw(self, count: int) -> Pieces:
+    def draw(self, count: int) -> RowPieces:
         parts = []
         while count:
             part = self._within_window(count)
             count -= int(part.lengths.sum())
             parts.append(part)
-        return Pieces.joined(parts)
+        return RowPieces.joined(parts)
 
-    def _within_window(self, count: int) -> Pieces:
+    def _within_window(self, count: int) -> RowPieces:
         """Takes up to `count` tokens of documents of the present window, and moves on."""
         window = self._present()
         here = self._place - window.first
@@ -103,7 +103,7 @@ class PermutedStream:
         begins = begins.copy()
         begins[0] += self._token
         self._move(window, stop, last)
-        return Pieces(window.extents.documents[here:last], begins, stops, lengths)
+        return RowPieces(window.extents.documents[here:last], begins, stops, lengths)
 
     def _move(self, window: _Window, stop: int, last: int) -> None:
         whole = int(window.at[last]) == stop  # the last document is taken to its end

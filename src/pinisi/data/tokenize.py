@@ -22,7 +22,7 @@ from pinisi.data.shards import FORMAT, INDEX, TOKENIZER, read_index
 from pinisi.data.shards_before import CONTROLS, Report, files_of_before, fingerprint, same, spelled
 from pinisi.data.storage import is_url
 from pinisi.data.text_parts import CutText, cut
-from pinisi.data.tokenize_part import HeldOut, TokenizeSettings, Tools, tell_altered, tokenize_part
+from pinisi.data.tokenize_part import HeldOut, TokenizeSettings, TokenizeTools, tell_altered, tokenize_part
 from pinisi.data.tokenizer import load_tokenizer, vocabulary_size
 from pinisi.recipe import (
     ExecutorSettings,
@@ -161,7 +161,7 @@ class _Maker:
         with (
             _threads(workers is None),
             TaskExecutor(
-                executor, Shared(Tools, self.settings), name="tokenize", section="tokenize"
+                executor, Shared(TokenizeTools, self.settings), name="tokenize", section="tokenize"
             ) as running,
         ):
             running.run(tasks, work / "logs", progress.done)

@@ -42,7 +42,7 @@ class TokenizeSettings(NamedTuple):
     held_out: HeldOut | None
 
 
-class Tools:
+class TokenizeTools:
     """Holds a process' tokenizer."""
 
     def __init__(self, settings: TokenizeSettings) -> None:
@@ -50,7 +50,7 @@ class Tools:
         self.encoder = Encoder(load_tokenizer(settings.tokenizer), settings.end, settings.rows, settings.bos)
 
 
-def tokenize_part(tools: Tools, part: TextPart, folder: Path) -> None:
+def tokenize_part(tools: TokenizeTools, part: TextPart, folder: Path) -> None:
     """Writes a part's documents, a file of each kind for each language, and counts.json with what they hold and their digests.
 
     Raises DataError for text that can't be read, and, where that is asked for, for a document that does not decode back.

@@ -6,7 +6,7 @@ from typing import Any
 
 from pinisi.base.errors import DataError
 from pinisi.data.document_files import DocumentFiles
-from pinisi.data.shards import TOKENIZER, Shards, Span, decode_span
+from pinisi.data.shards import TOKENIZER, DocumentSpan, TokenShards, decode_span
 
 AROUND = 48  # tokens of text shown on each side
 CHARACTER = 4  # tokens that a character has at most: bytes of UTF-8
@@ -32,7 +32,7 @@ class Trace:
     text_start: int
     text_stop: int
     ends_document: bool  # the end token, which has no text
-    span: Span
+    span: DocumentSpan
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -63,13 +63,13 @@ class Trace:
         return "\n".join(f"{key:<{width}}  {value}" for key, value in rows if value)
 
 
-def trace(shards: Shards | str | Path, language: str, position: int, *, around: int = AROUND) -> Trace:
+def trace(shards: TokenShards | str | Path, language: str, position: int, *, around: int = AROUND) -> Trace:
     """The document, its URL and source, and the text of token `position` of a language's shard.
 
     around: how many tokens on each side are shown as text. Reads the same few bytes whatever the shard's
     size, and no other document's name. Raises DataError for a language or a position that is not there.
     """
-    shards = shards if isinstance(shards, Shards) else Shards(shards)
+    shards = shards if isinstance(shards, TokenShards) else TokenShards(shards)
     span = decode_span(shards, language, position)
     files = shards.files(language)
     last = span.stop - 1  # the end token

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pinisi.base.errors import CheckpointError, DataError, PinisiError
-from pinisi.data import Shards
+from pinisi.data import TokenShards
 from pinisi.train import checkpoint
 
 NO_DIGESTS = "has no digests: an older version wrote it, and nothing can be compared"
@@ -36,9 +36,9 @@ def _looked_at(folder: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 def _damage(path: Path) -> str | None:
-    found: checkpoint.Reader | Shards
+    found: checkpoint.Reader | TokenShards
     try:
-        found = checkpoint.Reader(path) if path.name.startswith("step-") else Shards(path)
+        found = checkpoint.Reader(path) if path.name.startswith("step-") else TokenShards(path)
     except (CheckpointError, DataError) as error:
         return str(error)
     if "files" not in found.index:

@@ -4,7 +4,7 @@ import pytest
 
 from pinisi.data.reading import Source, documents_of, parts_of
 from pinisi.data.reading.encoding import NoText
-from pinisi.data.reading.paragraphs import Line, joined
+from pinisi.data.reading.paragraphs import PageLine, joined
 from pinisi.data.reading.pdf import pdf_text
 from tests.data.reading.pages import LANGUAGES
 from tests.data.reading.pdfs import pdf_of
@@ -82,13 +82,13 @@ def test_paragraphs_come_out_whole_and_without_running_heads(language):
     ],
 )
 def test_lines_are_joined_as_their_script_asks(lines, text):
-    page = [Line(line, 72, 500, 700 - 14 * number, 11) for number, line in enumerate(lines)]
+    page = [PageLine(line, 72, 500, 700 - 14 * number, 11) for number, line in enumerate(lines)]
     assert joined([page]) == text
 
 
 def test_what_begins_a_paragraph():
     def line(text, at, *, left=72.0, right=500.0, size=11.0):
-        return Line(text, left, right, 700.0 - at, size)
+        return PageLine(text, left, right, 700.0 - at, size)
 
     page = [
         line("A heading", 0, right=200, size=16),

@@ -35,7 +35,7 @@ CUT = "\ufffe"  # a hyphen that parts a word at a line's end
 CUT_WORD = re.compile(r"(\w+)(?:\ufffe\s*|[-‐]\n)(\w+)")
 
 
-class Line(NamedTuple):
+class PageLine(NamedTuple):
     """A line and where it stands, in points from the left and from the bottom."""
 
     text: str
@@ -45,7 +45,7 @@ class Line(NamedTuple):
     size: float  # of its first letter
 
 
-def joined(pages: list[list[Line]]) -> str:
+def joined(pages: list[list[PageLine]]) -> str:
     """The text of pages, paragraphs parted by an empty line."""
     lines = [line for page in _without_heads(pages) for line in [*page, None]]  # None: a page ends
     width = _width([line for line in lines if line])
@@ -65,7 +65,7 @@ def joined(pages: list[list[Line]]) -> str:
     return _words_whole(text).strip()
 
 
-def _without_heads(pages: list[list[Line]]) -> list[list[Line]]:
+def _without_heads(pages: list[list[PageLine]]) -> list[list[PageLine]]:
     """Pages without the lines that stand at the same place of many, but for the numbers in them, and without page numbers."""
     counts: Counter[tuple[int, str]] = Counter()  # place: from the top, or below 0 from the bottom
     for page in pages:
@@ -74,7 +74,7 @@ def _without_heads(pages: list[list[Line]]) -> list[list[Line]]:
         )
     often = max(2, min(OFTEN, len(pages)))
 
-    def is_head(page: list[Line], place: int) -> bool:
+    def is_head(page: list[PageLine], place: int) -> bool:
         text = page[place].text.strip()
         number = len(pages) > 1 and len(text) < PAGE_NUMBER and NUMBER.fullmatch(text) is not None
         return number or counts[place, _key(page[place])] >= often
@@ -90,17 +90,17 @@ def _without_heads(pages: list[list[Line]]) -> list[list[Line]]:
     return found
 
 
-def _key(line: Line) -> str:
+def _key(line: PageLine) -> str:
     return DIGITS.sub("#", " ".join(line.text.split())).casefold()
 
 
-def _width(lines: list[Line]) -> float:
+def _width(lines: list[PageLine]) -> float:
     """Of a full line: what a tenth of the lines reach."""
     widths = sorted(line.right - line.left for line in lines)
     return widths[int(len(widths) * 0.9)] if widths else 0.0
 
 
-def _pitch(pages: list[list[Line]]) -> float:
+def _pitch(pages: list[list[PageLine]]) -> float:
     """The usual distance between lines."""
     steps = [
         above.bottom - below.bottom
@@ -111,7 +111,7 @@ def _pitch(pages: list[list[Line]]) -> float:
     return median(steps) if steps else 0.0
 
 
-def _begins(before: Line, line: Line, width: float, pitch: float) -> bool:
+def _begins(before: PageLine, line: PageLine, width: float, pitch: float) -> bool:
     """Whether a paragraph begins with a line. pitch: 0 at the top of a page."""
     ended, item = before.text.rstrip().endswith(ENDS), ITEM.match(before.text)
     if ITEM.match(line.text) and (ended or item or not DASH.match(line.text)):
@@ -127,7 +127,7 @@ def _begins(before: Line, line: Line, width: float, pitch: float) -> bool:
     return length < RAGGED * width or (ended and width - length > _room(before, line))
 
 
-def _room(before: Line, line: Line) -> float:
+def _room(before: PageLine, line: PageLine) -> float:
     """What the first word of a line takes on the line before: where there was more room than that, the break was meant."""
     first = line.text.split(maxsplit=1)[0]
     word = min(len(first), SYLLABLE if _solid(first[0], unspaced()) else WORD) + 1

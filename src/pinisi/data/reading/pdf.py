@@ -5,7 +5,7 @@ from typing import Any
 
 from pinisi.base.libraries import library
 from pinisi.data.reading.encoding import NoText
-from pinisi.data.reading.paragraphs import Line, joined
+from pinisi.data.reading.paragraphs import PageLine, joined
 from pinisi.data.reading.source import Part, Records, Source, Trouble, Unreadable
 from pinisi.data.reading.whole import whole
 
@@ -50,7 +50,7 @@ def pdf_text(data: bytes) -> tuple[str, str]:
     return title, joined(pages)
 
 
-def _check(pages: list[list[Line]]) -> None:
+def _check(pages: list[list[PageLine]]) -> None:
     text = "".join(line.text for page in pages for line in page)
     if len("".join(text.split())) < FEW * min(len(pages), 5):
         raise NoText(f"a PDF without text: {len(pages)} pages, perhaps scanned ones")
@@ -59,10 +59,10 @@ def _check(pages: list[list[Line]]) -> None:
         raise NoText("a PDF whose letters have no place in Unicode")
 
 
-def _lines(page: Any) -> list[Line]:
+def _lines(page: Any) -> list[PageLine]:
     """The lines of a page, in the order in which the page draws them."""
     raw, text = library("pypdfium2.raw"), page.get_textpage()
-    found: list[Line] = []
+    found: list[PageLine] = []
     line: list[int] = []
     begin = end = 0
     try:
@@ -84,13 +84,13 @@ def _lines(page: Any) -> list[Line]:
     return [each for each in found if each.text.strip()]
 
 
-def _line(raw: Any, text: Any, codes: list[int], begin: int, end: int) -> Line:
+def _line(raw: Any, text: Any, codes: list[int], begin: int, end: int) -> PageLine:
     first, last = _box(raw, text, begin), _box(raw, text, end)
     characters = "".join(map(chr, (code for code in codes if code >= 0x20 and code not in (0xFFFF, 0xAD))))
     soft = codes[-1] == 0xAD  # a soft hyphen at the line's end
     whole = characters.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     size = raw.FPDFText_GetFontSize(text, begin)
-    return Line(whole + (chr(CUT) if soft else ""), first[0], last[1], first[2], size)
+    return PageLine(whole + (chr(CUT) if soft else ""), first[0], last[1], first[2], size)
 
 
 def _box(raw: Any, text: Any, index: int) -> tuple[float, float, float]:
