@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import html
 import inspect
 import io
 import re
@@ -32,7 +33,14 @@ INTRO = """\
 Made from the classes that read a file, so it has every key. A key may be overridden on the command line as `section.key=value`, and
 `none` unsets one that may be left out. An unknown key, or a value that can't be, is an error that names file, line and nearest key.
 """
-PLAIN = {int: "whole number", float: "number", bool: "true, false", str: "text", dict: "table", type(None): LEFT_OUT}
+PLAIN = {
+    int: "whole number",
+    float: "number",
+    bool: "true, false",
+    str: "text",
+    dict: "table",
+    type(None): LEFT_OUT,
+}
 
 
 class Key(NamedTuple):
@@ -133,24 +141,31 @@ def sections(settings: type, path: str = "", header: str = "") -> Iterator[Secti
 
 def files() -> Iterator[tuple[str, str, list[Section]]]:
     """Yields what there is to configure: a title, a line about it, its tables."""
-    yield "A run", "`pinisi train FILE`, `pinisi plan FILE`, `pinisi.load`, `pinisi.configure`.", list(sections(RunConfig))
+    yield (
+        "A run",
+        "`pinisi train FILE`, `pinisi plan FILE`, `pinisi.load`, `pinisi.configure`.",
+        list(sections(RunConfig)),
+    )
     for name, task in TASKS.items():
         if dataclasses.fields(task.settings_class):
-            text = f'`[task]` of a run with `name = "{name}"`: {sentence((task.__doc__ or "").splitlines()[0])}'
+            text = (
+                f'`[task]` of a run with `name = "{name}"`: {sentence((task.__doc__ or "").splitlines()[0])}'
+            )
             yield f"Task {name}", text, list(sections(task.settings_class, "task", "[task]"))
     yield "A curation", "`pinisi curate FILE`.", list(sections(CurateConfig))
 
 
 def sentence(text: str) -> str:
-    """A comment as a sentence."""
-    text = text.strip()
-    return text and text[0].upper() + text[1:] + ("" if text.endswith((".", ":")) else ".")
+    """Returns a comment as a sentence that a table of Markdown can hold."""
+    text = html.escape(text.strip(), quote=False)
+    begins = text[:1] if text.startswith("arXiv") else text[:1].upper()
+    return begins + text[1:] + ("" if not text or text.endswith((".", ":")) else ".")
 
 
 def about(section: Section) -> str:
     """A section's docstring as one paragraph, without the header that it may begin with."""
     text = re.sub(r"\s+", " ", inspect.getdoc(section.settings) or "")
-    return sentence(re.sub(r"^\[\[?[\w.]+\]?\](?: of name = \"\w+\"\.|:)?\s*", "", text))
+    return sentence(re.sub(r"^\[+[\w.]+\]+\s*", "", text))
 
 
 def page() -> str:
@@ -160,7 +175,7 @@ def page() -> str:
         lines += [f"## {title}", "", text, ""]
         for section in found:
             if title[:4] != "Task":
-                lines += [f"### {section.header or f'{title}: the file itself'}", "", about(section), ""]
+                lines += [f"### {section.header or f'{title}: top of the file'}", "", about(section), ""]
             lines += ["| key | value | if left out | |", "|-|-|-|-|"]
             for key in section.keys:
                 cells = (f"`{key.name}`", key.type, key.default, sentence(key.sentence))
