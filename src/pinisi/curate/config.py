@@ -130,8 +130,8 @@ class Rules:
 class Near:
     """[near] finds near duplicates by MinHash-LSH.
 
-    arXiv 2502.12982 has 256 permutations and a similarity of .7, which its noise reaches from below: at .71 what is found is similar
-    by .7 in more than 95 of 100 pairs (benchmarks/deduplicate.py)."""
+    arXiv 2502.12982 has 256 permutations and a similarity of .7, which its noise reaches from below: at .71 what is found is
+    similar by .7 in more than 95 of 100 pairs (benchmarks/deduplicate.py)."""
 
     on: bool = True  # whether it is done at all
     similarity: float = 0.71  # estimated Jaccard similarity from which a document is like another
