@@ -43,17 +43,16 @@ JOURNEYS: dict[str, tuple[str, list[list[Box]]]] = {
         [
             [
                 Box("name, costs", ("1f1b, 2 barriers;", "work of the passes")),
-                Box("build", ("builders/: blocks,", "waves, weave, fill")),
-                Box("table", ("passes by rank:", "F0 F1 S0 B0 T0"), "file"),
+                Box("build", ("blocks, waves,", "weave, fill")),
+                Box("search", ("if asked: a faster", "order for these costs")),
+                Box("table", ("passes by rank:", "0F0 0F1 0F2 0B0"), "file"),
                 Box("verify", ("order, memory,", "no deadlock")),
-                Box("lower", ("send, receive,", "launch, wait")),
             ],
             [
-                Box("search", ("a faster order", "for these costs")),
-                Box("simulate", ("when each pass", "begins and ends")),
-                Box("timeline", ("predicted, or", "measured: one type"), "file"),
-                Box("draw, plan", ("SVG, pages,", "ranking of ways")),
+                Box("lower", ("send, receive,", "launch, wait")),
                 Box("Executor", ("runs a rank's", "program"), "rank"),
+                Box("timeline", ("measured, or predicted", "by simulate"), "file"),
+                Box("draw, plan", ("SVG, pages,", "ranking of ways")),
             ],
         ],
     ),
