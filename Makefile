@@ -2,6 +2,7 @@
 # make test    sets everything up and passes the tests
 # make bench   the full exactness product and every benchmark (about two hours on two cores); REFERENCE=FILE.csv adds others' runs
 # make lint    ruff and mypy
+# make docs    the site of docs/ in build/site
 #
 # PYTHON chooses the interpreter of the virtual environment: make test PYTHON=python3.12
 
@@ -20,7 +21,7 @@ export OMP_NUM_THREADS
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint
+.PHONY: help setup demo test bench lint docs
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' $(firstword $(MAKEFILE_LIST))
@@ -65,3 +66,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup
+	@$(BIN)/python -c 'import mkdocs, mkdocstrings' 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build

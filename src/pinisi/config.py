@@ -1,4 +1,4 @@
-"""The configuration of a run: one TOML file, read into these classes and written back into the run's folder.
+"""Holds the configuration of a run: one TOML file, read into these classes and written back into the run's folder.
 
 Relative paths are relative to the working directory, not to the file. Every key can be overridden on the
 command line as `section.key=value`; `none` unsets an optional key. Read and written by `typed_toml`.
@@ -18,14 +18,15 @@ from pinisi.schedule import names
 
 @dataclass(frozen=True)
 class RunSection:
-    """[run]: what the run is called, where it writes and how long it goes."""
+    """[run] says where a run writes and how long it goes."""
 
-    folder: str  # written to: config.toml, metrics.jsonl, checkpoints, report.html
+    folder: str  # the run writes there: config.toml, metrics.jsonl, checkpoints, report.html
     steps: int | None = None  # optimizer steps in all, resumed ones included; with [[phases]] their sum
-    seed: int = 0  # of the random start and of the sampler
+    seed: int = 0  # what the random start and the order of documents are drawn with
     start: str | None = None  # a checkpoint of another run whose weights this one starts from
-    on_bad_step: Literal["stop", "skip"] = "stop"  # a step without a finite loss, or without any target
-    bad_steps: int = 10  # skipped at most, in the whole run
+    # at a step without a finite loss or any target: end the run, or leave it out
+    on_bad_step: Literal["stop", "skip"] = "stop"
+    bad_steps: int = 10  # how many steps may be skipped in the whole run
     name: str = ""  # shown in the report; the folder's name if empty
 
     def validate(self) -> Iterator[Fault]:
@@ -35,13 +36,15 @@ class RunSection:
 
 @dataclass(frozen=True)
 class ModelSection:
-    """[model]: exactly one of source and config."""
+    """[model] says what is trained: exactly one of source and config."""
 
     source: str | None = None  # a Hugging Face folder or hub id: weights and configuration are read from it
     config: dict | None = None  # [model.config], a Hugging Face configuration with model_type: a random start
     tokenizer: str | None = None  # a folder; the source's own if left out and the source is a folder
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"  # bfloat16 keeps float32 master weights
-    attention: Literal["sdpa", "eager"] | None = None  # of transformers; its own choice if left out
+    # of the weights at work; with bfloat16 the optimizer keeps float32 master weights
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    # which of transformers' forms computes attention; its own choice if left out
+    attention: Literal["sdpa", "eager"] | None = None
 
     def validate(self) -> Iterator[Fault]:
         if (self.source is None) == (self.config is None):
@@ -52,7 +55,7 @@ class ModelSection:
 
 @dataclass(frozen=True)
 class DataSection:
-    """[data]: token shards in, batches out."""
+    """[data] says what is read and how it is cut into sequences."""
 
     RENAMED = (("microbatch", "microbatch_size", "with the same meaning"),)
 
@@ -60,9 +63,8 @@ class DataSection:
     shards: str | None = None  # folder of token shards, as `pinisi tokenize` makes it
     components: list[Component] = field(default_factory=list)  # instead of shards: several folders, by name
     microbatch_size: int = 1  # sequences per microbatch
-    mixture: dict[str, float] | None = (
-        None  # weight by language or component, normalised; by size if left out
-    )
+    # weight by language or component, normalised; by size if left out
+    mixture: dict[str, float] | None = None
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
     evaluation: str | None = None  # folder of held-out shards; no evaluation if left out
     verify: bool = True  # compare all shards with their digests at the start: about 1 s a GB and rank
@@ -93,16 +95,17 @@ MOST_PLACES = 2**18
 
 @dataclass(frozen=True)
 class PipelineSection:
-    """[pipeline]: ranks, microbatches, the order of passes, and how layers and rows are shared out."""
+    """[pipeline] says how many ranks there are, in which order passes run, and how layers and rows are shared out."""
 
     RENAMED = (("replicas", "data_parallel", "with the same meaning"),)
 
-    ranks: int  # of the pipeline
-    microbatches: int  # per step, of each replica
-    name: str = "1f1b"  # as pinisi.schedule.builders.build knows it
+    ranks: int  # processes that share the layers, a GPU or a core each
+    microbatches: int  # that a step of each pipeline is cut into
+    name: str = "1f1b"  # the schedule: 1f1b, gpipe, zb-h1, zbv, ... (an unknown one's error names them all)
     chunks: int | None = None  # stages of a rank, where the schedule leaves it open; 2 if left out
     data_parallel: int | None = None  # pipelines side by side; if left out as many as ranks are there for
-    barriers: Literal[0, 1, 2] = 1  # 0: embedding and head undivided, on the first and the last stage
+    # exchanges for a microbatch's head; 0: embedding and head whole, on the first and last stage
+    barriers: Literal[0, 1, 2] = 1
     layers: list[int] | None = None  # layers per stage; as even as they go if left out
     rows: Literal["even", "balanced"] | list[int] = "even"  # vocabulary rows per rank; balanced evens layers
     table: str | None = None  # a file with the passes' order, as `pinisi plan --search --write` makes it
@@ -127,7 +130,7 @@ class PipelineSection:
 
 @dataclass(frozen=True)
 class OptimizerSection:
-    """[optimizer]: AdamW (Loshchilov and Hutter, arXiv 1711.05101) and its learning rate over the steps."""
+    """[optimizer] sets AdamW (Loshchilov and Hutter, arXiv 1711.05101) and its learning rate over the steps."""
 
     RENAMED = (
         ("epsilon", "eps", "with the same meaning"),
@@ -135,14 +138,16 @@ class OptimizerSection:
         ("minimum", "min_lr_ratio", "with the same meaning"),
     )
 
-    learning_rate: float  # the peak
-    betas: tuple[float, float] = (0.9, 0.95)  # as in GPT-3 (arXiv 2005.14165, appendix B)
-    eps: float = 1e-8  # arXiv 1412.6980, algorithm 1
-    weight_decay: float = 0.1  # arXiv 2005.14165, appendix B; on matrices only
+    learning_rate: float  # the peak, after the warmup
+    # decays of AdamW's moments; as in GPT-3 (arXiv 2005.14165, appendix B)
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8  # added to the root of the second moment; arXiv 1412.6980, algorithm 1
+    weight_decay: float = 0.1  # of matrices, per step and learning rate; arXiv 2005.14165, appendix B
     max_grad_norm: float = 1.0  # largest norm of the whole gradient; 0: none
-    schedule: Literal["constant", "cosine", "wsd"] = "cosine"  # wsd: stable, then decay (arXiv 2404.06395)
-    warmup: int = 0  # steps from 0 to the peak
-    decay: int | None = None  # wsd: the last steps that decay; a tenth of all if left out
+    # the rate after the warmup; wsd: stable, then decay (arXiv 2404.06395)
+    schedule: Literal["constant", "cosine", "wsd"] = "cosine"
+    warmup: int = 0  # steps in which the rate rises from 0 to the peak
+    decay: int | None = None  # how many last steps decay under wsd; a tenth of all if left out
     min_lr_ratio: float = 0.1  # learning rate at the end / peak
 
     def validate(self) -> Iterator[Fault]:
@@ -157,12 +162,13 @@ class OptimizerSection:
 
 @dataclass(frozen=True)
 class LossSection:
-    """[loss]: what is added to cross-entropy. Metrics show plain cross-entropy whatever is added."""
+    """[loss] adds to cross-entropy. Metrics show plain cross-entropy whatever is added."""
 
     label_smoothing: float = 0.0  # share of the target that goes to all tokens alike (arXiv 1512.00567)
     z_loss: float = 0.0  # times the square of the log-sum-exp of the logits; 1e-4 in arXiv 2204.02311
-    extra_heads: int = 0  # D: heads that predict the tokens after the next one (arXiv 2404.19737)
-    extra_weight: float = 0.3  # of the mean of their losses (arXiv 2412.19437, section 4.2); D: the plain sum
+    extra_heads: int = 0  # how many heads predict the tokens after the next one (arXiv 2404.19737)
+    # what the mean of their losses is multiplied by (arXiv 2412.19437, section 4.2); their number makes it the plain sum
+    extra_weight: float = 0.3
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, z_loss=0, extra_heads=0, extra_weight=0)
@@ -172,16 +178,17 @@ class LossSection:
 
 @dataclass(frozen=True)
 class MemorySection:
-    """[memory]: what is kept and what is computed again."""
+    """[memory] says what is kept and what is computed again."""
 
     RENAMED = (("recompute", "activation_checkpointing", "with the same meaning"),)
 
-    activation_checkpointing: Literal["none", "full"] = "none"  # full: a stage keeps its input alone
-    head: str = "keep"  # logits between S and T: keep, recompute, or the most bytes of a microbatch: 512 MiB
+    # with full a stage keeps its input alone and computes the rest again
+    activation_checkpointing: Literal["none", "full"] = "none"
+    head: str = "keep"  # the logits between S and T: keep, recompute, or how many a microbatch keeps: 512 MiB
 
     @property
     def head_budget(self) -> int | None:
-        """Bytes that the numbers of a head's microbatch may take; None: any."""
+        """Returns the bytes that the numbers of a head's microbatch may take; None: any."""
         return None if self.head == "keep" else 0 if self.head == "recompute" else byte_count(self.head)
 
     def validate(self) -> Iterator[Fault]:
@@ -191,7 +198,7 @@ class MemorySection:
 
 @dataclass(frozen=True)
 class CheckpointSection:
-    """[checkpoint]: when states are saved."""
+    """[checkpoint] says when states are saved."""
 
     every: int = 0  # steps between checkpoints; 0: at the end only
     keep: int = 2  # newest checkpoints kept
@@ -202,10 +209,10 @@ class CheckpointSection:
 
 @dataclass(frozen=True)
 class EvaluationSection:
-    """[evaluation]: loss per language on held-out text."""
+    """[evaluation] says how often held-out text is judged, by language."""
 
     every: int = 0  # steps between evaluations; 0: before the first step and after the last one only
-    microbatches: int = 8  # per language, at most
+    microbatches: int = 8  # how many of a language are judged at most
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, every=0, microbatches=1)
@@ -213,7 +220,7 @@ class EvaluationSection:
 
 @dataclass(frozen=True)
 class ReportSection:
-    """[report]: what is measured for report.html."""
+    """[report] says what is measured for report.html."""
 
     timeline_every: int = 0  # steps between measured timelines; 0: one, near the end
     log_every: int = 1  # steps between progress lines
@@ -229,13 +236,14 @@ MOST_PATIENCE = (
 
 @dataclass(frozen=True)
 class RuntimeSection:
-    """[runtime]: processes and communication."""
+    """[runtime] sets up processes and communication."""
 
-    backend: Literal["gloo", "nccl"] | None = None  # by the device if left out
+    # how ranks talk: nccl on GPUs and gloo on CPUs if left out
+    backend: Literal["gloo", "nccl"] | None = None
     threads: int = 1  # CPU threads per rank
     # Joining may take as long, at least 20 s; building, reading, saving and evaluating ten times as long.
     stuck_after: float = 300.0  # seconds that a step may stand still before the run ends and says why
-    port: int | None = None  # of the rendezvous; a free one if left out
+    port: int | None = None  # where ranks meet; a free one if left out
     emulate: str | None = None  # JSON file of pass costs: passes sleep so long, communication is real
 
     def validate(self) -> Iterator[Fault]:
@@ -248,9 +256,9 @@ class RuntimeSection:
 
 @dataclass(frozen=True)
 class PhaseSection:
-    """[[phases]]: a stretch of steps; what it leaves out is as [data], [pipeline] and [optimizer] say."""
+    """[[phases]] is a stretch of steps; what it leaves out is as [data], [pipeline] and [optimizer] say."""
 
-    steps: int  # of this phase
+    steps: int  # how many steps the phase has
     name: str = ""  # said when it begins
     mixture: dict[str, float] | None = None  # as in [data]
     temperature: float | None = None  # as in [data]
@@ -258,9 +266,8 @@ class PhaseSection:
     microbatch_size: int | None = None  # as in [data]
     microbatches: int | None = None  # as in [pipeline]
     learning_rate: float | None = None  # as in [optimizer]
-    schedule: Literal["constant", "cosine", "wsd"] | None = (
-        None  # of the learning rate, over this phase's steps
-    )
+    # of the learning rate, over this phase's steps
+    schedule: Literal["constant", "cosine", "wsd"] | None = None
     warmup: int | None = None  # as in [optimizer]
     decay: int | None = None  # as in [optimizer]
     min_lr_ratio: float | None = None  # as in [optimizer]
@@ -274,7 +281,7 @@ class PhaseSection:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run; each field is a section of the file."""
+    """Holds a whole run; each field is a section of the file."""
 
     RENAMED = (("schedule", "pipeline", "with the same keys but replicas, which is data_parallel"),)
 
@@ -289,13 +296,13 @@ class RunConfig:
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
     report: ReportSection = field(default_factory=ReportSection)
     runtime: RuntimeSection = field(default_factory=RuntimeSection)
-    # [task]: name, and what that task takes besides: see `pinisi.train.tasks`
+    # [task] has a name, and what that task takes besides: see `pinisi.train.tasks`
     task: dict = field(default_factory=lambda: {"name": "pretrain"})
     phases: list[PhaseSection] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run."""
+        """Counts the optimizer steps of the whole run."""
         return sum(phase.steps for phase in self.phases) or self.run.steps or 0
 
     def validate(self) -> Iterator[Fault]:
@@ -310,7 +317,7 @@ class RunConfig:
 
 
 def head_text(budget: int | None) -> str:
-    """memory.head of a budget in bytes, rounded up to whole KiB."""
+    """Returns memory.head of a budget in bytes, rounded up to whole KiB."""
     return "keep" if budget is None else f"{-(-budget // 2**10)} KiB" if budget else "recompute"
 
 

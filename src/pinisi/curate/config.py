@@ -20,16 +20,17 @@ MAKE_UP = "auto"  # as a source's language: documents get the one that is identi
 
 @dataclass(frozen=True)
 class Run:
-    """Where the work is done, and how."""
+    """[run] says where the work is done, and how."""
 
-    folder: str
-    workers: int = 2
-    seed: int = 0
+    folder: str  # for the result, and for what is needed to go on
+    workers: int = 2  # processes, or tasks at once where an executor of datatrove's runs them
+    seed: int = 0  # what samples are drawn with
     budget: str = "2 GiB"  # of memory that a worker may take for the text that it compares
-    on_error: Literal["skip", "stop"] = "skip"  # input that can't be read
+    on_error: Literal["skip", "stop"] = "skip"  # input that can't be read: count it and go on, or end
     estimate: bool = True  # say time and room before the work, and stop where the disk clearly can't hold it
-    executor: ExecutorName = "processes"
-    slurm: dict = field(default_factory=dict)  # see recipe.settings
+    executor: ExecutorName = "processes"  # of our own, or datatrove's: on this machine, under Slurm, on Ray
+    # datatrove's arguments: partition, time, qos, mem_per_cpu_gb, ...
+    slurm: dict = field(default_factory=dict)
     output: str = ""  # a folder, or a URL such as s3://bucket/curated, that the result is copied to
 
     @property
@@ -48,16 +49,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Repair:
-    """What is mended before anything is judged."""
+    """[repair] says what is mended before anything is judged."""
 
-    encoding: bool = True  # UTF-8 and Windows-1252 that were read as Latin-1
-    newlines: bool = True  # every line break is \n
-    markup: bool = True  # of documents that are HTML: tags, scripts, comments
-    entities: bool = True  # such as &quot; outside of code
-    control: bool = True  # characters without shape and meaning
-    form: bool = True  # NFC
-    space: bool = True  # at the ends of lines and of the text, and more than three blank lines together
-    longest: int = 2_000_000  # characters; longer documents are dropped
+    encoding: bool = True  # text that was read wrongly: UTF-8 and Windows-1252 that were read as Latin-1
+    newlines: bool = True  # every kind of line break becomes a line feed
+    markup: bool = True  # tags, scripts and comments of documents that are HTML
+    entities: bool = True  # HTML's names of characters, such as &quot; outside of code
+    control: bool = True  # control characters, and others without shape and meaning
+    form: bool = True  # letters with marks are composed (NFC)
+    # white space at the ends of lines and of the text, and more than three blank lines together
+    space: bool = True
+    longest: int = 2_000_000  # in characters; longer documents are dropped
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, longest=1)
@@ -72,19 +74,20 @@ Masking = Literal["keep", "mask", "cut", "drop"]
 
 @dataclass(frozen=True)
 class Personal:
-    """What is done with personal data, by kind: keep it, put a placeholder there, cut it out, or drop the document. What is kept is
-    not looked for. countries: whose identity numbers are looked for (see curate.personal.identities); none named means all.
+    """[personal] says what is done with personal data, by kind: keep it, put a placeholder there, cut it out, or drop the document.
+    What is kept is not looked for.
 
     FineWeb and its kin mask e-mail and public IP addresses. Phone, account and identity numbers are masked too, since each must
     have a valid form, check or label: of 14,063 documents of news, reviews and manuals (on which the forms were settled, too) they
     touch one, and that has a phone number.
     """
 
-    email: Masking = "mask"
-    ip: Masking = "mask"
-    phone: Masking = "mask"
-    account: Masking = "mask"
-    identity: Masking = "mask"
+    email: Masking = "mask"  # e-mail addresses
+    ip: Masking = "mask"  # public IP addresses
+    phone: Masking = "mask"  # phone numbers
+    account: Masking = "mask"  # numbers of bank accounts and cards
+    identity: Masking = "mask"  # identity numbers of the countries below
+    # whose identity numbers are looked for (see curate.personal.identities); none named means all
     countries: list[str] = field(default_factory=list)
 
     def validate(self) -> Iterator[Fault]:
@@ -95,17 +98,15 @@ class Personal:
 
 @dataclass(frozen=True)
 class Rules:
-    """Limits by which documents are dropped."""
+    """[rules] sets limits by which documents are dropped."""
 
-    preset: Literal["wide", "sailcraft"] = (
-        "wide"  # limits to begin with: where no running text was seen, or Sailor2's
-    )
+    # limits to begin with: where no running text was seen, or Sailor2's
+    preset: Literal["wide", "sailcraft"] = "wide"
     # By language ("all" for every one), then by rule; they win over the preset's and the pack's.
     limits: dict[str, dict[str, float]] = field(default_factory=dict)
     flagged: dict[str, str] = field(default_factory=dict)  # a file of words for each language, one a line
-    flagged_list: Literal["", "ldnoobw"] = (
-        ""  # a public list, fetched once by npm: LDNOOBW's (see curate.flagged)
-    )
+    # a public list, fetched once by npm: LDNOOBW's (see curate.flagged)
+    flagged_list: Literal["", "ldnoobw"] = ""
     off: list[str] = field(default_factory=list)  # rules that are left out
     # Of each source, at most this share: documents that the pack's model finds far more surprising than the rest of their
     # source and of the corpus. 0 keeps all.
@@ -127,12 +128,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Near:
-    """MinHash-LSH; arXiv 2502.12982 has 256 permutations and a similarity of .7, which its noise reaches from below: at .71 what is
-    found is similar by .7 in more than 95 of 100 pairs (benchmarks/deduplicate.py)."""
+    """[near] finds near duplicates by MinHash-LSH.
 
-    on: bool = True
-    similarity: float = 0.71
-    permutations: int = 256
+    arXiv 2502.12982 has 256 permutations and a similarity of .7, which its noise reaches from below: at .71 what is found is
+    similar by .7 in more than 95 of 100 pairs (benchmarks/deduplicate.py)."""
+
+    on: bool = True  # whether it is done at all
+    similarity: float = 0.71  # estimated Jaccard similarity from which a document is like another
+    permutations: int = 256  # numbers of a signature
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, permutations=16)
@@ -142,12 +145,13 @@ class Near:
 
 @dataclass(frozen=True)
 class Exact:
-    """Passages that occur before, in another document or earlier in their own: of those of `characters` or more (an ideograph is
-    three, a syllable of kana or Hangul two) the whole sentences and lines go. 140 are 24 words of English. arXiv 2107.06499 has 50
-    tokens, some 200 characters; arXiv 2502.12982 has 100 bytes, which are 33 letters of Khmer and one sentence of English."""
+    """[exact] takes out passages that occur before, in another document or earlier in their own: of those of `characters` or more
+    (an ideograph is three, a syllable of kana or Hangul two) the whole sentences and lines go. 140 are 24 words of English.
+    arXiv 2107.06499 has 50 tokens, some 200 characters; arXiv 2502.12982 has 100 bytes, which are 33 letters of Khmer and one
+    sentence of English."""
 
-    on: bool = True
-    characters: int = 140
+    on: bool = True  # whether it is done at all
+    characters: int = 140  # the shortest passage
     RENAMED = (("bytes", "characters", "which counts a letter of any alphabet as one"),)
 
     def validate(self) -> Iterator[Fault]:
@@ -156,14 +160,14 @@ class Exact:
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines that stand in more than `most` documents of a language, and in more than this share of those compared at once, are
-    taken out (Sailor2: more than 5 of a bucket of 10M documents), if they have `letters` or more, or three or more of them in a
-    row do; lines of code stay."""
+    """[lines] takes out lines that stand in more than `most` documents of a language, and in more than this share of those that are
+    compared at once (Sailor2: more than 5 of a bucket of 10M documents), if they have `letters` or more, or three or more of them
+    in a row do; lines of code stay."""
 
-    on: bool = True
-    most: int = 5
-    share: float = 1e-5
-    letters: int = 30
+    on: bool = True  # whether it is done at all
+    most: int = 5  # in so many documents a line may stand
+    share: float = 1e-5  # in such a share of the documents compared at once a line may stand
+    letters: int = 30  # the shortest line, or three lines together
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, most=1, letters=1)
@@ -173,13 +177,14 @@ class Lines:
 
 @dataclass(frozen=True)
 class Quality:
-    """positives: for each language a file, a folder or a pattern of good texts. Documents of these languages get a score, and
-    the best `share` of them stand in FOLDER/top too. sample: good texts, and documents, that are learned from, each at some
-    10 KiB of memory; arXiv 2502.12982 has 20 % and 10,000 texts of either kind."""
+    """[quality] scores documents by good texts of their language.
 
+    The best `share` of them stand in FOLDER/top too. arXiv 2502.12982 has 20 % and 10,000 texts of either kind."""
+
+    # by language a file, folder or pattern of good texts
     positives: dict[str, str] = field(default_factory=dict)
-    share: float = 0.2
-    sample: int = 10_000
+    share: float = 0.2  # of a language's documents that stand in FOLDER/top
+    sample: int = 10_000  # good texts, and documents, that are learned from, each at some 10 KiB of memory
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, sample=100)
@@ -191,11 +196,12 @@ class Quality:
 
 @dataclass(frozen=True)
 class Alarm:
-    """When too much of a language goes, the run stops for somebody to look."""
+    """[alarm] stops a run in which too much of a language goes, for somebody to look."""
 
     share: float = 0.25  # of a language's documents: that one rule, or all rules together, may remove; duplicates don't count
-    documents: int = 50  # that must have been seen first
-    ignore: list[str] = field(default_factory=list)  # "lo" or "lo.words": the alarm has been looked into
+    documents: int = 50  # how many of a language must have been seen first
+    # such as "lo" or "lo.words", where somebody has looked into the alarm
+    ignore: list[str] = field(default_factory=list)
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, documents=1)
@@ -205,17 +211,18 @@ class Alarm:
 
 @dataclass(frozen=True)
 class CurateConfig:
-    """A whole curation. languages: those that are kept; none named means all for which there is a pack."""
+    """Holds a whole curation."""
 
     run: Run
     sources: list[Source]
+    # those that are kept; none named: all that have a pack
     languages: list[str] = field(default_factory=list)
     packs: list[str] = field(default_factory=list)  # folders with packs of one's own
     repair: Repair = field(default_factory=Repair)
     personal: Personal = field(default_factory=Personal)
     rules: Rules = field(default_factory=Rules)
     near: Near = field(default_factory=Near)
-    urls: bool = True  # of documents with one URL the longest stays
+    urls: bool = True  # whether of documents with one URL the longest alone stays
     exact: Exact = field(default_factory=Exact)
     lines: Lines = field(default_factory=Lines)
     quality: Quality = field(default_factory=Quality)

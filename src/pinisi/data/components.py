@@ -18,13 +18,13 @@ from pinisi.data.shards import TokenShards
 
 @dataclass(frozen=True)
 class Component:
-    """[[data.components]]: where a component's shards lie, and what they hold. Several may have one language or one folder."""
+    """[[data.components]] says where a component's shards lie, and what they hold. Several may have one language or one folder."""
 
     name: str  # what a mixture's weights name
     shards: str  # folder of token shards
     language: str = ""  # its code in the shards; may be left out where they hold one language
-    source: str = ""  # such as web, books, code: for reports
-    quality: str = ""  # such as top: for reports
+    source: str = ""  # where its text is from, such as web, books, code: for reports
+    quality: str = ""  # how good its text is, such as top: for reports
 
     def validate(self) -> Iterator[Fault]:
         yield from not_empty(self, "shards")

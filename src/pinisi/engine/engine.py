@@ -1,4 +1,4 @@
-"""One rank of a model in training: parts, optimizer and executor, and what a step does with them.
+"""Trains one rank of a model: parts, optimizer and executor, and the steps that use them.
 
 engine = Engine(spec, weights, Ranks(communicator), Placement(schedule), ...)
 result = engine.gradients(batch)        # every rank calls it with the same batch
@@ -38,10 +38,10 @@ from pinisi.vocabulary import Shards
 
 @dataclass
 class StepResult:
-    """Of a whole step, the same on every rank. `loss` is the mean over targets of what is trained; `by_language` has (sum of
-    -lp, number of targets) per language number, and `cross_entropy` is the mean of them; `extra_heads` has the same pair for
-    each extra head (none in evaluation); `squared_norm` of the whole gradient (0 in evaluation); `bytes_sent`: by channel, what
-    the ranks of this pipeline handed over, all together (see `traffic`)."""
+    """Holds what a whole step came to, the same on every rank. `loss` is the mean over targets of what is trained;
+    `by_language` has (sum of -lp, number of targets) per language number, and `cross_entropy` is the mean of them;
+    `extra_heads` has the same pair for each extra head (none in evaluation); `squared_norm` of the whole gradient (0 in
+    evaluation); `bytes_sent`: by channel, what the ranks of this pipeline handed over, all together (see `traffic`)."""
 
     loss: float
     targets: int
@@ -107,7 +107,7 @@ class Engine:
     def gradients(
         self, batch: Sequence[Microbatch], *, record: bool = False, stop: bool = False
     ) -> StepResult:
-        """Forward and backward of one step; afterwards every slot's gradient is the whole step's.
+        """Runs forward and backward of one step; afterwards every slot's gradient is the whole step's.
 
         `batch`: the step's microbatches, `pipeline.microbatches` of them, the same on every rank of the pipeline. `stop`: any
         rank's wish to end, which the result carries to all. Raises DataError if no token of the step has a target.
@@ -146,8 +146,8 @@ class Engine:
         self.schedule, self.program = schedule, lower(schedule)
 
     def update(self, result: StepResult, learning_rate: float) -> float:
-        """One optimizer step; returns the gradient's norm before clipping. Raises NotFinite, with the weights untouched, if the
-        loss or the norm isn't finite."""
+        """Takes one optimizer step; returns the gradient's norm before clipping. Raises NotFinite, with the weights
+        untouched, if the loss or the norm isn't finite."""
         norm = math.sqrt(result.squared_norm) if result.squared_norm >= 0 else math.nan
         if not (math.isfinite(result.loss) and math.isfinite(norm)):
             raise NotFinite(
@@ -162,7 +162,7 @@ class Engine:
         self.optimizer.zero()
 
     def evaluate(self, batch: Sequence[Microbatch]) -> StepResult:
-        """Forward passes only, any number of microbatches; the result's loss is the mean over their targets.
+        """Runs forward passes only, of any number of microbatches; the result's loss is the mean over their targets.
 
         Replicas don't add up here: each answers for its own batch, and all may be given the same."""
         loss_data.check(batch, self.loss)
@@ -174,8 +174,9 @@ class Engine:
         return self._result(sum(b.target_count for b in batch), spans, False, training=False)
 
     def log_probs(self, batch: Sequence[Microbatch]) -> list[torch.Tensor]:
-        """lp [b, s] of every target, 0 where it is ignored, for each microbatch, the same on every rank; forward passes only,
-        any number of microbatches. What losses that compare with a reference model, or with an older self, start from.
+        """Returns lp [b, s] of every target, 0 where it is ignored, for each microbatch, the same on every rank; forward
+        passes only, any number of microbatches. What losses that compare with a reference model, or with an older self, start
+        from.
 
         In fp32, of an fp64 model fp64. Replicas answer for their own batches.
         """
@@ -198,8 +199,9 @@ class Engine:
         return result
 
     def hidden_states(self, batch: Sequence[Microbatch]) -> list[torch.Tensor]:
-        """X [K, h], the last stage's output after the final norm, of the K tokens that have a target, for each microbatch, on
-        every rank. Forward passes without the head's work. Raises ConfigError with 0 barriers, where the last rank alone has X."""
+        """Returns X [K, h], the last stage's output after the final norm, of the K tokens that have a target, for each
+        microbatch, on every rank. Forward passes without the head's work. Raises ConfigError with 0 barriers, where the last
+        rank alone has X."""
         if not self.layout.barriers:
             raise ConfigError(
                 "hidden states stay on the last rank with 0 barriers: build the engine with 1 or 2"

@@ -26,7 +26,7 @@ from pinisi.vocabulary.kernels import kernels_for
 
 
 def check_world(config: RunConfig, world: int) -> None:
-    """Replicas that the configuration names must be those that ranks were started for; raises ConfigError."""
+    """Compares the replicas that the configuration names with those that ranks were started for; raises ConfigError."""
     ranks, replicas = config.pipeline.ranks, config.pipeline.data_parallel
     if replicas is not None and world != ranks * replicas:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A rank as a process: forked from one that has made the imports, or, where there is an accelerator, started anew.
+"""Starts a rank as a process: forked from one that has made the imports, or, where there is an accelerator, started anew.
 
 torch and transformers take five seconds of a core to import. Ranks of one machine share those, and the memory of what
 was imported, when they are forked from one process that did nothing else: Python's forkserver. A driver of a GPU must
@@ -69,7 +69,7 @@ ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 class Rank(Protocol):
-    """A process, as subprocess.Popen is one."""
+    """Holds a process, as subprocess.Popen does."""
 
     @property
     def pid(self) -> int: ...
@@ -80,7 +80,7 @@ class Rank(Protocol):
 
 
 def forks() -> bool:
-    """Whether ranks on this machine are forked."""
+    """Tells whether ranks on this machine are forked."""
     return sys.platform == "linux" and not any(map(os.path.exists, ACCELERATORS))
 
 
@@ -93,8 +93,8 @@ def warm_up() -> None:
 def start_rank(
     arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, terminal: bool
 ) -> Rank:
-    """`pinisi *arguments` with this environment, in a session of its own, killed when this process ends. What it prints on stderr
-    goes to `log`, on stdout too unless it has the terminal."""
+    """Starts `pinisi *arguments` with this environment, in a session of its own, killed when this process ends. What it
+    prints on stderr goes to `log`, on stdout too unless it has the terminal."""
     if forks() and _suits(environment) and _served():
         return _Forked(arguments, environment, log, terminal)
     with log.open("w") as file:  # the child has its own handle

@@ -1,4 +1,4 @@
-"""Starting the ranks of a run on one machine, and ending them all with one message when one of them fails.
+"""Starts the ranks of a run on one machine, and ends them all with one message when one of them fails.
 
 Under torchrun, Slurm or Kubernetes the environment already names the ranks (RANK, WORLD_SIZE, ...): then nothing is
 started here and the process joins the others.
@@ -39,7 +39,8 @@ GRACE = 5.0  # seconds that the other ranks get to say what they saw
 
 
 def writes_report() -> bool:
-    """True in the one process of a run that writes its report: the launcher, or rank 0 where others have started the ranks."""
+    """Tells whether this is the one process of a run that writes its report: the launcher, or rank 0 where others have
+    started the ranks."""
     return not joined() or (os.environ["RANK"] == "0" and STATUS not in os.environ)
 
 
@@ -107,7 +108,7 @@ def check_threads(text: str) -> None:
 
 
 def port_to_use(port: int | None) -> int:
-    """`port` if it is free, else an error; a free one if none is given."""
+    """Returns `port` if it is free, else raises an error; a free one if none is given."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -143,7 +144,7 @@ class _Stop:
                 child.send_signal(signal.SIGTERM)
 
     def explains(self, code: int | None) -> bool:
-        """Whether a rank that ended so has only been stopped: after saving, or before it could begin."""
+        """Tells whether a rank that ended so has only been stopped: after saving, or before it could begin."""
         return bool(self.signal) and code in (0, *STOPPED, -signal.SIGTERM)
 
 
@@ -179,7 +180,7 @@ def _watch(children: list[Rank], stop: _Stop, where: Path, logs: Path, patience:
 
 
 def failure(dead: Mapping[int, int | None], where: Path, logs: Path, report: str) -> str:
-    """The one message of a failed run: the cause, not its echoes on the other ranks."""
+    """Returns the one message of a failed run: the cause, not its echoes on the other ranks."""
     for rank, code in dead.items():
         if code is not None and code < 0:
             name = signal.Signals(-code).name
@@ -243,7 +244,7 @@ def rank_main(work: Callable[[], int]) -> int:
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-    """(kind, message) of an error: user, communication or unexpected."""
+    """Returns (kind, message) of an error: user, communication or unexpected."""
     if isinstance(error, PinisiError):
         return ("communication" if isinstance(error, CommunicationError) else "user"), str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

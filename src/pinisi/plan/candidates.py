@@ -73,6 +73,7 @@ class Request:
     microbatches: tuple[int, ...]
     limit: float | None = None
     schedules: tuple[str, ...] = ()  # all that are known if empty
+    barriers: tuple[int, ...] = (0, 1, 2)
     replicas: tuple[int, ...] = (1,)
     seconds: float = 20.0  # after which no further candidate is simulated
     searches: int = 0  # of the best candidates, for how many an order of their own is searched
@@ -99,7 +100,7 @@ def candidates(request: Request, refused: Refused) -> Iterator[Candidate]:
             continue
         for name in _names(request, ranks):
             for chunks in _chunks(name, request.shape, ranks):
-                for barriers in (0, 1, 2):
+                for barriers in request.barriers:
                     yield from _of_schedule(request, name, ranks, replicas, chunks, barriers, counts, refused)
 
 

@@ -54,6 +54,7 @@ def request_of(source: ModelSource, options: argparse.Namespace, measure: Measur
         microbatches=tuple(sorted(set(microbatches))),
         limit=limit,
         schedules=tuple(options.schedules or ()),
+        barriers=options.barriers,
         replicas=_replicas(options.replicas, ranks, shape.layers, microbatches),
         seconds=options.seconds,
         searches=options.search,
@@ -204,6 +205,13 @@ def _add_step(group: argparse._ArgumentGroup) -> None:
         help="only these (default: all)",
     )
     group.add_argument(
+        "--barriers",
+        type=_barriers,
+        default=(0, 1, 2),
+        metavar="N[,N]",
+        help="only these; 0 is a whole head on the last rank (default: 0,1,2)",
+    )
+    group.add_argument(
         "--search",
         type=int,
         nargs="?",
@@ -246,6 +254,13 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} must be above 0")
     return value
+
+
+def _barriers(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(part) for part in text.split(",") if part in ("0", "1", "2"))
+    if len(numbers) != len(text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r}: give some of 0, 1 and 2, such as 1,2")
+    return numbers
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -1,1 +1,1 @@
-"""A run: steps, evaluation, checkpoints, metrics and export."""
+"""Trains: steps, evaluation, checkpoints, metrics and export of a run."""

@@ -26,7 +26,8 @@ def spec_of(config: RunConfig) -> ModelSpec:
 
 
 def first_weights(config: RunConfig, spec: ModelSpec, dtype: torch.dtype) -> Weights:
-    """What a run that resumes nothing starts from: model.source, a folder or a hub id, or else a random start."""
+    """Returns the weights that a run starts from which resumes nothing: model.source, a folder or a hub id, or else a random
+    start."""
     if config.model.source is None:
         return RandomWeights(spec, config.run.seed, dtype)
     return FolderWeights(spec, spec.folder or config.model.source, dtype)
@@ -42,7 +43,7 @@ def frozen_spec(config: RunConfig, source: str | None) -> ModelSpec:
 
 
 def frozen_weights(config: RunConfig, spec: ModelSpec, source: str | None, dtype: torch.dtype) -> Weights:
-    """The weights of such a model."""
+    """Returns the weights of such a model."""
     return (
         first_weights(config, spec, dtype)
         if source is None
@@ -51,8 +52,8 @@ def frozen_weights(config: RunConfig, spec: ModelSpec, source: str | None, dtype
 
 
 def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:
-    """The tokenizer's ids must have rows in the model, but for control tokens, which no text becomes (Gemma 3 has one of images
-    beyond its rows). Raises DataError naming both numbers, or a folder without one."""
+    """Checks that the tokenizer's ids have rows in the model, but for control tokens, which no text becomes (Gemma 3 has one
+    of images beyond its rows). Raises DataError naming both numbers, or a folder without one."""
     if tokenizer is None:
         return
     loaded = load_tokenizer(tokenizer)
@@ -66,7 +67,7 @@ def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:
 
 
 def device_here() -> torch.device:
-    """Of this process: its GPU by the rank on this machine, or the CPU."""
+    """Returns this process' device: its GPU by the rank on this machine, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     local = local_place() if "RANK" in os.environ else 0

@@ -1,4 +1,4 @@
-"""From a checkpoint of a run to a Hugging Face folder, one tensor in memory at a time."""
+"""Turns a checkpoint of a run into a Hugging Face folder, one tensor in memory at a time."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def model_identity(spec: ModelSpec) -> dict[str, Any]:
 
 
 def model_fingerprint(spec: ModelSpec) -> str:
-    """A digest of the config, which versions of before compare; it differs under a transformers with other keys."""
+    """Returns a digest of the config, which versions of before compare; it differs under a transformers with other keys."""
     leave = {"transformers_version", "dtype", "torch_dtype", "_name_or_path", "use_cache", "architectures"}
     kept = {k: v for k, v in spec.config.to_dict().items() if k not in leave}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Memory of a rank: by part where a part can be counted, and the measured peak of the process or the device."""
+"""Measures a rank's memory: by part where a part can be counted, and the peak of the process or the device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def _resident(field: str) -> int:
 
 
 def mark() -> None:
-    """Before the model is built: what the process holds from here on counts as the model's; the peak starts anew."""
+    """Marks the moment before the model is built: what the process holds from here on counts as the model's; the peak starts
+    anew."""
     global _before
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -32,7 +33,7 @@ def mark() -> None:
 
 
 def reset_peak() -> None:
-    """The peak starts anew from what is held now."""
+    """Starts the peak anew from what is held now."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
@@ -41,15 +42,15 @@ def reset_peak() -> None:
 
 
 def peak() -> int:
-    """Bytes: on a GPU the allocator's peak; on a CPU the resident peak less what was there at `mark`."""
+    """Returns bytes: on a GPU the allocator's peak; on a CPU the resident peak less what was there at `mark`."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return max(0, _resident("VmHWM") - _before)
 
 
 def parts(engine) -> dict:
-    """{"parts": {name: bytes}, "peak": bytes} of one rank. What the passes need (activations, vocabulary buffers, messages) is the
-    peak less what is always held."""
+    """Returns {"parts": {name: bytes}, "peak": bytes} of one rank. What the passes need (activations, vocabulary buffers,
+    messages) is the peak less what is always held."""
     slots = engine.slots
     held = {
         "parameters": sum(s.parameter.nbytes for s in slots),

@@ -82,7 +82,7 @@ class Metrics:
         self._progress(step, result, seconds)
 
     def skipped(self, step: int, why: str, count: int) -> None:
-        """A step that made no update."""
+        """Writes a step that made no update."""
         if not self.leader:
             return
         self._write({"step": step, "skipped": why})
@@ -165,7 +165,7 @@ def _tensorboard(folder: Path, step: int):
 
 
 def duration(seconds: float) -> str:
-    """h:mm:ss"""
+    """Returns a time as h:mm:ss."""
     minutes, s = divmod(int(seconds + 0.5), 60)
     h, m = divmod(minutes, 60)
     return f"{h}:{m:02d}:{s:02d}"

@@ -1,4 +1,4 @@
-"""The files that an export writes beside the weights, kept by the run so that it needs nothing else."""
+"""Keeps the files that an export writes beside the weights, so that it needs nothing but the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def tokenizer_of(config: RunConfig, spec: ModelSpec) -> str | None:
-    """The tokenizer's folder: the one named, else the source's own, a folder or a hub id, if it has one."""
+    """Returns the tokenizer's folder: the one named, else the source's own, a folder or a hub id, if it has one."""
     if config.model.tokenizer is not None:
         return config.model.tokenizer
     folder = spec.published.folder if spec.published is not None else None
@@ -42,7 +42,7 @@ def keep_companions(run: Path, tokenizer: str | None, spec: ModelSpec) -> None:
 def files_of(
     spec: ModelSpec, tokenizer: str | None, given: dict[str, Any] | None = None, end: int | None = None
 ) -> dict[str, Any]:
-    """What a checkpoint's index keeps for the export: optional keys, which older checkpoints don't have.
+    """Returns what a checkpoint's index keeps for the export: optional keys, which older checkpoints don't have.
 
     given: the configuration of a random start, as its user wrote it. end: the token that ends documents in training.
     """
@@ -56,7 +56,7 @@ def files_of(
 def token_ids(
     given: dict[str, Any], generation: dict[str, Any], tokenizer: str | None, end: int | None
 ) -> dict[str, Any]:
-    """Of a random start, what generation_config.json says, and the ids that config.json lacks.
+    """Returns, of a random start, what generation_config.json says, and the ids that config.json lacks.
 
     Generation ends with the tokenizer's own end token and with the one that ends documents in training. config.json gets a
     padding token only if it is a token of its own: its row of the embedding doesn't learn.
@@ -83,7 +83,7 @@ def token_ids(
 
 
 def spec_to_export(reader: checkpoint.Reader, run: Path) -> tuple[ModelSpec, Path | None]:
-    """The model of a checkpoint with the files that go along with it, and the folder of its tokenizer."""
+    """Returns the model of a checkpoint with the files that go along with it, and the folder of its tokenizer."""
     kept: Path | None = run / COMPANIONS
     kept = kept if kept is not None and kept.is_dir() else None
     recorded = reader.index.get("tokenizer")

@@ -1,4 +1,4 @@
-"""Phases of a run: stretches of steps, each with its mixture, sequence length, batch and learning rate.
+"""Cuts a run into phases: stretches of steps, each with its mixture, sequence length, batch and learning rate.
 
 A run without [[phases]] is one phase.
 """
@@ -21,7 +21,7 @@ OF_OPTIMIZER = ("learning_rate", "schedule", "warmup", "decay", "min_lr_ratio")
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps `start` to `start + steps` of a run, counted from 0. microbatches: of a step and replica."""
+    """Holds steps `start` to `start + steps` of a run, counted from 0. microbatches: of a step and replica."""
 
     number: int
     start: int

@@ -1,4 +1,4 @@
-"""How much work a model's passes are, and the schedule, the layers and the rows that follow from it."""
+"""Counts the work of a model's passes, and plans the schedule, the layers and the rows that follow from it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _MESSAGE = 0.01  # of an interval: short but not free, so that an order leaves r
 def planned(
     config: RunConfig, spec: ModelSpec, phase: Phase | None = None
 ) -> tuple[Schedule, list[range], Shards]:
-    """The schedule of a phase (the first one if None), the layers of each stage and the rows of each rank, which all phases share.
+    """Returns the schedule of a phase (the first one if None), the layers of each stage and the rows of each rank, which all
+    phases share.
 
     Raises ConfigError or ScheduleError.
     """
@@ -71,8 +72,8 @@ def tied_ends(config: RunConfig, spec: ModelSpec) -> tuple[int, int] | None:
 
 
 def layers_with_heads(spec: ModelSpec, layout: Layout, given: Sequence[int] | None) -> Sequence[int] | None:
-    """The layers of each stage where the model has extra heads, each of which is a layer's work on the last stage: as given, or
-    so that the ranks have as much to do as each other."""
+    """Returns the layers of each stage where the model has extra heads, each of which is a layer's work on the last stage: as
+    given, or so that the ranks have as much to do as each other."""
     if not spec.extra_heads:
         return given
     if given is None:
@@ -119,7 +120,8 @@ def work_costs(
     recompute: bool = False,
     head: Setting | None = None,
 ) -> Costs:
-    """Costs by floating-point work, in units of one layer's forward: what an order is chosen for before anything is measured.
+    """Returns costs by floating-point work, in units of one layer's forward: what an order is chosen for before anything is
+    measured.
 
     S and T share 6·T·h·V_r FLOPs, of each head, by `S_SHARE`; head: what a microbatch is, where T may make logits again.
     """
@@ -149,7 +151,7 @@ def work_costs(
 
 
 def split_rows(spec: ModelSpec, rows: str | Sequence[int], layers: Sequence[range], sequence: int) -> Shards:
-    """Vocabulary rows per rank: "even", "balanced" (fewer where there are more layers), or the sizes themselves."""
+    """Returns the vocabulary rows per rank: "even", "balanced" (fewer where there are more layers), or the sizes themselves."""
     ranks = len(layers)
     if rows == "even":
         return Shards.even(spec.vocabulary, ranks)

@@ -20,7 +20,7 @@ class Result:
 
     @property
     def whole(self) -> bool:
-        """Whether the run went to its end."""
+        """Tells whether the run went to its end."""
         return self.code == 0
 
     def metrics(self) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def save_engine(
 
 
 def is_first(engine: Engine) -> bool:
-    """Whether this is the one rank that writes what there is once: the first of the first replica."""
+    """Tells whether this is the one rank that writes what there is once: the first of the first replica."""
     return engine.rank == 0 and _saves(engine)
 
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class Batches(Protocol):
-    """An endless stream of microbatches, whose place is a small state."""
+    """Deals microbatches without end; where it stands is a small state."""
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """What `Microbatch.languages` counts in."""
+        """Names the languages that `Microbatch.languages` counts in."""
 
     def step(self, microbatches: int) -> list[Microbatch]:
         """Returns this data rank's next microbatches, and moves on for all data ranks."""
@@ -41,11 +41,12 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class NoSettings:
-    """The settings of a task that has none."""
+    """Stands for the settings of a task that has none."""
 
 
 class Task:
-    """What every task answers. Made on each rank, and in the launcher for `check`, from the run's configuration alone."""
+    """Says what a run trains; what trains it is the same for all. Made on each rank, and in the launcher for `check`, from
+    the run's configuration alone."""
 
     name: ClassVar[str] = ""  # as `[task] name = "..."` has it
     settings_class: ClassVar[type] = NoSettings  # of the other keys of [task]
@@ -61,12 +62,12 @@ class Task:
 
     @property
     def fingerprint(self) -> str | None:
-        """What tells the task's data from others: a checkpoint goes on with the same alone."""
+        """Tells the task's data from others: a checkpoint goes on with the same alone."""
         return None
 
     @property
     def end_of_document(self) -> int | None:
-        """The token that ends a text in the task's data, which ends generation too; None if it isn't known."""
+        """Returns the token that ends a text in the task's data, and ends generation too; None if it isn't known."""
         return None
 
     def damage(self) -> Iterator[tuple[str, Callable[[int, int], str | None]]]:
@@ -94,7 +95,7 @@ class Task:
 
     @property
     def evaluates(self) -> bool:
-        """Whether there is something to judge by."""
+        """Tells whether there is something to judge by."""
         return False
 
     def evaluate(self, trainer: Trainer) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""`pinisi inspect FOLDER --verify`: reads every file of shards or checkpoints and compares its digest."""
+"""Reads every file of shards or checkpoints and compares its digest: `pinisi inspect FOLDER --verify`."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pinisi.train.checkpoint.reader import Reader
 
 
 class NewestWhole(NamedTuple):
-    """The newest whole checkpoint (None if there is none at all), and what was wrong with newer ones."""
+    """Holds the newest whole checkpoint (None if there is none at all), and what was wrong with newer ones."""
 
     reader: Reader | None
     passed_over: list[str]

@@ -1,4 +1,4 @@
-"""The tasks that a run may have, by the name that `[task]` gives. A new task is a class in a file here and a row below."""
+"""Finds the tasks that a run may have, by the name that `[task]` gives. A new task is a class in a file here and a row below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distillation: pre-training that also learns from the whole distribution of a larger model with the same vocabulary."""
+"""Distils: pre-training that also learns from the whole distribution of a larger model with the same vocabulary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEACHER = "teacher"
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """[task] of name = "distill"."""
+    """Holds [task] of name = "distill"."""
 
     teacher: str  # a Hugging Face folder or hub id with as many rows of vocabulary as the model
     share: float = 0.5  # of the loss that is the divergence from the teacher; the rest is cross-entropy

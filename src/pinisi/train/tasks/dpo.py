@@ -1,4 +1,4 @@
-"""Direct preference optimization: makes chosen answers likelier than rejected ones, as seen from a frozen reference."""
+"""Trains by direct preference optimization: makes chosen answers likelier than rejected ones, as seen from a frozen reference."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AT_ONCE = 8  # microbatches of one forward-only step
 
 @dataclass(frozen=True)
 class DpoSettings:
-    """[task] of name = "dpo"."""
+    """Holds [task] of name = "dpo"."""
 
     pairs: str  # JSON lines with prompt, chosen, rejected
     beta: float = 0.1  # how far the model may go from the reference (arXiv 2305.18290, section 6: 0.1 to 0.5)
@@ -115,7 +115,8 @@ class Dpo(Task):
         return self.settings.held_out is not None
 
     def evaluate(self, trainer: Trainer) -> dict[str, dict[str, float]]:
-        """By language: the loss, the share of pairs whose chosen answer gained more ("accuracy"), and by how much ("margin")."""
+        """Returns by language the loss, the share of pairs whose chosen answer gained more ("accuracy"), and by how much
+        ("margin")."""
         pairs = self.held_out
         if pairs is None:
             return {}

@@ -1,4 +1,4 @@
-"""Pre-training and its continuation: cross-entropy on packed documents of token shards."""
+"""Pre-trains, and goes on with a trained model: cross-entropy on packed documents of token shards."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Pretrain(Task):
 
     @cached_property
     def components(self) -> Components:
-        """What [data] names: the components, or a folder of shards, whose languages they are. Raises ConfigError for neither."""
+        """Opens what [data] names: the components, or a folder of shards, whose languages they are. Raises ConfigError for
+        neither."""
         data = self.config.data
         if data.shards is None and not data.components:
             raise ConfigError(
@@ -59,7 +60,7 @@ class Pretrain(Task):
 
     @property
     def fingerprint(self) -> str:
-        """Of one folder its own; of several a digest of all components."""
+        """Returns one folder's own, or of several a digest of all components."""
         if not self.config.data.components:
             return self.components.folders[0].fingerprint
         return of_value([(each.name, each.language, each.shards.fingerprint) for each in self.components])
@@ -99,7 +100,7 @@ class Pretrain(Task):
         return self.config.data.evaluation is not None
 
     def evaluate(self, trainer: Trainer) -> dict[str, dict[str, float]]:
-        """Cross-entropy in nats a token, by language; "bytes": of the text that its tokens stand for."""
+        """Returns cross-entropy in nats a token, by language; "bytes": of the text that its tokens stand for."""
         shards = self.held_out
         if shards is None:
             return {}
@@ -137,7 +138,7 @@ def loss_of(trainer: Trainer, batches: list[Microbatch]) -> tuple[float, int]:
 
 
 def _mixture(data: DataSection, components: Components) -> tuple[dict[str, float] | None, float]:
-    """The sampler's weights and temperature: `data.temperature` is the exponent, the sampler's its inverse."""
+    """Returns the sampler's weights and temperature: `data.temperature` is the exponent, the sampler's its inverse."""
     if data.mixture is not None or data.temperature is None:
         return data.mixture, 1.0
     if data.temperature == 0:
