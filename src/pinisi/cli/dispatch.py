@@ -17,6 +17,7 @@ from pinisi.cli import (
     corpus,
     curate,
     demo,
+    evaluate,
     export,
     fertility,
     inspect,
@@ -31,6 +32,7 @@ from pinisi.cli import (
 COMMANDS = (
     train,
     plan,
+    evaluate,
     export,
     report,
     trace,
