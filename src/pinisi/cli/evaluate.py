@@ -32,6 +32,7 @@ def add(commands: Any) -> None:
         "--style", help="letters, cloze, premise or whole-premise; the form's usual one if left out"
     )
     asking.add_argument("--chat", action="store_true", help="through the model's chat template")
+    asking.add_argument("--new-tokens", type=int, default=64, help="that an answer may have")
     asking.add_argument("--limit", type=int, help="only so many items of each task")
     running = evaluate.add_argument_group("how the model runs")
     running.add_argument("--step", type=int, help="of a run: which checkpoint; the newest if left out")
@@ -44,7 +45,7 @@ def add(commands: Any) -> None:
     running.add_argument("--threads", type=int, help="of each rank")
     running.add_argument("--row-tokens", type=int, default=1024, help="tokens that are computed together")
     running.add_argument(
-        "--batch-size", type=int, default=8, help="rows in the pipeline at once: never shows in scores"
+        "--batch-size", type=int, default=8, help="rows in the pipeline, or prompts answered, at once"
     )
     evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
     evaluate.add_argument(
@@ -74,8 +75,16 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
             return score_here(model, items, **how)
         return score_on_ranks(_again(options, str(model.path)), items, options.ranks, options.threads)
 
-    found = evaluator.evaluate(score)
+    generator = None
+    if evaluator.generates:
+        from pinisi.evaluate.generation import TransformersGenerator
+
+        generator = TransformersGenerator(model, batch_size=options.batch_size, longest=options.longest)
+    found = evaluator.evaluate(score, generator)
     print(tables(found.result))
+    for task in found.result["tasks"]:
+        for name, signature in task.get("signatures", {}).items():
+            print(f"{task['name']} {name}: {signature}")
     print(
         f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
     )
@@ -83,7 +92,7 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
         write_whole(options.out, json.dumps(found.result, indent=1, ensure_ascii=False) + "\n")
     if options.items:
         lines = [
-            json.dumps({"task": task, **record._asdict()}, ensure_ascii=False)
+            json.dumps({"task": task, **record}, ensure_ascii=False)
             for task, records in found.records.items()
             for record in records
         ]
@@ -96,7 +105,9 @@ def _settings(options: argparse.Namespace) -> Any:
     from pinisi.evaluate.run import EvaluationSettings
     from pinisi.evaluate.tasks import parse_task, read_tasks
 
-    asked = {key: getattr(options, key) for key in ("examples", "shots", "style", "chat", "limit")}
+    asked = {
+        key: getattr(options, key) for key in ("examples", "shots", "style", "chat", "limit", "new_tokens")
+    }
     tasks = read_tasks(options.tasks) if options.tasks else []
     tasks += [parse_task(text, **asked) for text in options.task]
     named = [text.partition("=") for text in options.text]

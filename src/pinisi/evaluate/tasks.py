@@ -33,7 +33,7 @@ class EvaluationTask:
     whose first `shots` items stand before each question with their answers. chat: each example is a turn, and the model's template
     writes them. limit: only so many items, the first ones. source: of a translation, the other language as the file names it.
     column: the language as the file names it, where that isn't its code. stop: where an answer ends. new_tokens: that an answer may
-    have.
+    have. bleu: sacrebleu's tokenizer for a translation's BLEU.
     """
 
     format: str
@@ -49,6 +49,7 @@ class EvaluationTask:
     column: str | None = None
     stop: tuple[str, ...] = ("\n",)
     new_tokens: int = 64
+    bleu: str = "char"
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, shots=0, limit=1, new_tokens=1)
