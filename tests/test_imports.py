@@ -28,6 +28,7 @@ ORDER = [
     "engine",
     "train",
     "launch",
+    "evaluate",
     "curate",
     "bench",
     "cli",

@@ -17,6 +17,7 @@ from pinisi.cli import (
     corpus,
     curate,
     demo,
+    evaluate,
     export,
     fertility,
     generate,
@@ -32,6 +33,7 @@ from pinisi.cli import (
 COMMANDS = (
     train,
     plan,
+    evaluate,
     export,
     generate,
     report,

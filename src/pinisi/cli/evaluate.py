@@ -1,0 +1,126 @@
+"""`pinisi evaluate`: what a model can do in each language, and how sure that is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    evaluate = commands.add_parser(
+        "evaluate", help="measure a model: loss by language, choices, answers, translations, with intervals"
+    )
+    evaluate.add_argument("model", metavar="MODEL", help="a Hugging Face folder, a run or a checkpoint")
+    evaluate.add_argument(
+        "--task", action="append", default=[], metavar="FORMAT:LANGUAGE:FILE", help="such as xcopa:th:FILE"
+    )
+    evaluate.add_argument("--tasks", metavar="TOML", help="a file of [[tasks]]")
+    evaluate.add_argument(
+        "--text",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="<language>.jsonl files: their loss",
+    )
+    asking = evaluate.add_argument_group("how tasks given with --task are asked")
+    asking.add_argument("--examples", metavar="FILE", help="of the same form, for --shots")
+    asking.add_argument("--shots", type=int, default=0, help="how many examples stand before each item")
+    asking.add_argument(
+        "--style", help="letters, cloze, premise or whole-premise; the form's usual one if left out"
+    )
+    asking.add_argument("--chat", action="store_true", help="through the model's chat template")
+    asking.add_argument("--new-tokens", type=int, default=64, help="that an answer may have")
+    asking.add_argument("--limit", type=int, help="only so many items of each task")
+    running = evaluate.add_argument_group("how the model runs")
+    running.add_argument("--step", type=int, help="of a run: which checkpoint; the newest if left out")
+    running.add_argument("--tokenizer", help="a folder with a tokenizer; the model's own if left out")
+    running.add_argument(
+        "--dtype", choices=["float32", "bfloat16", "float16", "float64"], help="the model's own"
+    )
+    running.add_argument("--longest", type=int, help="tokens that the model reads at once; its own limit")
+    running.add_argument("--ranks", type=int, default=1, help="processes that the model is split over")
+    running.add_argument("--threads", type=int, help="of each rank")
+    running.add_argument("--row-tokens", type=int, default=1024, help="tokens that are computed together")
+    running.add_argument(
+        "--batch-size", type=int, default=8, help="rows in the pipeline, or prompts answered, at once"
+    )
+    evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
+    evaluate.add_argument(
+        "--out", metavar="FILE", help="the result as JSON, with what is needed to repeat it"
+    )
+    evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
+    evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.base.files import write_whole
+    from pinisi.evaluate.likelihood import check_ranks, score_here, score_on_ranks, work_as_rank
+    from pinisi.evaluate.model_source import open_model
+    from pinisi.evaluate.run import Evaluator
+    from pinisi.evaluate.table import tables
+
+    model = open_model(options.model, step=options.step, dtype=options.dtype, tokenizer=options.tokenizer)
+    how = {"row": options.row_tokens, "at_once": options.batch_size}
+    if options.as_rank:
+        return work_as_rank(model, Path(options.as_rank), **how)
+    check_ranks(model, options.ranks)
+    evaluator = Evaluator(model, _settings(options))
+
+    def score(items: Any) -> Any:
+        if options.ranks == 1:
+            return score_here(model, items, **how)
+        return score_on_ranks(_again(options, str(model.path)), items, options.ranks, options.threads)
+
+    generator = None
+    if evaluator.generates:
+        from pinisi.evaluate.generation import TransformersGenerator
+
+        generator = TransformersGenerator(model, batch_size=options.batch_size, longest=options.longest)
+    found = evaluator.evaluate(score, generator)
+    print(tables(found.result))
+    for task in found.result["tasks"]:
+        for name, signature in task.get("signatures", {}).items():
+            print(f"{task['name']} {name}: {signature}")
+    print(
+        f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
+    )
+    if options.out:
+        write_whole(options.out, json.dumps(found.result, indent=1, ensure_ascii=False) + "\n")
+    if options.items:
+        lines = [
+            json.dumps({"task": task, **record}, ensure_ascii=False)
+            for task, records in found.records.items()
+            for record in records
+        ]
+        write_whole(options.items, "".join(line + "\n" for line in lines))
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    from pinisi.base.errors import ConfigError
+    from pinisi.evaluate.run import EvaluationSettings
+    from pinisi.evaluate.tasks import parse_task, read_tasks
+
+    asked = {
+        key: getattr(options, key) for key in ("examples", "shots", "style", "chat", "limit", "new_tokens")
+    }
+    tasks = read_tasks(options.tasks) if options.tasks else []
+    tasks += [parse_task(text, **asked) for text in options.task]
+    named = [text.partition("=") for text in options.text]
+    texts = {name if folder else Path(name).name: folder or name for name, _, folder in named}
+    if not tasks and not texts:
+        raise ConfigError("nothing is asked of the model: give --task, --tasks or --text")
+    return EvaluationSettings(tasks, texts, options.longest, options.seed)
+
+
+def _again(options: argparse.Namespace, path: str) -> list[str]:
+    """The arguments by which a rank opens the same model: by its checkpoint's own path, should a newer one appear."""
+    given = [path, "--row-tokens", str(options.row_tokens), "--batch-size", str(options.batch_size)]
+    for name in ("dtype", "tokenizer"):
+        if (value := getattr(options, name)) is not None:
+            given += [f"--{name}", value]
+    return given

@@ -1,0 +1,5 @@
+"""Measures what a model can do in each language: loss on text, choices by likelihood, answers and translations.
+
+Reading order: `examples` (what is asked), `prompts` (how), `encoding` (tokens), `packing` and `likelihood` (the engine), `choices`,
+`language_loss`, `generation`, `answers`, `translation` (scores), `intervals` (how sure), `run` (all of it).
+"""

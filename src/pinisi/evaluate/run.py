@@ -1,0 +1,176 @@
+"""Measures one model on texts and tasks: reads what is asked, scores it, and says what was found and how to repeat it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from pinisi import __version__
+from pinisi.base.errors import ConfigError
+from pinisi.evaluate.choices import ChoiceRequests, accuracies
+from pinisi.evaluate.encoding import Continuation, PromptEncoder
+from pinisi.evaluate.generation import Generator
+from pinisi.evaluate.intervals import LEVEL, SAMPLES, ScoreInterval
+from pinisi.evaluate.language_loss import LossText, loss_texts
+from pinisi.evaluate.model_source import MeasuredModel
+from pinisi.evaluate.open_answers import OpenRequests
+from pinisi.evaluate.tasks import AskedTask, EvaluationTask, digest_of
+
+FORMAT = 1  # of the result
+
+Score = Callable[[Sequence[Continuation]], list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Says what a model is measured on.
+
+    texts: {component: folder}. longest: tokens that the model reads at once; its own limit if None. seed: of the intervals.
+    """
+
+    tasks: Sequence[EvaluationTask] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    longest: int | None = None
+    seed: int = 0
+
+
+@dataclass
+class Evaluation:
+    """What was found. result: JSON of scores with all that is needed to repeat them; records: of each task, item by item.
+
+    tokens, seconds: of what was scored by likelihood.
+    """
+
+    result: dict[str, Any]
+    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Evaluator:
+    """Holds what is asked of a model, encoded, until it is scored. Raises DataError or ConfigError before any weight is read."""
+
+    def __init__(self, model: MeasuredModel, settings: EvaluationSettings) -> None:
+        self.model, self.settings = model, settings
+        self.longest = settings.longest or model.longest
+        if self.longest < 1:
+            raise ConfigError(f"--longest {self.longest}: needed at least 1 token")
+        encoder = PromptEncoder(model.tokenizer)
+        self.tasks: list[ChoiceRequests | OpenRequests] = []
+        for task in settings.tasks:
+            asked = AskedTask(task)
+            choice = task.kind == "choice"
+            self.tasks.append(ChoiceRequests(asked, encoder, self.longest) if choice else OpenRequests(asked))
+        self.texts: list[LossText] = []
+        for component, folder in settings.texts.items():
+            rows = model.spec.vocabulary
+            self.texts += loss_texts(component, folder, model.tokenizer, rows, self.longest)
+        titles = [requests.asked.task.title for requests in self.tasks]
+        if twice := {title for title in titles if titles.count(title) > 1}:
+            raise ConfigError(f"two tasks are called {min(twice)}: give one a name of its own")
+
+    @property
+    def generates(self) -> bool:
+        """Whether any task needs a generator."""
+        return any(isinstance(requests, OpenRequests) for requests in self.tasks)
+
+    def continuations(self) -> list[Continuation]:
+        """All that is to be scored by likelihood, in one order."""
+        parts = [r.continuations for r in self.tasks if isinstance(r, ChoiceRequests)]
+        parts += [text.continuations for text in self.texts]
+        return [each for part in parts for each in part]
+
+    def evaluate(self, score: Score, generator: Generator | None = None) -> Evaluation:
+        """score: computes log-probabilities, such as `likelihood.score_here`. generator: needed where `generates` says so."""
+        items = self.continuations()
+        began = time.perf_counter()
+        scores = iter(score(items) if items else [])
+        found = Evaluation(self._how(), {}, sum(len(item.tokens) - 1 for item in items))
+        found.seconds = time.perf_counter() - began
+        tasks = [self._task(requests, scores, generator, found.records) for requests in self.tasks]
+        losses = [
+            _loss_result(text, text.scores(list(islice(scores, len(text.continuations))), self.settings.seed))
+            for text in self.texts
+        ]
+        found.result |= {"tasks": tasks, "losses": losses}
+        return found
+
+    def _task(
+        self,
+        requests: ChoiceRequests | OpenRequests,
+        scores: Iterator[np.ndarray],
+        generator: Generator | None,
+        records: dict[str, list[dict[str, Any]]],
+    ) -> dict[str, Any]:
+        seed, title = self.settings.seed, requests.asked.task.title
+        if isinstance(requests, ChoiceRequests):
+            found = requests.records(list(islice(scores, len(requests.continuations))))
+            records[title] = [record._asdict() for record in found]
+            more = {"merged_borders": requests.merged, "cut_on_the_left": requests.cut}
+            return _task_result(requests.asked, more, accuracies(found, seed))
+        if generator is None:
+            raise ConfigError(f"the task {title} has answers to be written: give a generator")
+        opened = requests.scored(requests.answers(generator), seed)
+        records[title] = opened.records
+        return _task_result(
+            requests.asked, {"ended": opened.ended, "signatures": opened.signatures}, opened.scores
+        )
+
+    def _how(self) -> dict[str, Any]:
+        model = self.model
+        return {
+            "format": FORMAT,
+            "versions": {
+                "pinisi": __version__,
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+            },
+            "model": {
+                "path": str(model.path),
+                "kind": model.kind,
+                "digest": model.digest(),
+                "dtype": str(model.dtype).removeprefix("torch."),
+                "tokenizer": digest_of(Path(model.tokenizer) / "tokenizer.json"),
+                "longest": self.longest,
+            },
+            "intervals": {"level": LEVEL, "samples": SAMPLES, "seed": self.settings.seed},
+        }
+
+
+def _task_result(
+    asked: AskedTask, more: Mapping[str, Any], estimates: Mapping[str, ScoreInterval]
+) -> dict[str, Any]:
+    style = asked.task.chosen_style if asked.task.kind == "choice" else None
+    return {
+        "name": asked.task.title,
+        "language": asked.task.language,
+        "kind": asked.task.kind,
+        "settings": {**asdict(asked.task), "style": style},
+        "digest": asked.digest,
+        "example_digest": asked.example_digest,
+        "items": len(asked.items),
+        "left_out": asked.skipped,
+        **more,
+        "scores": {name: estimate._asdict() for name, estimate in estimates.items()},
+    }
+
+
+def _loss_result(text: LossText, estimates: Mapping[str, ScoreInterval]) -> dict[str, Any]:
+    return {
+        "component": text.component,
+        "language": text.language,
+        "file": str(text.file),
+        "digest": text.digest,
+        "documents": len(text.bytes),
+        "bytes": sum(text.bytes),
+        "tokens": sum(each.scored for each in text.continuations),
+        "scores": {name: estimate._asdict() for name, estimate in estimates.items()},
+    }
