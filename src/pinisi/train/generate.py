@@ -68,7 +68,8 @@ def _load(folder: Path) -> Any:
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(f"transformers can't load the model in {folder}: {error}") from None
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.nn.Module.to(model, device).eval()
 
 
 def _prompt(tokenizer: Any, text: str) -> list[int]:

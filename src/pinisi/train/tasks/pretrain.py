@@ -12,8 +12,7 @@ import torch
 from pinisi.base.digests import of_value
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.config import DataSection
-from pinisi.data import Sampler, check_shards, eval_batches
-from pinisi.data import TokenShards
+from pinisi.data import Sampler, TokenShards, check_shards, eval_batches
 from pinisi.data.batches import Microbatch
 from pinisi.data.components import Components
 from pinisi.losses import Loss, cross_entropy_with
