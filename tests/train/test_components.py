@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pinisi.base.errors import ConfigError
+from pinisi.base.errors import ConfigError, DataError
 from pinisi.config import load
 from pinisi.data import TokenShards
 from pinisi.launch.check import check
@@ -43,7 +43,7 @@ def test_a_mixture_names_components(project, tmp_path) -> None:  # noqa: F811
     drawn = Reader(tmp_path / "run" / "checkpoints" / "step-00000006").index["sampler"]
     assert drawn["components"].keys() == {"web", "books"}
     check(load(file, ["run.steps=9"]))
-    with pytest.raises(Exception, match="no component 'wep'"):
+    with pytest.raises(DataError, match="no component 'wep'"):
         check(load(file, ["run.steps=9", "data.mixture={wep = 1.0}"]))
 
 

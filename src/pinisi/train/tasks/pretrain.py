@@ -14,10 +14,10 @@ from pinisi.base.errors import ConfigError, DataError
 from pinisi.config import DataSection
 from pinisi.data import Sampler, TokenShards, check_shards, eval_batches
 from pinisi.data.batches import Microbatch
-from pinisi.data.components import Components
+from pinisi.data.components import Components, mixture
 from pinisi.losses import Loss, cross_entropy_with
 from pinisi.models import ModelSpec
-from pinisi.train.phases import Phase
+from pinisi.train.phases import Phase, phases_of
 from pinisi.train.task import Task
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class Pretrain(Task):
     def check(self, spec: ModelSpec, tokenizer: str | None) -> None:
         folders = [*self.components.folders, *([self.held_out] if self.held_out else [])]
         check_shards(folders, spec.vocabulary, tokenizer)
+        for phase in phases_of(self.config):
+            mixture(
+                self.components, *_mixture(phase.data, self.components)
+            )  # raises DataError for a name that isn't there
         ends = {shards.end_of_document for shards in folders}
         if len(ends) > 1:
             raise DataError(
