@@ -165,3 +165,19 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
 )
 def test_a_right_import_is_let_through(module: str, source: str) -> None:
     assert faults(source, module) == []
+
+
+def test_a_rank_in_training_loads_no_planner_and_no_page() -> None:
+    code = "import pinisi.cli, pinisi.launch.run, pinisi.launch.ranks, pinisi.train.trainer, sys; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = {".".join(name.split(".")[:2]) for name in told.split()}
+    assert "pinisi.train" in loaded
+    assert not loaded & {"pinisi.plan", "pinisi.report", "pinisi.curate", "pinisi.bench", "pinisi.evaluate"}
+
+
+def test_the_package_itself_loads_nothing_heavy() -> None:
+    code = "import pinisi, sys; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "numpy", "transformers"} & set(told.split())
+    for name in pinisi.__all__:
+        assert getattr(pinisi, name)
