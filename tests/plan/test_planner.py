@@ -240,8 +240,8 @@ def test_the_written_configuration_is_what_train_takes(tmp_path, config_json, ca
     assert cli(["plan", str(out), "--ranks", "3", "--explain", "1", "--write", str(again)]) == 0
     assert "layers per stage" in capsys.readouterr().out
     second = load(again)
-    assert second.schedule.ranks == 3 and second.schedule.microbatches == 5
-    assert config.pipeline.data_parallel == second.schedule.replicas == 1
+    assert second.pipeline.ranks == 3 and second.pipeline.microbatches == 5
+    assert config.pipeline.data_parallel == second.pipeline.data_parallel == 1
     assert second.data == config.data and second.optimizer == config.optimizer
 
 
@@ -275,6 +275,26 @@ def test_presets_and_limits_on_the_command_line(capsys) -> None:
     assert "nothing fits" in printed and "of 0.5" in printed
 
 
+@pytest.mark.parametrize(("given", "planned_for"), [("0", {0}), ("1,2", {1, 2}), ("2", {2})])
+def test_barriers_on_the_command_line(tmp_path, config_json, given, planned_for) -> None:
+    out, plan_json = tmp_path / "run.toml", tmp_path / "plan.json"
+    arguments = ["plan", str(config_json), "--ranks", "3", "--replicas", "1", "--barriers", given]
+    assert cli([*arguments, "--schedules", "1f1b,zbv", "--json", str(plan_json), "--write", str(out)]) == 0
+    rows = json.loads(plan_json.read_text())["rows"]
+    assert {row["barriers"] for row in rows} == planned_for and {row["schedule"] for row in rows} == {
+        "1f1b",
+        "zbv",
+    }
+    assert load(out).pipeline.barriers == rows[0]["barriers"]
+
+
+@pytest.mark.parametrize("given", ["", "3", "0,", "one", "0;1"])
+def test_other_barriers_are_refused(config_json, capsys, given) -> None:
+    with pytest.raises(SystemExit):
+        cli(["plan", str(config_json), "--ranks", "2", "--barriers", given])
+    assert "give some of 0, 1 and 2" in capsys.readouterr().err
+
+
 def test_replicas_on_the_command_line(tmp_path, config_json, capsys) -> None:
     out, plan_json = tmp_path / "run.toml", tmp_path / "plan.json"
     arguments = ["plan", str(config_json), "--ranks", "6", "--sequence", "32", "--schedules", "1f1b"]
@@ -283,8 +303,8 @@ def test_replicas_on_the_command_line(tmp_path, config_json, capsys) -> None:
     assert {row["replicas"] for row in json.loads(plan_json.read_text())["rows"]} == {1, 2, 3, 6}
     assert cli([*arguments, "--replicas", "2", "--microbatches", "8", "--write", str(out)]) == 0
     assert "3x2" in capsys.readouterr().out
-    written = load(out).schedule
-    assert (written.ranks, written.replicas, written.microbatches) == (3, 2, 4)
+    written = load(out).pipeline
+    assert (written.ranks, written.data_parallel, written.microbatches) == (3, 2, 4)
     # of a TOML all its ranks, and its whole step
     assert cli(["plan", str(out), "--schedules", "1f1b", "--json", str(plan_json)]) == 0
     again = json.loads(plan_json.read_text())
