@@ -165,7 +165,7 @@ def sentence(text: str) -> str:
 def about(section: Section) -> str:
     """A section's docstring as one paragraph, without the header that it may begin with."""
     text = re.sub(r"\s+", " ", inspect.getdoc(section.settings) or "")
-    return sentence(re.sub(r"^\[+[\w.]+\]+\s*", "", text))
+    return sentence(re.sub(r"^\[+[\w.]+\]+:?\s*", "", text))
 
 
 def page() -> str:

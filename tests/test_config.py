@@ -4,18 +4,16 @@ import dataclasses
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinisi import config
 from pinisi.base import settings as settings_of
 from pinisi.base.errors import ConfigError
 from pinisi.base.settings import dump, fingerprint
 from pinisi.base.typed_toml import to_toml
-from pinisi.config import RunConfig, load
+from pinisi.config import load
 from pinisi.curate.config import CurateConfig
 
 TEXT = """\
@@ -285,15 +283,6 @@ def test_load_into_another_class(tmp_path: Path) -> None:
     assert settings_of.load(file, into=Inner) == Inner((1, 2, 3))
     file.write_text("[count]\na = 1")
     assert settings_of.load(file, ["name=x"], into=Outer) == Outer("x", {"a": 1.0})
-
-
-def test_every_field_says_what_it_is() -> None:
-    """Each key of the file has a comment of one line beside it."""
-    source = Path(config.__file__).read_text()
-    for section in dataclasses.fields(RunConfig):
-        kind = get_args(section.type)[0] if section.name == "phases" else section.type
-        for item in dataclasses.fields(kind) if section.name != "task" else ():  # type: ignore[arg-type]
-            assert re.search(rf"^    {item.name}: .+  # \S+", source, re.M), f"{section.name}.{item.name}"
 
 
 @pytest.mark.parametrize(

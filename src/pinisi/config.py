@@ -20,7 +20,7 @@ from pinisi.schedule import names
 class RunSection:
     """[run] says where a run writes and how long it goes."""
 
-    folder: str  # the run writes there: config.toml, metrics.jsonl, checkpoints, report.html
+    folder: str  # written to: config.toml, metrics.jsonl, checkpoints, report.html
     steps: int | None = None  # optimizer steps in all, resumed ones included; with [[phases]] their sum
     seed: int = 0  # what the random start and the order of documents are drawn with
     start: str | None = None  # a checkpoint of another run whose weights this one starts from
@@ -236,7 +236,7 @@ MOST_PATIENCE = (
 
 @dataclass(frozen=True)
 class RuntimeSection:
-    """[runtime] sets up processes and communication."""
+    """[runtime]: processes and communication."""
 
     # how ranks talk: nccl on GPUs and gloo on CPUs if left out
     backend: Literal["gloo", "nccl"] | None = None

@@ -275,6 +275,26 @@ def test_presets_and_limits_on_the_command_line(capsys) -> None:
     assert "nothing fits" in printed and "of 0.5" in printed
 
 
+@pytest.mark.parametrize(("given", "planned_for"), [("0", {0}), ("1,2", {1, 2}), ("2", {2})])
+def test_barriers_on_the_command_line(tmp_path, config_json, given, planned_for) -> None:
+    out, plan_json = tmp_path / "run.toml", tmp_path / "plan.json"
+    arguments = ["plan", str(config_json), "--ranks", "3", "--replicas", "1", "--barriers", given]
+    assert cli([*arguments, "--schedules", "1f1b,zbv", "--json", str(plan_json), "--write", str(out)]) == 0
+    rows = json.loads(plan_json.read_text())["rows"]
+    assert {row["barriers"] for row in rows} == planned_for and {row["schedule"] for row in rows} == {
+        "1f1b",
+        "zbv",
+    }
+    assert load(out).pipeline.barriers == rows[0]["barriers"]
+
+
+@pytest.mark.parametrize("given", ["", "3", "0,", "one", "0;1"])
+def test_other_barriers_are_refused(config_json, capsys, given) -> None:
+    with pytest.raises(SystemExit):
+        cli(["plan", str(config_json), "--ranks", "2", "--barriers", given])
+    assert "give some of 0, 1 and 2" in capsys.readouterr().err
+
+
 def test_replicas_on_the_command_line(tmp_path, config_json, capsys) -> None:
     out, plan_json = tmp_path / "run.toml", tmp_path / "plan.json"
     arguments = ["plan", str(config_json), "--ranks", "6", "--sequence", "32", "--schedules", "1f1b"]
