@@ -240,8 +240,8 @@ def test_the_written_configuration_is_what_train_takes(tmp_path, config_json, ca
     assert cli(["plan", str(out), "--ranks", "3", "--explain", "1", "--write", str(again)]) == 0
     assert "layers per stage" in capsys.readouterr().out
     second = load(again)
-    assert second.schedule.ranks == 3 and second.schedule.microbatches == 5
-    assert config.pipeline.data_parallel == second.schedule.replicas == 1
+    assert second.pipeline.ranks == 3 and second.pipeline.microbatches == 5
+    assert config.pipeline.data_parallel == second.pipeline.data_parallel == 1
     assert second.data == config.data and second.optimizer == config.optimizer
 
 
@@ -283,8 +283,8 @@ def test_replicas_on_the_command_line(tmp_path, config_json, capsys) -> None:
     assert {row["replicas"] for row in json.loads(plan_json.read_text())["rows"]} == {1, 2, 3, 6}
     assert cli([*arguments, "--replicas", "2", "--microbatches", "8", "--write", str(out)]) == 0
     assert "3x2" in capsys.readouterr().out
-    written = load(out).schedule
-    assert (written.ranks, written.replicas, written.microbatches) == (3, 2, 4)
+    written = load(out).pipeline
+    assert (written.ranks, written.data_parallel, written.microbatches) == (3, 2, 4)
     # of a TOML all its ranks, and its whole step
     assert cli(["plan", str(out), "--schedules", "1f1b", "--json", str(plan_json)]) == 0
     again = json.loads(plan_json.read_text())

@@ -99,7 +99,9 @@ def run_config(
         run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
     else:
         run = RunConfig(
-            run=configuration.RunSection(folder=f"runs/{source.name}", steps=1000),
+            run=configuration.RunSection(
+                folder=f"runs/{source.name}", steps=1000
+            ),  # from the working folder, as shards
             model=configuration.ModelSection(**source.model, dtype=dtype),
             data=configuration.DataSection(
                 shards=shards, sequence=setting.sequence, microbatch_size=setting.microbatch
@@ -110,4 +112,4 @@ def run_config(
             memory=memory,
         )
     settings.validate(run)
-    return settings.dump(run)
+    return settings.dump(settings.absolute(run))
