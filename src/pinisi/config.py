@@ -1,7 +1,8 @@
 """Holds the configuration of a run: one TOML file, read into these classes and written back into the run's folder.
 
-Relative paths are relative to the working directory, not to the file. Every key can be overridden on the
-command line as `section.key=value`; `none` unsets an optional key. Read and written by `typed_toml`.
+A relative path is meant from the folder of the file that names it; one in an override, or in a configuration made
+in Python, from the working folder. Every key can be overridden on the command line as `section.key=value`; `none`
+unsets an optional key. Read and written by `typed_toml`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pinisi.base import settings
+from pinisi.base.paths import LATER, MODEL, PATH, absolute_paths
 from pinisi.base.settings import at_least, byte_count, not_empty
 from pinisi.base.typed_toml import Fault, SettingsSource, from_table, plain
 from pinisi.data.components import Component
@@ -20,10 +22,12 @@ from pinisi.schedule import names
 class RunSection:
     """[run] says where a run writes and how long it goes."""
 
-    folder: str  # written to: config.toml, metrics.jsonl, checkpoints, report.html
+    folder: str = field(metadata=PATH)  # written to: config.toml, metrics.jsonl, checkpoints, report.html
     steps: int | None = None  # optimizer steps in all, resumed ones included; with [[phases]] their sum
     seed: int = 0  # what the random start and the order of documents are drawn with
-    start: str | None = None  # a checkpoint of another run whose weights this one starts from
+    start: str | None = field(
+        default=None, metadata=PATH
+    )  # another run's checkpoint: its weights are the first
     # at a step without a finite loss or any target: end the run, or leave it out
     on_bad_step: Literal["stop", "skip"] = "stop"
     bad_steps: int = 10  # how many steps may be skipped in the whole run
@@ -38,9 +42,9 @@ class RunSection:
 class ModelSection:
     """[model] says what is trained: exactly one of source and config."""
 
-    source: str | None = None  # a Hugging Face folder or hub id: weights and configuration are read from it
+    source: str | None = field(default=None, metadata=MODEL)  # a folder or hub id: weights and configuration
     config: dict | None = None  # [model.config], a Hugging Face configuration with model_type: a random start
-    tokenizer: str | None = None  # a folder; the source's own if left out and the source is a folder
+    tokenizer: str | None = field(default=None, metadata=PATH)  # a folder; the source's own if left out
     # of the weights at work; with bfloat16 the optimizer keeps float32 master weights
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     # which of transformers' forms computes attention; its own choice if left out
@@ -60,13 +64,13 @@ class DataSection:
     RENAMED = (("microbatch", "microbatch_size", "with the same meaning"),)
 
     sequence: int  # tokens per sequence
-    shards: str | None = None  # folder of token shards, as `pinisi tokenize` makes it
+    shards: str | None = field(default=None, metadata=PATH)  # folder of token shards, of `pinisi tokenize`
     components: list[Component] = field(default_factory=list)  # instead of shards: several folders, by name
     microbatch_size: int = 1  # sequences per microbatch
     # weight by language or component, normalised; by size if left out
     mixture: dict[str, float] | None = None
     temperature: float | None = None  # without a mixture: weight = tokens ** temperature; 1 by size, 0 even
-    evaluation: str | None = None  # folder of held-out shards; no evaluation if left out
+    evaluation: str | None = field(default=None, metadata=PATH)  # folder of held-out shards, if any
     verify: bool = True  # compare all shards with their digests at the start: about 1 s a GB and rank
     positions: Literal["document", "row"] = "document"  # begin again with each document, or run on
     balance: bool = False  # deal a step's rows to microbatches by their documents' lengths, for attention that skips what is masked
@@ -108,7 +112,7 @@ class PipelineSection:
     barriers: Literal[0, 1, 2] = 1
     layers: list[int] | None = None  # layers per stage; as even as they go if left out
     rows: Literal["even", "balanced"] | list[int] = "even"  # vocabulary rows per rank; balanced evens layers
-    table: str | None = None  # a file with the passes' order, as `pinisi plan --search --write` makes it
+    table: str | None = field(default=None, metadata=PATH)  # passes' order, of `pinisi plan --search`
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, ranks=1, microbatches=1, data_parallel=1)
@@ -236,7 +240,7 @@ MOST_PATIENCE = (
 
 @dataclass(frozen=True)
 class RuntimeSection:
-    """[runtime]: processes and communication."""
+    """[runtime]: processes and communication. With emulate, communication is real."""
 
     # how ranks talk: nccl on GPUs and gloo on CPUs if left out
     backend: Literal["gloo", "nccl"] | None = None
@@ -244,7 +248,7 @@ class RuntimeSection:
     # Joining may take as long, at least 20 s; building, reading, saving and evaluating ten times as long.
     stuck_after: float = 300.0  # seconds that a step may stand still before the run ends and says why
     port: int | None = None  # where ranks meet; a free one if left out
-    emulate: str | None = None  # JSON file of pass costs: passes sleep so long, communication is real
+    emulate: str | None = field(default=None, metadata=PATH)  # JSON of pass costs: passes sleep so long
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, threads=1)
@@ -297,7 +301,7 @@ class RunConfig:
     report: ReportSection = field(default_factory=ReportSection)
     runtime: RuntimeSection = field(default_factory=RuntimeSection)
     # [task] has a name, and what that task takes besides: see `pinisi.train.tasks`
-    task: dict = field(default_factory=lambda: {"name": "pretrain"})
+    task: dict = field(default_factory=lambda: {"name": "pretrain"}, metadata=LATER)
     phases: list[PhaseSection] = field(default_factory=list)
 
     @property
@@ -329,4 +333,5 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 def configure(**sections: dict[str, Any] | list[dict[str, Any]]) -> RunConfig:
     """Makes a run's configuration of Python values, checked as a file's: each argument is a section."""
     source = SettingsSource("the configuration", root=RunConfig)
-    return from_table({name: plain(value) for name, value in sections.items()}, RunConfig, source)
+    table = absolute_paths({name: plain(value) for name, value in sections.items()}, RunConfig, Path.cwd())
+    return from_table(table, RunConfig, source)

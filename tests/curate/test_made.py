@@ -140,3 +140,18 @@ def test_an_edited_list_never_deletes_another_file(tmp_path, content):
     (tmp_path / "out" / ".pinisi.json").write_text(json.dumps({"what": "curation", "files": names}))
     Made(tmp_path / "out").remove_others([])
     assert own.exists()
+
+
+def test_a_project_that_moves_goes_on_where_it_was(place, packs, tmp_path_factory):
+    (place / "c.toml").write_text(
+        f'packs = ["{packs}"]\n[run]\nfolder = "out"\nworkers = 1\n[[sources]]\npath = "raw"\n'
+    )
+    run(place)
+    work = {path.name: path.stat().st_mtime_ns for path in (place / "out" / "work").iterdir()}
+    moved = tmp_path_factory.mktemp("moved") / "project"
+    place.rename(moved)
+    run(moved)
+    there = {path.name: path.stat().st_mtime_ns for path in (moved / "out" / "work").iterdir()}
+    stages = {name for name in work if name.startswith(("read-", "near-", "finish-"))}
+    assert stages and {name: there.get(name) for name in stages} == {name: work[name] for name in stages}
+    place.mkdir()  # the fixture's folder

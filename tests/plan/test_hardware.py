@@ -54,6 +54,9 @@ def test_presets_are_the_datasheets() -> None:
     assert a100.rate("float16") == a100.rate("bfloat16") == 312e12 and a100.bandwidth == 2.039e12
     assert h200.rate("bfloat16") == 989.4e12 and h200.memory == 141e9
     assert read_hardware("b200") is PRESETS["B200"]
+    cards = [read_hardware(name) for name in ("a100-40g", "l40s", "rtx4090")]
+    assert [card.rate("bfloat16") for card in cards] == [312e12, 362.05e12, 165.2e12]
+    assert [card.bandwidth for card in cards] == [1.555e12, 0.864e12, 1.008e12]
     for hardware in PRESETS.values():
         efficiency = hardware.efficiency
         assert hardware.source and efficiency.source
@@ -97,7 +100,7 @@ def test_a_wrong_file_is_named(tmp_path, text: str, message: str) -> None:
 
 
 def test_neither_preset_nor_file() -> None:
-    with pytest.raises(ConfigError, match="A100-80G, H100, H200, B200"):
+    with pytest.raises(ConfigError, match="A100-80G, A100-40G, L40S, RTX4090, H100, H200, B200"):
         read_hardware("V100")
 
 

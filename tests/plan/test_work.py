@@ -191,6 +191,12 @@ def test_the_heads_work_in_layers_is_published() -> None:
         ("gemma3-27b", 27.0),
         ("sailor2-1b", 0.99),
         ("sailor2-8b", 8.55),
+        ("qwen3-0.6b", 0.596),  # totals on the model cards, and of the weights' files
+        ("qwen3-1.7b", 1.72),
+        ("qwen3-4b", 4.02),
+        ("qwen3-8b", 8.19),
+        ("qwen3-14b", 14.77),
+        ("qwen3-32b", 32.76),
     ],
 )
 def test_presets_have_the_published_size(name: str, billions: float) -> None:

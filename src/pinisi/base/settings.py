@@ -1,21 +1,26 @@
 """Reads settings: one TOML file and its overrides into a dataclass, and back; helpers for its checks.
 
-Every key can be overridden on the command line as `section.key=value`; `none` unsets an optional key.
+Every key can be overridden on the command line as `section.key=value`; `none` unsets an optional key. A relative path in a file
+is meant from the file's folder, one in an override from the working folder; see `paths`.
 """
 
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pinisi.base.digests import of_value
+from pinisi.base.paths import absolute_paths
 from pinisi.base.typed_toml import (
+    Bare,
     Fault,
     SettingsSource,
     check,
     from_table,
     parse_override,
+    plain,
     read_toml,
     set_override,
     to_toml,
@@ -46,17 +51,38 @@ def not_empty(section: Any, key: str) -> Iterator[Fault]:
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), *, into: type[T]) -> T:
-    """A TOML file, then `key=value` overrides in their order, as the dataclass `into`.
+    """A TOML file, then `key=value` overrides in their order, as the dataclass `into`; its paths are absolute.
 
     Raises ConfigError for a file that can't be read, an unknown key, a missing one, a wrong type or range.
     """
     table, text = read_toml(Path(path))
+    table = absolute_paths(table, into, _folder_of(Path(path)))
     given: dict[str, str] = {}
     for override in overrides:
         key, value = parse_override(override)
-        set_override(table, key, value, override)
+        set_override(table, key, _from_here(key, value, into), override)
         given[key] = override
     return from_table(table, into, SettingsSource(str(path), text, given, into))
+
+
+def _folder_of(path: Path) -> Path:
+    """Where a file's relative paths begin; those of a pipe, which lies nowhere, in the working folder."""
+    return path.absolute().parent if path.is_file() else Path.cwd()
+
+
+def _from_here(key: str, value: Bare, into: Any) -> Bare:
+    """An override's value with its paths made absolute, from the working folder."""
+    names = key.split(".")
+    table: Any = reduce(lambda inner, name: {name: inner}, reversed(names), cast(Any, value))
+    placed: Any = absolute_paths(table, into, Path.cwd())
+    return reduce(lambda table, name: table[name], names, placed)
+
+
+def absolute(config: T) -> T:
+    """A configuration with its relative paths made absolute, from the working folder."""
+    into = type(config)
+    table = absolute_paths(plain(dataclasses.asdict(config)), into, Path.cwd())  # type: ignore[call-overload]
+    return from_table(table, into, SettingsSource("the configuration", root=into))
 
 
 def validate(config: Any) -> None:

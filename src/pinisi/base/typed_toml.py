@@ -268,8 +268,8 @@ def unknown_key(key: str, into: Any, source: SettingsSource, prefix: str) -> Con
         if key == old:
             said = f"there is no {dotted!r} any more; use {prefix + new!r}, {meaning}."
             return ConfigError(f"{source.place(dotted)}: {said}")
-    if not get_type_hints(source.root or into):
-        return ConfigError(f"{source.place(dotted)}: unknown key {dotted!r}; no keys are taken here.")
+    if not get_type_hints(into):
+        return ConfigError(f"{source.place(dotted)}: unknown key {dotted!r}; there are none to set here.")
     near = nearest_key(key, into, prefix, source.root)
     return ConfigError(f"{source.place(dotted)}: unknown key {dotted!r}; the nearest valid key is {near!r}.")
 
@@ -306,7 +306,7 @@ def type_name(wanted: Any) -> str:
 
 
 def to_toml(table: dict[str, Any], prefix: str = "") -> str:
-    """TOML text of nested dicts; keys whose value is None are left out, as TOML has no null."""
+    """TOML text of nested dicts; keys whose value is None are left out, as TOML has no null (tomli_w would refuse them)."""
     lines = [
         f"{toml_key(name)} = {toml_value(value)}"
         for name, value in table.items()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.base.errors import ConfigError, PinisiError, ScheduleError
+from pinisi.base.results import write_result
 from pinisi.costs.hardware import GIB, Hardware, read_hardware
 from pinisi.costs.memory import rank_memory
 from pinisi.costs.pass_costs import mfu, pass_costs, step_end
@@ -364,7 +365,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(format_table(cases, rows, summary))
         if arguments.json:
             text = json.dumps({"hardware": hardware.name, "rows": rows, "summary": summary}, indent=2)
-            Path(arguments.json).write_text(text + "\n", encoding="utf-8")
+            write_result(arguments.json, text + "\n")
     except PinisiError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

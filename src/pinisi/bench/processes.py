@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from pinisi.base.errors import ConfigError
-from pinisi.base.files import write_whole
+from pinisi.base.results import write_result
 from pinisi.launch.supervisor import launch, rank_main
 from pinisi.parallel.place import joined
 
@@ -64,6 +64,6 @@ def work_as_rank(options: argparse.Namespace, work: Callable[[], Any]) -> int:
 
 
 def write_json(file: str | None, result: Any) -> None:
-    """Where --json asks for it."""
+    """Where --json asks for it; - is standard output."""
     if file:
-        write_whole(file, json.dumps(result, indent=1) + "\n")
+        write_result(file, json.dumps(result, indent=1) + "\n")

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.base.errors import PinisiError, ScheduleError
+from pinisi.base.results import write_result
 from pinisi.schedule.builders.build import build
 from pinisi.schedule.builders.classic import one_f_one_b
 from pinisi.schedule.costs import Costs
@@ -286,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(format_table(compared, summary))
         if arguments.json:
             text = json.dumps({"rows": compared, "summary": summary}, indent=2)
-            Path(arguments.json).write_text(text + "\n", encoding="utf-8")
+            write_result(arguments.json, text + "\n")
     except PinisiError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

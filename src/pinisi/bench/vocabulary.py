@@ -18,7 +18,7 @@ import torch
 
 from pinisi.base.allocator import keep_freed_memory
 from pinisi.base.errors import ConfigError
-from pinisi.base.files import write_whole
+from pinisi.base.results import STDOUT, write_result
 from pinisi.bench import peers
 from pinisi.bench.peak import peak_bytes
 from pinisi.vocabulary.head import HeadShard
@@ -259,10 +259,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for name, row in _measured(options, device):
             results[name].append(row)
-            if options.json:  # anew with each row: a run that is stopped leaves those that it has
-                write_whole(options.json, json.dumps(results, indent=1) + "\n")
+            if (
+                options.json and str(options.json) != STDOUT
+            ):  # anew with each row: a run that is stopped leaves those that it has
+                write_result(options.json, json.dumps(results, indent=1) + "\n")
     finally:
         torch.set_num_threads(before)
+    if str(options.json) == STDOUT:
+        write_result(STDOUT, json.dumps(results, indent=1) + "\n")
     return 0
 
 

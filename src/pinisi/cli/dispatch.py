@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pinisi import __version__
 from pinisi.base import terminal
 from pinisi.base.errors import ConfigError, PinisiError
+from pinisi.base.results import result_apart
 from pinisi.cli import (
     bench,
     corpus,
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.prepare()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _run(arguments)
+        with result_apart(arguments):
+            code = _run(arguments)
         sys.stdout.flush()
         return code
     except PinisiError as error:

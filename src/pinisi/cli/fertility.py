@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     fertility.add_argument("--parallel", help="a folder of translations with equal ids; TEXT if left out")
     fertility.add_argument("--limit", type=int, help="characters of each language that are read")
     fertility.add_argument("--out", default="fertility.html", help="the page")
-    fertility.add_argument("--json", help="the same for programs")
+    fertility.add_argument("--json", metavar="FILE", help="the same for programs; - is standard output")
     fertility.set_defaults(run=_fertility)
 
 

@@ -83,7 +83,7 @@ STEPS = 100
 
 def demo(folder: Path, steps: int | None = None) -> int:
     """Works in `folder`; what an earlier call has fetched and tokenized is used again. Returns the exit code."""
-    began = time.monotonic()
+    began, folder = time.monotonic(), folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     _say("1/7 text in fifteen languages and a tokenizer")
     fetch(folder / "corpus", small=True)

@@ -103,6 +103,8 @@ _BLACKWELL = dataclasses.replace(
     _HOPPER, matrix=0.65, attention=0.50, source="as for the H100, lowered: no run of it was at hand"
 )
 
+_ADA = dataclasses.replace(_A100, source="as for the A100: no run of it was at hand")
+
 PRESETS: dict[str, Hardware] = {
     "A100-80G": Hardware(
         name="A100-80G",
@@ -116,6 +118,46 @@ PRESETS: dict[str, Hardware] = {
         per_node=8,
         efficiency=_A100,
         source="NVIDIA A100 80GB SXM datasheet; network of the DGX A100 datasheet (8 x 200 Gb/s)",
+    ),
+    "A100-40G": Hardware(
+        name="A100-40G",
+        flops={"float16": 312e12, "bfloat16": 312e12, "float32": 19.5e12, "float64": 19.5e12},
+        memory=40 * GIB,
+        bandwidth=1.555e12,
+        link=300e9,
+        network=25e9,
+        latency=15e-6,
+        network_latency=25e-6,
+        per_node=8,
+        efficiency=_A100,
+        source="NVIDIA A100 40GB SXM datasheet; network of the DGX A100 datasheet (8 x 200 Gb/s)",
+    ),
+    # No NVLink: the link is PCIe 4.0 x16, 32 GB/s in one direction, and between nodes 100 Gb/s Ethernet is assumed.
+    "L40S": Hardware(
+        name="L40S",
+        flops={"float16": 362.05e12, "bfloat16": 362.05e12, "float32": 91.6e12, "float64": 1.43e12},
+        memory=48e9,
+        bandwidth=0.864e12,
+        link=32e9,
+        network=12.5e9,
+        latency=20e-6,
+        network_latency=30e-6,
+        per_node=8,
+        efficiency=_ADA,
+        source="NVIDIA L40S datasheet (half of its figures with sparsity); links of PCIe 4.0 x16 and 100 Gb/s Ethernet",
+    ),
+    "RTX4090": Hardware(
+        name="RTX4090",
+        flops={"float16": 165.2e12, "bfloat16": 165.2e12, "float32": 82.6e12, "float64": 1.29e12},
+        memory=24 * GIB,
+        bandwidth=1.008e12,
+        link=32e9,
+        network=12.5e9,
+        latency=20e-6,
+        network_latency=30e-6,
+        per_node=8,
+        efficiency=_ADA,
+        source="NVIDIA Ada GPU Architecture whitepaper, appendix A: RTX 4090, float32 sums; PCIe 4.0 x16, 100 Gb/s Ethernet",
     ),
     "H100": Hardware(
         name="H100",

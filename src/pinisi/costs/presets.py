@@ -1,6 +1,7 @@
 """Shapes of well-known models, as Hugging Face configurations without weights.
 
-Sources: the config.json of each model on the Hugging Face hub, and the reports: Qwen2.5 arXiv 2412.15115 table 1, Llama 3
+Sources: the config.json of each model on the Hugging Face hub, and the reports: Qwen2.5 arXiv 2412.15115 table 1, Qwen3 arXiv
+2505.09388 table 1, Llama 3
 arXiv 2407.21783 table 3, Gemma 3 arXiv 2503.19786 table 1 and section 2, Sailor2 arXiv 2502.12982 section 4: Qwen2.5 0.5B,
 7B and 14B with 24, 4 and 16 layers more, the smallest untied.
 """
@@ -18,6 +19,17 @@ def _qwen(
         "model_type": "qwen2",
         "max_position_embeddings": 32768,
         "rope_theta": 1e6,
+    }
+
+
+def _qwen3(hidden: int, ffn: int, layers: int, heads: int, tied: bool) -> dict[str, Any]:
+    return _common(hidden, ffn, layers, heads, 8, 151936, tied) | {
+        "model_type": "qwen3",
+        "head_dim": 128,
+        "max_position_embeddings": 40960,
+        "rope_theta": 1e6,
+        "bos_token_id": 151643,
+        "eos_token_id": 151643,
     }
 
 
@@ -70,6 +82,12 @@ _ROWS: dict[str, tuple[Callable[..., dict[str, Any]], tuple[Any, ...]]] = {
     "qwen2.5-14b": (_qwen, (5120, 13824, 48, 40, 8, 152064, False)),
     "qwen2.5-32b": (_qwen, (5120, 27648, 64, 40, 8, 152064, False)),
     "qwen2.5-72b": (_qwen, (8192, 29568, 80, 64, 8, 152064, False)),
+    "qwen3-0.6b": (_qwen3, (1024, 3072, 28, 16, True)),
+    "qwen3-1.7b": (_qwen3, (2048, 6144, 28, 16, True)),
+    "qwen3-4b": (_qwen3, (2560, 9728, 36, 32, True)),
+    "qwen3-8b": (_qwen3, (4096, 12288, 36, 32, False)),
+    "qwen3-14b": (_qwen3, (5120, 17408, 40, 40, False)),
+    "qwen3-32b": (_qwen3, (5120, 25600, 64, 64, False)),
     "llama3-1b": (_llama, (2048, 8192, 16, 32, True)),
     "llama3-3b": (_llama, (3072, 8192, 28, 24, True)),
     "llama3-8b": (_llama, (4096, 14336, 32, 32)),

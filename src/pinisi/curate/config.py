@@ -1,10 +1,14 @@
-"""Holds the configuration of `pinisi curate CONFIG`: one TOML file is read into these dataclasses."""
+"""Holds the configuration of `pinisi curate CONFIG`: one TOML file is read into these dataclasses.
+
+A relative path is meant from the folder of the file that names it; one in an override from the working folder.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Literal
 
+from pinisi.base.paths import PATH, PATH_OR_URL, is_url
 from pinisi.base.settings import at_least
 from pinisi.base.typed_toml import Fault
 from pinisi.curate.measures import ORDER as RULES
@@ -12,7 +16,6 @@ from pinisi.curate.personal.identities import COUNTRIES
 from pinisi.curate.repair import STEPS
 from pinisi.data.languages import is_code
 from pinisi.data.reading import Source
-from pinisi.data.storage import is_url
 from pinisi.recipe.settings import ExecutorName, ExecutorSettings
 
 MAKE_UP = "auto"  # as a source's language: documents get the one that is identified
@@ -22,7 +25,7 @@ MAKE_UP = "auto"  # as a source's language: documents get the one that is identi
 class Run:
     """[run] says where the work is done, and how."""
 
-    folder: str  # for the result, and for what is needed to go on
+    folder: str = field(metadata=PATH_OR_URL)  # for the result, and for what is needed to go on
     workers: int = 2  # processes, or tasks at once where an executor of datatrove's runs them
     seed: int = 0  # what samples are drawn with
     budget: str = "2 GiB"  # of memory that a worker may take for the text that it compares
@@ -31,7 +34,8 @@ class Run:
     executor: ExecutorName = "processes"  # of our own, or datatrove's: on this machine, under Slurm, on Ray
     # datatrove's arguments: partition, time, qos, mem_per_cpu_gb, ...
     slurm: dict = field(default_factory=dict)
-    output: str = ""  # a folder, or a URL such as s3://bucket/curated, that the result is copied to
+    # a folder, or a URL such as s3://bucket/curated, that the result is copied to
+    output: str = field(default="", metadata=PATH_OR_URL)
 
     @property
     def tasks(self) -> ExecutorSettings:
@@ -104,7 +108,8 @@ class Rules:
     preset: Literal["wide", "sailcraft"] = "wide"
     # By language ("all" for every one), then by rule; they win over the preset's and the pack's.
     limits: dict[str, dict[str, float]] = field(default_factory=dict)
-    flagged: dict[str, str] = field(default_factory=dict)  # a file of words for each language, one a line
+    # a file of words for each language, one a line
+    flagged: dict[str, str] = field(default_factory=dict, metadata=PATH)
     # a public list, fetched once by npm: LDNOOBW's (see curate.flagged)
     flagged_list: Literal["", "ldnoobw"] = ""
     off: list[str] = field(default_factory=list)  # rules that are left out
@@ -182,7 +187,7 @@ class Quality:
     The best `share` of them stand in FOLDER/top too. arXiv 2502.12982 has 20 % and 10,000 texts of either kind."""
 
     # by language a file, folder or pattern of good texts
-    positives: dict[str, str] = field(default_factory=dict)
+    positives: dict[str, str] = field(default_factory=dict, metadata=PATH_OR_URL)
     share: float = 0.2  # of a language's documents that stand in FOLDER/top
     sample: int = 10_000  # good texts, and documents, that are learned from, each at some 10 KiB of memory
 
@@ -217,7 +222,8 @@ class CurateConfig:
     sources: list[Source]
     # those that are kept; none named: all that have a pack
     languages: list[str] = field(default_factory=list)
-    packs: list[str] = field(default_factory=list)  # folders with packs of one's own
+    # folders with packs of one's own
+    packs: list[str] = field(default_factory=list, metadata=PATH)
     repair: Repair = field(default_factory=Repair)
     personal: Personal = field(default_factory=Personal)
     rules: Rules = field(default_factory=Rules)

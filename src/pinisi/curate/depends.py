@@ -25,7 +25,9 @@ def stages_of(
     positives = [(language, fingerprint(files, digests)) for language, files in good.items()]
     read = [
         *(FORMAT, inputs, packs, flagged, config.languages, config.run.seed),
-        *(config.sources, config.repair, config.personal, replace(config.rules, outliers=0.0)),
+        # Where texts lie is not what they are: their fingerprints say that.
+        [replace(source, path="") for source in config.sources],
+        *(config.repair, config.personal, replace(config.rules, outliers=0.0, flagged={})),
         *(config.near.on, config.near.permutations),
     ]
     return [
@@ -33,6 +35,6 @@ def stages_of(
         RecipeStage(SCORE, [config.rules.outliers]),
         RecipeStage(NEAR, [config.near.similarity, config.urls], beside=(*SCRATCH, TELL)),
         RecipeStage(FINISH, [config.exact, config.lines, config.run.budget]),
-        RecipeStage(LEARN, [config.quality, positives]),
+        RecipeStage(LEARN, [replace(config.quality, positives={}), positives]),
         RecipeStage(GRADE, []),
     ]

@@ -1,7 +1,7 @@
 """Names the parts that a mixture mixes: a component is a language of a folder of token shards, with what is known of its text."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pinisi.base.errors import DataError
+from pinisi.base.paths import PATH
 from pinisi.base.settings import not_empty
 from pinisi.base.typed_toml import Fault
 from pinisi.data.document_files import DocumentFiles
@@ -21,7 +22,7 @@ class Component:
     """[[data.components]] says where a component's shards lie, and what they hold. Several may have one language or one folder."""
 
     name: str  # what a mixture's weights name
-    shards: str  # folder of token shards
+    shards: str = field(metadata=PATH)  # folder of token shards
     language: str = ""  # its code in the shards; may be left out where they hold one language
     source: str = ""  # where its text is from, such as web, books, code: for reports
     quality: str = ""  # how good its text is, such as top: for reports

@@ -4,7 +4,6 @@ Keys, endpoints, retries and time-outs are fsspec's: environment variables and ~
 """
 
 import io
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import IO, Any
 from pinisi.base.errors import DataError, PinisiError
 from pinisi.base.files import new_file
 from pinisi.base.libraries import library
+from pinisi.base.paths import is_url
 
 BUFFER, COPY = 2**16, 2**22  # bytes read at once
 # Under one of these a store tells what it knows of a file's content: checksums, versions.
@@ -28,11 +28,6 @@ CHECKSUMS = (
     "content_settings",
     "version_id",
 )
-
-
-def is_url(path: str | Path) -> bool:
-    """Whether this is read by fsspec."""
-    return isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
 
 
 def filesystem(url: str) -> tuple[Any, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pinisi.base.errors import DataError, PinisiError
 from pinisi.base.files import write_whole
 from pinisi.base.lock import only_one
-from pinisi.base.settings import dump, validate
+from pinisi.base.settings import absolute, dump, validate
 from pinisi.config import RunConfig, load
 from pinisi.launch.check import check, check_world
 from pinisi.launch.supervisor import STOPPED, launch
@@ -69,7 +69,9 @@ def start(config: RunConfig, reference: str | None = None) -> int:
 
     reference: of a task's class, see `reference_to`.
     """
-    tables = check(config, task_of(config, reference))
+    task = task_of(absolute(config), reference)
+    config = task.config
+    tables = check(config, task)
     folder = Path(config.run.folder)
     with _alone(folder):
         write_whole(folder / LAUNCHED, dump(config))

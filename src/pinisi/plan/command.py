@@ -14,6 +14,7 @@ from typing import TextIO
 from pinisi import config as configuration
 from pinisi.base import settings
 from pinisi.base.errors import ConfigError
+from pinisi.base.results import write_result
 from pinisi.costs.hardware import GIB, PRESETS, Hardware, read_hardware
 from pinisi.costs.presets import preset_names
 from pinisi.costs.shape import shape_of
@@ -229,7 +230,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--top", type=int, default=12, help="rows to print (default: %(default)s)")
     group.add_argument("--explain", type=int, metavar="ROW", help="this row in full instead of the table")
-    group.add_argument("--json", metavar="FILE", help="write the whole plan there")
+    group.add_argument("--json", metavar="FILE", help="write the whole plan there; - is standard output")
     group.add_argument(
         "--html",
         metavar="FILE",
@@ -306,15 +307,15 @@ def _write_files(source: ModelSource, plan: Plan, options: argparse.Namespace) -
         if chosen.searched and chosen.timeline is not None:
             table = str(Path(options.write).with_suffix(".schedule"))
             _write(table, chosen.timeline.schedule.to_text())
-            print(f"written: {table}")
+            print(f"written: {Path(table).absolute()}")
         text = run_config(source, plan.request.setting, chosen.candidate, options.shards, table)
         _write(options.write, text)
-        print(f"written: {options.write}")
+        print(f"written: {Path(options.write).absolute()}")
 
 
 def _write(path: str, text: str) -> None:
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        write_result(path, text)
     except OSError as error:
         raise ConfigError(f"{path} can't be written ({error.strerror})") from None
 

@@ -50,6 +50,9 @@ class PlanRow:
     memory: list[RankMemory] = field(default_factory=list)
     timeline: Timeline | None = None
     searched: bool = False
+    needed: float = (
+        0.0  # bytes that the fullest rank needs at least, of one that was not simulated for want of memory
+    )
 
     @property
     def peaks(self) -> list[float]:
@@ -196,7 +199,7 @@ def _that_may_fit(request: Request, given: list[Candidate], rows: list[PlanRow])
                 yield form
                 break
             why = f"rank {worst} needs at least {least[worst] / GIB:.1f} GiB of {request.room / GIB:.1f}"
-            rows.append(PlanRow(form, "too large", why))
+            rows.append(PlanRow(form, "too large", why, needed=least[worst]))
 
 
 def _alive(c: Candidate, microbatches: int) -> list[float]:

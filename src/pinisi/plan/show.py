@@ -8,6 +8,7 @@ from typing import Any
 from pinisi.base.errors import ConfigError
 from pinisi.costs.hardware import GIB
 from pinisi.costs.work import head_layers, model_flops
+from pinisi.plan.advice import layers_of_rank, open_rows, placement, what_would_fit, whether_passes_pay
 from pinisi.plan.candidates import Candidate
 from pinisi.plan.planner import Plan, PlanRow, row_dict
 from pinisi.plan.source import ModelSource
@@ -37,7 +38,7 @@ def format_plan(source: ModelSource, plan: Plan, top: int) -> str:
     shape, setting, hardware = request.shape, request.setting, request.hardware
     heads = f"{shape.extra_heads} extra heads, " if shape.extra_heads else ""
     lines = [
-        f"{source.name}: {shape.parameters / 1e9:.2f}B parameters, {shape.layers} layers, {heads}vocabulary {shape.vocabulary:,}; "
+        f"{source.name}: {_count(shape.parameters)} parameters, {shape.layers} layers, {heads}vocabulary {shape.vocabulary:,}; "
         f"the head is {head_layers(shape, setting):.2f} layers' work",
         f"{request.ranks} x {hardware.name}, {request.room / GIB:.1f} GiB each; microbatches of {setting.microbatch} x "
         f"{setting.sequence} tokens in {setting.dtype}, {model_flops(shape, setting) / 1e12:,.4g} TFLOP each",
@@ -48,28 +49,46 @@ def format_plan(source: ModelSource, plan: Plan, top: int) -> str:
     numbered = list(enumerate(plan.rows, 1))
     fitting = [(n, row) for n, row in numbered if row.status == "fits"]
     lines += [_row_line(n, row) for n, row in fitting[:top]]
-    if not fitting:
-        lines.append(
-            "nothing fits: take more ranks, a shorter sequence, fewer sequences a microbatch, or more memory"
-        )
-    for status, title in (
-        ("too large", "does not fit"),
-        ("bounded", "can't be better than the best above"),
-        ("not simulated", "not simulated"),
+    lines += _in_words(plan, fitting, max(3, top // 3))
+    aside = [(n, row) for n, row in numbered if row.status in ("bounded", "not simulated")]
+    undecided = {n for n, _ in open_rows(plan)}
+    for title, rest in (
+        ("does not fit", [(n, row) for n, row in numbered if row.status == "too large"]),
+        ("can't be better than the best above", [(n, row) for n, row in aside if n not in undecided]),
     ):
-        rest = [(n, row) for n, row in numbered if row.status == status]
-        if rest:
-            lines += [
-                "",
-                f"{title}: {len(rest)}",
-                *(_row_line(n, row) for n, row in rest[: max(3, top // 3)]),
-            ]
+        lines += _group(title, rest, max(3, top // 3))
     if any(row.searched for row in plan.rows):
         lines += ["", "*: another order of passes than the schedule's own, found for these times"]
     lines.append(
         f"\n{len(plan.rows)} ways in {plan.seconds:.1f} s; times are predictions from {hardware.source}"
     )
     return "\n".join(lines)
+
+
+def _in_words(plan: Plan, fitting: Sequence[tuple[int, PlanRow]], most: int) -> list[str]:
+    """What is said below the best rows: what may be better still, who has which layers, and whether vocabulary passes pay."""
+    undecided, seconds = open_rows(plan), plan.request.seconds
+    lines = _group(
+        f"no time for these in {seconds:g} s, and they may be better: --seconds {3 * seconds:g} tries more",
+        undecided,
+        most,
+    )
+    if not fitting:
+        return [*lines, what_would_fit(plan)]
+    number, best = fitting[0]
+    lines += ["", placement(number, best.candidate)]
+    if pays := whether_passes_pay(plan):
+        lines.append(pays)
+    return lines
+
+
+def _group(title: str, rows: Sequence[tuple[int, PlanRow]], most: int) -> list[str]:
+    return ["", f"{title}: {len(rows)}", *(_row_line(n, row) for n, row in rows[:most])] if rows else []
+
+
+def _count(parameters: float) -> str:
+    """Parameters in billions, or in millions where that would be next to nothing."""
+    return f"{parameters / 1e9:.2f}B" if parameters >= 1e8 else f"{parameters / 1e6:.3g}M"
 
 
 def _row_line(number: int, row: PlanRow) -> str:
@@ -121,6 +140,7 @@ def explain(plan: Plan, number: int) -> str:
     lines += ["its order of passes was searched for these times"] if row.searched else []
     lines += [row.why] if row.why else []
     lines.append(f"layers per stage: {list(c.layers)}")
+    lines += [f"layers of rank {rank}: {layers_of_rank(c, rank)}" for rank in range(c.ranks)]
     if c.barriers:
         lines.append(f"vocabulary rows per rank: {list(c.rows)}")
     if not row.memory or row.timeline is None:

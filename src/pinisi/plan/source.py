@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import re
 from pathlib import Path
 from typing import Any
 
 from pinisi import config as configuration
 from pinisi.base import settings
-from pinisi.base.errors import ConfigError
+from pinisi.base.errors import ConfigError, ModelError
 from pinisi.config import RunConfig
 from pinisi.costs.presets import preset, preset_names
 from pinisi.costs.work import Setting
@@ -57,10 +59,21 @@ def _read(text: str) -> ModelSource:
         return ModelSource(path.parent.name or path.stem, read_spec(given), None, {"config": given})
     values = preset(text)
     if values is None:
-        raise ConfigError(
-            f"'{text}' is no TOML file, config.json, model folder or preset: presets are {', '.join(preset_names())}"
-        )
+        return _of_hub(text)
     return ModelSource(text.lower(), read_spec(values), None, {"config": values})
+
+
+def _of_hub(text: str) -> ModelSource:
+    """A model on the hub, of which config.json alone is read. Raises ConfigError with the presets, which need no network."""
+    near = difflib.get_close_matches(text.rpartition("/")[2].lower(), preset_names(), n=1, cutoff=0.6)
+    instead = f"the nearest preset is {near[0]}, of " if near else "presets are "
+    instead += ", ".join(preset_names())
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text) or Path(text).suffix in (".toml", ".json"):
+        raise ConfigError(f"'{text}' is no TOML file, config.json, model folder or preset: {instead}")
+    try:
+        return ModelSource(text.rpartition("/")[2].lower(), read_spec(text), None, {"source": text})
+    except ModelError as error:
+        raise ConfigError(f"{error} Without the network, give a preset or a config.json: {instead}") from None
 
 
 def run_config(
@@ -99,7 +112,9 @@ def run_config(
         run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
     else:
         run = RunConfig(
-            run=configuration.RunSection(folder=f"runs/{source.name}", steps=1000),
+            run=configuration.RunSection(
+                folder=f"runs/{source.name}", steps=1000
+            ),  # from the working folder, as shards
             model=configuration.ModelSection(**source.model, dtype=dtype),
             data=configuration.DataSection(
                 shards=shards, sequence=setting.sequence, microbatch_size=setting.microbatch
@@ -110,4 +125,4 @@ def run_config(
             memory=memory,
         )
     settings.validate(run)
-    return settings.dump(run)
+    return settings.dump(settings.absolute(run))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.base.files import write_whole
+from pinisi.base.results import write_result
 from pinisi.report import numbers
 from pinisi.report.cost_chart import WIDE, colour, dots, name_of
 from pinisi.report.marks import NARROW
@@ -19,9 +20,9 @@ def write_fertility(
     return write_whole(path, fertility_page(result, title))
 
 
-def write_fertility_json(result: Mapping[str, Any], path: str | Path) -> Path:
-    """The same for programs."""
-    return write_whole(path, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+def write_fertility_json(result: Mapping[str, Any], path: str | Path) -> None:
+    """The same for programs; - is standard output."""
+    write_result(path, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
 
 
 def fertility_page(result: Mapping[str, Any], title: str = "Tokens by language") -> str:

@@ -63,7 +63,7 @@ def model_folder(source: Path) -> Iterator[Path]:
 def _load(folder: Path) -> Any:
     """The model in its own dtype, on the first GPU if there is one."""
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder), dtype="auto", trust_remote_code=False, local_files_only=True
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:

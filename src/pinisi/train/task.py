@@ -7,9 +7,11 @@ that overrides some of the methods of `Task`, or of `Pretrain`, `Distill` or `Dp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from pinisi.base.paths import absolute_paths
 from pinisi.base.typed_toml import SettingsSource, from_table
 from pinisi.config import RunConfig
 from pinisi.data.batches import Microbatch
@@ -49,11 +51,13 @@ class Task:
     the run's configuration alone."""
 
     name: ClassVar[str] = ""  # as `[task] name = "..."` has it
-    settings_class: ClassVar[type] = NoSettings  # of the other keys of [task]
+    # of the other keys of [task]; a field that is a path says so, field(metadata=PATH) of pinisi.base.paths
+    settings_class: ClassVar[type] = NoSettings
 
     def __init__(self, config: RunConfig):
-        self.config = config
-        table = {key: value for key, value in config.task.items() if key != "name"}
+        given = {key: value for key, value in config.task.items() if key != "name"}
+        table = absolute_paths(given, self.settings_class, Path.cwd())
+        self.config = replace(config, task={"name": str(config.task["name"]), **table})
         source = SettingsSource("[task]", root=self.settings_class)
         self.settings: Any = from_table(table, self.settings_class, source, "task.")
 

@@ -65,9 +65,9 @@ class Trainer:
         status: Status | None = None,
         probes: Sequence[Probe] = (),
     ):
-        self.config, self.probes = config, probes
-        self.folder = Path(config.run.folder)
+        self.folder, self.probes = Path(config.run.folder), probes
         self.task = task_of(config) if task is None else task if isinstance(task, Task) else task(config)
+        self.config = self.task.config
         self.status = status or Status.silent()
         self.phases = phases_of(config)
         self.phase = self.phases[0]

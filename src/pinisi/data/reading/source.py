@@ -1,10 +1,11 @@
 """Says where text lies and how it is read: a `[[sources]]` table."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pinisi.base.errors import DataError
+from pinisi.base.paths import SOURCE
 from pinisi.base.typed_toml import Fault
 from pinisi.data.languages import is_code
 
@@ -18,7 +19,8 @@ class Source:
     none of its code is run.
     """
 
-    path: str  # a file, a folder, a pattern such as crawl/*.jsonl.zst, or any of these behind a URL: s3://bucket/crawl/*.jsonl.zst
+    # a file, a folder, a pattern such as crawl/*.jsonl.zst, or any of these behind a URL: s3://bucket/crawl/*.jsonl.zst
+    path: str = field(metadata=SOURCE)
     language: str = ""  # "" takes the record's own, or else the file's name; "auto" identifies it
     name: str = ""  # stands in each document's `source` where the record has none
     format: Literal["", "text", "jsonl", "parquet", "warc", "html", "pdf", "subtitles", "dataset"] = (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pinisi.base.errors import ConfigError
+from pinisi.base.paths import MODEL
 from pinisi.base.settings import at_least, not_empty
 from pinisi.base.typed_toml import Fault
 from pinisi.losses import Loss, WithDistillation
@@ -20,7 +21,8 @@ TEACHER = "teacher"
 class DistillSettings:
     """Holds [task] of name = "distill"."""
 
-    teacher: str  # a Hugging Face folder or hub id with as many rows of vocabulary as the model
+    # a Hugging Face folder or hub id with as many rows of vocabulary as the model
+    teacher: str = field(metadata=MODEL)
     share: float = 0.5  # of the loss that is the divergence from the teacher; the rest is cross-entropy
 
     def validate(self) -> Iterator[Fault]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pinisi.base.errors import ConfigError
+from pinisi.base.paths import MODEL, PATH
 from pinisi.base.settings import not_empty
 from pinisi.base.typed_toml import Fault
 from pinisi.config import RunConfig
@@ -35,10 +36,11 @@ AT_ONCE = 8  # microbatches of one forward-only step
 class DpoSettings:
     """Holds [task] of name = "dpo"."""
 
-    pairs: str  # JSON lines with prompt, chosen, rejected
+    pairs: str = field(metadata=PATH)  # JSON lines with prompt, chosen, rejected
     beta: float = 0.1  # how far the model may go from the reference (arXiv 2305.18290, section 6: 0.1 to 0.5)
-    reference: str | None = None  # a Hugging Face folder; the model that the run starts from if left out
-    held_out: str | None = None  # pairs to judge by
+    # a Hugging Face folder; the model that the run starts from if left out
+    reference: str | None = field(default=None, metadata=MODEL)
+    held_out: str | None = field(default=None, metadata=PATH)  # pairs to judge by
 
     def validate(self) -> Iterator[Fault]:
         yield from not_empty(self, "pairs")
