@@ -19,6 +19,10 @@ BENCHES = {
     "reference": ("pinisi.bench.reference", "predicted against measured iterations of a CSV of profiles"),
     "paper": ("pinisi.bench.paper", "predicted against published MFU and peak memory of a CSV of tables"),
     "ignored": ("pinisi.bench.ignored", "what the head costs when a share of the tokens has no target"),
+    "evaluation": (
+        "pinisi.bench.evaluation",
+        "scores against lm-evaluation-harness and sacrebleu on local files",
+    ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }
 

@@ -1,0 +1,306 @@
+"""Holds `pinisi evaluate` against lm-evaluation-harness and sacrebleu's command line, on local files.
+
+Five tasks (XCOPA in th, id, vi, zh, Belebele in jv) and one with examples: log-likelihoods within 1e-5 of the harness's and the
+same choices and scores but for listed near ties, at p = 1, 2, 4 and for 1, 3, 16 rows at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinisi.base.errors import DataError
+from pinisi.base.files import write_whole
+from pinisi.bench import harness
+from pinisi.evaluate.choices import MEASURES
+from pinisi.evaluate.formats import read_items_of
+from pinisi.evaluate.likelihood import score_here, score_on_ranks
+from pinisi.evaluate.model_source import open_model
+from pinisi.evaluate.run import EvaluationSettings, Evaluator
+from pinisi.evaluate.tasks import EvaluationTask
+from pinisi.evaluate.translation import translation_scores
+
+BOUND = 1e-5  # relative, of a log-likelihood
+NEAR = 1e-4  # nats a unit: choices whose scores are as near as this may fall either way
+RANKS, AT_ONCE = (1, 2, 4), (1, 3, 16)
+SHOTS = 2
+
+
+def tasks_of(data: Path, limit: int) -> list[EvaluationTask]:
+    """The tasks, named as the harness's."""
+    found = [
+        EvaluationTask(
+            "xcopa", language, str(data / f"xcopa.test.{language}.jsonl"), f"xcopa_{language}", limit=limit
+        )
+        for language in ("th", "id", "vi", "zh")
+    ]
+    jv, examples = str(data / "belebele.jv.jsonl"), str(data / "belebele.jv_examples.jsonl")
+    few = max(1, limit // 4)  # passages are long
+    return [
+        *found,
+        EvaluationTask("belebele", "jv", jv, "belebele_jv", limit=few),
+        EvaluationTask("belebele", "jv", jv, "belebele_jv_shots", examples=examples, shots=SHOTS, limit=few),
+    ]
+
+
+def made_model(folder: Path, tasks: Sequence[EvaluationTask], dtype: str = "float32") -> Path:
+    """A small model of random weights, wide enough apart that its choices differ, with a tokenizer of the tasks' own text."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import AutoModelForCausalLM, Qwen3Config
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=4000, show_progress=False, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet
+    )
+    tokenizer.train_from_iterator((text for task in tasks for text in _texts(task)), trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}
+    write_whole(folder / "tokenizer_config.json", json.dumps(config))
+    torch.manual_seed(0)
+    shape = Qwen3Config(
+        vocab_size=4001,
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=4096,
+        initializer_range=0.15,
+        eos_token_id=0,
+        bos_token_id=None,
+        pad_token_id=None,
+    )
+    model = AutoModelForCausalLM.from_config(shape).to(getattr(torch, dtype))
+    model.save_pretrained(folder)
+    return folder
+
+
+def _texts(task: EvaluationTask) -> Iterator[str]:
+    for item in read_items_of(task.format, task.file)[0]:
+        for part in item[1:]:
+            yield from part if isinstance(part, tuple) else [str(part)]
+
+
+def compare(ours: list[dict[str, Any]], theirs: harness.HarnessScores) -> dict[str, Any]:
+    """The greatest relative difference of a log-likelihood, and near ties and faults by measure."""
+    if [len(record["log_probs"]) for record in ours] != [len(sums) for sums in theirs.log_probs]:
+        raise DataError("the harness asked another number of items or choices than we did")
+    pairs = [
+        (a, b)
+        for record, sums in zip(ours, theirs.log_probs, strict=True)
+        for a, b in zip(record["log_probs"], sums, strict=True)
+    ]
+    scores = {name: float(np.mean([r["chosen"][name] == r["answer"] for r in ours])) for name in MEASURES}
+    ties = [record["id"] for record in ours if record["margin"] < NEAR]
+    best = [int(np.argmax(sums)) for sums in theirs.log_probs]
+    other = [r["id"] for r, choice in zip(ours, best, strict=True) if r["chosen"]["accuracy"] != choice]
+    off = {name: abs(scores[name] - value) * len(ours) for name, value in theirs.scores.items()}
+    return {
+        "items": len(ours),
+        "worst": max(abs(a - b) / abs(b) for a, b in pairs),
+        "near_ties": ties,
+        "other_choices": other,
+        "scores": {name: scores[name] for name in theirs.scores},
+        "harness": theirs.scores,
+        "items_scored_otherwise": {name: round(count) for name, count in off.items()},
+        "harness_seconds": theirs.seconds,
+    }
+
+
+def sacrebleu_agrees(data: Path, folder: Path, sentences: int = 200) -> dict[str, Any]:
+    """Our chrF++ and char BLEU against sacrebleu's own command line, of Thai and Vietnamese sentences with letters dropped."""
+    found = {}
+    aligned = json.loads((data / "ntrex.json").read_text("utf-8"))
+    for language in ("th", "vi"):
+        references = [text.strip() for text in aligned[language][:sentences]]
+        draw = random.Random(language)
+        answers = ["".join(c for c in text if draw.random() > 0.1) for text in references]
+        ours, signatures = translation_scores(answers, references)
+        for name, lines in (("answers", answers), ("references", references)):
+            write_whole(folder / name, "".join(line + "\n" for line in lines))
+        for name, options in (
+            ("chrf++", ["-m", "chrf", "--chrf-word-order", "2"]),
+            ("bleu_char", ["-m", "bleu", "--tokenize", "char"]),
+        ):
+            command = [
+                sys.executable,
+                "-m",
+                "sacrebleu",
+                str(folder / "references"),
+                "-i",
+                str(folder / "answers"),
+            ]
+            told = subprocess.run(
+                [*command, *options, "-b", "-w", "8"], capture_output=True, text=True, check=True
+            )
+            theirs = float(told.stdout)
+            found[f"{language} {name}"] = {
+                "ours": ours[name].value,
+                "sacrebleu": theirs,
+                "signature": signatures[name],
+                "equal": abs(ours[name].value - theirs) < 1e-7,
+            }
+    return found
+
+
+def measure(data: Path, model: Path | None, limit: int, folder: Path) -> dict[str, Any]:
+    """All that the bench finds."""
+    tasks = tasks_of(data, limit)
+    path = model or made_model(folder / "model", tasks)
+    opened = open_model(path, dtype="float32")
+    evaluator = Evaluator(opened, EvaluationSettings(tasks))
+    items = evaluator.continuations()
+    runs: dict[str, list[np.ndarray]] = {}
+    seconds: dict[str, float] = {}
+    for ranks in RANKS:
+        for at_once in AT_ONCE if ranks == 1 else AT_ONCE[-1:]:
+            began = time.perf_counter()
+            given = [str(path), "--dtype", "float32", "--batch-size", str(at_once)]
+            found = (
+                score_here(opened, items, at_once=at_once)
+                if ranks == 1
+                else score_on_ranks(given, items, ranks, threads=1)
+            )
+            runs[name := f"p = {ranks}, {at_once} rows at once"] = found
+            seconds[name] = time.perf_counter() - began
+            print(f"{name}: {seconds[name]:.1f} s", flush=True)
+    first = next(iter(runs.values()))
+    ours = evaluator.evaluate(lambda _: first)
+    yardstick = harness.harness_model(path, "float32", 16)
+    configs = _configs(data, folder)
+    theirs: dict[str, harness.HarnessScores] = {}
+    for config, task in zip(configs, tasks, strict=True):
+        theirs |= harness.run_harness(yardstick, [config], task.limit)
+    return {
+        "lm_eval": harness.harness_version(),
+        "limit": limit,
+        "model": opened.digest(),
+        "tasks": {task.title: compare(ours.records[task.title], theirs[task.title]) for task in tasks},
+        "runs": {name: _against(first, found, seconds[name]) for name, found in runs.items()},
+        "choices_at_all_ranks": _same_choices(evaluator, runs),
+        "tokens": ours.tokens,
+        "harness_seconds": sum(found.seconds for found in theirs.values()),
+        "sacrebleu": sacrebleu_agrees(data, folder),
+    }
+
+
+def _configs(data: Path, folder: Path) -> list[dict[str, Any]]:
+    jv, examples = data / "belebele.jv.jsonl", data / "belebele.jv_examples.jsonl"
+    return [
+        *(harness.xcopa_config(l, data / f"xcopa.test.{l}.jsonl") for l in ("th", "id", "vi", "zh")),
+        harness.belebele_config("belebele_jv", jv, folder),
+        harness.belebele_config("belebele_jv_shots", jv, folder, examples, SHOTS),
+    ]
+
+
+def _against(first: list[np.ndarray], found: list[np.ndarray], seconds: float) -> dict[str, Any]:
+    pairs = [(float(a.sum()), float(b.sum())) for a, b in zip(first, found, strict=True)]
+    return {
+        "seconds": seconds,
+        "same_bits": all(np.array_equal(a, b) for a, b in zip(first, found, strict=True)),
+        "worst": max(abs(a - b) / abs(a) for a, b in pairs),
+    }
+
+
+def _same_choices(evaluator: Evaluator, runs: dict[str, list[np.ndarray]]) -> bool:
+    """Whether all runs choose alike, but for near ties."""
+    chosen = []
+    for found in runs.values():
+        records = evaluator.evaluate(lambda _, found=found: found).records  # type: ignore[misc]
+        chosen.append([r["chosen"] for of in records.values() for r in of if r["margin"] >= NEAR])
+    return all(each == chosen[0] for each in chosen)
+
+
+def faults(result: dict[str, Any]) -> list[str]:
+    """What falls short of a demand."""
+    found = []
+    for name, task in result["tasks"].items():
+        if not task["worst"] <= BOUND:
+            found.append(
+                f"{name}: a log-likelihood differs by {task['worst']:.2g} of itself, allowed {BOUND:g}"
+            )
+        if strange := set(task["other_choices"]) - set(task["near_ties"]):
+            found.append(f"{name}: other choices than the harness's in items {sorted(strange)}")
+        for measure_, count in task["items_scored_otherwise"].items():
+            if count > len(task["near_ties"]):
+                found.append(
+                    f"{name}: {measure_} differs in {count} items, {len(task['near_ties'])} are near ties"
+                )
+    for name, run in result["runs"].items():
+        if name.startswith("p = 1") and not run["same_bits"]:
+            found.append(f"{name}: not the same bits as with one row at once")
+        if not run["worst"] <= BOUND:
+            found.append(
+                f"{name}: a log-likelihood differs by {run['worst']:.2g} of itself, allowed {BOUND:g}"
+            )
+    if not result["choices_at_all_ranks"]:
+        found.append("choices differ between numbers of ranks")
+    found += [
+        f"sacrebleu's command line: {name} differs"
+        for name, each in result["sacrebleu"].items()
+        if not each["equal"]
+    ]
+    return found
+
+
+def table(result: dict[str, Any]) -> str:
+    lines = [
+        f"{'task':18} {'items':>5} {'worst difference':>17} {'near ties':>9}  scores, ours and the harness's"
+    ]
+    for name, task in result["tasks"].items():
+        scores = ", ".join(
+            f"{measure_} {100 * value:.1f} {100 * task['harness'][measure_]:.1f}"
+            for measure_, value in task["scores"].items()
+        )
+        lines.append(
+            f"{name:18} {task['items']:5} {task['worst']:17.1e} {len(task['near_ties']):9}  {scores}"
+        )
+    for name, run in result["runs"].items():
+        rate = result["tokens"] / run["seconds"]
+        same = "the same bits" if run["same_bits"] else f"within {run['worst']:.1e}"
+        lines.append(f"{name}: {same}, {rate:,.0f} tokens/s with start")
+    lines.append(
+        f"harness, 16 at once on one process: {result['tokens'] / result['harness_seconds']:,.0f} tokens/s"
+    )
+    for name, each in result["sacrebleu"].items():
+        lines.append(
+            f"{name}: {each['ours']:.8f}, sacrebleu's command line {each['sacrebleu']:.8f} ({each['signature']})"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="pinisi bench evaluation", description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--data", required=True, metavar="FOLDER", help="XCOPA, Belebele and NTREX as local files"
+    )
+    parser.add_argument("--model", help="a Hugging Face folder; a small random one is made if left out")
+    parser.add_argument("--limit", type=int, default=100, help="items of a task of short texts, default 100")
+    parser.add_argument("--json", help="write what was found to this file")
+    options = parser.parse_args(list(arguments))
+    with tempfile.TemporaryDirectory(prefix="pinisi-bench-") as folder:
+        model = Path(options.model) if options.model else None
+        result = measure(Path(options.data), model, options.limit, Path(folder))
+    wrong = faults(result)
+    result["faults"] = wrong
+    print(table(result))
+    print("\n".join(f"FALLS SHORT: {fault}" for fault in wrong) or "all demands hold")
+    if options.json:
+        write_whole(options.json, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    return 1 if wrong else 0
