@@ -42,7 +42,8 @@ class ModelSection:
     source: str | None = field(default=None, metadata=MODEL)  # a folder or hub id: weights and configuration
     config: dict | None = None  # [model.config], a Hugging Face configuration with model_type: a random start
     tokenizer: str | None = field(default=None, metadata=PATH)  # a folder; the source's own if left out
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"  # bfloat16 keeps float32 master weights
+    # bfloat16 keeps float32 master weights; left out, a run resumes in its own, and begins in that of the source's files
+    dtype: Literal["float32", "bfloat16", "float64"] | None = None  # the source's if left out; else float32
     attention: Literal["sdpa", "eager"] | None = None  # of transformers; its own choice if left out
 
     def validate(self) -> Iterator[Fault]:
