@@ -45,8 +45,9 @@ class ModelSection:
     source: str | None = field(default=None, metadata=MODEL)  # a folder or hub id: weights and configuration
     config: dict | None = None  # [model.config], a Hugging Face configuration with model_type: a random start
     tokenizer: str | None = field(default=None, metadata=PATH)  # a folder; the source's own if left out
-    # of the weights at work; with bfloat16 the optimizer keeps float32 master weights
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    # of the weights at work; with bfloat16 the optimizer keeps float32 master weights. Left out, a run resumes in its own, and
+    # begins in that in which the source's files are stored, or float32
+    dtype: Literal["float32", "bfloat16", "float64"] | None = None
     # which of transformers' forms computes attention; its own choice if left out
     attention: Literal["sdpa", "eager"] | None = None
 

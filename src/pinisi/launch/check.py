@@ -13,7 +13,7 @@ from pinisi.config import RunConfig
 from pinisi.models import FolderWeights, ModelSpec
 from pinisi.schedule import Schedule, verify_once
 from pinisi.train import checkpoint
-from pinisi.train.building import DTYPES, check_rows, spec_of
+from pinisi.train.building import DTYPES, check_rows, dtype_of, spec_of
 from pinisi.train.identity import check_data, check_model
 from pinisi.train.metrics import evaluated
 from pinisi.train.model_files import tokenizer_of
@@ -54,7 +54,7 @@ def check(
         raise ConfigError("runtime.emulate sleeps instead of training: use `pinisi bench emulated`")
     if config.pipeline.barriers and not torch.cuda.is_available():
         # Compiles the native ones: what is wrong with that is said here and not only in the ranks' logs.
-        kernels_for(torch.empty(0, dtype=DTYPES[config.model.dtype]))
+        kernels_for(torch.empty(0, dtype=DTYPES[dtype_of(config, spec)]))
     tokenizer = tokenizer_of(config, spec)
     check_rows(spec, tokenizer)
     task.check(spec, tokenizer)

@@ -16,6 +16,7 @@ from pinisi.launch.check import check, check_world
 from pinisi.launch.supervisor import STOPPED, launch
 from pinisi.parallel.place import joined, place
 from pinisi.parallel.watchdog import STATUS, watched
+from pinisi.train.building import with_dtype
 from pinisi.train.metrics import last_of
 from pinisi.train.model_files import COMPANIONS
 from pinisi.train.result import Result
@@ -69,7 +70,7 @@ def start(config: RunConfig, reference: str | None = None) -> int:
 
     reference: of a task's class, see `reference_to`.
     """
-    task = task_of(absolute(config), reference)
+    task = task_of(with_dtype(absolute(config), say=True), reference)
     config = task.config
     tables = check(config, task)
     folder = Path(config.run.folder)

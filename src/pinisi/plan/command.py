@@ -19,6 +19,7 @@ from pinisi.costs.hardware import GIB, PRESETS, Hardware, read_hardware
 from pinisi.costs.presets import preset_names
 from pinisi.costs.shape import shape_of
 from pinisi.costs.work import Setting
+from pinisi.models.stored import stored_dtype
 from pinisi.plan.candidates import Request
 from pinisi.plan.planner import Plan, make_plan
 from pinisi.plan.show import best_rows, entries_of, explain, format_plan, plan_dict
@@ -69,7 +70,7 @@ def setting_of(source: ModelSource, options: argparse.Namespace) -> Setting:
     setting = Setting(
         sequence=options.sequence or (run.data.sequence if run else min(4096, longest)),
         microbatch=options.microbatch or (run.data.microbatch_size if run else 1),
-        dtype=options.dtype or (run.model.dtype if run else "bfloat16"),
+        dtype=options.dtype or (run.model.dtype or stored_dtype(source.spec) if run else "bfloat16"),
         recompute=(options.recompute or (run.memory.activation_checkpointing if run else "none")) == "full",
         head_budget=_head_budget(options.head_memory or (run.memory.head if run else "keep")),
     )

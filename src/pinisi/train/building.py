@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,8 +15,11 @@ from pinisi.data import load_tokenizer
 from pinisi.data.control_tokens import control_tokens
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.stage import Weights
+from pinisi.models.stored import stored_dtype
 from pinisi.parallel.place import local_place
+from pinisi.train import checkpoint
 
+CHECKPOINTS = "checkpoints"  # in run.folder
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
@@ -23,6 +29,25 @@ def spec_of(config: RunConfig) -> ModelSpec:
     assert source is not None
     spec = read_spec(source, attention=config.model.attention, strict=True)
     return with_extra_heads(spec, config.loss.extra_heads)
+
+
+def dtype_of(config: RunConfig, spec: ModelSpec) -> str:
+    """Returns the dtype of weights and activations: model.dtype, else that of the checkpoint to resume, else the source's own."""
+    if config.model.dtype is not None:
+        return config.model.dtype
+    reader = checkpoint.newest_whole(Path(config.run.folder) / CHECKPOINTS, read=False).reader
+    return reader.index["dtype"] if reader is not None and "dtype" in reader.index else stored_dtype(spec)
+
+
+def with_dtype(config: RunConfig, *, say: bool) -> RunConfig:
+    """Sets model.dtype where it isn't. say: print what it is, and how to change it."""
+    if config.model.dtype is not None:
+        return config
+    dtype: Any = dtype_of(config, spec_of(config))
+    if say:
+        beside = ", beside float32 master weights" if dtype == "bfloat16" else ""
+        print(f"trains in {dtype}{beside}; model.dtype sets another", flush=True)
+    return replace(config, model=replace(config.model, dtype=dtype))
 
 
 def first_weights(config: RunConfig, spec: ModelSpec, dtype: torch.dtype) -> Weights:

@@ -23,6 +23,7 @@ from pinisi.costs import (
 )
 from pinisi.engine.parts import split_layers
 from pinisi.models import ModelSpec
+from pinisi.models.stored import stored_dtype
 from pinisi.schedule import Costs, Layout, Schedule, layout_of
 from pinisi.train.phases import Phase, phases_of
 from pinisi.train.tables import table_for
@@ -50,7 +51,7 @@ def planned(
     setting = Setting(
         phase.data.sequence,
         phase.data.microbatch_size,
-        config.model.dtype,
+        config.model.dtype or stored_dtype(spec),
         recompute=recompute,
         head_budget=config.memory.head_budget,
     )

@@ -11,10 +11,9 @@ import torch.distributed as dist
 
 from pinisi.engine.engine import Engine
 from pinisi.train import checkpoint
+from pinisi.train.building import CHECKPOINTS
 from pinisi.train.identity import check_model, model_identity
 from pinisi.train.model_files import IDS, files_of, keep_companions
-
-CHECKPOINTS = "checkpoints"
 
 
 def save_engine(

@@ -9,6 +9,7 @@ is written into `run.folder`: config.toml, metrics.jsonl, timeline.json, memory.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,15 @@ from pinisi.parallel.rendezvous import init_process_group
 from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
 from pinisi.train import checkpoint, memory, records
-from pinisi.train.building import DTYPES, device_here, first_weights, frozen_spec, frozen_weights, spec_of
+from pinisi.train.building import (
+    DTYPES,
+    device_here,
+    first_weights,
+    frozen_spec,
+    frozen_weights,
+    spec_of,
+    with_dtype,
+)
 from pinisi.train.identity import check_data, check_model
 from pinisi.train.metrics import Metrics
 from pinisi.train.model_files import files_of, keep_companions, tokenizer_of
@@ -67,7 +76,8 @@ class Trainer:
     ):
         self.folder, self.probes = Path(config.run.folder), probes
         self.task = task_of(config) if task is None else task if isinstance(task, Task) else task(config)
-        self.config = self.task.config
+        self.config = with_dtype(self.task.config, say=os.environ.get("RANK", "0") == "0")
+        self.dtype = DTYPES[str(self.config.model.dtype)]
         self.status = status or Status.silent()
         self.phases = phases_of(config)
         self.phase = self.phases[0]
@@ -135,7 +145,7 @@ class Trainer:
         self.status.phase("building the model")
         memory.mark()
         self.frozen = {name: self._frozen_engine(source) for name, source in self.task.frozen().items()}
-        weights = first_weights(config, self.spec, DTYPES[config.model.dtype])
+        weights = first_weights(config, self.spec, self.dtype)
         self.engine = self._engine(self.spec, weights)
         self.metrics = Metrics(self.folder, self.leader, config)
         given, end = config.model.config, self.task.end_of_document
@@ -188,7 +198,7 @@ class Trainer:
     def _frozen_engine(self, source: str | None) -> Engine:
         """A model that the task reads: on the same ranks, with the same rows on each."""
         config = self.config
-        spec, dtype = frozen_spec(config, source), DTYPES[config.model.dtype]
+        spec, dtype = frozen_spec(config, source), self.dtype
         return Engine(
             spec,
             frozen_weights(config, spec, source, dtype),
@@ -201,7 +211,7 @@ class Trainer:
 
     def _numerics(self) -> Numerics:
         return Numerics(
-            dtype=DTYPES[self.config.model.dtype],
+            dtype=self.dtype,
             device=self.device,
             activation_checkpointing=self.config.memory.activation_checkpointing == "full",
             head_budget=self.config.memory.head_budget,
