@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pinisi.base.errors import DataError
 from pinisi.evaluate.encoding import Continuation, PromptEncoder, truncated
+from pinisi.evaluate.examples import Item
 from pinisi.evaluate.intervals import ScoreInterval, mean_of
 from pinisi.evaluate.prompts import ChoicePrompt
 from pinisi.evaluate.tasks import AskedTask
@@ -49,16 +51,22 @@ class ChoiceRequests:
         self.continuations: list[Continuation] = []
         self.merged = self.cut = 0
         for item in asked.items:
-            prompt = asked.choice(item)
-            chat = asked.task.chat
-            context = encoder.rendered(asked.messages(item)) if chat else asked.context(item)
-            for choice in prompt.choices:
-                whole = encoder.pair(context, asked.delimiter + choice, chat=chat)
-                fits = truncated(whole, longest)
-                self.merged += whole.merged
-                self.cut += fits is not whole
-                self.continuations.append(fits)
-            self.prompts.append(prompt)
+            try:
+                self._take(item, encoder, longest)
+            except DataError as error:
+                raise DataError(f"{asked.task.file}, item {item.id}: {error}") from None
+
+    def _take(self, item: Item, encoder: PromptEncoder, longest: int) -> None:
+        asked, chat = self.asked, self.asked.task.chat
+        prompt = asked.choice(item)
+        context = encoder.rendered(asked.messages(item)) if chat else asked.context(item)
+        for choice in prompt.choices:
+            whole = encoder.pair(context, asked.delimiter + choice, chat=chat)
+            fits = truncated(whole, longest)
+            self.merged += whole.merged
+            self.cut += fits is not whole
+            self.continuations.append(fits)
+        self.prompts.append(prompt)
 
     def records(self, scores: Sequence[np.ndarray]) -> list[ChoiceRecord]:
         """scores: of each continuation the log-probabilities of its scored tokens."""
