@@ -146,12 +146,16 @@ class _StopTexts(StoppingCriteria):
 def _loaded(model: MeasuredModel) -> Any:
     """The whole model in transformers; of a checkpoint, through an export."""
     if model.kind == "folder":
-        return AutoModelForCausalLM.from_pretrained(model.path, dtype=model.dtype, local_files_only=True)
+        return AutoModelForCausalLM.from_pretrained(
+            model.path, dtype=model.dtype, local_files_only=True, trust_remote_code=False
+        )
     run = model.path.parent.parent
     with tempfile.TemporaryDirectory(prefix="pinisi-evaluate-") as folder:
         dtype, step = str(model.dtype).removeprefix("torch."), int(model.path.name.removeprefix("step-"))
         out = export(run, Path(folder) / "model", step=step, dtype=dtype, tokenizer=str(model.tokenizer))
-        return AutoModelForCausalLM.from_pretrained(out, dtype=model.dtype, local_files_only=True)
+        return AutoModelForCausalLM.from_pretrained(
+            out, dtype=model.dtype, local_files_only=True, trust_remote_code=False
+        )
 
 
 def _ids(value: Any) -> Iterable[int]:
