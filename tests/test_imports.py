@@ -29,6 +29,7 @@ ORDER = [
     "train",
     "launch",
     "curate",
+    "cookbook",
     "bench",
     "cli",
 ]

@@ -26,6 +26,7 @@ from pinisi.cli import (
     tokenize,
     trace,
     train,
+    vocabulary,
 )
 
 COMMANDS = (
@@ -40,6 +41,7 @@ COMMANDS = (
     tokenize,
     inspect,
     fertility,
+    vocabulary,
     bench,
     demo,
 )
