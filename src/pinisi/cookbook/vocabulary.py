@@ -9,12 +9,14 @@ from pinisi.base.errors import DataError
 from pinisi.data.inputs import documents_in, inputs_of
 from pinisi.data.vocabulary.bpe_file import read_bpe, write_bpe
 from pinisi.data.vocabulary.extend import Extension, extend
+from pinisi.data.vocabulary.trim import Trimmed, trim
 from pinisi.data.vocabulary.words import Texts
 from pinisi.models import read_spec, write_folder
 from pinisi.models.surgery.vocabulary import (
     Start,
     added_rows,
     configured_ids,
+    kept_rows,
     stored_weights,
     with_vocabulary,
 )
@@ -102,3 +104,31 @@ def extend_model(
         write_bpe(extension.tokenizer, Path(files))
         write_folder(changed, rows, out, files)
     return extension
+
+
+def trim_model(
+    model: str | Path,
+    texts: Texts,
+    out: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    report: Report = print,
+) -> Trimmed:
+    """Writes a model's folder with the tokens and rows that texts need, and no others; returns what stayed.
+
+    tokenizer: its folder, if it isn't the model's. Raises DataError or ModelError, `out` unchanged.
+    """
+    spec = read_spec(model)
+    weights = stored_weights(spec)
+    trimmed = trim(read_bpe(tokenizer or model), texts, taken=configured_ids(spec), report=report)
+    rows = [id for id in trimmed.kept if id < spec.vocabulary]  # a tokenizer may have tokens beyond the rows
+    moved = len(rows) - spec.vocabulary
+    changed = with_vocabulary(spec, len(rows), lambda id: trimmed.new_id.get(id, id + moved))
+    report(
+        f"{spec.vocabulary:,} rows become {len(rows):,}: {trimmed.used:,} that the text uses, and parts of these, single bytes "
+        "and added tokens"
+    )
+    with tempfile.TemporaryDirectory() as files:
+        write_bpe(trimmed.tokenizer, Path(files))
+        write_folder(changed, kept_rows(spec, weights, rows), out, files)
+    return trimmed
