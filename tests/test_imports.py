@@ -30,6 +30,7 @@ ORDER = [
     "launch",
     "evaluate",
     "curate",
+    "cookbook",
     "bench",
     "cli",
 ]

@@ -29,6 +29,7 @@ from pinisi.cli import (
     tokenize,
     trace,
     train,
+    vocabulary,
 )
 
 COMMANDS = (
@@ -45,6 +46,7 @@ COMMANDS = (
     tokenize,
     inspect,
     fertility,
+    vocabulary,
     bench,
     demo,
 )

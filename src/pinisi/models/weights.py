@@ -103,6 +103,11 @@ class FolderWeights:
             for stored in self._stored_names(name):
                 self._piece(stored, shape)
 
+    def stored_dtype(self, name: str) -> str:
+        """How a parameter's numbers are stored, in safetensors' word: F64, F32, F16, BF16, or a float8."""
+        name, shape = _known(self.spec, self._shapes, name)
+        return self._piece(self._stored_names(name)[0], shape)[1]
+
     def _unused(self) -> list[str]:
         """Names of tensors that the folder has and the model doesn't use. Raises ModelError if its own layers have some."""
         used = {stored for name in self._shapes for stored in self._stored_names(name)}

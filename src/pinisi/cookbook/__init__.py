@@ -1,0 +1,1 @@
+"""Joins tokenizers and models: what changes both at once."""

@@ -1,0 +1,134 @@
+"""Extends and trims a model's folder: its tokenizer and the rows of its weights together."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinisi.base.errors import DataError
+from pinisi.data.inputs import documents_in, inputs_of
+from pinisi.data.vocabulary.bpe_file import read_bpe, write_bpe
+from pinisi.data.vocabulary.extend import Extension, extend
+from pinisi.data.vocabulary.trim import Trimmed, trim
+from pinisi.data.vocabulary.words import Texts
+from pinisi.models import read_spec, write_folder
+from pinisi.models.surgery.vocabulary import (
+    Start,
+    added_rows,
+    configured_ids,
+    kept_rows,
+    stored_weights,
+    with_vocabulary,
+)
+
+Report = Callable[[str], None]
+
+
+def texts_of(given: str | Path, languages: Sequence[str] | None = None) -> Texts:
+    """The texts of a corpus by language, read anew each time; of all languages if none is named.
+
+    Raises DataError for a language that isn't there.
+    """
+    inputs = [
+        each
+        for each in inputs_of(given)
+        if languages is None or not each.is_corpus or each.language in languages
+    ]
+    found: list[str] = list(
+        dict.fromkeys(document.language for each in inputs for document in documents_in(each))
+    )
+    if missing := sorted(set(languages or ()) - set(found)):
+        raise DataError(
+            f"{given} has no text in {', '.join(missing)}; it has {', '.join(sorted(found)) or 'none'}"
+        )
+
+    def reading(language: str) -> Callable[[], Iterable[str]]:
+        return lambda: _texts(given, language)
+
+    return {language: reading(language) for language in sorted(languages or found)}
+
+
+def _texts(given: str | Path, language: str) -> Iterator[str]:
+    for each in inputs_of(given):
+        if each.is_corpus and each.language != language:
+            continue
+        yield from (document.text for document in documents_in(each) if document.language == language)
+
+
+@dataclass(frozen=True)
+class ExtendOptions:
+    """How a vocabulary is extended.
+
+    tokens: how many are added at most. temperature: of the balance of languages. start: of the new rows. seed: of random rows.
+    """
+
+    tokens: int
+    temperature: float = 3.0
+    start: Start = "mean"
+    seed: int = 0
+
+
+def extend_model(
+    model: str | Path,
+    texts: Texts,
+    out: str | Path,
+    options: ExtendOptions,
+    *,
+    tokenizer: str | Path | None = None,
+    report: Report = print,
+) -> Extension:
+    """Writes a model's folder with new tokens and their rows; returns what was added.
+
+    tokenizer: its folder, if it isn't the model's. Raises DataError or ModelError, `out` unchanged.
+    """
+    spec = read_spec(model)
+    weights = stored_weights(spec)
+    old = read_bpe(tokenizer or model)
+    extension = extend(
+        old,
+        texts,
+        options.tokens,
+        rows=spec.vocabulary,
+        taken=configured_ids(spec),
+        temperature=options.temperature,
+        report=report,
+    )
+    inside = sum(id < spec.vocabulary for id in extension.pieces)
+    report(
+        f"{len(extension.pieces):,} new tokens: {inside:,} in rows that had no token, {len(extension.pieces) - inside:,} in new "
+        f"rows; {spec.vocabulary:,} rows become {extension.rows:,}"
+    )
+    changed = with_vocabulary(spec, extension.rows)
+    rows = added_rows(spec, weights, extension.rows, extension.pieces, options.start, options.seed)
+    with tempfile.TemporaryDirectory() as files:
+        write_bpe(extension.tokenizer, Path(files))
+        write_folder(changed, rows, out, files)
+    return extension
+
+
+def trim_model(
+    model: str | Path,
+    texts: Texts,
+    out: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    report: Report = print,
+) -> Trimmed:
+    """Writes a model's folder with the tokens and rows that texts need, and no others; returns what stayed.
+
+    tokenizer: its folder, if it isn't the model's. Raises DataError or ModelError, `out` unchanged.
+    """
+    spec = read_spec(model)
+    weights = stored_weights(spec)
+    trimmed = trim(read_bpe(tokenizer or model), texts, taken=configured_ids(spec), report=report)
+    rows = [id for id in trimmed.kept if id < spec.vocabulary]  # a tokenizer may have tokens beyond the rows
+    moved = len(rows) - spec.vocabulary
+    changed = with_vocabulary(spec, len(rows), lambda id: trimmed.new_id.get(id, id + moved))
+    report(
+        f"{spec.vocabulary:,} rows become {len(rows):,}: {trimmed.used:,} that the text uses, and parts of these, single bytes "
+        "and added tokens"
+    )
+    with tempfile.TemporaryDirectory() as files:
+        write_bpe(trimmed.tokenizer, Path(files))
+        write_folder(changed, kept_rows(spec, weights, rows), out, files)
+    return trimmed
