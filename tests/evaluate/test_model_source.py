@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pinisi.cli import main
-from pinisi.data import Shards, tokenize
+from pinisi.data import TokenShards, tokenize
 from pinisi.evaluate.generation import GenerationSettings, OpenPrompt, TransformersGenerator
 from pinisi.evaluate.model_source import open_model
 from tests.data.conftest import write_corpus, write_tokenizer
@@ -61,7 +61,7 @@ def test_a_loss_is_the_runs_own_evaluation(run, tmp_path) -> None:
     """What the trainer says of its held-out text at the last step, in bits per byte and perplexity."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     last = [line for line in lines if "evaluation" in line][-1]["evaluation"]
-    shards = Shards(run.parent / "shards")
+    shards = TokenShards(run.parent / "shards")
     result = found(run, tmp_path, "--text", f"all={run.parent / 'text'}", "--longest", "16")
     for loss in result["losses"]:
         own = last[loss["language"]]
