@@ -64,9 +64,13 @@ def check_pinisi(command: Command) -> None:
         assert rest[:1] and rest[0] in BENCHES, command
         assert all(option in help_of(rest[0]) for option in given), command
         return
-    assert set(given) <= options_of(subcommands()[name]), command
+    parser = subcommands()[name]
+    for kinds in [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]:
+        assert rest[:1] and rest[0] in kinds.choices, command
+        parser, rest = kinds.choices[rest[0]], rest[1:]
+    assert set(given) <= options_of(parser), command
     if command.whole:
-        subcommands()[name].parse_args(rest)
+        parser.parse_args(rest)
     for word in rest:
         if name in ("train", "curate") and "=" in word and not word.startswith("-"):
             key, _ = parse_override(word)
