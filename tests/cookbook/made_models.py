@@ -28,7 +28,9 @@ def reading(texts: dict[str, list[str]]) -> dict:
     return {language: (lambda of=of: iter(of)) for language, of in texts.items()}
 
 
-def tiny_model(folder: Path, architecture: str, kind: str, *, tied: bool, ignore_merges: bool = False, **changes) -> Path:
+def tiny_model(
+    folder: Path, architecture: str, kind: str, *, tied: bool, ignore_merges: bool = False, **changes
+) -> Path:
     """A model with random weights and a tokenizer; the padding id lies in a row that has no token."""
     made(folder, kind)
     if ignore_merges:
@@ -37,7 +39,12 @@ def tiny_model(folder: Path, architecture: str, kind: str, *, tied: bool, ignore
         data["model"]["ignore_merges"] = True
         path.write_text(json.dumps(data))
     config = tiny_config(
-        architecture, vocab_size=ROWS, tie_word_embeddings=tied, pad_token_id=1000, eos_token_id=[2, 7], **changes
+        architecture,
+        vocab_size=ROWS,
+        tie_word_embeddings=tied,
+        pad_token_id=1000,
+        eos_token_id=[2, 7],
+        **changes,
     )
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_config(read_spec(config).config)

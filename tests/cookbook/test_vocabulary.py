@@ -57,15 +57,16 @@ def test_a_trimmed_model_says_the_same(tmp_path, architecture, kind, tied, ignor
         assert ids_of(tmp_path / "new", of) == [[new_id[id] for id in ids] for ids in before]
     others = [*HELD_OUT, *drawn_texts("lo", 5), *drawn_texts("en", 5)]
     assert decoded(tmp_path / "new", ids_of(tmp_path / "new", others)) == decoded(old, ids_of(old, others))
-    one, two = (load_file(folder / "model.safetensors") for folder in (old, tmp_path / "new"))
-    assert one.keys() == two.keys()
-    for name, tensor in one.items():
-        assert torch.equal(two[name], tensor[trimmed.kept] if name in (EMBEDDING, HEAD) else tensor)
+    first, second = (load_file(folder / "model.safetensors") for folder in (old, tmp_path / "new"))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(second[name], tensor[trimmed.kept] if name in (EMBEDDING, HEAD) else tensor)
     some = [id for ids in ids_of(old, texts["km"][:3]) for id in ids]
     for dtype, bound in ((torch.float32, 1e-5), (torch.float64, 1e-11)):
         assert step_zero(old, tmp_path / "new", some, new_id, dtype).difference < bound
     config, generation = (
-        json.loads((tmp_path / "new" / name).read_text()) for name in ("config.json", "generation_config.json")
+        json.loads((tmp_path / "new" / name).read_text())
+        for name in ("config.json", "generation_config.json")
     )
     assert config["vocab_size"] == len(trimmed.kept)
     assert config["eos_token_id"] == generation["eos_token_id"] == [new_id[2], new_id[7]]
@@ -75,11 +76,16 @@ def test_a_trimmed_model_says_the_same(tmp_path, architecture, kind, tied, ignor
 
 @pytest.mark.parametrize(("architecture", "kind", "tied", "ignore_merges"), CASES)
 @pytest.mark.parametrize("tokens", [40, 900])
-def test_an_extended_model_says_the_same_of_old_text(tmp_path, architecture, kind, tied, ignore_merges, tokens) -> None:
+def test_an_extended_model_says_the_same_of_old_text(
+    tmp_path, architecture, kind, tied, ignore_merges, tokens
+) -> None:
     old = tiny_model(tmp_path / "old", architecture, kind, tied=tied, ignore_merges=ignore_merges)
     texts = {"km": drawn_texts("km", 60), "my": drawn_texts("my", 60)}
     extension = extend_model(old, reading(texts), tmp_path / "new", ExtendOptions(tokens), report=quiet)
-    held_out = [*HELD_OUT, *(text for language in ("km", "my", "id", "en") for text in drawn_texts(language, 20, seed=3))]
+    held_out = [
+        *HELD_OUT,
+        *(text for language in ("km", "my", "id", "en") for text in drawn_texts(language, 20, seed=3)),
+    ]
     before, after = ids_of(old, held_out), ids_of(tmp_path / "new", held_out)
     assert decoded(tmp_path / "new", after) == decoded(old, before)
     if not ignore_merges:  # which looks words up whole, whatever their merges are
@@ -89,17 +95,17 @@ def test_an_extended_model_says_the_same_of_old_text(tmp_path, architecture, kin
         assert not new.isdisjoint(two) or one == two
     saved = sum(map(len, before)) - sum(map(len, after))
     assert saved > 0
-    one, two = (load_file(folder / "model.safetensors") for folder in (old, tmp_path / "new"))
-    for name, tensor in one.items():
+    first, second = (load_file(folder / "model.safetensors") for folder in (old, tmp_path / "new"))
+    for name, tensor in first.items():
         if name not in (EMBEDDING, HEAD):
-            assert torch.equal(two[name], tensor)
+            assert torch.equal(second[name], tensor)
             continue
         stays = [id for id in range(ROWS) if id not in new]
-        assert torch.equal(two[name][stays], tensor[stays])
+        assert torch.equal(second[name][stays], tensor[stays])
         for id, pieces in extension.pieces.items():
-            torch.testing.assert_close(two[name][id], tensor[list(pieces)].mean(0), rtol=1e-6, atol=1e-6)
-    rows = {id: id for id in range(ROWS) if id not in new}
-    found = step_zero(old, tmp_path / "new", [id for ids in before[:5] for id in ids], rows, torch.float64)
+            torch.testing.assert_close(second[name][id], tensor[list(pieces)].mean(0), rtol=1e-6, atol=1e-6)
+    common = {id: id for id in range(ROWS) if id not in new}
+    found = step_zero(old, tmp_path / "new", [id for ids in before[:5] for id in ids], common, torch.float64)
     assert found.difference < 1e-11
     assert 0 < found.share < 1
 
@@ -119,7 +125,9 @@ def test_tokens_fill_rows_without_one_first_and_leave_configured_ids_alone(tmp_p
 
 def test_the_chat_template_and_special_tokens_are_unharmed(tmp_path) -> None:
     old = tiny_model(tmp_path / "old", "qwen3", "qwen", tied=True)
-    extend_model(old, reading({"my": drawn_texts("my", 50)}), tmp_path / "new", ExtendOptions(700), report=quiet)
+    extend_model(
+        old, reading({"my": drawn_texts("my", 50)}), tmp_path / "new", ExtendOptions(700), report=quiet
+    )
     trim_model(tmp_path / "new", reading({"my": drawn_texts("my", 50)}), tmp_path / "cut", report=quiet)
     one, two, three = (AutoTokenizer.from_pretrained(tmp_path / name) for name in ("old", "new", "cut"))
     chat = [{"role": "user", "content": "hi"}]
@@ -129,7 +137,10 @@ def test_the_chat_template_and_special_tokens_are_unharmed(tmp_path) -> None:
     assert one.eos_token_id == two.eos_token_id
     inputs = three("hi", return_tensors="pt")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "cut")
-    assert model.generate(**inputs, max_new_tokens=2, pad_token_id=0).shape[1] <= inputs["input_ids"].shape[1] + 2
+    assert (
+        model.generate(**inputs, max_new_tokens=2, pad_token_id=0).shape[1]
+        <= inputs["input_ids"].shape[1] + 2
+    )
 
 
 def test_random_rows_are_the_same_for_a_seed_and_of_the_old_rows_size(tmp_path) -> None:

@@ -18,7 +18,11 @@ class StepZero:
 
 
 def step_zero(
-    old: str | Path, new: str | Path, ids: Sequence[int], rows: dict[int, int], dtype: torch.dtype = torch.float32
+    old: str | Path,
+    new: str | Path,
+    ids: Sequence[int],
+    rows: dict[int, int],
+    dtype: torch.dtype = torch.float32,
 ) -> StepZero:
     """Runs both models on the same tokens, with transformers.
 
@@ -28,11 +32,15 @@ def step_zero(
     from transformers import AutoModelForCausalLM
 
     if missing := [id for id in ids if id not in rows]:
-        raise ModelError(f"token {missing[0]} has no row in {new}; give text in tokens that both models have.")
+        raise ModelError(
+            f"token {missing[0]} has no row in {new}; give text in tokens that both models have."
+        )
     logits = []
     with torch.inference_mode():
         for folder, tokens in ((old, list(ids)), (new, [rows[id] for id in ids])):
-            model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True).eval()
+            model = AutoModelForCausalLM.from_pretrained(
+                str(folder), dtype=dtype, local_files_only=True
+            ).eval()
             logits.append(model(input_ids=torch.tensor([tokens])).logits[0].double())
     before, after = logits
     common = torch.tensor(sorted(rows.items()))

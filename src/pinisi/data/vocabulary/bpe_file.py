@@ -97,7 +97,9 @@ def read_bpe(folder: str | Path) -> BpeFile:
         )
     for key in ("continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(key):
-            raise DataError(f"{path} has a {key} ({model[key]!r}), which is not supported here; give a byte-level tokenizer")
+            raise DataError(
+                f"{path} has a {key} ({model[key]!r}), which is not supported here; give a byte-level tokenizer"
+            )
     merges = [_pair(each) for each in model.pop("merges")]
     added = data.pop("added_tokens", None) or []
     return BpeFile(data, model.pop("vocab"), merges, added, settings_of(folder), folder)

@@ -30,14 +30,18 @@ class TrainOptions:
     temperature: float = 3.0
 
 
-def train(base: BpeFile, texts: Texts, options: TrainOptions, *, report: Callable[[str], None] = print) -> BpeFile:
+def train(
+    base: BpeFile, texts: Texts, options: TrainOptions, *, report: Callable[[str], None] = print
+) -> BpeFile:
     """Learns a vocabulary of bytes and merges from texts by language; added tokens and templates are those of `base`.
 
     No token joins part of one cluster of letters with another. Digits stand together as in `base`, one by one or up to three.
     Raises DataError if there is no text, no room, or `base` isn't byte-level.
     """
     if not base.byte_level:
-        raise DataError(f"the tokenizer in {base.folder} isn't byte-level; take special tokens from one that is")
+        raise DataError(
+            f"the tokenizer in {base.folder} isn't byte-level; take special tokens from one that is"
+        )
     room = options.size - len(ALPHABET) - len(base.added)
     if room < 1:
         raise DataError(
@@ -127,7 +131,12 @@ def _file(base: BpeFile, names: dict[int, str], merges: list[Pair], pre_tokenize
     data["post_processor"] = renumbered(data.get("post_processor"), new_id)
     data["pre_tokenizer"] = pre_tokenizer
     data["padding"] = None
-    data["decoder"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    data["decoder"] = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": False,
+        "use_regex": False,
+    }
     data["model"] = {**data["model"], "ignore_merges": False, "dropout": None}
     added = [{**each, "id": new_id[each["id"]]} for each in ordered]
     return BpeFile(data, pieces, merges, added, base.settings, base.folder)

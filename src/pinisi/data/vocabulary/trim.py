@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from pinisi.base.errors import DataError
 from pinisi.data.control_tokens import TextOnly
@@ -37,7 +38,7 @@ def trim(
     used: set[int] = set()
     for language in sorted(texts):
         found = used_ids(tokenizer, texts[language]())
-        report(f"{language}: {len(found):,} tokens used, {len(found - used):,} of them by no language before")
+        report(f"{language}: {len(found):,} tokens used, {len(found - used):,} of them new here")
         used |= found
     if not used:
         raise DataError("there is no text to trim for; give some")
@@ -89,7 +90,7 @@ def _merged(piece: str, ranks: dict[Pair, int]) -> tuple[list[str], list[str]]:
     parts = list(piece)
     seen = list(parts)
     while len(parts) > 1:
-        known = [(ranks[pair], place) for place, pair in enumerate(zip(parts, parts[1:], strict=False)) if pair in ranks]
+        known = [(ranks[pair], place) for place, pair in enumerate(pairwise(parts)) if pair in ranks]
         if not known:
             break
         place = min(known)[1]
@@ -104,7 +105,9 @@ def _cut(tokenizer: BpeFile, kept: list[int]) -> BpeFile:
     left = set(kept)
     pieces = {piece: new_id[id] for piece, id in tokenizer.pieces.items() if id in left}
     merges = [
-        pair for pair in tokenizer.merges if pair[0] in pieces and pair[1] in pieces and pair[0] + pair[1] in pieces
+        pair
+        for pair in tokenizer.merges
+        if pair[0] in pieces and pair[1] in pieces and pair[0] + pair[1] in pieces
     ]
     data = dict(tokenizer.data)
     data["post_processor"] = renumbered(data.get("post_processor"), new_id)
