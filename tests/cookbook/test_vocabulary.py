@@ -57,10 +57,10 @@ def test_a_trimmed_model_says_the_same(tmp_path, architecture, kind, tied, ignor
         assert ids_of(tmp_path / "new", of) == [[new_id[id] for id in ids] for ids in before]
     others = [*HELD_OUT, *drawn_texts("lo", 5), *drawn_texts("en", 5)]
     assert decoded(tmp_path / "new", ids_of(tmp_path / "new", others)) == decoded(old, ids_of(old, others))
-    one, two = (load_file(folder / "model.safetensors") for folder in (old, tmp_path / "new"))
-    assert one.keys() == two.keys()
-    for name, tensor in one.items():
-        assert torch.equal(two[name], tensor[trimmed.kept] if name in (EMBEDDING, HEAD) else tensor)
+    first, second = (load_file(folder / "model.safetensors") for folder in (old, tmp_path / "new"))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(second[name], tensor[trimmed.kept] if name in (EMBEDDING, HEAD) else tensor)
     some = [id for ids in ids_of(old, texts["km"][:3]) for id in ids]
     for dtype, bound in ((torch.float32, 1e-5), (torch.float64, 1e-11)):
         assert step_zero(old, tmp_path / "new", some, new_id, dtype).difference < bound
@@ -95,17 +95,17 @@ def test_an_extended_model_says_the_same_of_old_text(
         assert not new.isdisjoint(two) or one == two
     saved = sum(map(len, before)) - sum(map(len, after))
     assert saved > 0
-    one, two = (load_file(folder / "model.safetensors") for folder in (old, tmp_path / "new"))
-    for name, tensor in one.items():
+    first, second = (load_file(folder / "model.safetensors") for folder in (old, tmp_path / "new"))
+    for name, tensor in first.items():
         if name not in (EMBEDDING, HEAD):
-            assert torch.equal(two[name], tensor)
+            assert torch.equal(second[name], tensor)
             continue
         stays = [id for id in range(ROWS) if id not in new]
-        assert torch.equal(two[name][stays], tensor[stays])
+        assert torch.equal(second[name][stays], tensor[stays])
         for id, pieces in extension.pieces.items():
-            torch.testing.assert_close(two[name][id], tensor[list(pieces)].mean(0), rtol=1e-6, atol=1e-6)
-    rows = {id: id for id in range(ROWS) if id not in new}
-    found = step_zero(old, tmp_path / "new", [id for ids in before[:5] for id in ids], rows, torch.float64)
+            torch.testing.assert_close(second[name][id], tensor[list(pieces)].mean(0), rtol=1e-6, atol=1e-6)
+    common = {id: id for id in range(ROWS) if id not in new}
+    found = step_zero(old, tmp_path / "new", [id for ids in before[:5] for id in ids], common, torch.float64)
     assert found.difference < 1e-11
     assert 0 < found.share < 1
 

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinisi.base.errors import DataError
+from pinisi.base.files import new_folder
+from pinisi.base.made import check_ours, mark
+from pinisi.cookbook.step_zero import StepZero, step_zero
 from pinisi.data.inputs import documents_in, inputs_of
+from pinisi.data.tokenizer import load_tokenizer
 from pinisi.data.vocabulary.bpe_file import read_bpe, write_bpe
+from pinisi.data.vocabulary.compare import compare, told
 from pinisi.data.vocabulary.extend import Extension, extend
+from pinisi.data.vocabulary.train import TrainOptions, train
 from pinisi.data.vocabulary.trim import Trimmed, trim
 from pinisi.data.vocabulary.words import Texts
 from pinisi.models import read_spec, write_folder
@@ -22,6 +28,7 @@ from pinisi.models.surgery.vocabulary import (
 )
 
 Report = Callable[[str], None]
+WHAT = "a trained tokenizer"
 
 
 def texts_of(given: str | Path, languages: Sequence[str] | None = None) -> Texts:
@@ -132,3 +139,50 @@ def trim_model(
         write_bpe(trimmed.tokenizer, Path(files))
         write_folder(changed, kept_rows(spec, weights, rows), out, files)
     return trimmed
+
+
+def train_tokenizer(
+    base: str | Path, texts: Texts, out: str | Path, options: TrainOptions, *, report: Report = print
+) -> Path:
+    """Writes the folder of a new tokenizer with the added tokens and templates of another; returns it.
+
+    Raises DataError, `out` unchanged.
+    """
+    out = Path(out)
+    check_ours(out, WHAT, "--out")
+    trained = train(read_bpe(base), texts, options, report=report)
+    report(f"{trained.size:,} tokens: {len(trained.merges):,} merges, {len(trained.added):,} added tokens")
+    with new_folder(out) as folder:
+        write_bpe(trained, folder)
+        mark(folder, WHAT)
+    return out
+
+
+def compared(old: str | Path, new: str | Path, held_out: str | Path | None, report: Report = print) -> None:
+    """Reports what both tokenizers make of held-out text, if there is any."""
+    if held_out is not None:
+        for line in told(compare(old, new, texts_of(held_out))):
+            report(line)
+
+
+def probed(
+    model: str | Path,
+    tokenizer: str | Path,
+    new: str | Path,
+    extension: Extension,
+    texts: Texts,
+    tokens: int,
+    report: Report = print,
+) -> StepZero:
+    """Runs a model and its extension on the first tokens of a text, in old ids, and reports what differs."""
+    rows = read_spec(model).vocabulary
+    common = {id: id for id in range(rows) if id not in extension.pieces}
+    backend = load_tokenizer(tokenizer).backend_tokenizer
+    text = next(text for language in sorted(texts) for text in texts[language]() if text.strip())
+    ids = backend.encode(text, add_special_tokens=False).ids[:tokens]
+    found = step_zero(model, new, ids, common)
+    report(
+        f"before any training, over {len(ids)} tokens: old tokens' logits differ by at most {found.difference:.1e}, and the new "
+        f"rows have {found.share:.2%} of the softmax"
+    )
+    return found

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 Word = tuple[int, ...]
 IdPair = tuple[int, int]
+NONE = -1  # no token: the end of a word, or a place whose token was joined to another
 LOWEST_COUNT = 2  # a pair that is seen once saves nothing that will come again
 
 
@@ -29,6 +30,7 @@ class MergeLearner:
     words: {ids of a word: how often it occurs, weighted}. first_id: of the new tokens. allowed(left, right): whether two
     tokens may become one; it is asked once a pair, and told what became of it by `made(left, right, id)`.
     Of pairs that are as frequent as each other the one of lower ids goes first, so the result depends on nothing else.
+    All words stand one behind the other in flat lists: a merge touches the places where its pair stands, and nothing else.
     """
 
     def __init__(
@@ -38,16 +40,22 @@ class MergeLearner:
         allowed: Callable[[int, int], bool],
         made: Callable[[int, int, int], None],
     ):
-        ordered = sorted(words.items())
-        self.words = [list(word) for word, _ in ordered]
-        self.weights = [count for _, count in ordered]
         self.first_id, self.allowed, self.made = first_id, allowed, made
+        self.ids: list[int] = []  # by place; NONE where a token has become part of the one before it
+        self.weights: list[int] = []
+        for word, weight in sorted(words.items()):
+            self.ids += [*word, NONE]
+            self.weights += [weight] * (len(word) + 1)
+        self.after = list(range(1, len(self.ids) + 1))  # the place of the next token, or of the word's end
+        self.before = list(range(-1, len(self.ids) - 1))
         self.counts: Counter[IdPair] = Counter()
-        self.places: defaultdict[IdPair, set[int]] = defaultdict(set)
-        for number, word in enumerate(self.words):
-            for pair in pairwise(word):
-                self.counts[pair] += self.weights[number]
-                self.places[pair].add(number)
+        self.places: defaultdict[IdPair, list[int]] = defaultdict(
+            list
+        )  # of the left token; some are no longer so
+        for place, pair in enumerate(pairwise(self.ids)):
+            if NONE not in pair:
+                self.counts[pair] += self.weights[place]
+                self.places[pair].append(place)
         self.heap = [(-count, pair) for pair, count in self.counts.items()]
         heapify(self.heap)
 
@@ -70,44 +78,36 @@ class MergeLearner:
 
     def _merge(self, pair: IdPair, id: int) -> None:
         changed: set[IdPair] = set()
-        for number in sorted(self.places.pop(pair)):
-            old, weight = self.words[number], self.weights[number]
-            new = joined(old, pair, id)
-            for each in pairwise(old):
-                self.counts[each] -= weight
-                changed.add(each)
-            for each in pairwise(new):
-                self.counts[each] += weight
-                self.places[each].add(number)
-                changed.add(each)
-            for each in set(pairwise(old)) - set(pairwise(new)) - {pair}:
-                self.places[each].discard(number)
-            self.words[number] = new
+        for place in sorted(set(self.places.pop(pair))):  # from the left: of "aaa" the first two
+            right = self.after[place]
+            if self.ids[place] != pair[0] or right >= len(self.ids) or self.ids[right] != pair[1]:
+                continue
+            behind, front, weight = self.after[right], self.before[place], self.weights[place]
+            one, two = self.ids[front] if front >= 0 else NONE, self.ids[behind]
+            self.ids[place], self.ids[right] = id, NONE
+            self.after[place], self.before[behind] = behind, place
+            self._count(pair, -weight, place, changed)
+            for old, new, at in (((one, pair[0]), (one, id), front), ((pair[1], two), (id, two), place)):
+                if NONE not in old:
+                    self._count(old, -weight, at, changed)
+                    self._count(new, weight, at, changed)
         for each in changed:
             if count := self.counts[each]:
                 heappush(self.heap, (-count, each))
 
+    def _count(self, pair: IdPair, weight: int, place: int, changed: set[IdPair]) -> None:
+        self.counts[pair] += weight
+        changed.add(pair)
+        if weight > 0:
+            self.places[pair].append(place)
+
     def used(self) -> Counter[int]:
         """How often each token stands in the words as they are now."""
         found: Counter[int] = Counter()
-        for word, weight in zip(self.words, self.weights, strict=True):
-            for id in word:
+        for id, weight in zip(self.ids, self.weights, strict=True):
+            if id != NONE:
                 found[id] += weight
         return found
-
-
-def joined(word: list[int], pair: IdPair, id: int) -> list[int]:
-    """A word in which a pair is one token, from the left."""
-    found: list[int] = []
-    place = 0
-    while place < len(word):
-        if place + 1 < len(word) and (word[place], word[place + 1]) == pair:
-            found.append(id)
-            place += 2
-        else:
-            found.append(word[place])
-            place += 1
-    return found
 
 
 def most_useful(parts: Mapping[int, IdPair], used: Mapping[int, int], keep: int) -> Learned:

@@ -38,7 +38,7 @@ def trim(
     used: set[int] = set()
     for language in sorted(texts):
         found = used_ids(tokenizer, texts[language]())
-        report(f"{language}: {len(found):,} tokens used, {len(found - used):,} of them by no language before")
+        report(f"{language}: {len(found):,} tokens used, {len(found - used):,} of them new here")
         used |= found
     if not used:
         raise DataError("there is no text to trim for; give some")
