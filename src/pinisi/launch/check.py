@@ -58,6 +58,10 @@ def check(
     tokenizer = tokenizer_of(config, spec)
     check_rows(spec, tokenizer)
     task.check(spec, tokenizer)
+    if (config.checkpoint.best or config.evaluation.patience) and not task.evaluates:
+        raise ConfigError(
+            "checkpoint.best and evaluation.patience go by held-out loss: name held-out data (data.evaluation), or leave both out"
+        )
     longest = getattr(spec.config, "max_position_embeddings", None)
     for sequence in {phase.data.sequence for phase in phases}:
         if longest is not None and sequence > longest:

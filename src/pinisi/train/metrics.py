@@ -128,6 +128,16 @@ def evaluated(config: RunConfig, step: int) -> bool:
     return any("evaluation" in record for record in found)
 
 
+def evaluations_of(folder: Path, step: float = math.inf) -> list[tuple[int, dict]]:
+    """Returns (step, evaluation) of a run's evaluations up to `step`, in their order."""
+    found = [
+        json.loads(line)
+        for line in _lines(folder / "metrics.jsonl")
+        if _step(line) <= step and "evaluation" in line
+    ]
+    return [(record["step"], record["evaluation"]) for record in found if record.get("evaluation")]
+
+
 def last_of(folder: Path) -> tuple[int, dict]:
     """Returns the last step of a run's metrics, and its last evaluation (empty if there is none)."""
     records = [json.loads(line) for line in _lines(folder / "metrics.jsonl") if _step(line) != math.inf]
