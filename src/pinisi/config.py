@@ -223,6 +223,7 @@ class ReportSection:
     """[report]: what is measured for report.html."""
 
     timeline_every: int = 0  # steps between measured timelines; 0: one, near the end
+    wandb: str | None = None  # a project of Weights & Biases that metrics go to, too: pinisi[wandb]
     log_every: int = 1  # steps between progress lines; in a log at most one a second is written
 
     def validate(self) -> Iterator[Fault]:
