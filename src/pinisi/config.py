@@ -203,10 +203,11 @@ class MemorySection:
 
 @dataclass(frozen=True)
 class CheckpointSection:
-    """[checkpoint] says when states are saved."""
+    """[checkpoint] says when states are saved: before the first step and at the end always."""
 
-    every: int = 0  # steps between checkpoints; 0: at the end only
+    every: int = 0  # steps between checkpoints; 0: before the first step and at the end only
     keep: int = 2  # newest checkpoints kept
+    best: bool = False  # keep that of the least held-out loss besides, saved when it is found
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, every=0, keep=1)
@@ -218,9 +219,12 @@ class EvaluationSection:
 
     every: int = 0  # steps between evaluations; 0: before the first step and after the last one only
     microbatches: int = 8  # how many of a language are judged at most
+    patience: int = 0  # evaluations without a better mean loss that end the run; 0: none do
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, every=0, microbatches=1)
+        yield from at_least(self, every=0, microbatches=1, patience=0)
+        if self.patience and not self.every:
+            yield Fault("patience", "to be 0, or evaluation.every to say how often it is counted")
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,8 @@ class ReportSection:
     """[report] says what is measured for report.html."""
 
     timeline_every: int = 0  # steps between measured timelines; 0: one, near the end
-    log_every: int = 1  # steps between progress lines
+    wandb: str | None = None  # a project of Weights & Biases that metrics go to, too: pinisi[wandb]
+    log_every: int = 1  # steps between progress lines; in a log at most one a second is written
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, timeline_every=0, log_every=1)

@@ -12,6 +12,7 @@ import zipfile
 import pytest
 
 from pinisi.base.errors import DataError
+from pinisi.cli import main
 from pinisi.data import LANGUAGES, fetch, fetch_corpus, read_documents
 from pinisi.data.sample import udhr
 from pinisi.data.sample.clean import reason_to_drop, tidy
@@ -264,3 +265,13 @@ def test_real_fetch(tmp_path):
         assert len(text(tmp_path / "all" / "text" / f"{language}.jsonl")) > 10_000
         assert len(list(read_documents(tmp_path / "all" / "text" / "eval" / f"{language}.jsonl"))) == 12
     assert (tmp_path / "all" / "tokenizer" / "tokenizer.json").stat().st_size > 1_000_000
+
+
+def test_the_tokenizer_alone(tmp_path):
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text("{}")  # there already: no network is needed
+    said = []
+    fetch(tmp_path, tokenizer_only=True, report=said.append)
+    assert not (tmp_path / "text").exists() and said[-1] == f"tokenizer: {tmp_path}/tokenizer"
+    assert main(["corpus", "fetch", str(tmp_path), "--tokenizer-only"]) == 0
+    assert not (tmp_path / "text").exists()

@@ -15,11 +15,16 @@ def add(commands: Any) -> None:
     corpus.add_argument("action", choices=["fetch"])
     corpus.add_argument("folder", help="where to put it: FOLDER/text and FOLDER/tokenizer")
     corpus.add_argument("--small", action="store_true", help="less text per language")
+    corpus.add_argument(
+        "--tokenizer-only",
+        action="store_true",
+        help="no text: for a text of your own, FOLDER/tokenizer alone",
+    )
     corpus.set_defaults(run=_corpus)
 
 
 def _corpus(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.data.sample.corpus import fetch
 
-    fetch(Path(options.folder), small=options.small)
+    fetch(Path(options.folder), small=options.small, tokenizer_only=options.tokenizer_only)
     return 0

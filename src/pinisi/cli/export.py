@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pinisi.base.errors import CheckpointError
+
 
 def add(commands: Any) -> None:
     """Adds the command."""
@@ -13,6 +15,9 @@ def add(commands: Any) -> None:
     export.add_argument("folder", metavar="RUN", help="the run's folder")
     export.add_argument("--out", required=True, help="the folder to write")
     export.add_argument("--step", type=int, help="the checkpoint's step; the newest if left out")
+    export.add_argument(
+        "--best", action="store_true", help="the checkpoint of the least held-out loss (see checkpoint.best)"
+    )
     export.add_argument(
         "--dtype",
         choices=["float32", "bfloat16", "float16"],
@@ -25,6 +30,8 @@ def add(commands: Any) -> None:
 def _export(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.train.export import export
 
+    if options.best:
+        options.step = _best(options)
     print(
         export(
             Path(options.folder),
@@ -35,3 +42,14 @@ def _export(options: argparse.Namespace, _: list[str]) -> int:
         )
     )
     return 0
+
+
+def _best(options: argparse.Namespace) -> int:
+    from pinisi.train.best import best_step
+
+    found = None if options.step is not None else best_step(Path(options.folder))
+    if found is None:
+        raise CheckpointError(
+            f"{options.folder} has no checkpoint of an evaluation (or --step was given, too): leave --best out"
+        )
+    return found

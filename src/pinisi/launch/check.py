@@ -13,6 +13,7 @@ from pinisi.config import RunConfig
 from pinisi.models import FolderWeights, ModelSpec
 from pinisi.schedule import Schedule, verify_once
 from pinisi.train import checkpoint
+from pinisi.train.boards import check_boards
 from pinisi.train.building import DTYPES, check_rows, dtype_of, spec_of
 from pinisi.train.identity import check_data, check_model
 from pinisi.train.metrics import evaluated
@@ -58,6 +59,11 @@ def check(
     tokenizer = tokenizer_of(config, spec)
     check_rows(spec, tokenizer)
     task.check(spec, tokenizer)
+    check_boards(config)
+    if (config.checkpoint.best or config.evaluation.patience) and not task.evaluates:
+        raise ConfigError(
+            "checkpoint.best and evaluation.patience go by held-out loss: name held-out data (data.evaluation), or leave both out"
+        )
     longest = getattr(spec.config, "max_position_embeddings", None)
     for sequence in {phase.data.sequence for phase in phases}:
         if longest is not None and sequence > longest:

@@ -1,4 +1,4 @@
-"""Writes what a run says while it goes: a progress line, metrics.jsonl, and TensorBoard where it is installed."""
+"""Writes what a run says while it goes: a progress line, metrics.jsonl, and what goes to boards."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pinisi.base import json_text, settings
 from pinisi.base.files import write_whole
 from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
+from pinisi.train.boards import Boards
 
 
 class Metrics:
@@ -22,7 +23,7 @@ class Metrics:
     def __init__(self, folder: Path, leader: bool, config: RunConfig):
         self.folder, self.leader, self.config = folder, leader, config
         self.file: TextIO | None = None
-        self.board = None
+        self.boards: Boards | None = None
         self.began = self.first = 0.0
         self.last_line = 0.0
 
@@ -39,7 +40,7 @@ class Metrics:
             print(f"{path}: {lost}; the report shows the rest", flush=True)
         write_whole(path, "".join(line + "\n" for line in kept))
         self.file = path.open("a", buffering=1)
-        self.board = _tensorboard(self.folder / "tensorboard", step)
+        self.boards = Boards(self.config, step)
 
     def training(
         self,
@@ -73,12 +74,15 @@ class Metrics:
                 **heads,
             }
         )
-        if self.board is not None:
-            self.board.add_scalar("loss", result.cross_entropy, step)
-            self.board.add_scalar("total_loss", result.loss, step)
-            self.board.add_scalar("tokens_per_second", result.targets / seconds, step)
-            for name, value in losses.items():
-                self.board.add_scalar(f"loss/{name}", value, step)
+        if self.boards is not None:
+            numbers = {
+                "loss": result.cross_entropy,
+                "total_loss": result.loss,
+                "tokens_per_second": result.targets / seconds,
+                "learning_rate": rate,
+                "gradient_norm": norm,
+            }
+            self.boards.write(step, numbers | {f"loss/{name}": value for name, value in losses.items()})
         self._progress(step, result, seconds)
 
     def skipped(self, step: int, why: str, count: int) -> None:
@@ -107,6 +111,9 @@ class Metrics:
             return
         self._write({"step": step, "evaluation": found})
         mean = sum(entry["loss"] for entry in found.values()) / len(found)
+        if self.boards is not None:
+            each = {f"held_out_loss/{name}": entry["loss"] for name, entry in found.items()}
+            self.boards.write(step, {"held_out_loss": mean} | each)
         print(f"step {step}  held-out loss {mean:.4f} (mean of {len(found)} languages)", flush=True)
 
     def _write(self, record: dict) -> None:
@@ -116,8 +123,8 @@ class Metrics:
     def close(self) -> None:
         if self.file is not None:
             self.file.close()
-        if self.board is not None:
-            self.board.close()
+        if self.boards is not None:
+            self.boards.close()
 
 
 def evaluated(config: RunConfig, step: int) -> bool:
@@ -126,6 +133,16 @@ def evaluated(config: RunConfig, step: int) -> bool:
         json.loads(line) for line in _lines(Path(config.run.folder) / "metrics.jsonl") if _step(line) == step
     )
     return any("evaluation" in record for record in found)
+
+
+def evaluations_of(folder: Path, step: float = math.inf) -> list[tuple[int, dict]]:
+    """Returns (step, evaluation) of a run's evaluations up to `step`, in their order."""
+    found = [
+        json.loads(line)
+        for line in _lines(folder / "metrics.jsonl")
+        if _step(line) <= step and "evaluation" in line
+    ]
+    return [(record["step"], record["evaluation"]) for record in found if record.get("evaluation")]
 
 
 def last_of(folder: Path) -> tuple[int, dict]:
@@ -154,14 +171,6 @@ def _step(line: str) -> float:
         return int(json_text.parse(line)["step"])
     except (ValueError, KeyError, TypeError, OverflowError):
         return math.inf  # torn by a kill, or nothing of ours
-
-
-def _tensorboard(folder: Path, step: int):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=step)
 
 
 def duration(seconds: float) -> str:

@@ -41,8 +41,11 @@ def _saves(engine: Engine) -> bool:
     return engine.data_group is None or dist.get_rank(engine.data_group) == 0
 
 
-def save_state(engine: Engine, run: Path, step: int, state: Mapping[str, Any], *, keep: int) -> None:
-    """Writes a checkpoint whose index also holds `state`, which JSON can say; a collective call of all ranks."""
+def save_state(
+    engine: Engine, run: Path, step: int, state: Mapping[str, Any], *, keep: int, spare: int | None = None
+) -> None:
+    """Writes a checkpoint whose index also holds `state`, which JSON can say; a collective call of all ranks. spare: the step of
+    one that stays besides the newest."""
     if _saves(engine):
         found = {
             **model_identity(engine.spec),
@@ -58,6 +61,7 @@ def save_state(engine: Engine, run: Path, step: int, state: Mapping[str, Any], *
             rank=engine.rank,
             group=engine.communicator.world,
             keep=keep,
+            spare=spare,
         )
     if engine.data_group is not None:
         dist.barrier()

@@ -22,7 +22,7 @@ import torch.distributed as dist
 
 from pinisi.base.errors import CheckpointError, DataError, PinisiError
 from pinisi.config import RunConfig
-from pinisi.engine.engine import Engine, StepResult
+from pinisi.engine.engine import Engine
 from pinisi.engine.optimizer import NoTargets, NotFinite
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.models import ModelSpec
@@ -34,16 +34,9 @@ from pinisi.parallel.place import place
 from pinisi.parallel.rendezvous import init_process_group
 from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
-from pinisi.train import checkpoint, memory, records
-from pinisi.train.building import (
-    DTYPES,
-    device_here,
-    first_weights,
-    frozen_spec,
-    frozen_weights,
-    spec_of,
-    with_dtype,
-)
+from pinisi.train import building, checkpoint, memory, records
+from pinisi.train.advice import not_finite_advice
+from pinisi.train.best import BestLoss
 from pinisi.train.identity import check_data, check_model
 from pinisi.train.metrics import Metrics
 from pinisi.train.model_files import files_of, keep_companions, tokenizer_of
@@ -76,13 +69,15 @@ class Trainer:
     ):
         self.folder, self.probes = Path(config.run.folder), probes
         self.task = task_of(config) if task is None else task if isinstance(task, Task) else task(config)
-        self.config = with_dtype(self.task.config, say=os.environ.get("RANK", "0") == "0")
-        self.dtype = DTYPES[str(self.config.model.dtype)]
+        self.config = building.with_dtype(self.task.config, say=os.environ.get("RANK", "0") == "0")
+        self.dtype = building.DTYPES[str(self.config.model.dtype)]
         self.status = status or Status.silent()
         self.phases = phases_of(config)
         self.phase = self.phases[0]
         self.step = 0
         self.bad_steps = 0  # of those, skipped
+        self.saved: int | None = None  # the step of the newest checkpoint
+        self.best = BestLoss(config)
         self.stop_signal: int | None = None
         self._watched = status is not None
 
@@ -120,9 +115,9 @@ class Trainer:
     def _join(self) -> None:
         """Finds the other ranks."""
         config = self.config
-        self.device = device_here()
+        self.device = building.device_here()
         self.status.phase("reading the configuration")
-        self.spec = spec_of(config)
+        self.spec = building.spec_of(config)
         self.status.phase(JOINING, times=1)
         init_process_group(config.runtime.backend, self.device, config.runtime.stuck_after)
         timeout = timedelta(seconds=longest_wait(config.runtime.stuck_after))
@@ -145,7 +140,7 @@ class Trainer:
         self.status.phase("building the model")
         memory.mark()
         self.frozen = {name: self._frozen_engine(source) for name, source in self.task.frozen().items()}
-        weights = first_weights(config, self.spec, self.dtype)
+        weights = building.first_weights(config, self.spec, self.dtype)
         self.engine = self._engine(self.spec, weights)
         self.metrics = Metrics(self.folder, self.leader, config)
         given, end = config.model.config, self.task.end_of_document
@@ -198,10 +193,10 @@ class Trainer:
     def _frozen_engine(self, source: str | None) -> Engine:
         """A model that the task reads: on the same ranks, with the same rows on each."""
         config = self.config
-        spec, dtype = frozen_spec(config, source), self.dtype
+        spec, dtype = building.frozen_spec(config, source), self.dtype
         return Engine(
             spec,
-            frozen_weights(config, spec, source, dtype),
+            building.frozen_weights(config, spec, source, dtype),
             Ranks(self.communicator, status=self.status),
             self._placement(),
             numerics=self._numerics(),
@@ -224,19 +219,24 @@ class Trainer:
         config, steps = self.config, self.config.steps
         self._resume()
         self.metrics.start(self.step)
-        if self.step == 0:
+        self.best.read(self.step)
+        if self.step == 0 or (_due(self.step, config.evaluation.every) and self.best.lacks(self.step)):
             self._evaluate()
             self._save()  # so that a run that dies in its first steps resumes, and the report has the untrained model
         stopped = False
-        while self.step < steps and not stopped:
+        while self.step < steps and not (stopped or self.best.exhausted):
             stopped = self._one_step() and self.step < steps
             if stopped or self.step == steps or _due(self.step, config.checkpoint.every):
                 self._save()
             if self.step < steps and _due(self.step, config.evaluation.every):
                 self._evaluate()
-        evaluation = {} if stopped else self._evaluate()
-        if stopped and self.leader:
-            print(f"stopped after step {self.step}; run the same command again to go on", flush=True)
+        early = self.best.exhausted and self.step < steps and not stopped
+        if early:
+            self._save()
+        evaluation = {} if stopped else self.best.last if early else self._evaluate()
+        if (early or stopped) and self.leader:
+            again = f"stopped after step {self.step}; run the same command again to go on"
+            print(again if stopped else self.best.told(), flush=True)
         self._end()
         # As a shell has it for a process that a signal ended: an interrupted run is no whole one.
         code = 128 + (self.stop_signal or signal.SIGTERM) if stopped else 0
@@ -269,7 +269,7 @@ class Trainer:
         seconds = time.perf_counter() - start
         self.metrics.training(self.step, result, seconds, rate, norm, self.batches.languages)
         if record:
-            self._write_timeline(result)
+            records.write_timeline(self.folder, self.step, self.engine, result, self.leader)
         return result.stop
 
     def _enter_phase(self) -> None:
@@ -295,7 +295,7 @@ class Trainer:
         """Leaves a bad step out, as every rank does, or raises the error with advice; returns whether the run is to stop."""
         run, message = self.config.run, f"step {self.step + 1}: {error}"
         if isinstance(error, NotFinite):
-            message += self._advice()
+            message += not_finite_advice(self.engine, self.config.model.source)
         if run.on_bad_step == "stop":
             raise type(error)(f"{message}; run.on_bad_step = 'skip' leaves such steps out")
         if self.bad_steps >= run.bad_steps:
@@ -308,20 +308,14 @@ class Trainer:
         self.metrics.skipped(self.step, str(error), self.bad_steps)
         return any(gather_json(self.stop_signal is not None))
 
-    def _advice(self) -> str:
-        """What to do about a loss that isn't finite: it may be what was loaded, or what was learned."""
-        names = [name for name in gather_json(self.engine.optimizer.first_not_finite()) if name]
-        if names:
-            where = self.config.model.source or "the checkpoint"
-            return f". {names[0]} holds a NaN or an infinity already: mend {where}, or start from another one"
-        return ". Resume from the last checkpoint with a lower optimizer.learning_rate, or a smaller optimizer.max_grad_norm"
-
     def _evaluate(self) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = {}
         if self.task.evaluates:
             self.status.phase("evaluating")
             found = self.task.evaluate(self)
             self.metrics.evaluation(self.step, found)
+            if self.best.add(self.step, found) and self.best.keep:
+                self._save()
         for probe in self.probes:
             probe(self)
         return found
@@ -329,6 +323,8 @@ class Trainer:
     # -- what is kept --------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
+        if self.saved == self.step:
+            return
         self.status.phase("saving a checkpoint")
         state = {
             **self.model_files,
@@ -338,7 +334,15 @@ class Trainer:
             "sampler": self.batches.state(),
             "phase": self.phase.number,
         }
-        save_state(self.engine, self.folder, self.step, state, keep=self.config.checkpoint.keep)
+        save_state(
+            self.engine,
+            self.folder,
+            self.step,
+            state,
+            keep=self.config.checkpoint.keep,
+            spare=self.best.spared,
+        )
+        self.saved = self.step
 
     def _resume(self) -> None:
         folder = self.folder / CHECKPOINTS
@@ -358,7 +362,7 @@ class Trainer:
                 "run.folder"
             )
         checkpoint.restore(reader, self.engine.optimizer)
-        self.step = reader.step
+        self.step = self.saved = reader.step
         self.bad_steps = reader.index.get("bad_steps", 0)
         self._resume_batches(reader)
         if self.leader:
@@ -384,9 +388,6 @@ class Trainer:
             self.batches = self._batches(phase)
             self._go_over_to(phase)
         self.batches.restore(reader.index["sampler"])
-
-    def _write_timeline(self, result: StepResult) -> None:
-        records.write_timeline(self.folder, self.step, self.engine, result, self.leader)
 
 
 def _due(step: int, every: int) -> bool:

@@ -158,3 +158,32 @@ def test_a_url(tmp_path):
     fsspec.filesystem("memory").pipe_file("/packs/a.jsonl.gz", gzip.compress(raw))
     pack = langpack("bb", "memory://packs/a.jsonl.gz", tmp_path / "out", report=lambda line: None)
     assert pack.version == build_pack("bb", texts).version and pack.sources[0]["name"] == "packs/a.jsonl.gz"
+
+
+def test_files_that_may_be_of_another_language_are_named(tmp_path):
+    said: list[str] = []
+    texts = documents("bb", 60)
+    write(tmp_path / "in" / "bb.txt", texts[:40])
+    write(tmp_path / "in" / "bug.txt", texts[40:])
+    langpack("bb", tmp_path / "in", tmp_path / "out", report=said.append)
+    assert any("bug.txt is read as 'bb', too, beside bb.txt" in line for line in said)
+    said.clear()
+    (tmp_path / "in" / "bug.txt").rename(tmp_path / "in" / "longer-name.txt")
+    langpack("bb", tmp_path / "in", tmp_path / "out", overwrite=True, report=said.append)
+    assert not any("read as" in line for line in said)
+
+
+def test_text_in_two_scripts_is_said(tmp_path):
+    said: list[str] = []
+    latin, thai = documents("bb", 40), ["มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ " * 4] * 40
+    langpack("bb", write(tmp_path / "two.txt", [*latin, *thai]), tmp_path / "out", report=said.append)
+    assert any("the text is in LATIN and THAI" in line for line in said)
+    said.clear()
+    japanese = ["カタカナとひらがなと漢字がある日本語の文章は一つの言語である。" * 30] * 40
+    langpack("ja", write(tmp_path / "ja.txt", japanese), tmp_path / "ja", report=said.append)
+    assert not any("the text is in" in line for line in said)
+
+
+def test_a_name_instead_of_a_code_gets_the_code(tmp_path):
+    with pytest.raises(DataError, match="such as jv, which this one has"):
+        langpack("Javanese", tmp_path, tmp_path / "out")

@@ -13,6 +13,8 @@ from pinisi.data.lines import read_lines
 from pinisi.data.reading import Part, Source, Unreadable, documents_of, parts_of
 from pinisi.data.storage import is_url
 
+# Scripts that one language is written in together: Japanese, Korean.
+TOGETHER = ({"HIRAGANA", "KATAKANA", "HAN", "CJK"}, {"HANGUL", "HAN", "CJK"})
 LITTLE = 20_000  # characters: fewer make a weak pack
 
 
@@ -64,6 +66,9 @@ def langpack(
         f"{', '.join(f'{script} {share:.0%}' for script, share in pack.scripts.items())}, words by {pack.segmentation}, "
         f"{len(pack.stop_words)} stop words, {len(pack.ngrams):,} n-grams -> {out}"
     )
+    for doubt in (reader.doubt(), _two_scripts(pack)):
+        if doubt:
+            report(f"warning: {doubt}")
     if total < LITTLE:
         report(
             f"warning: {total:,} characters are little; below {LITTLE:,} a pack confuses close languages and its limits "
@@ -74,14 +79,26 @@ def langpack(
 
 def _check(language: str, out: Path, overwrite: bool) -> None:
     if not is_code(language):
+        meant = next((code for code, name in LANGUAGES.items() if name.lower() == language.lower()), None)
         raise DataError(
             f"got {language!r} as a language, needed its code (BCP 47: two or three letters of ISO 639, then a script or a country "
-            "if need be, such as jv, ban or zh-Hans)"
+            f"if need be, such as {f'{meant}, which this one has' if meant else 'jv, ban or zh-Hans'})"
         )
     if (out / FACTS).exists() and not overwrite:
         raise DataError(
             f"{out} holds a pack already: give another --out, or --overwrite to put the new one in its place"
         )
+
+
+def _two_scripts(pack: Pack) -> str:
+    """What is said of text in scripts that no one language is written in, as far as is known; empty if there is nothing to say."""
+    scripts = set(pack.scripts)
+    if len(scripts) < 2 or any(scripts <= known for known in TOGETHER):
+        return ""
+    return (
+        f"the text is in {' and '.join(sorted(scripts))}: if these are two languages, make a pack of each from its own text "
+        "(a file or a folder by itself)"
+    )
 
 
 class _TextReader:
@@ -109,6 +126,24 @@ class _TextReader:
                 elif document.text.strip():
                     self.characters[place] += len(document.text)
                     yield document
+
+    def doubt(self) -> str:
+        """What is said of files that were read though their names may be other languages' codes, beside a file that is named after
+        this one; empty if there are none."""
+        stems = {
+            place: PurePosixPath(place).name.split(".")[0]
+            for place, count in self.characters.items()
+            if count
+        }
+        own = [place for place, stem in stems.items() if is_code(stem) and same_language(stem, self.language)]
+        others = [place for place, stem in stems.items() if is_code(stem) and place not in own]
+        if not own or not others:
+            return ""
+        verb = "is" if len(others) == 1 else "are"
+        return (
+            f"{', '.join(others)} {verb} read as '{self.language}', too, beside {own[0]}: if the names are other languages' codes, "
+            "give the file alone"
+        )
 
     def left_out(self) -> str:
         said = [f"{count:,} documents in {other!r}" for other, count in sorted(self.others.items())]

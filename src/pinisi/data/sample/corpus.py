@@ -34,14 +34,25 @@ LIST = "SOURCES.json"
 Made = dict[str, tuple[list[Document], list[Document]]]  # by language: to train on, to evaluate on
 
 
-def fetch(folder: str | Path, *, small: bool = False, report: Report = print, **options: Any) -> None:
-    """Text into folder/text and a tokenizer into folder/tokenizer; options as of `fetch_corpus`."""
+def fetch(
+    folder: str | Path,
+    *,
+    small: bool = False,
+    tokenizer_only: bool = False,
+    report: Report = print,
+    **options: Any,
+) -> None:
+    """Text into folder/text, unless the tokenizer alone is wanted, and a tokenizer into folder/tokenizer; options as of
+    `fetch_corpus`."""
     folder = Path(folder)
     fetch_tokenizer(
         folder / "tokenizer",
         report=report,
         **{name: options[name] for name in ("sources", "cache") if name in options},
     )
+    if tokenizer_only:
+        report(f"tokenizer: {(folder / 'tokenizer').absolute()}")
+        return
     fetch_corpus(folder / "text", max_characters=SMALL if small else None, report=report, **options)
 
 

@@ -77,14 +77,15 @@ def remove_unfinished(folder: Path) -> None:
         _remove(path)
 
 
-def drop_older(folder: Path, step: int, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints (0: none goes) up to `step`.
+def drop_older(folder: Path, step: int, keep: int, spare: int | None = None) -> None:
+    """Removes all but the newest `keep` checkpoints (0: none goes) up to `step`, and that of the step `spare`.
 
     Newer ones are damaged and were passed over: they don't count as kept.
     """
     for old in [path for at, path in steps(folder) if at <= step][:-keep] if keep else []:
-        with suppress(OSError):
-            drop(old)
+        if spare is None or old != folder_of(folder, spare):
+            with suppress(OSError):
+                drop(old)
 
 
 def drop(folder: Path) -> None:

@@ -40,8 +40,10 @@ def save(
     rank: int,
     group: dist.ProcessGroup | None,
     keep: int,
+    spare: int | None = None,
 ) -> Path:
-    """Writes one checkpoint (a collective call of the ranks of one pipeline) and drops all but the newest `keep`.
+    """Writes one checkpoint (a collective call of the ranks of one pipeline) and drops all but the newest `keep`
+    and that of the step `spare`.
 
     `state` is stored as it is in index.json (sampler, identity, configuration). On any rank's failure every rank raises
     CheckpointError and the older checkpoints stay.
@@ -66,7 +68,7 @@ def save(
     if rank == 0:
         try:
             _commit(temporary, final, step, [RankFile(*written) for _, written in everyone], state)
-            drop_older(folder, step, keep)
+            drop_older(folder, step, keep, spare)
         except (OSError, CheckpointError) as error:
             failed = str(error)
             shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,113 @@
+"""The best checkpoint and early stopping: against what the evaluations in the metrics say, and killed and resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pinisi.base.errors import ConfigError
+from pinisi.config import load
+from pinisi.data import tokenize
+from pinisi.launch.check import check
+from pinisi.train.best import BestLoss, best_step, mean_loss
+from tests.data.conftest import write_corpus, write_tokenizer
+from tests.engine.runs import CONFIG, pinisi
+
+# A learning rate at which the loss falls and rises, with an evaluation each step.
+MORE = (
+    *("evaluation.every=1", "pipeline.ranks=1", "checkpoint.keep=1"),
+    *("optimizer.learning_rate=0.05", "optimizer.schedule=constant"),
+)
+STEPS = "run.steps=9"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    write_corpus(folder / "text")
+    write_tokenizer(folder / "tokenizer")
+    tokenize(folder / "text", folder / "tokenizer", folder / "shards", report=lambda _: None)
+    (folder / "config.toml").write_text(CONFIG.format(folder=folder))
+    return folder
+
+
+def train(project: Path, run: Path, *more: str) -> None:
+    done = pinisi("train", str(project / "config.toml"), *MORE, f"run.folder={run}", *more)
+    assert done.returncode == 0, done.stderr
+
+
+def evaluations(run: Path) -> list[tuple[int, float]]:
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(r["step"], mean_loss(r["evaluation"])) for r in records if "evaluation" in r]
+
+
+def kept(run: Path) -> set[int]:
+    return {int(path.name.removeprefix("step-")) for path in (run / "checkpoints").iterdir()}
+
+
+def best_of(found: list[tuple[int, float]]) -> int:
+    return min(found, key=lambda each: each[1])[0]
+
+
+def ends_at(found: list[tuple[int, float]], patience: int) -> int:
+    """By hand: the first step whose last `patience` evaluations are all no better than one before."""
+    for at in range(len(found)):
+        before, behind = found[: at + 1 - patience], found[at + 1 - patience : at + 1]
+        if len(behind) == patience and before and min(x for _, x in behind) >= min(x for _, x in before):
+            return found[at][0]
+    return found[-1][0]
+
+
+def test_best_and_patience_follow_the_evaluations_and_resume(project, tmp_path, capfd) -> None:
+    plain = tmp_path / "plain"
+    train(project, plain, STEPS)
+    found = evaluations(plain)
+    best = best_of(found[:9])
+    assert 0 < best < 8, found  # else this shows nothing
+    assert kept(plain) == {9}
+
+    whole = tmp_path / "whole"
+    train(project, whole, "run.steps=8", "checkpoint.best=true", "checkpoint.every=0")
+    assert kept(whole) == {best, 8} and evaluations(whole) == found[:9] and best_step(whole) == best
+
+    for patience in (1, 2):
+        early = tmp_path / f"early-{patience}"
+        capfd.readouterr()
+        train(project, early, STEPS, f"evaluation.patience={patience}", "checkpoint.best=true")
+        end = ends_at(found, patience)
+        best = best_of(found[: end + 1])
+        assert (
+            end < 9 and best < end and evaluations(early) == found[: end + 1] and kept(early) == {best, end}
+        )
+        assert f"ended early: {patience} evaluations" in capfd.readouterr().out
+
+        # as if killed after a save, and before what follows; then the same command again
+        torn = tmp_path / f"torn-{patience}"
+        train(project, torn, f"run.steps={best}", "checkpoint.best=true")
+        lines = (torn / "metrics.jsonl").read_text().splitlines()
+        (torn / "metrics.jsonl").write_text("\n".join(lines[:-1]) + "\n")  # without its evaluation
+        train(project, torn, STEPS, f"evaluation.patience={patience}", "checkpoint.best=true")
+        assert evaluations(torn) == found[: end + 1]
+        assert kept(torn) == {best, end}
+        train(project, early, STEPS, f"evaluation.patience={patience}", "checkpoint.best=true")
+        assert kept(early) == {best, end}  # over stays over
+
+
+def test_without_held_out_data_there_is_no_best(project) -> None:
+    for override in ("checkpoint.best=true", "evaluation.patience=2"):
+        config = load(project / "config.toml", [*MORE, override, "data.evaluation=none"])
+        with pytest.raises(ConfigError, match="go by held-out loss"):
+            check(config)
+    with pytest.raises(ConfigError, match=r"evaluation\.patience"):
+        load(project / "config.toml", ["evaluation.patience=2"])
+
+
+def test_a_loss_that_is_no_number_is_no_better(project) -> None:
+    best = BestLoss(load(project / "config.toml", [*MORE, "checkpoint.best=true", "evaluation.patience=2"]))
+    said = [
+        best.add(n, {"id": {"loss": x}}) for n, x in enumerate([float("nan"), 2.0, 2.0, 1.0, float("nan")])
+    ]
+    assert said == [False, True, False, True, False] and (best.step, best.waited) == (3, 1)
+    assert not best.add(4, {"id": {"loss": 0.0}})  # seen before

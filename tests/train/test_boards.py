@@ -1,0 +1,81 @@
+"""What goes to boards is what stands in metrics.jsonl; the libraries are stood in for by ones that write down their calls."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pinisi.base.errors import DataError
+from pinisi.config import load
+from pinisi.launch.check import check
+from tests.engine.conftest import alone  # noqa: F401  # a fixture
+from tests.train.test_best import project  # noqa: F401  # a fixture
+
+STUB = """
+import json, os
+def _note(*values):
+    with open(os.environ["NOTES"], "a") as out:
+        out.write(json.dumps(values, default=str) + "\\n")
+class _Run:
+    def log(self, numbers, step): _note("log", step, numbers)
+    def finish(self): _note("finish")
+def init(**given):
+    _note("init", given)
+    return _Run()
+"""
+
+
+@pytest.fixture
+def wandb(tmp_path: Path, monkeypatch) -> Iterator[Path]:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "wandb.py").write_text(STUB)
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    yield tmp_path / "notes"
+    sys.modules.pop("wandb", None)
+
+
+def test_boards_get_the_numbers_of_the_metrics(project, tmp_path, wandb, alone, monkeypatch) -> None:  # noqa: F811
+    shown: list = []
+
+    class Board:
+        def add_scalar(self, name, value, step):
+            shown.append((step, name, value))
+
+        def close(self):
+            shown.append("closed")
+
+    monkeypatch.setattr("pinisi.train.boards._tensorboard", lambda folder, step: Board())
+    run = tmp_path / "run"
+    more = ("pipeline.ranks=1", "run.steps=2", f"run.folder={run}", "report.wandb=ships", "run.name=pinisi")
+    alone(str(project / "config.toml"), *more)
+    notes = [json.loads(line) for line in wandb.read_text().splitlines()]
+    assert [note[0] for note in notes] == ["init", "log", "log", "log", "log", "finish"]
+    given = notes[0][1]
+    assert (given["project"], given["name"], given["resume"]) == ("ships", "pinisi", "allow")
+    logged = [(note[1], name, value) for note in notes if note[0] == "log" for name, value in note[2].items()]
+    assert shown == [*logged, "closed"]
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for record in records:
+        at = {name: value for step, name, value in logged if step == record["step"]}
+        if "evaluation" in record:
+            losses = {name: entry["loss"] for name, entry in record["evaluation"].items()}
+            assert {f"held_out_loss/{name}": loss for name, loss in losses.items()}.items() <= at.items()
+            assert at["held_out_loss"] == pytest.approx(sum(losses.values()) / len(losses))
+        else:
+            keys = ("loss", "total_loss", "tokens_per_second", "learning_rate", "gradient_norm")
+            assert {key: record[key] for key in keys}.items() <= at.items()
+            assert {f"loss/{name}": loss for name, loss in record["losses"].items()}.items() <= at.items()
+    alone(str(project / "config.toml"), *more, "run.steps=3")  # goes on as the same run there
+    again = [json.loads(line) for line in wandb.read_text().splitlines()][len(notes) :]
+    assert again[0][1]["id"] == given["id"] and [note[1] for note in again if note[0] == "log"] == [3, 3]
+
+
+def test_a_library_that_is_not_there_is_said_before_the_start(project, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(DataError, match=r"pip install 'pinisi\[wandb\]'"):
+        check(load(project / "config.toml", ["report.wandb=ships"]))
