@@ -7,7 +7,7 @@ from pinisi.parallel.agree import gather_json
 
 
 def not_finite_advice(engine: Engine, source: str | None) -> str:
-    """The end of a message; a collective call."""
+    """Returns the end of a message; a collective call."""
     names = [name for name in gather_json(engine.optimizer.first_not_finite()) if name]
     if names:
         where = source or "the checkpoint"

@@ -32,17 +32,17 @@ class BestLoss:
         return self.keep or self.patience > 0
 
     def lacks(self, step: int) -> bool:
-        """Whether the evaluation of a step that was resumed from is missing: the run ended between its checkpoint and that."""
+        """Tells whether the evaluation of a step that was resumed from is missing: the run ended between its checkpoint and that."""
         return self.used and self.seen < step
 
     @property
     def spared(self) -> int | None:
-        """The step whose checkpoint stays, if any does."""
+        """Returns the step whose checkpoint stays, if any does."""
         return self.step if self.keep and self.step >= 0 else None
 
     @property
     def exhausted(self) -> bool:
-        """Whether the run has had its evaluations without a better one."""
+        """Tells whether the run has had its evaluations without a better one."""
         return 0 < self.patience <= self.waited
 
     def read(self, step: int) -> None:
@@ -67,7 +67,7 @@ class BestLoss:
         return better
 
     def told(self) -> str:
-        """Why a run that is exhausted ends."""
+        """Says why a run that is exhausted ends."""
         return (
             f"ended early: {self.waited} evaluations without a better held-out loss than {self.loss:.4f} of step {self.step} "
             "(evaluation.patience)"
@@ -75,12 +75,12 @@ class BestLoss:
 
 
 def mean_loss(found: dict[str, Any]) -> float:
-    """The mean over languages or components, in nats a token."""
+    """Returns the mean over languages or components, in nats a token."""
     return sum(entry["loss"] for entry in found.values()) / len(found)
 
 
 def best_step(folder: Path) -> int | None:
-    """The step of the run in `folder` with the least held-out loss that has a checkpoint; None without any."""
+    """Returns the step of the run in `folder` with the least held-out loss that has a checkpoint; None without any."""
     there = {path.name for path in (folder / "checkpoints").glob("step-*")}
     found = [(mean_loss(each), step) for step, each in evaluations_of(folder) if f"step-{step:08d}" in there]
     return min(found, default=(0.0, None))[1]
