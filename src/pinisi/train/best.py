@@ -32,7 +32,7 @@ class BestLoss:
         return self.keep or self.patience > 0
 
     def lacks(self, step: int) -> bool:
-        """Tells whether the evaluation of a step that was resumed from is missing: the run ended between its checkpoint and that."""
+        """Tells whether the evaluation of a step that was resumed from is missing: the run ended before it."""
         return self.used and self.seen < step
 
     @property
