@@ -66,6 +66,8 @@ def check_pinisi(command: Command) -> None:
         return
     parser = subcommands()[name]
     for kinds in [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]:
+        if not rest and not command.whole:
+            return
         assert rest[:1] and rest[0] in kinds.choices, command
         parser, rest = kinds.choices[rest[0]], rest[1:]
     assert set(given) <= options_of(parser), command
