@@ -20,9 +20,10 @@ def write_fertility(
     return write_whole(path, fertility_page(result, title))
 
 
-def write_fertility_json(result: Mapping[str, Any], path: str | Path) -> None:
-    """The same for programs; - is standard output."""
+def write_fertility_json(result: Mapping[str, Any], path: str | Path) -> Path:
+    """Writes the same for programs; - is standard output. Returns where it is."""
     write_result(path, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    return Path(path)
 
 
 def fertility_page(result: Mapping[str, Any], title: str = "Tokens by language") -> str:
