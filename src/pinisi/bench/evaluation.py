@@ -275,9 +275,8 @@ def table(result: dict[str, Any]) -> str:
         rate = result["tokens"] / run["seconds"]
         same = "the same bits" if run["same_bits"] else f"within {run['worst']:.1e}"
         lines.append(f"{name}: {same}, {rate:,.0f} tokens/s with start")
-    lines.append(
-        f"harness, 16 at once on one process, with its reading and encoding: {result['tokens'] / result['harness_seconds']:,.0f} tokens/s"
-    )
+    rate = result["tokens"] / result["harness_seconds"]
+    lines.append(f"harness, 16 at once on one process, with its reading and encoding: {rate:,.0f} tokens/s")
     for name, each in result["sacrebleu"].items():
         lines.append(
             f"{name}: {each['ours']:.8f}, sacrebleu's command line {each['sacrebleu']:.8f} ({each['signature']})"
