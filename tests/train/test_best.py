@@ -95,6 +95,20 @@ def test_best_and_patience_follow_the_evaluations_and_resume(project, tmp_path, 
         assert kept(early) == {best, end}  # over stays over
 
 
+def test_an_evaluation_that_a_kill_took_is_made_when_the_run_goes_on(project, tmp_path) -> None:
+    plain, torn = tmp_path / "plain", tmp_path / "torn"
+    train(project, plain, "run.steps=4")
+    train(project, torn, "run.steps=2")
+    lines = (torn / "metrics.jsonl").read_text().splitlines()
+    assert '"evaluation"' in lines[-1]
+    (torn / "metrics.jsonl").write_text(
+        "\n".join(lines[:-1]) + "\n"
+    )  # as if killed between saving and evaluating
+    train(project, torn, "run.steps=4")
+    assert evaluations(torn) == evaluations(plain) and len(evaluations(plain)) == 5
+    assert kept(torn) == {4}
+
+
 def test_without_held_out_data_there_is_no_best(project) -> None:
     for override in ("checkpoint.best=true", "evaluation.patience=2"):
         config = load(project / "config.toml", [*MORE, override, "data.evaluation=none"])

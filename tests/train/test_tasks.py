@@ -162,6 +162,18 @@ def test_a_run_of_pairs_resumes_to_the_bit(model, pairs, tmp_path) -> None:
     assert total_losses(run(config("parts", 5))) == total_losses(whole_run)
 
 
+def test_the_reference_is_the_model_that_the_run_starts_from(model, whole, pairs, tmp_path) -> None:  # noqa: F811
+    config = configure(
+        run={"folder": tmp_path / "run", "steps": 1, "start": whole / "checkpoints" / "step-00000002"},
+        model={"source": str(model), "dtype": "float64"},
+        data={"sequence": 24},
+        pipeline={"ranks": 2, "microbatches": 2},
+        optimizer=OPTIMIZER,
+        task={"name": "dpo", "pairs": str(pairs)},
+    )
+    assert total_losses(run(config)) == pytest.approx([0.6931471805599453], rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("task", "said"),
     [

@@ -27,13 +27,9 @@ class BestLoss:
         self.waited = 0  # evaluations since the best one
         self.last: dict[str, dict[str, float]] = {}
 
-    @property
-    def used(self) -> bool:
-        return self.keep or self.patience > 0
-
     def lacks(self, step: int) -> bool:
         """Tells whether the evaluation of a step that was resumed from is missing: the run ended before it."""
-        return self.used and self.seen < step
+        return self.seen < step
 
     @property
     def spared(self) -> int | None:
@@ -48,13 +44,13 @@ class BestLoss:
     def read(self, step: int) -> None:
         """Takes over the evaluations up to `step` that the first rank finds in the run's metrics; a collective call."""
         self.forget()
-        for at, found in gather_json(evaluations_of(self.folder, step) if self.used else [])[0]:
+        for at, found in gather_json(evaluations_of(self.folder, step))[0]:
             self.add(at, found)
 
     def add(self, step: int, found: dict[str, Any]) -> bool:
         """Takes an evaluation, of the first rank, so that all decide alike; returns whether it is the best one so far. One of a
         step that was seen before is none. A collective call where there are ranks."""
-        if not self.used or not found or step <= self.seen:
+        if not found or step <= self.seen:
             return False
         found = gather_json(found)[0]
         self.seen, self.last = step, found

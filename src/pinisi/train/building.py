@@ -69,11 +69,11 @@ def frozen_spec(config: RunConfig, source: str | None) -> ModelSpec:
 
 def frozen_weights(config: RunConfig, spec: ModelSpec, source: str | None, dtype: torch.dtype) -> Weights:
     """Returns the weights of such a model."""
-    return (
-        first_weights(config, spec, dtype)
-        if source is None
-        else FolderWeights(spec, spec.folder or source, dtype)
-    )
+    if source is not None:
+        return FolderWeights(spec, spec.folder or source, dtype)
+    if config.run.start is not None:
+        return checkpoint.Reader(Path(config.run.start))
+    return first_weights(config, spec, dtype)
 
 
 def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:

@@ -220,7 +220,10 @@ class Trainer:
         self._resume()
         self.metrics.start(self.step)
         self.best.read(self.step)
-        if self.step == 0 or (_due(self.step, config.evaluation.every) and self.best.lacks(self.step)):
+        due = self.task.evaluates and self.step < steps and _due(self.step, config.evaluation.every)
+        if self.step == 0 or (
+            due and self.best.lacks(self.step)
+        ):  # the run before ended between saving and evaluating
             self._evaluate()
             self._save()  # so that a run that dies in its first steps resumes, and the report has the untrained model
         stopped = False
