@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from tests.engine.conftest import project, whole  # noqa: F401  # fixtures
 from tests.engine.runs import pinisi
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -28,7 +27,7 @@ def example(name: str, *arguments: object, launcher: tuple[str, ...] = ()) -> st
 
 
 @pytest.fixture(scope="module")
-def model(whole, tmp_path_factory) -> Path:  # noqa: F811
+def model(whole, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("model") / "model"
     assert pinisi("export", str(whole), "--out", str(out)).returncode == 0
     return out
@@ -39,7 +38,7 @@ def test_an_example_is_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 40, path
 
 
-def test_training_from_python_writes_a_model(project, tmp_path) -> None:  # noqa: F811
+def test_training_from_python_writes_a_model(project, tmp_path) -> None:
     said = example("train.py", project / "shards", project / "tokenizer", tmp_path)
     assert said.splitlines()[-1] == f"{tmp_path}/model"
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").config.num_hidden_layers == 4
@@ -64,12 +63,12 @@ def test_preferences_are_learned_saved_and_exported(model, tmp_path) -> None:
     )
 
 
-def test_a_student_comes_nearer_to_its_teacher(model, project, tmp_path) -> None:  # noqa: F811
+def test_a_student_comes_nearer_to_its_teacher(model, project, tmp_path) -> None:
     example("distill.py", model, project / "shards", tmp_path)
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").config.num_hidden_layers == 2
 
 
-def test_a_loss_of_ones_own(project, tmp_path) -> None:  # noqa: F811
+def test_a_loss_of_ones_own(project, tmp_path) -> None:
     config = tmp_path / "run.toml"
     config.write_text(
         (project / "config.toml").read_text().replace(str(project / "run"), str(tmp_path / "run"))

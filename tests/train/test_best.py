@@ -9,11 +9,9 @@ import pytest
 
 from pinisi.base.errors import ConfigError
 from pinisi.config import load
-from pinisi.data import tokenize
 from pinisi.launch.check import check
 from pinisi.train.best import BestLoss, best_step, mean_loss
-from tests.data.conftest import write_corpus, write_tokenizer
-from tests.engine.runs import CONFIG, pinisi
+from tests.engine.runs import pinisi
 
 # A learning rate at which the loss falls and rises, with an evaluation each step.
 MORE = (
@@ -21,16 +19,6 @@ MORE = (
     *("optimizer.learning_rate=0.05", "optimizer.schedule=constant"),
 )
 STEPS = "run.steps=9"
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    write_corpus(folder / "text")
-    write_tokenizer(folder / "tokenizer")
-    tokenize(folder / "text", folder / "tokenizer", folder / "shards", report=lambda _: None)
-    (folder / "config.toml").write_text(CONFIG.format(folder=folder))
-    return folder
 
 
 def train(project: Path, run: Path, *more: str) -> None:

@@ -12,8 +12,6 @@ import pytest
 from pinisi.base.errors import DataError
 from pinisi.config import load
 from pinisi.launch.check import check
-from tests.engine.conftest import alone  # noqa: F401  # a fixture
-from tests.train.test_best import project  # noqa: F401  # a fixture
 
 STUB = """
 import json, os
@@ -39,7 +37,7 @@ def wandb(tmp_path: Path, monkeypatch) -> Iterator[Path]:
     sys.modules.pop("wandb", None)
 
 
-def test_boards_get_the_numbers_of_the_metrics(project, tmp_path, wandb, alone, monkeypatch) -> None:  # noqa: F811
+def test_boards_get_the_numbers_of_the_metrics(project, tmp_path, wandb, alone, monkeypatch) -> None:
     shown: list = []
 
     class Board:
@@ -75,7 +73,7 @@ def test_boards_get_the_numbers_of_the_metrics(project, tmp_path, wandb, alone, 
     assert again[0][1]["id"] == given["id"] and [note[1] for note in again if note[0] == "log"] == [3, 3]
 
 
-def test_a_library_that_is_not_there_is_said_before_the_start(project, monkeypatch) -> None:  # noqa: F811
+def test_a_library_that_is_not_there_is_said_before_the_start(project, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(DataError, match=r"pip install 'pinisi\[wandb\]'"):
         check(load(project / "config.toml", ["report.wandb=ships"]))

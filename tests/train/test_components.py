@@ -10,18 +10,17 @@ from pinisi.config import load
 from pinisi.data import TokenShards
 from pinisi.launch.check import check
 from pinisi.train.checkpoint import Reader
-from tests.engine.conftest import project, whole  # noqa: F401  # fixtures
 from tests.engine.runs import losses, pinisi
 
 
-def with_components(project, tmp_path, lines: str, *more: str):  # noqa: F811
+def with_components(project, tmp_path, lines: str, *more: str):
     text = (project / "config.toml").read_text().replace(f'shards = "{project}/shards"\n', "", 1)
     file = tmp_path / "run.toml"
     file.write_text(text.replace(f'folder = "{project}/run"', f'folder = "{tmp_path}/run"') + lines)
     return file
 
 
-def test_components_named_like_their_languages_train_as_the_folder_does(project, whole, tmp_path) -> None:  # noqa: F811
+def test_components_named_like_their_languages_train_as_the_folder_does(project, whole, tmp_path) -> None:
     each = "".join(
         f'[[data.components]]\nname = "{language}"\nshards = "{project}/shards"\nlanguage = "{language}"\n'
         for language in TokenShards(project / "shards").languages
@@ -32,7 +31,7 @@ def test_components_named_like_their_languages_train_as_the_folder_does(project,
     assert losses(tmp_path / "run") == losses(whole)
 
 
-def test_a_mixture_names_components(project, tmp_path) -> None:  # noqa: F811
+def test_a_mixture_names_components(project, tmp_path) -> None:
     first, second, *_ = TokenShards(project / "shards").languages
     lines = "".join(
         f'[[data.components]]\nname = "{name}"\nshards = "{project}/shards"\nlanguage = "{language}"\n'
@@ -47,7 +46,7 @@ def test_a_mixture_names_components(project, tmp_path) -> None:  # noqa: F811
         check(load(file, ["run.steps=9", "data.mixture={wep = 1.0}"]))
 
 
-def test_no_data_and_both_kinds_of_data_are_refused(project, tmp_path) -> None:  # noqa: F811
+def test_no_data_and_both_kinds_of_data_are_refused(project, tmp_path) -> None:
     file = with_components(project, tmp_path, "")
     with pytest.raises(ConfigError, match=r"data\.shards is not set"):
         check(load(file))
@@ -56,7 +55,7 @@ def test_no_data_and_both_kinds_of_data_are_refused(project, tmp_path) -> None: 
         load(file, [one, f"data.shards={project}/shards"])
 
 
-def test_a_run_starts_from_another_ones_weights_alone(project, whole, tmp_path) -> None:  # noqa: F811
+def test_a_run_starts_from_another_ones_weights_alone(project, whole, tmp_path) -> None:
     start = whole / "checkpoints" / "step-00000006"
     more = [
         f"run.folder={tmp_path}/run",

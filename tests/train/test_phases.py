@@ -12,7 +12,6 @@ import pytest
 from pinisi.base.errors import ConfigError
 from pinisi.config import load
 from pinisi.train.phases import phase_at, phases_of, rate_jump, rates
-from tests.engine.conftest import project, whole  # noqa: F401  # fixtures
 from tests.engine.runs import TRAIN, losses, pinisi
 
 PHASES = """
@@ -32,7 +31,7 @@ mixture = { id = 1.0 }
 
 
 @pytest.fixture(scope="module")
-def phased(project, tmp_path_factory) -> Path:  # noqa: F811
+def phased(project, tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("phased") / "phased.toml"
     text = (project / "config.toml").read_text().replace("steps = 6\n", "")
     file.write_text(

@@ -14,7 +14,6 @@ from pinisi.base.errors import ConfigError, DataError
 from pinisi.data import Sampler
 from pinisi.data.preferences import PairBatches, PreferencePairs
 from pinisi.train.tasks import find_task, reference_to, task_of
-from tests.engine.conftest import project, whole  # noqa: F401  # fixtures
 from tests.engine.runs import pinisi
 
 STEPS, RATE = 3, 1e-3
@@ -22,7 +21,7 @@ OPTIMIZER = {"learning_rate": RATE, "schedule": "constant", "weight_decay": 0.0,
 
 
 @pytest.fixture(scope="module")
-def model(whole, tmp_path_factory) -> Path:  # noqa: F811
+def model(whole, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("model") / "model"
     assert pinisi("export", str(whole), "--out", str(out)).returncode == 0
     return out
@@ -100,7 +99,7 @@ def test_preferences_train_as_in_one_process(model, pairs, tmp_path, barriers) -
     assert result.evaluation["en"]["tokens"] == 7 and result.evaluation["en"]["margin"] > 0
 
 
-def test_distillation_trains_as_in_one_process(model, project, tmp_path) -> None:  # noqa: F811
+def test_distillation_trains_as_in_one_process(model, project, tmp_path) -> None:
     student = json.loads((model / "config.json").read_text()) | {"num_hidden_layers": 2}
     student.pop("layer_types", None)
     small = configure(
@@ -162,7 +161,7 @@ def test_a_run_of_pairs_resumes_to_the_bit(model, pairs, tmp_path) -> None:
     assert total_losses(run(config("parts", 5))) == total_losses(whole_run)
 
 
-def test_the_reference_is_the_model_that_the_run_starts_from(model, whole, pairs, tmp_path) -> None:  # noqa: F811
+def test_the_reference_is_the_model_that_the_run_starts_from(model, whole, pairs, tmp_path) -> None:
     config = configure(
         run={"folder": tmp_path / "run", "steps": 1, "start": whole / "checkpoints" / "step-00000002"},
         model={"source": str(model), "dtype": "float64"},
