@@ -43,10 +43,6 @@ class SearchResult:
     built: float | None
     heads: int
 
-    @property
-    def of_bound(self) -> float:
-        return self.bound / self.makespan
-
 
 @gc_disabled()
 def search(
