@@ -18,7 +18,7 @@ TRITON ?= triton==3.9.0
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 # Of make test; one of them runs all tests that start processes.
-WORKERS ?= 2
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint docs
