@@ -90,7 +90,7 @@ SETTINGS = (
     NoiseSetting("Belebele, 900 items", "mean", 900, 0.055, right_or_wrong(900, 0.4, 1.0)),
     NoiseSetting("exams, 100 items", "mean", 100, 0.16, right_or_wrong(100, 0.5, 1.0)),
     NoiseSetting("few and alike, 60 items", "mean", 60, 0.19, right_or_wrong(60, 0.5, 0.5)),
-    NoiseSetting("bits a byte, 200 documents", "ratio", 200, 0.008, documents(200, 1.0)),
+    NoiseSetting("bits a byte, 100 documents", "ratio", 100, 0.012, documents(100, 1.0)),
     NoiseSetting("bits a byte, 30 documents", "ratio", 30, 0.025, documents(30, 1.0)),
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from pinisi.base.results import result_apart
 from pinisi.cli import (
     bench,
     compare,
+    contamination,
     corpus,
     curate,
     demo,
@@ -38,6 +39,7 @@ COMMANDS = (
     plan,
     evaluate,
     compare,
+    contamination,
     export,
     generate,
     report,

@@ -70,6 +70,16 @@ def _compared_row(score: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def contamination_table(sets: dict[str, Any]) -> str:
+    """What of each set a corpus holds, by the parts of its items."""
+    rows = [
+        (name, part, *(str(found[key]) for key in ("texts", "contaminated", "undecided")))
+        for name, each in sets.items()
+        for part, found in each["by_part"].items()
+    ]
+    return _table(("task or text", "part", "texts", "in the corpus", "too short"), rows)
+
+
 def _value(value: Any) -> str:
     text = "–" if value is None else str(value)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
