@@ -145,7 +145,9 @@ def judge_set(of: PlantedSet, index: CorpusIndex) -> dict[str, Any]:
     """Counts finds. recall: by change."""
     report = contamination_of(index, ((str(n), {"text": [text]}) for n, text in enumerate(of.sentences)))
     found, short = report.contaminated, report.undecided
-    there = [line for text in of.background for line in text.split("\n")] + [of.sentences[n] for n in of.planted]
+    there = [line for text in of.background for line in text.split("\n")] + [
+        of.sentences[n] for n in of.planted
+    ]
     lines = [plain_fold(line) for line in there]
     others = [n for n in range(len(of.sentences)) if n not in of.planted]
     really = {n for n in others if found[n] and near_duplicate(plain_fold(of.sentences[n]), lines)}

@@ -25,6 +25,11 @@ def add(commands: Any) -> None:
         metavar="[NAME=]FOLDER",
         help="<language>.jsonl files: their loss",
     )
+    evaluate.add_argument(
+        "--contamination",
+        metavar="INDEX",
+        help="of a corpus, by `contamination`: scores without what it holds, too",
+    )
     asking = evaluate.add_argument_group("how tasks given with --task are asked")
     asking.add_argument("--examples", metavar="FILE", help="of the same form, for --shots")
     asking.add_argument("--shots", type=int, default=0, help="how many examples stand before each item")
@@ -69,7 +74,7 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     if options.as_rank:
         return work_as_rank(model, Path(options.as_rank), **how)
     check_ranks(model, options.ranks)
-    evaluator = Evaluator(model, _settings(options))
+    evaluator = Evaluator(model, _settings(options), _looks(options))
 
     def score(items: Any) -> Any:
         if options.ranks == 1:
@@ -99,6 +104,16 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
         ]
         write_whole(options.items, "".join(line + "\n" for line in lines))
     return 0
+
+
+def _looks(options: argparse.Namespace) -> Any:
+    """What knows languages and corpora: from other rooms than the evaluation's."""
+    from pinisi.curate.packs.answer import LineJudge
+    from pinisi.evaluate.corpus_index import CorpusIndex
+    from pinisi.evaluate.run import EvaluationLooks
+
+    index = CorpusIndex(options.contamination) if options.contamination else None
+    return EvaluationLooks(LineJudge(), index)
 
 
 def _settings(options: argparse.Namespace) -> Any:

@@ -29,6 +29,7 @@ FOUND = (
     "ended",
     "tokens",
     "fertility",
+    "confusion",
     "contamination",
     "languages",
 )

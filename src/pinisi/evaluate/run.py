@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,12 @@ import transformers
 
 from pinisi import __version__
 from pinisi.base.errors import ConfigError
+from pinisi.data import fertility, read_documents
+from pinisi.data.fertility import FertilityMeter
 from pinisi.evaluate.choices import ChoiceRequests, accuracies, choice_samples
+from pinisi.evaluate.confusion import ConfusionScores, LineLanguages
+from pinisi.evaluate.contamination import clean_scores, contamination_of, item_texts
+from pinisi.evaluate.corpus_index import CorpusIndex
 from pinisi.evaluate.encoding import Continuation, PromptEncoder
 from pinisi.evaluate.generation import Generator
 from pinisi.evaluate.intervals import LEVEL, SAMPLES, ScoreInterval
@@ -42,6 +47,20 @@ class EvaluationSettings:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class EvaluationLooks:
+    """Holds what else is looked at, made by those who know it.
+
+    languages: judges in which language answers are. index: of a corpus, in which the tasks' and texts' own items are looked up.
+    """
+
+    languages: LineLanguages | None = None
+    index: CorpusIndex | None = None
+
+
+NO_LOOKS = EvaluationLooks()
+
+
 @dataclass
 class Evaluation:
     """What was found. result: JSON of scores with all that is needed to repeat them; records: of each task, item by item.
@@ -58,8 +77,10 @@ class Evaluation:
 class Evaluator:
     """Holds what is asked of a model, encoded, until it is scored. Raises DataError or ConfigError before any weight is read."""
 
-    def __init__(self, model: MeasuredModel, settings: EvaluationSettings) -> None:
-        self.model, self.settings = model, settings
+    def __init__(
+        self, model: MeasuredModel, settings: EvaluationSettings, looks: EvaluationLooks = NO_LOOKS
+    ) -> None:
+        self.model, self.settings, self.looks = model, settings, looks
         self.longest = settings.longest or model.longest
         if self.longest < 1:
             raise ConfigError(f"--longest {self.longest}: needed at least 1 token")
@@ -101,7 +122,32 @@ class Evaluator:
             for text in self.texts
         ]
         found.result |= {"tasks": tasks, "losses": losses}
+        self._look(found.result)
         return found
+
+    def _look(self, result: dict[str, Any]) -> None:
+        """Adds what the tokenizer costs each language, and which items a corpus holds."""
+        meter = FertilityMeter(self.model.tokenizer)
+        for requests, task in zip(self.tasks, result["tasks"], strict=True):
+            items = [(item.id, item_texts(item)) for item in requests.asked.items]
+            texts = (text for _, parts in items for part in parts.values() for text in part)
+            task["fertility"] = meter.of(task["language"], texts)
+            self._mark(task, items)
+        costs = {
+            component: fertility(folder, {"": self.model.tokenizer}, report=lambda line: None)["languages"]
+            for component, folder in self.settings.texts.items()
+        }
+        for text, loss in zip(self.texts, result["losses"], strict=True):
+            loss["fertility"] = costs[text.component][text.language]["tokenizers"][""]
+            self._mark(
+                loss, ((document.id, {"text": [document.text]}) for document in read_documents(text.file))
+            )
+
+    def _mark(self, part: dict[str, Any], items: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> None:
+        if (index := self.looks.index) is not None:
+            found = contamination_of(index, items)
+            clean = clean_scores(part["samples"], found.contaminated, self.settings.seed)
+            part["contamination"] = {"index": index.digest, **found.to_json(), "clean_scores": clean}
 
     def _task(
         self,
@@ -121,6 +167,15 @@ class Evaluator:
         opened = requests.scored(requests.answers(generator), seed)
         records[title] = opened.records
         more = {"ended": opened.ended, "signatures": opened.signatures}
+        if self.looks.languages is not None:
+            language = requests.asked.task.language
+            texts = [record["answer"] for record in opened.records]
+            confusion = ConfusionScores(texts, language, self.looks.languages, seed)
+            for record, found in zip(opened.records, confusion.answers, strict=True):
+                record["language"] = found._asdict()
+            more["confusion"] = confusion.told()
+            opened.scores |= confusion.scores()
+            opened.measures |= confusion.measures()
         return _task_result(requests.asked, more, opened.scores, opened.measures)
 
     def _how(self) -> dict[str, Any]:

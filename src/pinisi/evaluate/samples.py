@@ -15,7 +15,7 @@ from pinisi.base.libraries import library
 
 # Statistics of samples, summed [m, k], to scores [m].
 ScoreOfSums = Callable[[np.ndarray], np.ndarray]
-LOWER_IS_BETTER = ("bits_per_byte", "perplexity")
+LOWER_IS_BETTER = ("bits_per_byte", "perplexity", "other_scripts")
 LONGEST_EXPONENT = 700.0  # of a perplexity: what float64 holds
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pinisi.evaluate.intervals import LEVEL
 
-SHARES = ("accuracy", "exact_match", "f1")  # names that begin so are shares, shown in per cent
+SHARES = (
+    "accuracy",
+    "exact_match",
+    "f1",
+    "language_",
+    "other_scripts",
+)  # names that begin so are shares, shown in per cent
 LONGEST_VALUE = 40  # characters of a setting that are shown
+FERTILITY = ("tokens_per_word", "tokens_per_character", "tokens_per_byte", "cost")
 COMPARED_HEAD = ("task or text", "language", "measure", "scores", "difference", "differ", "corrected p", "")
 HEAD = ("measure", "score", f"{100 * LEVEL:g} % interval")
 
@@ -31,7 +38,26 @@ def tables(result: dict[str, Any]) -> str:
             for name, score in loss["scores"].items()
         ]
         found.append(_table(("component", "language", "documents", *HEAD), losses))
+    rows = [
+        (name, *(_figure(part["fertility"].get(key)) for key in FERTILITY))
+        for name, part in _named_parts(result)
+        if "fertility" in part
+    ]
+    if rows:
+        found.append(_table(("tokens by", "word", "character", "byte", "cost against English"), rows))
+    marked = {name: part["contamination"] for name, part in _named_parts(result) if "contamination" in part}
+    if marked:
+        found.append(contamination_table(marked))
     return "\n\n".join(found)
+
+
+def _named_parts(result: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from ((task["name"], task) for task in result["tasks"])
+    yield from ((f"{loss['component']}/{loss['language']}", loss) for loss in result["losses"])
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
 
 
 def comparison_tables(found: dict[str, Any]) -> str:
