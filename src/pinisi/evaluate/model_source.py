@@ -74,7 +74,7 @@ def open_model(
     if folder is None or not tokenizer_files(folder):
         raise ModelError(f"{path} has no tokenizer beside it: give its folder with --tokenizer")
     weights = FolderWeights(spec, path, chosen) if reader is None else reader
-    return MeasuredModel(path, kind, spec, weights, chosen, folder, _longest(spec.config))
+    return MeasuredModel(path, kind, spec, weights, chosen, folder, longest_of(spec.config))
 
 
 def _checkpoint(path: Path, step: int | None) -> checkpoint.Reader | None:
@@ -98,6 +98,7 @@ def _checkpoint(path: Path, step: int | None) -> checkpoint.Reader | None:
     return reader
 
 
-def _longest(config: Any) -> int:
+def longest_of(config: Any) -> int:
+    """How many tokens a model of this configuration was made for."""
     found = getattr(config, "max_position_embeddings", None)
     return found if isinstance(found, int) and found > 0 else LONGEST

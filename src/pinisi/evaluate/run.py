@@ -22,7 +22,7 @@ from pinisi.evaluate.intervals import LEVEL, SAMPLES, ScoreInterval
 from pinisi.evaluate.language_loss import LossText, loss_texts
 from pinisi.evaluate.model_source import MeasuredModel
 from pinisi.evaluate.open_answers import OpenRequests
-from pinisi.evaluate.tasks import AskedTask, EvaluationTask, digest_of
+from pinisi.evaluate.tasks import AskedTask, EvaluationTask, check_titles, digest_of
 
 FORMAT = 1  # of the result
 
@@ -63,6 +63,7 @@ class Evaluator:
         self.longest = settings.longest or model.longest
         if self.longest < 1:
             raise ConfigError(f"--longest {self.longest}: needed at least 1 token")
+        check_titles(settings.tasks)
         encoder = PromptEncoder(model.tokenizer)
         self.tasks: list[ChoiceRequests | OpenRequests] = []
         for task in settings.tasks:
@@ -73,9 +74,6 @@ class Evaluator:
         for component, folder in settings.texts.items():
             rows = model.spec.vocabulary
             self.texts += loss_texts(component, folder, model.tokenizer, rows, self.longest)
-        titles = [requests.asked.task.title for requests in self.tasks]
-        if twice := {title for title in titles if titles.count(title) > 1}:
-            raise ConfigError(f"two tasks are called {min(twice)}: give one a name of its own")
 
     @property
     def generates(self) -> bool:
