@@ -15,6 +15,7 @@ from pinisi.base.errors import ConfigError, PinisiError
 from pinisi.base.results import result_apart
 from pinisi.cli import (
     bench,
+    compare,
     corpus,
     curate,
     demo,
@@ -36,6 +37,7 @@ COMMANDS = (
     train,
     plan,
     evaluate,
+    compare,
     export,
     generate,
     report,

@@ -58,6 +58,7 @@ def add(commands: Any) -> None:
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.base.files import write_whole
+    from pinisi.evaluate.comparison import result_text
     from pinisi.evaluate.likelihood import check_ranks, score_here, score_on_ranks, work_as_rank
     from pinisi.evaluate.model_source import open_model
     from pinisi.evaluate.run import Evaluator
@@ -89,7 +90,7 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
         f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
     )
     if options.out:
-        write_whole(options.out, json.dumps(found.result, indent=1, ensure_ascii=False) + "\n")
+        write_whole(options.out, result_text(found.result))
     if options.items:
         lines = [
             json.dumps({"task": task, **record}, ensure_ascii=False)

@@ -15,7 +15,7 @@ import transformers
 
 from pinisi import __version__
 from pinisi.base.errors import ConfigError
-from pinisi.evaluate.choices import ChoiceRequests, accuracies
+from pinisi.evaluate.choices import ChoiceRequests, accuracies, choice_samples
 from pinisi.evaluate.encoding import Continuation, PromptEncoder
 from pinisi.evaluate.generation import Generator
 from pinisi.evaluate.intervals import LEVEL, SAMPLES, ScoreInterval
@@ -95,7 +95,7 @@ class Evaluator:
         found.seconds = time.perf_counter() - began
         tasks = [self._task(requests, scores, generator, found.records) for requests in self.tasks]
         losses = [
-            _loss_result(text, text.scores(list(islice(scores, len(text.continuations))), self.settings.seed))
+            _loss_result(text, list(islice(scores, len(text.continuations))), self.settings.seed)
             for text in self.texts
         ]
         found.result |= {"tasks": tasks, "losses": losses}
@@ -113,14 +113,13 @@ class Evaluator:
             found = requests.records(list(islice(scores, len(requests.continuations))))
             records[title] = [record._asdict() for record in found]
             more = {"merged_borders": requests.merged, "cut_on_the_left": requests.cut}
-            return _task_result(requests.asked, more, accuracies(found, seed))
+            return _task_result(requests.asked, more, accuracies(found, seed), choice_samples(found))
         if generator is None:
             raise ConfigError(f"the task {title} has answers to be written: give a generator")
         opened = requests.scored(requests.answers(generator), seed)
         records[title] = opened.records
-        return _task_result(
-            requests.asked, {"ended": opened.ended, "signatures": opened.signatures}, opened.scores
-        )
+        more = {"ended": opened.ended, "signatures": opened.signatures}
+        return _task_result(requests.asked, more, opened.scores, opened.measures)
 
     def _how(self) -> dict[str, Any]:
         model = self.model
@@ -144,7 +143,10 @@ class Evaluator:
 
 
 def _task_result(
-    asked: AskedTask, more: Mapping[str, Any], estimates: Mapping[str, ScoreInterval]
+    asked: AskedTask,
+    more: Mapping[str, Any],
+    estimates: Mapping[str, ScoreInterval],
+    measures: Mapping[str, Any],
 ) -> dict[str, Any]:
     style = asked.task.chosen_style if asked.task.kind == "choice" else None
     return {
@@ -158,10 +160,11 @@ def _task_result(
         "left_out": asked.skipped,
         **more,
         "scores": {name: estimate._asdict() for name, estimate in estimates.items()},
+        "samples": {"ids": [item.id for item in asked.items], "measures": measures},
     }
 
 
-def _loss_result(text: LossText, estimates: Mapping[str, ScoreInterval]) -> dict[str, Any]:
+def _loss_result(text: LossText, log_probs: Sequence[np.ndarray], seed: int) -> dict[str, Any]:
     return {
         "component": text.component,
         "language": text.language,
@@ -170,5 +173,6 @@ def _loss_result(text: LossText, estimates: Mapping[str, ScoreInterval]) -> dict
         "documents": len(text.bytes),
         "bytes": sum(text.bytes),
         "tokens": sum(each.scored for each in text.continuations),
-        "scores": {name: estimate._asdict() for name, estimate in estimates.items()},
+        "scores": {name: each._asdict() for name, each in text.scores(log_probs, seed).items()},
+        "samples": text.samples(log_probs),
     }

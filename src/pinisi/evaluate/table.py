@@ -9,6 +9,8 @@ from typing import Any
 from pinisi.evaluate.intervals import LEVEL
 
 SHARES = ("accuracy", "exact_match", "f1")  # names that begin so are shares, shown in per cent
+LONGEST_VALUE = 40  # characters of a setting that are shown
+COMPARED_HEAD = ("task or text", "language", "measure", "scores", "difference", "differ", "corrected p", "")
 HEAD = ("measure", "score", f"{100 * LEVEL:g} % interval")
 
 
@@ -30,6 +32,52 @@ def tables(result: dict[str, Any]) -> str:
         ]
         found.append(_table(("component", "language", "documents", *HEAD), losses))
     return "\n\n".join(found)
+
+
+def comparison_tables(found: dict[str, Any]) -> str:
+    """What `comparison.compare` found: settings that differ, and scores with intervals and corrected p-values."""
+    return "\n\n".join(_comparison(found["baseline"], each) for each in found["comparisons"])
+
+
+def _comparison(baseline: str, found: dict[str, Any]) -> str:
+    name = found["model"]
+    parts = [f"{name} against {baseline}"]
+    if found["configuration"]:
+        rows = [(key, *map(_value, values)) for key, values in found["configuration"].items()]
+        parts.append(_table(("setting", baseline, name), rows))
+    for key, whose in (("only_in_baseline", baseline), ("only_in_model", name)):
+        if found[key]:
+            parts.append(f"only in {whose}: {', '.join(found[key])}")
+    parts.append(_table(COMPARED_HEAD, [_compared_row(score) for score in found["scores"]]))
+    return "\n\n".join(parts)
+
+
+def _compared_row(score: dict[str, Any]) -> tuple[str, ...]:
+    difference, share = score["difference"], score["measure"].startswith(SHARES)
+    a, b = (_number(score[key], share) for key in ("baseline", "score"))
+    change, low, high = (
+        _number(difference[key], share, signed=True) for key in ("difference", "low", "high")
+    )
+    return (
+        score["name"],
+        score["language"],
+        score["measure"],
+        f"{a} → {b}",
+        f"{change} ({low} to {high})",
+        f"{difference['telling']} of {difference['samples']}",
+        f"{score['p_corrected']:.2g}",
+        score["verdict"],
+    )
+
+
+def _value(value: Any) -> str:
+    text = "–" if value is None else str(value)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+
+
+def _number(value: float, share: bool, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.1f}%" if share else f"{value:{sign}.4g}"
 
 
 def _shown(name: str, score: dict[str, Any]) -> tuple[str, str]:
