@@ -31,7 +31,9 @@ def tasks(xcopa, tmp_path_factory) -> Path:
     """Two tasks in a file that names its own neighbours."""
     folder = tmp_path_factory.mktemp("tasks")
     (folder / "xcopa.th.jsonl").write_text(xcopa.read_text())
-    written = [f'[[tasks]]\nformat = "xcopa"\nlanguage = "th"\nfile = "xcopa.th.jsonl"\nname = "{n}"\n' for n in "ab"]
+    written = [
+        f'[[tasks]]\nformat = "xcopa"\nlanguage = "th"\nfile = "xcopa.th.jsonl"\nname = "{n}"\n' for n in "ab"
+    ]
     (folder / "tasks.toml").write_text(written[0] + written[1] + "limit = 3\n")
     return folder / "tasks.toml"
 
@@ -74,7 +76,9 @@ def forget_tasks(folder: Path, found: list[dict]) -> None:
 
 def evaluated(run: Path, step: int, tasks: Path) -> dict[str, float]:
     model = open_model(run, step=step)
-    found = Evaluator(model, EvaluationSettings(read_tasks(tasks))).evaluate(lambda items: score_here(model, items))
+    found = Evaluator(model, EvaluationSettings(read_tasks(tasks))).evaluate(
+        lambda items: score_here(model, items)
+    )
     return {
         f"{task['name']} {name}": score["value"]
         for task in found.result["tasks"]
@@ -86,7 +90,9 @@ def flat(step: dict) -> dict[str, float]:
     return {f"{task} {name}": score[0] for task, of in step.items() for name, score in of["scores"].items()}
 
 
-def test_a_run_is_the_same_with_tasks_whose_scores_are_those_of_its_checkpoints(train, tasks, tmp_path) -> None:
+def test_a_run_is_the_same_with_tasks_whose_scores_are_those_of_its_checkpoints(
+    train, tasks, tmp_path
+) -> None:
     asked = f"evaluation.tasks={tasks}"
     plain, probed = train(tmp_path / "plain"), train(tmp_path / "probed", asked)
     assert losses(probed) == losses(plain) and len(losses(plain)) == 3
@@ -114,7 +120,12 @@ def test_a_run_is_the_same_with_tasks_whose_scores_are_those_of_its_checkpoints(
 
 def test_pipelines_share_the_items(project, tasks, tmp_path) -> None:
     for replicas in (1, 2):
-        more = (f"evaluation.tasks={tasks}", "pipeline.ranks=2", f"pipeline.data_parallel={replicas}", "run.steps=1")
+        more = (
+            f"evaluation.tasks={tasks}",
+            "pipeline.ranks=2",
+            f"pipeline.data_parallel={replicas}",
+            "run.steps=1",
+        )
         run = tmp_path / f"run-{replicas}"
         done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more)
         assert done.returncode == 0, done.stderr
@@ -140,7 +151,9 @@ def test_tasks_that_a_run_cannot_ask_are_named_before_it_starts(project, tasks, 
         made(f"evaluation.tasks={tasks}", "evaluation.every=2", "evaluation.tasks_every=3")
     missing = tmp_path / "missing.toml"
     missing.write_text('[[tasks]]\nformat = "xcopa"\nlanguage = "th"\nfile = "gone.jsonl"\n')
-    with pytest.raises((ConfigError, DataError), match="gone.jsonl"):
+    with pytest.raises(DataError, match=r"gone\.jsonl"):
         made(f"evaluation.tasks={missing}")
-    done = pinisi("train", str(project / "config.toml"), f"run.folder={tmp_path / 'r'}", f"evaluation.tasks={missing}")
+    done = pinisi(
+        "train", str(project / "config.toml"), f"run.folder={tmp_path / 'r'}", f"evaluation.tasks={missing}"
+    )
     assert done.returncode == 2 and "gone.jsonl" in done.stderr and not (tmp_path / "r").exists()

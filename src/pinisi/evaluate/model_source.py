@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from pinisi.base import digests
-from pinisi.base.errors import CheckpointError, ModelError
+from pinisi.base.errors import CheckpointError, ConfigError, ModelError
 from pinisi.models import FolderWeights, ModelSpec, read_spec, tokenizer_files
 from pinisi.models.folder import CONFIG
 from pinisi.models.stage import Weights
@@ -96,6 +97,21 @@ def _checkpoint(path: Path, step: int | None) -> checkpoint.Reader | None:
     if damage := reader.damage():
         raise CheckpointError(f"{damage}; use another checkpoint")
     return reader
+
+
+def held_out_shards(path: str | Path) -> str:
+    """The folder of held-out shards that a run, or a run's checkpoint, is evaluated on. Raises ConfigError where there is none."""
+    path = Path(path)
+    run = path if (path / CHECKPOINTS).is_dir() else path.parent.parent
+    file = run / "config.toml"
+    found = (
+        tomllib.loads(file.read_text("utf-8")).get("data", {}).get("evaluation") if file.is_file() else None
+    )
+    if not found:
+        raise ConfigError(
+            f"{path} is no run with held-out shards (data.evaluation): name a folder with --shards"
+        )
+    return str(found)
 
 
 def longest_of(config: Any) -> int:

@@ -17,11 +17,13 @@ from pinisi import __version__
 from pinisi.base.errors import ConfigError
 from pinisi.evaluate.choices import ChoiceRequests, accuracies, choice_samples
 from pinisi.evaluate.encoding import Continuation, PromptEncoder
+from pinisi.evaluate.examples_shown import choice_examples, open_examples
 from pinisi.evaluate.generation import Generator
 from pinisi.evaluate.intervals import LEVEL, SAMPLES, ScoreInterval
 from pinisi.evaluate.language_loss import LossText, loss_texts
 from pinisi.evaluate.model_source import MeasuredModel
 from pinisi.evaluate.open_answers import OpenRequests
+from pinisi.evaluate.shard_texts import shard_texts
 from pinisi.evaluate.tasks import AskedTask, EvaluationTask, check_titles, digest_of
 
 FORMAT = 1  # of the result
@@ -33,11 +35,14 @@ Score = Callable[[Sequence[Continuation]], list[np.ndarray]]
 class EvaluationSettings:
     """Says what a model is measured on.
 
-    texts: {component: folder}. longest: tokens that the model reads at once; its own limit if None. seed: of the intervals.
+    texts: {component: folder of text}. shards: {component: folder of token shards}. documents: only so many of each language.
+    longest: tokens that the model reads at once; its own limit if None. seed: of the intervals.
     """
 
     tasks: Sequence[EvaluationTask] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    shards: Mapping[str, str] = field(default_factory=dict)
+    documents: int | None = None
     longest: int | None = None
     seed: int = 0
 
@@ -71,9 +76,11 @@ class Evaluator:
             choice = task.kind == "choice"
             self.tasks.append(ChoiceRequests(asked, encoder, self.longest) if choice else OpenRequests(asked))
         self.texts: list[LossText] = []
+        limits = model.spec.vocabulary, self.longest, settings.documents
         for component, folder in settings.texts.items():
-            rows = model.spec.vocabulary
-            self.texts += loss_texts(component, folder, model.tokenizer, rows, self.longest)
+            self.texts += loss_texts(component, folder, model.tokenizer, *limits)
+        for component, folder in settings.shards.items():
+            self.texts += shard_texts(component, folder, model.tokenizer, *limits)
 
     @property
     def generates(self) -> bool:
@@ -112,13 +119,22 @@ class Evaluator:
         if isinstance(requests, ChoiceRequests):
             found = requests.records(list(islice(scores, len(requests.continuations))))
             records[title] = [record._asdict() for record in found]
-            more = {"merged_borders": requests.merged, "cut_on_the_left": requests.cut}
+            more = {
+                "chance": requests.chance,
+                "merged_borders": requests.merged,
+                "cut_on_the_left": requests.cut,
+                "examples": choice_examples(requests.asked, found),
+            }
             return _task_result(requests.asked, more, accuracies(found, seed), choice_samples(found))
         if generator is None:
             raise ConfigError(f"the task {title} has answers to be written: give a generator")
         opened = requests.scored(requests.answers(generator), seed)
         records[title] = opened.records
-        more = {"ended": opened.ended, "signatures": opened.signatures}
+        more = {
+            "ended": opened.ended,
+            "signatures": opened.signatures,
+            "examples": open_examples(requests.asked, opened.records),
+        }
         return _task_result(requests.asked, more, opened.scores, opened.measures)
 
     def _how(self) -> dict[str, Any]:

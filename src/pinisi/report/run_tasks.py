@@ -23,7 +23,9 @@ def run_tasks(run: RunFiles) -> dict[str, Any]:
     }
     if not asked:
         return {"missing": run.notes.get("metrics.jsonl", "metrics.jsonl has no tasks.")}
-    scale = padded([100 * number for found in asked.values() for _, each in found for number in _first(each)[1]])
+    scale = padded(
+        [100 * number for found in asked.values() for _, each in found for number in _first(each)[1]]
+    )
     first, last = run.tasks[0]["step"], run.tasks[-1]["step"]
     return {
         "level": LEVEL,
@@ -52,7 +54,13 @@ def _panel(name: str, found: Asked, scale: tuple[float, float]) -> dict[str, Any
         Line(_first(found[-1][1])[0], values, "1", dots=len(values) < 20),
     ]
     chart = line_chart(
-        lines, width=280, height=150, unit="per cent", label=f"score of {name} by step", y_range=scale, small=True
+        lines,
+        width=280,
+        height=150,
+        unit="per cent",
+        label=f"score of {name} by step",
+        y_range=scale,
+        small=True,
     )
     return {"name": name, "final": f"{values[-1][1]:.1f} %", "chart": chart}
 
