@@ -17,6 +17,7 @@ from pinisi.evaluate.tasks import read_tasks
 from pinisi.launch.check import check
 from pinisi.train.trainer import Trainer
 from tests.distributed.pool import free_port
+from tests.effort import FULL, only_full
 from tests.engine.runs import pinisi
 from tests.evaluate.conftest import write_lines
 
@@ -118,20 +119,25 @@ def test_a_run_is_the_same_with_tasks_whose_scores_are_those_of_its_checkpoints(
     assert losses(seldom) == losses(plain)
 
 
-def test_pipelines_share_the_items(project, tasks, tmp_path) -> None:
-    for replicas in (1, 2):
-        more = (
-            f"evaluation.tasks={tasks}",
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=only_full), 2])
+def test_pipelines_share_the_items(project, tasks, tmp_path, replicas) -> None:
+    def trained(name: str, *more: str) -> Path:
+        ranks = (
             "pipeline.ranks=2",
             f"pipeline.data_parallel={replicas}",
             "run.steps=1",
+            "evaluation.microbatches=1",
         )
-        run = tmp_path / f"run-{replicas}"
-        done = pinisi("train", str(project / "config.toml"), f"run.folder={run}", *more)
+        done = pinisi("train", str(project / "config.toml"), f"run.folder={tmp_path / name}", *ranks, *more)
         assert done.returncode == 0, done.stderr
-        found = scores(records(run))
-        assert list(found) == [0, 1] and flat(found[1]) == evaluated(run, 1, tasks)
-        assert "Tasks" in (run / "report.html").read_text()
+        return tmp_path / name
+
+    run = trained("probed", f"evaluation.tasks={tasks}")
+    found = scores(records(run))
+    assert list(found) == [0, 1] and flat(found[1]) == evaluated(run, 1, tasks)
+    assert 'id="tasks"' in (run / "report.html").read_text()
+    if FULL:
+        assert losses(records(run)) == losses(records(trained("plain")))
 
 
 def test_tasks_that_a_run_cannot_ask_are_named_before_it_starts(project, tasks, tmp_path) -> None:
