@@ -83,7 +83,7 @@ def evaluation_page(
         groups=[_group(group, models, languages) for group in groups],
         changes=[]
         if comparison is None
-        else [_change(comparison, each, groups) for each in comparison["comparisons"]],
+        else [_change(comparison, each) for each in comparison["comparisons"]],
         left_out=list(left_out),
         examples=[view for group in groups for view in _examples(group, models)],
     )
@@ -97,8 +97,10 @@ def unit_of(measure: str) -> ScoreUnit:
 
 
 def told(measure: str) -> str:
-    """A measure's name in words."""
-    return measure.replace("_", " ")
+    """A measure's name as people write it."""
+    if measure.startswith("bleu_"):
+        return f"BLEU of {'characters' if measure == 'bleu_char' else measure.removeprefix('bleu_')}"
+    return {"chrf++": "chrF++", "f1": "F1"}.get(measure, measure.replace("_", " "))
 
 
 def score_groups(results: Results) -> Iterator[ScoreGroup]:
@@ -200,20 +202,18 @@ def _score(part: Mapping[str, Any] | None, measure: str) -> Mapping[str, Any] | 
     return None if part is None else part["scores"].get(measure)
 
 
-def _change(
-    comparison: Mapping[str, Any], change: Mapping[str, Any], groups: Sequence[ScoreGroup]
-) -> dict[str, Any]:
-    """One model against the baseline: a chart for each unit, and all measures in a table."""
+def _change(comparison: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """One model against the baseline: a chart for each measure that is drawn, and all measures in tables."""
     main = set(MAIN.values())
     drawn = [score for score in change["scores"] if score["measure"] in main]
     charts = []
     for measure in dict.fromkeys(score["measure"] for score in drawn):
-        rows = [ScoreRow(each["name"], [each["difference"] | {"value": each["difference"]["difference"]}])
-                for each in drawn if each["measure"] == measure]  # fmt: skip
+        found = [(each["name"], each["difference"]) for each in drawn if each["measure"] == measure]
+        rows = [ScoreRow(name, [{**each, "value": each["difference"]}]) for name, each in found]
+        less = " (less is better)" if measure == MAIN["loss"] else ""
         label = f"{told(measure)} of {change['model']} less that of {comparison['baseline']}"
-        charts.append(
-            (told(measure), both_widths(rows, [change["model"]], unit_of(measure), label, zero=True))
-        )
+        chart = both_widths(rows, [change["model"]], unit_of(measure), label, zero=True)
+        charts.append((told(measure) + less, chart))
     verdicts = [score["verdict"] for score in drawn]
     return {
         "model": change["model"],
@@ -281,7 +281,8 @@ def _items(parts: Mapping[str, Mapping[str, Any]], models: Sequence[str]) -> lis
     found = []
     for id in sorted(first, key=order)[:EXAMPLES]:
         answers = [(name, each[id]["answer"], _mark(each[id])) for name, each in asked.items() if id in each]
-        found.append({**first[id], "answers": answers})
+        kept = {key: first[id][key] for key in ("id", "question", "choices", "right")}
+        found.append({**kept, "answers": answers})
     return found
 
 

@@ -30,7 +30,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreUnit:
-    """How numbers of a chart are written: times `scale`, with `digits` decimals, then `sign`."""
+    """How numbers of a chart are written: times `scale`, with `digits` decimals (none from a thousand on), then `sign`."""
 
     scale: float = 1.0
     digits: int = 3
@@ -39,7 +39,9 @@ class ScoreUnit:
     def text(self, value: Any, *, signed: bool = False) -> str:
         if not is_number(value):
             return "–"
-        return f"{self.scale * value:{'+' if signed else ''}.{self.digits}f}{self.sign}"
+        shown = self.scale * value
+        digits = self.digits if abs(shown) < 1000 else 0
+        return f"{shown:{'+' if signed else ''},.{digits}f}{self.sign}"
 
 
 def both_widths(
@@ -80,7 +82,7 @@ def _intervals(
     def at(value: float) -> float:
         return left + (value - low) / (high - low) * (width - left - RIGHT)
 
-    out = list(_scale(scale, height, at, unit, about=8 if width == WIDE else 3))
+    out = list(_scale(scale, height, at, unit, about=8 if width == WIDE else 4))
     if zero:
         out.append(upright("peak", at(0.0), TOP - 6, height - 4))
     for number, (row, name) in enumerate(zip(rows, labels, strict=True)):
