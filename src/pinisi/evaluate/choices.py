@@ -69,6 +69,11 @@ class ChoiceRequests:
             self.continuations.append(fits)
         self.prompts.append(prompt)
 
+    @property
+    def chance(self) -> float:
+        """The share that blind guessing gets right."""
+        return float(np.mean([1 / len(prompt.choices) for prompt in self.prompts])) if self.prompts else 0.0
+
     def records(self, scores: Sequence[np.ndarray]) -> list[ChoiceRecord]:
         """scores: of each continuation the log-probabilities of its scored tokens."""
         found, start = [], 0

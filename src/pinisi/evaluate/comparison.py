@@ -24,6 +24,7 @@ PLAIN = ("mean", "ratio", "exponential")  # kinds of scores that are quick to wo
 FOUND = (
     "scores",
     "samples",
+    "examples",
     "merged_borders",
     "cut_on_the_left",
     "ended",

@@ -187,10 +187,11 @@ def read_part(part: TextPart, folder: Path) -> None:
 
 def read_shards(which: tuple[str, str], folder: Path) -> None:
     """Writes those of a language of token shards, (their folder, language), whose documents are decoded."""
-    _write(folder, _decoded(*which))
+    _write(folder, decoded_documents(*which))
 
 
-def _decoded(folder: str, language: str) -> Iterator[str]:
+def decoded_documents(folder: str | Path, language: str) -> Iterator[str]:
+    """The documents of a language of token shards as text."""
     from tokenizers import Tokenizer
 
     tokenizer, shards = Tokenizer.from_file(str(Path(folder) / TOKENIZER)), TokenShards(folder)

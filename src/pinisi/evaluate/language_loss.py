@@ -4,51 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pinisi.data import beginning_id, corpus_files, end_of_document_id, load_tokenizer, read_documents
-from pinisi.data.shard_writer import Encoder
+from pinisi.data.shard_writer import Encoder, batched
 from pinisi.evaluate.encoding import Continuation
 from pinisi.evaluate.intervals import ScoreInterval, ratio_of
 from pinisi.evaluate.samples import ratio_samples
 from pinisi.evaluate.tasks import digest_of
 
-BLOCK = 512  # documents encoded at once
-
 
 class LossText:
-    """One language of one component: its documents as tokens to be scored.
+    """One language of one component: its documents as tokens to be scored. `add` takes them, one by one.
 
-    A document is encoded as for training, with the token that ends it; its first token isn't predicted unless one stands before
-    it, and its bytes don't count then. A document of more than `longest` tokens is cut, and each part begins anew. The digest is
-    of the file's bytes.
+    A document's first token isn't predicted unless one stands before it, and its bytes don't count then. A document of more than
+    `longest` tokens is cut, and each part begins anew. file, digest: what the text was read from, and what tells it from another.
     """
 
-    def __init__(self, component: str, language: str, file: Path, encoder: Encoder, longest: int) -> None:
-        self.component, self.language, self.file = component, language, file
-        self.digest = digest_of(file)
+    def __init__(self, component: str, language: str, file: Path, digest: str, longest: int) -> None:
+        self.component, self.language, self.file, self.digest = component, language, file, digest
+        self.longest = longest
         self.continuations: list[Continuation] = []
         self.ends: list[int] = []  # of each document, how many continuations there are up to its end
         self.bytes: list[int] = []
         self.ids: list[str] = []  # of the documents
-        waiting = []
-        for document in read_documents(file):
-            waiting.append(document)
-            if len(waiting) == BLOCK:
-                self._take(encoder, waiting, longest)
-                waiting = []
-        self._take(encoder, waiting, longest)
 
-    def _take(self, encoder: Encoder, documents: list, longest: int) -> None:
-        self.ids += [document.id for document in documents]
-        for _, ids, predicted, _ in encoder.encode(documents):
-            parts = [ids[start : start + longest + 1] for start in range(0, len(ids) - 1, longest)]
-            self.continuations += [Continuation(tuple(part), 1) for part in parts]
-            self.ends.append(len(self.continuations))
-            self.bytes.append(predicted)
+    def add(self, id: str, tokens: Sequence[int], predicted: int) -> None:
+        """tokens: with the one that ends the document; predicted: bytes of the text that all but the first stand for."""
+        parts = [
+            tokens[start : start + self.longest + 1] for start in range(0, len(tokens) - 1, self.longest)
+        ]
+        self.continuations += [Continuation(tuple(part), 1) for part in parts]
+        self.ends.append(len(self.continuations))
+        self.bytes.append(predicted)
+        self.ids.append(id)
 
     def sums(self, log_probs: Sequence[np.ndarray]) -> tuple[list[float], list[int]]:
         """(nats, tokens) of each document. log_probs: of each continuation."""
@@ -77,12 +70,22 @@ class LossText:
 
 
 def loss_texts(
-    component: str, folder: str | Path, tokenizer: str | Path, rows: int, longest: int
+    component: str,
+    folder: str | Path,
+    tokenizer: str | Path,
+    rows: int,
+    longest: int,
+    limit: int | None = None,
 ) -> list[LossText]:
-    """All languages of a folder of text. rows: of the model's vocabulary."""
+    """All languages of a folder of text, encoded as for training. rows: of the model's vocabulary. limit: only so many documents of
+    each language."""
     loaded = load_tokenizer(tokenizer)
     encoder = Encoder(loaded, end_of_document_id(loaded), rows, beginning_id(loaded))
-    return [
-        LossText(component, language, file, encoder, longest)
-        for language, file in corpus_files(folder).items()
-    ]
+    found = []
+    for language, file in corpus_files(folder).items():
+        text = LossText(component, language, file, digest_of(file), longest)
+        for batch in batched(islice(read_documents(file), limit)):
+            for document, ids, predicted, _ in encoder.encode(batch):
+                text.add(document.id, ids, predicted)
+        found.append(text)
+    return found

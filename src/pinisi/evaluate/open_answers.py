@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pinisi.evaluate.answers import compared
+from pinisi.evaluate.confusion import ConfusionScores, LineLanguages
 from pinisi.evaluate.examples import ReadingItem, TranslationItem
 from pinisi.evaluate.generation import Generated, GenerationSettings, Generator, OpenPrompt
 from pinisi.evaluate.intervals import ScoreInterval, mean_of
@@ -85,6 +86,15 @@ class OpenScores:
     ) -> None:
         self.scores, self.signatures, self.ended, self.records = scores, signatures, ended, records
         self.measures = measures
+
+    def add_languages(self, language: str, judge: LineLanguages, seed: int = 0) -> dict[str, Any]:
+        """Adds scores of language confusion, and to each record what was found; returns counts."""
+        found = ConfusionScores([record["answer"] for record in self.records], language, judge, seed)
+        for record, answer in zip(self.records, found.answers, strict=True):
+            record["language"] = answer._asdict()
+        self.scores |= found.scores()
+        self.measures |= found.measures()
+        return found.told()
 
 
 def _references(item: Any) -> tuple[str, ...]:

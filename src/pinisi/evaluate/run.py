@@ -15,19 +15,20 @@ import transformers
 
 from pinisi import __version__
 from pinisi.base.errors import ConfigError
-from pinisi.data import fertility, read_documents
 from pinisi.data.fertility import FertilityMeter
 from pinisi.evaluate.choices import ChoiceRequests, accuracies, choice_samples
-from pinisi.evaluate.confusion import ConfusionScores, LineLanguages
+from pinisi.evaluate.confusion import LineLanguages
 from pinisi.evaluate.contamination import clean_scores, contamination_of, item_texts
 from pinisi.evaluate.corpus_index import CorpusIndex
 from pinisi.evaluate.encoding import Continuation, PromptEncoder
+from pinisi.evaluate.examples_shown import choice_examples, open_examples
 from pinisi.evaluate.generation import Generator
 from pinisi.evaluate.intervals import LEVEL, SAMPLES, ScoreInterval
 from pinisi.evaluate.language_loss import LossText, loss_texts
 from pinisi.evaluate.model_source import MeasuredModel
 from pinisi.evaluate.open_answers import OpenRequests
-from pinisi.evaluate.tasks import AskedTask, EvaluationTask, digest_of
+from pinisi.evaluate.shard_texts import shard_texts, texts_of
+from pinisi.evaluate.tasks import AskedTask, EvaluationTask, check_titles, digest_of
 
 FORMAT = 1  # of the result
 
@@ -38,11 +39,14 @@ Score = Callable[[Sequence[Continuation]], list[np.ndarray]]
 class EvaluationSettings:
     """Says what a model is measured on.
 
-    texts: {component: folder}. longest: tokens that the model reads at once; its own limit if None. seed: of the intervals.
+    texts: {component: folder of text}. shards: {component: folder of token shards}. documents: only so many of each language.
+    longest: tokens that the model reads at once; its own limit if None. seed: of the intervals.
     """
 
     tasks: Sequence[EvaluationTask] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    shards: Mapping[str, str] = field(default_factory=dict)
+    documents: int | None = None
     longest: int | None = None
     seed: int = 0
 
@@ -84,6 +88,7 @@ class Evaluator:
         self.longest = settings.longest or model.longest
         if self.longest < 1:
             raise ConfigError(f"--longest {self.longest}: needed at least 1 token")
+        check_titles(settings.tasks)
         encoder = PromptEncoder(model.tokenizer)
         self.tasks: list[ChoiceRequests | OpenRequests] = []
         for task in settings.tasks:
@@ -91,12 +96,11 @@ class Evaluator:
             choice = task.kind == "choice"
             self.tasks.append(ChoiceRequests(asked, encoder, self.longest) if choice else OpenRequests(asked))
         self.texts: list[LossText] = []
+        limits = model.spec.vocabulary, self.longest, settings.documents
         for component, folder in settings.texts.items():
-            rows = model.spec.vocabulary
-            self.texts += loss_texts(component, folder, model.tokenizer, rows, self.longest)
-        titles = [requests.asked.task.title for requests in self.tasks]
-        if twice := {title for title in titles if titles.count(title) > 1}:
-            raise ConfigError(f"two tasks are called {min(twice)}: give one a name of its own")
+            self.texts += loss_texts(component, folder, model.tokenizer, *limits)
+        for component, folder in settings.shards.items():
+            self.texts += shard_texts(component, folder, model.tokenizer, *limits)
 
     @property
     def generates(self) -> bool:
@@ -133,15 +137,10 @@ class Evaluator:
             texts = (text for _, parts in items for part in parts.values() for text in part)
             task["fertility"] = meter.of(task["language"], texts)
             self._mark(task, items)
-        costs = {
-            component: fertility(folder, {"": self.model.tokenizer}, report=lambda line: None)["languages"]
-            for component, folder in self.settings.texts.items()
-        }
         for text, loss in zip(self.texts, result["losses"], strict=True):
-            loss["fertility"] = costs[text.component][text.language]["tokenizers"][""]
-            self._mark(
-                loss, ((document.id, {"text": [document.text]}) for document in read_documents(text.file))
-            )
+            loss["fertility"] = meter.of(text.language, texts_of(text))
+            items = ((id, {"text": [each]}) for id, each in zip(text.ids, texts_of(text), strict=True))
+            self._mark(loss, items)
 
     def _mark(self, part: dict[str, Any], items: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> None:
         if (index := self.looks.index) is not None:
@@ -160,22 +159,25 @@ class Evaluator:
         if isinstance(requests, ChoiceRequests):
             found = requests.records(list(islice(scores, len(requests.continuations))))
             records[title] = [record._asdict() for record in found]
-            more = {"merged_borders": requests.merged, "cut_on_the_left": requests.cut}
+            more = {
+                "chance": requests.chance,
+                "merged_borders": requests.merged,
+                "cut_on_the_left": requests.cut,
+                "examples": choice_examples(requests.asked, found),
+            }
             return _task_result(requests.asked, more, accuracies(found, seed), choice_samples(found))
         if generator is None:
             raise ConfigError(f"the task {title} has answers to be written: give a generator")
         opened = requests.scored(requests.answers(generator), seed)
         records[title] = opened.records
-        more = {"ended": opened.ended, "signatures": opened.signatures}
-        if self.looks.languages is not None:
-            language = requests.asked.task.language
-            texts = [record["answer"] for record in opened.records]
-            confusion = ConfusionScores(texts, language, self.looks.languages, seed)
-            for record, found in zip(opened.records, confusion.answers, strict=True):
-                record["language"] = found._asdict()
-            more["confusion"] = confusion.told()
-            opened.scores |= confusion.scores()
-            opened.measures |= confusion.measures()
+        if (judge := self.looks.languages) is not None:
+            confusion = opened.add_languages(requests.asked.task.language, judge, seed)
+        more = {
+            "ended": opened.ended,
+            "signatures": opened.signatures,
+            "examples": open_examples(requests.asked, opened.records),
+            **({} if judge is None else {"confusion": confusion}),
+        }
         return _task_result(requests.asked, more, opened.scores, opened.measures)
 
     def _how(self) -> dict[str, Any]:

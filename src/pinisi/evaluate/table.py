@@ -16,7 +16,7 @@ SHARES = (
     "other_scripts",
 )  # names that begin so are shares, shown in per cent
 LONGEST_VALUE = 40  # characters of a setting that are shown
-FERTILITY = ("tokens_per_word", "tokens_per_character", "tokens_per_byte", "cost")
+FERTILITY = ("tokens_per_word", "tokens_per_character", "tokens_per_byte")
 COMPARED_HEAD = ("task or text", "language", "measure", "scores", "difference", "differ", "corrected p", "")
 HEAD = ("measure", "score", f"{100 * LEVEL:g} % interval")
 
@@ -44,7 +44,7 @@ def tables(result: dict[str, Any]) -> str:
         if "fertility" in part
     ]
     if rows:
-        found.append(_table(("tokens by", "word", "character", "byte", "cost against English"), rows))
+        found.append(_table(("tokens by", "word", "character", "byte"), rows))
     marked = {name: part["contamination"] for name, part in _named_parts(result) if "contamination" in part}
     if marked:
         found.append(contamination_table(marked))
