@@ -39,6 +39,13 @@ def add(commands: Any) -> None:
     )
     evaluate.add_argument("--documents", type=int, help="only so many documents of each language's loss")
     evaluate.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="LANGUAGE,...",
+        help="rows of words to copy, and patterns of them to go on with, made without data",
+    )
+    evaluate.add_argument(
         "--contamination",
         metavar="INDEX",
         help="of a corpus, by `contamination`: scores without what it holds, too",
@@ -126,7 +133,8 @@ def _looks(options: argparse.Namespace) -> Any:
     from pinisi.evaluate.run import EvaluationLooks
 
     index = CorpusIndex(options.contamination) if options.contamination else None
-    return EvaluationLooks(LineJudge(), index)
+    judge = LineJudge()
+    return EvaluationLooks(judge, judge.words, index)
 
 
 def _settings(options: argparse.Namespace) -> Any:
@@ -140,6 +148,12 @@ def _settings(options: argparse.Namespace) -> Any:
     }
     tasks = read_tasks(options.tasks) if options.tasks else []
     tasks += [parse_task(text, **asked) for text in options.task]
+    probed = [language for text in options.probe for language in text.split(",")]
+    tasks += [
+        parse_task(f"{form}:{language}", limit=options.limit)
+        for language in probed
+        for form in ("copy", "pattern")
+    ]
     texts, shards = _named(options.text), _named(options.shards)
     if options.held_out:
         shards["held-out"] = held_out_shards(options.model)
@@ -147,7 +161,7 @@ def _settings(options: argparse.Namespace) -> Any:
         raise ConfigError(f"--documents {options.documents}: needed at least 1")
     if not (tasks or texts or shards):
         raise ConfigError(
-            "nothing is asked of the model: give --task, --tasks, --text, --shards or --held-out"
+            "nothing is asked of the model: give --task, --tasks, --probe, --text, --shards or --held-out"
         )
     if twice := set(texts) & set(shards):
         raise ConfigError(

@@ -45,6 +45,14 @@ class LineJudge:
     def knows(self, language: str) -> bool:
         return language in self.packs
 
+    def words(self, language: str) -> list[str]:
+        """Frequent words of a language, of two letters at least where words are parted by spaces; none without a pack."""
+        if language not in self.packs:
+            return []
+        pack = self.packs[language]
+        least = 1 if pack.segmentation == "characters" else 2
+        return [word for word in pack.stop_shares if len(word) >= least]
+
     def judge(self, text: str, language: str) -> LineVerdict:
         """Judges a line, or a whole answer. Of a language without a pack nothing is judged."""
         if language not in self.packs:
