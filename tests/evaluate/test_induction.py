@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Qwen3Config
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, Qwen2Config
 
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.cli import main
@@ -113,58 +113,90 @@ def test_one_that_copies_from_its_context_answers_and_an_untrained_model_guesses
         assert 0.05 <= shares(model, kind, lambda items: score_here(opened, items)) <= 0.5
 
 
-def trained(folder, steps: int = 150):
-    """A small model that has seen rows of random tokens repeat, none of text."""
+WIDE = 32  # numbers of a token's code: three of them stand side by side in a hidden state, the fourth part is empty
+
+
+def write_induction_head(folder):
+    """A model of two layers by hand: one looks at the token before, one at what followed the same token earlier.
+
+    Its queries and keys of the first layer are biases, turned so that their rotary product is greatest at a distance of one; of
+    the second, codes of tokens in places that hardly turn. Nothing is trained.
+    """
     write_model(folder)
-    torch.manual_seed(0)
-    shape = Qwen3Config(
-        vocab_size=401, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=4, head_dim=12, max_position_embeddings=512, tie_word_embeddings=True, eos_token_id=0,
+    shape = Qwen2Config(
+        vocab_size=401, hidden_size=4 * WIDE, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=512, rope_theta=1e10, tie_word_embeddings=False, eos_token_id=0,
         bos_token_id=None, pad_token_id=None,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(shape)
-    optimizer = torch.optim.AdamW(model.parameters(), 4e-3, weight_decay=0)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 4e-3 * min(1, (step + 1) / 20)
-        size = random.Random(step).randrange(6, 24)
-        row = torch.randint(1, 400, (32, size))
-        row = torch.cat([row, row], 1)
-        loss = torch.nn.functional.cross_entropy(
-            model(row).logits[:, size - 1 : -1].flatten(0, 1), row[:, size:].flatten()
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    weights = model.state_dict()
+    for name, weight in weights.items():
+        if "norm" not in name:
+            weight.zero_()
+    codes = torch.randn(401, WIDE, generator=torch.Generator().manual_seed(0)).sign()
+    own, before, found = (slice(n * WIDE, (n + 1) * WIDE) for n in range(3))  # parts of a hidden state
+    weights["model.embed_tokens.weight"][:, own] = codes
+    weights["lm_head.weight"][:, found] = codes
+    first, second = (f"model.layers.{n}.self_attn." for n in range(2))
+    one = torch.eye(WIDE)
+    # the first layer: pair i of a head's 64 numbers, places i and i + 32, turns by 10^(-10 i / 32) a token
+    turns = 10.0 ** (-10 * torch.arange(8) / 32)
+    weights[first + "k_proj.bias"][:8] = 20
+    weights[first + "q_proj.bias"][:8] = 20 * turns.cos()
+    weights[first + "q_proj.bias"][32:40] = -20 * turns.sin()
+    weights[first + "v_proj.weight"][:WIDE, own] = weights[first + "o_proj.weight"][before, :WIDE] = one
+    # the second: 32 numbers in places that turn by less than 1e-5, own code against that of the token before
+    still = [*range(16, 32), *range(48, 64)]
+    weights[second + "q_proj.weight"][still, own] = 4 * one
+    weights[second + "k_proj.weight"][still, before] = 4 * one
+    weights[second + "v_proj.weight"][:WIDE, own] = one
+    weights[second + "o_proj.weight"][found, :WIDE] = 3 * one
+    model.load_state_dict(weights)
     model.save_pretrained(folder)
-    return folder, float(loss)
+    return folder
 
 
-def test_a_trained_copier_beats_an_untrained_model_by_the_command(model, tmp_path) -> None:
-    folder, loss = trained(tmp_path / "copier")
-    print(loss)
+def test_an_induction_head_copies_and_an_untrained_model_guesses_by_the_command(model, tmp_path) -> None:
+    """Of words that are a token each, which is what one induction head can copy; those that are several want longer matches."""
+    head, words, told = write_induction_head(tmp_path / "head"), tmp_path / "words.txt", tmp_path / "words"
+    words.write_text("\n".join(WORDS))
+    entries = {name: id for id, name in enumerate(["<|end|>", "?", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(entries, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    told.mkdir()
+    tokenizer.save(str(told / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|end|>"}
+    (told / "tokenizer_config.json").write_text(json.dumps(config))
     scores = []
-    for path in (folder, model):
+    for path in (head, model):
         out = tmp_path / "out.json"
-        assert (
-            main(
-                [
-                    "evaluate",
-                    str(path),
-                    "--probe",
-                    "id,th",
-                    "--limit",
-                    "40",
-                    "--longest",
-                    "400",
-                    "--out",
-                    str(out),
-                ]
-            )
-            == 0
+        asked = ["--task", f"copy:id:{words}", "--tokenizer", str(told), "--limit", "40", "--out", str(out)]
+        assert main(["evaluate", str(path), *asked, "--longest", "400"]) == 0
+        tasks = json.loads(out.read_text())["tasks"]
+        assert all(task["fertility"]["tokens"] > 0 for task in tasks)
+        scores.append({task["name"]: task["scores"]["accuracy_per_token"] for task in tasks})
+    assert scores[0]["copy-id"]["value"] > 0.9 and scores[0]["copy-id"]["low"] > scores[1]["copy-id"]["high"]
+
+
+def test_a_probe_asks_both_kinds_in_each_language(model, tmp_path) -> None:
+    out = tmp_path / "out.json"
+    assert (
+        main(
+            [
+                "evaluate",
+                str(model),
+                "--probe",
+                "id,th",
+                "--limit",
+                "3",
+                "--longest",
+                "400",
+                "--out",
+                str(out),
+            ]
         )
-        tasks = {task["name"]: task["scores"]["accuracy"] for task in json.loads(out.read_text())["tasks"]}
-        scores.append(tasks)
-    print(scores)
-    assert set(scores[0]) == {"copy-id", "pattern-id", "copy-th", "pattern-th"}
-    assert scores[0]["copy-id"]["low"] > scores[1]["copy-id"]["high"]
+        == 0
+    )
+    tasks = json.loads(out.read_text())["tasks"]
+    assert [task["name"] for task in tasks] == ["copy-id", "pattern-id", "copy-th", "pattern-th"]
+    assert [task["items"] for task in tasks] == [3] * 4

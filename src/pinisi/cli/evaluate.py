@@ -50,6 +50,18 @@ def add(commands: Any) -> None:
         metavar="INDEX",
         help="of a corpus, by `contamination`: scores without what it holds, too",
     )
+    _add_how(evaluate)
+    evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
+    evaluate.add_argument(
+        "--out", metavar="FILE", help="the result as JSON, with what is needed to repeat it"
+    )
+    evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
+    evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _add_how(evaluate: argparse.ArgumentParser) -> None:
+    """Adds options that say how it is asked and how the model runs."""
     asking = evaluate.add_argument_group("how tasks given with --task are asked")
     asking.add_argument("--examples", metavar="FILE", help="of the same form, for --shots")
     asking.add_argument("--shots", type=int, default=0, help="how many examples stand before each item")
@@ -72,13 +84,6 @@ def add(commands: Any) -> None:
     running.add_argument(
         "--batch-size", type=int, default=8, help="rows in the pipeline, or prompts answered, at once"
     )
-    evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
-    evaluate.add_argument(
-        "--out", metavar="FILE", help="the result as JSON, with what is needed to repeat it"
-    )
-    evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
-    evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
-    evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> int:

@@ -105,5 +105,7 @@ def _spelled(script: str, draw: random.Random) -> list[str]:
     """Words of two letters that stand by themselves."""
     names, of = script_table()
     letters = [chr(code) for code in np.flatnonzero(of == names.index(script)).tolist()]
-    alone = [letter for letter in letters if unicodedata.category(letter) == ("Ll" if script == LATIN else "Lo")][:40]
+    alone = [
+        letter for letter in letters if unicodedata.category(letter) == ("Ll" if script == LATIN else "Lo")
+    ][:40]
     return sorted({"".join(draw.sample(alone, 2)) for _ in range(4 * WORDS)})[:WORDS]

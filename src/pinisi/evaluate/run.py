@@ -145,8 +145,8 @@ class Evaluator:
             self._mark(task, items)
         for text, loss in zip(self.texts, result["losses"], strict=True):
             loss["fertility"] = meter.of(text.language, texts_of(text))
-            items = ((id, {"text": [each]}) for id, each in zip(text.ids, texts_of(text), strict=True))
-            self._mark(loss, items)
+            documents = zip(text.ids, texts_of(text), strict=True)
+            self._mark(loss, ((id, {"text": [each]}) for id, each in documents))
 
     def _mark(self, part: dict[str, Any], items: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> None:
         if (index := self.looks.index) is not None:

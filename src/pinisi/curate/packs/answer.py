@@ -8,6 +8,7 @@ apart: Malay for Indonesian mostly.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -37,10 +38,14 @@ class LineVerdict(NamedTuple):
 
 
 class LineJudge:
-    """Judges lines by a set of packs."""
+    """Judges lines by a set of packs; the shipped ones are read when the first line is judged."""
 
     def __init__(self, packs: Packs | None = None) -> None:
-        self.packs = Packs.load() if packs is None else packs
+        self._given = packs
+
+    @cached_property
+    def packs(self) -> Packs:
+        return Packs.load() if self._given is None else self._given
 
     def knows(self, language: str) -> bool:
         return language in self.packs
