@@ -18,11 +18,13 @@ MEASURES = {"acc": "accuracy", "acc_norm": "accuracy_per_character", "acc_bytes"
 
 
 class HarnessScores(NamedTuple):
-    """What the harness found of a task: sums of log-probabilities by item and choice, scores by our names, seconds."""
+    """What the harness found of a task: sums of log-probabilities by item and choice, scores by our names, seconds in all, and
+    those of them in which the model computed."""
 
     log_probs: list[list[float]]
     scores: dict[str, float]
     seconds: float
+    scoring: float
 
 
 def harness_version() -> str:
@@ -114,7 +116,18 @@ def run_harness(
     from lm_eval import simple_evaluate
 
     found = {}
+    passes: list[float] = []
+    score = model._loglikelihood_tokens  # what computes, once texts are tokens
+
+    def timed(*given: Any, **more: Any) -> Any:
+        start = time.perf_counter()
+        answers = score(*given, **more)
+        passes.append(time.perf_counter() - start)
+        return answers
+
+    model._loglikelihood_tokens = timed
     for config in configs:
+        passes.clear()
         began = time.perf_counter()
         result = simple_evaluate(
             model=model, tasks=[dict(config)], limit=limit, log_samples=True, bootstrap_iters=0
@@ -124,5 +137,6 @@ def run_harness(
         samples = sorted(result["samples"][name], key=lambda sample: sample["doc_id"])
         sums = [[float(response[0]) for response in sample["filtered_resps"]] for sample in samples]
         scores = {ours: result["results"][name][f"{theirs},none"] for theirs, ours in MEASURES.items()}
-        found[name] = HarnessScores(sums, scores, seconds)
+        found[name] = HarnessScores(sums, scores, seconds, sum(passes))
+    model._loglikelihood_tokens = score
     return found
