@@ -1,6 +1,6 @@
 """Runs lm-evaluation-harness on local files with its own prompts: the yardstick of `pinisi bench evaluation`.
 
-It must be installed beside Pinisi (pip install lm-eval), and is used nowhere else.
+It must be installed beside Pinisi (pip install "lm-eval[hf]"), and is used nowhere else.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ def harness_version() -> str:
     """Raises DataError where it isn't installed."""
     try:
         import lm_eval
+        import lm_eval.models.huggingface
     except ImportError as error:
-        raise DataError(f"lm-evaluation-harness can't be used ({error}): pip install lm-eval") from None
+        raise DataError(f"lm-evaluation-harness can't be used ({error}): pip install 'lm-eval[hf]'") from None
     return lm_eval.__version__
 
 
