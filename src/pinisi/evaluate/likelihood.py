@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -101,12 +102,17 @@ def score_here(
 
 
 def score_on_ranks(
-    arguments: Sequence[str], items: Sequence[Continuation], ranks: int, threads: int | None = None
+    arguments: Sequence[str],
+    items: Sequence[Continuation],
+    ranks: int,
+    threads: int | None = None,
+    *,
+    timed: list[float] | None = None,
 ) -> list[np.ndarray]:
     """Scores on ranks that are started on this machine.
 
-    arguments: of `pinisi evaluate`, that name the model; each rank runs it with `--as-rank FOLDER` behind. Raises PinisiError if
-    a rank fails: the message is on stderr then.
+    arguments: of `pinisi evaluate`, that name the model; each rank runs it with `--as-rank FOLDER` behind. timed: gets the seconds
+    of the passes, without the ranks' start. Raises PinisiError if a rank fails: the message is on stderr then.
     """
     folder = Path(tempfile.mkdtemp(prefix="pinisi-evaluate-"))
     write_items(folder / ITEMS, items)
@@ -117,6 +123,8 @@ def score_on_ranks(
         )
     with np.load(folder / SCORES) as found:
         scores = np.split(found["values"], np.cumsum(found["sizes"])[:-1])
+        if timed is not None:
+            timed.append(float(found["seconds"]))
     shutil.rmtree(folder)
     return scores
 
@@ -151,10 +159,16 @@ def work_as_rank(model: MeasuredModel, folder: Path, *, row: int = ROW, at_once:
         communicator = Communicator.connect([list(range(world))], device)
         assert communicator is not None
         scorer = LikelihoodScorer(engine_of(model, communicator, device), row=row, at_once=at_once)
-        scores = scorer.score(read_items(folder / ITEMS))
+        items = read_items(folder / ITEMS)
+        dist.barrier()
+        began = time.perf_counter()
+        scores = scorer.score(items)
+        seconds = time.perf_counter() - began
         if rank == 0:
             sizes = np.fromiter((len(score) for score in scores), np.int64)
-            np.savez(folder / f".{os.getpid()}.npz", values=np.concatenate(scores), sizes=sizes)
+            np.savez(
+                folder / f".{os.getpid()}.npz", values=np.concatenate(scores), sizes=sizes, seconds=seconds
+            )
             (folder / f".{os.getpid()}.npz").replace(folder / SCORES)
         dist.barrier()
         dist.destroy_process_group()

@@ -55,8 +55,10 @@ def write_evaluation(
     results: by name of the model. comparison: of `evaluate.comparison.compare`. left_out: sentences on what isn't compared.
     languages: names by code.
     """
-    values = {"comparison": comparison, "left_out": left_out, "languages": languages or {}, "title": title}
-    return write_whole(path, evaluation_page(results, **values))
+    shown = evaluation_page(
+        results, comparison=comparison, left_out=left_out, languages=languages or {}, title=title
+    )
+    return write_whole(path, shown)
 
 
 def evaluation_page(
