@@ -25,6 +25,43 @@ def add(commands: Any) -> None:
         metavar="[NAME=]FOLDER",
         help="<language>.jsonl files: their loss",
     )
+    evaluate.add_argument(
+        "--shards",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="token shards of `pinisi tokenize`, made with the model's tokenizer: their loss",
+    )
+    evaluate.add_argument(
+        "--held-out",
+        action="store_true",
+        help="of a run: the loss on its own held-out shards (data.evaluation)",
+    )
+    evaluate.add_argument("--documents", type=int, help="only so many documents of each language's loss")
+    evaluate.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="LANGUAGE,...",
+        help="rows of words to copy, and patterns of them to go on with, made without data",
+    )
+    evaluate.add_argument(
+        "--contamination",
+        metavar="INDEX",
+        help="of a corpus, by `contamination`: scores without what it holds, too",
+    )
+    _add_how(evaluate)
+    evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
+    evaluate.add_argument(
+        "--out", metavar="FILE", help="the result as JSON, with what is needed to repeat it"
+    )
+    evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
+    evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _add_how(evaluate: argparse.ArgumentParser) -> None:
+    """Adds options that say how it is asked and how the model runs."""
     asking = evaluate.add_argument_group("how tasks given with --task are asked")
     asking.add_argument("--examples", metavar="FILE", help="of the same form, for --shots")
     asking.add_argument("--shots", type=int, default=0, help="how many examples stand before each item")
@@ -47,17 +84,11 @@ def add(commands: Any) -> None:
     running.add_argument(
         "--batch-size", type=int, default=8, help="rows in the pipeline, or prompts answered, at once"
     )
-    evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
-    evaluate.add_argument(
-        "--out", metavar="FILE", help="the result as JSON, with what is needed to repeat it"
-    )
-    evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
-    evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
-    evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.base.files import write_whole
+    from pinisi.evaluate.comparison import result_text
     from pinisi.evaluate.likelihood import check_ranks, score_here, score_on_ranks, work_as_rank
     from pinisi.evaluate.model_source import open_model
     from pinisi.evaluate.run import Evaluator
@@ -68,7 +99,7 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     if options.as_rank:
         return work_as_rank(model, Path(options.as_rank), **how)
     check_ranks(model, options.ranks)
-    evaluator = Evaluator(model, _settings(options))
+    evaluator = Evaluator(model, _settings(options), _looks(options))
 
     def score(items: Any) -> Any:
         if options.ranks == 1:
@@ -89,7 +120,7 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
         f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
     )
     if options.out:
-        write_whole(options.out, json.dumps(found.result, indent=1, ensure_ascii=False) + "\n")
+        write_whole(options.out, result_text(found.result))
     if options.items:
         lines = [
             json.dumps({"task": task, **record}, ensure_ascii=False)
@@ -100,8 +131,20 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _looks(options: argparse.Namespace) -> Any:
+    """What knows languages and corpora: from other rooms than the evaluation's."""
+    from pinisi.curate.packs.answer import LineJudge
+    from pinisi.evaluate.corpus_index import CorpusIndex
+    from pinisi.evaluate.run import EvaluationLooks
+
+    index = CorpusIndex(options.contamination) if options.contamination else None
+    judge = LineJudge()
+    return EvaluationLooks(judge, judge.words, index)
+
+
 def _settings(options: argparse.Namespace) -> Any:
     from pinisi.base.errors import ConfigError
+    from pinisi.evaluate.model_source import held_out_shards
     from pinisi.evaluate.run import EvaluationSettings
     from pinisi.evaluate.tasks import parse_task, read_tasks
 
@@ -110,11 +153,39 @@ def _settings(options: argparse.Namespace) -> Any:
     }
     tasks = read_tasks(options.tasks) if options.tasks else []
     tasks += [parse_task(text, **asked) for text in options.task]
-    named = [text.partition("=") for text in options.text]
-    texts = {name if folder else Path(name).name: folder or name for name, _, folder in named}
-    if not tasks and not texts:
-        raise ConfigError("nothing is asked of the model: give --task, --tasks or --text")
-    return EvaluationSettings(tasks, texts, options.longest, options.seed)
+    probed = [language for text in options.probe for language in text.split(",")]
+    tasks += [
+        parse_task(f"{form}:{language}", limit=options.limit)
+        for language in probed
+        for form in ("copy", "pattern")
+    ]
+    texts, shards = _named(options.text), _named(options.shards)
+    if options.held_out:
+        shards["held-out"] = held_out_shards(options.model)
+    if options.documents is not None and options.documents < 1:
+        raise ConfigError(f"--documents {options.documents}: needed at least 1")
+    if not (tasks or texts or shards):
+        raise ConfigError(
+            "nothing is asked of the model: give --task, --tasks, --probe, --text, --shards or --held-out"
+        )
+    if twice := set(texts) & set(shards):
+        raise ConfigError(
+            f"text and shards are both called {min(twice)}: give one another name, as NAME=FOLDER"
+        )
+    return EvaluationSettings(tasks, texts, shards, options.documents, options.longest, options.seed)
+
+
+def _named(given: list[str]) -> dict[str, str]:
+    """{name: folder} of [NAME=]FOLDER; the folder's name where none is given."""
+    from pinisi.base.errors import ConfigError
+
+    found: dict[str, str] = {}
+    for text in given:
+        name, folder = (Path(text).name, text) if "=" not in text else text.split("=", 1)
+        if name in found:
+            raise ConfigError(f"two folders are called {name}: give one a name of its own, as NAME=FOLDER")
+        found[name] = folder
+    return found
 
 
 def _again(options: argparse.Namespace, path: str) -> list[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,20 @@ class LikelihoodScorer:
         rows = packed([len(item.tokens) - 1 for item in items], self.row)
         found: list[np.ndarray] = [np.zeros(0)] * len(items)
         for start in range(0, len(rows), self.at_once):
-            some = rows[start : start + self.at_once]
-            in_rows = [[items[number] for number in row] for row in some]
-            log_probs = self.engine.log_probs([microbatch_of(row) for row in in_rows])
-            for numbers, row, lp in zip(some, in_rows, log_probs, strict=True):
-                values = lp[0].to("cpu", torch.float64).numpy()
-                for number, where in zip(numbers, scored_places(row), strict=True):
-                    found[number] = values[where].copy()
+            for number, values in self.score_rows(items, rows[start : start + self.at_once]):
+                found[number] = values
         return found
+
+    def score_rows(
+        self, items: Sequence[Continuation], rows: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The same of the items in these rows, as `packed` makes them: (number of the item, its values)."""
+        in_rows = [[items[number] for number in row] for row in rows]
+        log_probs = self.engine.log_probs([microbatch_of(row) for row in in_rows])
+        for numbers, row, lp in zip(rows, in_rows, log_probs, strict=True):
+            values = lp[0].to("cpu", torch.float64).numpy()
+            for number, where in zip(numbers, scored_places(row), strict=True):
+                yield number, values[where].copy()
 
 
 def check_ranks(model: MeasuredModel, ranks: int) -> None:
@@ -95,12 +102,17 @@ def score_here(
 
 
 def score_on_ranks(
-    arguments: Sequence[str], items: Sequence[Continuation], ranks: int, threads: int | None = None
+    arguments: Sequence[str],
+    items: Sequence[Continuation],
+    ranks: int,
+    threads: int | None = None,
+    *,
+    timed: list[float] | None = None,
 ) -> list[np.ndarray]:
     """Scores on ranks that are started on this machine.
 
-    arguments: of `pinisi evaluate`, that name the model; each rank runs it with `--as-rank FOLDER` behind. Raises PinisiError if
-    a rank fails: the message is on stderr then.
+    arguments: of `pinisi evaluate`, that name the model; each rank runs it with `--as-rank FOLDER` behind. timed: gets the seconds
+    of the passes, without the ranks' start. Raises PinisiError if a rank fails: the message is on stderr then.
     """
     folder = Path(tempfile.mkdtemp(prefix="pinisi-evaluate-"))
     write_items(folder / ITEMS, items)
@@ -111,6 +123,8 @@ def score_on_ranks(
         )
     with np.load(folder / SCORES) as found:
         scores = np.split(found["values"], np.cumsum(found["sizes"])[:-1])
+        if timed is not None:
+            timed.append(float(found["seconds"]))
     shutil.rmtree(folder)
     return scores
 
@@ -145,10 +159,16 @@ def work_as_rank(model: MeasuredModel, folder: Path, *, row: int = ROW, at_once:
         communicator = Communicator.connect([list(range(world))], device)
         assert communicator is not None
         scorer = LikelihoodScorer(engine_of(model, communicator, device), row=row, at_once=at_once)
-        scores = scorer.score(read_items(folder / ITEMS))
+        items = read_items(folder / ITEMS)
+        dist.barrier()
+        began = time.perf_counter()
+        scores = scorer.score(items)
+        seconds = time.perf_counter() - began
         if rank == 0:
             sizes = np.fromiter((len(score) for score in scores), np.int64)
-            np.savez(folder / f".{os.getpid()}.npz", values=np.concatenate(scores), sizes=sizes)
+            np.savez(
+                folder / f".{os.getpid()}.npz", values=np.concatenate(scores), sizes=sizes, seconds=seconds
+            )
             (folder / f".{os.getpid()}.npz").replace(folder / SCORES)
         dist.barrier()
         dist.destroy_process_group()
