@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from pinisi.engine import sharded as sharded_optimizer
 from pinisi.engine.engine import Engine
 from pinisi.engine.optimizer import NotFinite
 from pinisi.engine.sharded import row_parts
@@ -19,7 +20,8 @@ from tests.distributed.cases import Case, batches, config_of, engine_of
 
 
 def engine_on(world, case: Case, sharded: bool) -> Engine:
-    """Of two pipelines of two ranks."""
+    """Of two pipelines of two ranks; in several buckets."""
+    sharded_optimizer.BUCKET = 8000
     communicator, stage, ends = world.replicas
     tied = ends if case.barriers == 0 and case.tied else None
     half = replace(case, microbatches=case.microbatches // 2)
