@@ -185,7 +185,9 @@ class Trainer:
                 languages=len(self.batches.languages),
                 teacher=self.frozen.get("teacher"),
             ),
-            optimizer=OptimizerSettings((o.betas[0], o.betas[1]), o.eps, o.weight_decay, o.max_grad_norm),
+            optimizer=OptimizerSettings(
+                (o.betas[0], o.betas[1]), o.eps, o.weight_decay, o.max_grad_norm, o.sharded
+            ),
         )
 
     def _frozen_engine(self, source: str | None) -> Engine:
