@@ -9,8 +9,7 @@ from typing import NamedTuple
 from pinisi.base.errors import DataError
 from pinisi.data import beginning_id, load_tokenizer
 from pinisi.data.control_tokens import TextOnly
-
-Message = dict[str, str]  # {"role": ..., "content": ...}
+from pinisi.evaluate.prompting import Message
 
 
 class Continuation(NamedTuple):

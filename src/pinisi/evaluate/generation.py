@@ -5,47 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from pinisi.base.errors import ConfigError
 from pinisi.data import end_of_document_id
-from pinisi.evaluate.encoding import Message, PromptEncoder
+from pinisi.evaluate.encoding import PromptEncoder
 from pinisi.evaluate.model_source import MeasuredModel
+from pinisi.evaluate.prompting import Generated, GenerationSettings, Generator, OpenPrompt
 from pinisi.train.building import device_here
 from pinisi.train.export import export
 
 ANSWER = "answerplaceholder"
-
-
-class OpenPrompt(NamedTuple):
-    """What is to be continued: plain text, or the turns of a chat."""
-
-    text: str = ""
-    messages: tuple[Message, ...] = ()
-
-
-class GenerationSettings(NamedTuple):
-    """Says where an answer ends: at one of these strings, which doesn't belong to it, or after so many tokens, if not by itself."""
-
-    new_tokens: int = 64
-    stop: tuple[str, ...] = ()
-
-
-class Generated(NamedTuple):
-    """An answer. ended: "token" (the model ended it), "text" (a stop string) or "length"."""
-
-    text: str
-    tokens: int
-    ended: str
-
-
-class Generator(Protocol):
-    """Answers prompts in their order, greedily: the most likely token each time."""
-
-    def generate(self, prompts: Sequence[OpenPrompt], settings: GenerationSettings) -> list[Generated]: ...
+__all__ = ["Generated", "GenerationSettings", "Generator", "OpenPrompt", "TransformersGenerator"]
 
 
 class TransformersGenerator:
@@ -83,12 +57,22 @@ class TransformersGenerator:
         self.cut += sum(len(each) > room for each in tokens)
         order = sorted(range(len(prompts)), key=lambda n: (-len(tokens[n]), n))
         found: dict[int, Generated] = {}
-        for start in range(0, len(order), self.batch_size):
-            some = order[start : start + self.batch_size]
-            chat = any(prompts[n].messages for n in some)
-            answers = self._batch([tokens[n][-room:] for n in some], settings, chat)
-            found.update(zip(some, answers, strict=True))
+        at_once = (
+            1 if settings.temperature > 0 else self.batch_size
+        )  # draws don't depend on what stands beside
+        for chat in (False, True):  # only a chat ends at the end of a turn
+            of_kind = [n for n in order if bool(prompts[n].messages) is chat]
+            for start in range(0, len(of_kind), at_once):
+                some = of_kind[start : start + at_once]
+                torch.manual_seed(settings.seed + some[0])
+                answers = self._batch([self._fitted(tokens[n], room) for n in some], settings, chat)
+                found.update(zip(some, answers, strict=True))
         return [found[n] for n in range(len(prompts))]
+
+    def _fitted(self, tokens: list[int], room: int) -> list[int]:
+        """The last tokens that fit; one that begins all text stays in front."""
+        kept = tokens[:1] if tokens[:1] == self.encoder.before and room > 1 else []
+        return tokens if len(tokens) <= room else [*kept, *tokens[len(kept) - room :]]
 
     def _tokens(self, prompt: OpenPrompt) -> list[int]:
         encoder = self.encoder
@@ -105,8 +89,12 @@ class TransformersGenerator:
         ids = torch.tensor([[padding] * (width - len(p)) + list(p) for p in prompts], device=self.device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device)
         ends = self.ends | ({self.turn_end} if chat and self.turn_end is not None else set())
+        drawn = (
+            {"temperature": settings.temperature, "top_k": 0, "top_p": 1.0} if settings.temperature else {}
+        )
         self.model.generation_config = GenerationConfig(
-            do_sample=False,
+            **drawn,
+            do_sample=settings.temperature > 0,
             max_new_tokens=settings.new_tokens,
             eos_token_id=sorted(ends),
             pad_token_id=padding,
