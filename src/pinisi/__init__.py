@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pinisi.config import RunConfig, configure, load
+    from pinisi.cookbook.run import run
     from pinisi.engine.engine import Engine
-    from pinisi.launch.run import run
     from pinisi.train.export import export
     from pinisi.train.result import Result
     from pinisi.train.saved import resume_engine, save_engine
@@ -39,7 +39,7 @@ _MODULES = {
     "export": "train.export",
     "load": "config",
     "resume_engine": "train.saved",
-    "run": "launch.run",
+    "run": "cookbook.run",
     "save_engine": "train.saved",
 }
 

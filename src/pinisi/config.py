@@ -215,14 +215,19 @@ class CheckpointSection:
 
 @dataclass(frozen=True)
 class EvaluationSection:
-    """[evaluation] says how often held-out text is judged, by language."""
+    """[evaluation] says how often held-out text is judged, by language, and which tasks are asked."""
 
     every: int = 0  # steps between evaluations; 0: before the first step and after the last one only
     microbatches: int = 8  # how many of a language are judged at most
     patience: int = 0  # evaluations without a better mean loss that end the run; 0: none do
+    # a TOML file of [[tasks]], as of `pinisi evaluate --tasks`: choices that the model is asked while it is trained
+    tasks: str | None = field(default=None, metadata=PATH)
+    tasks_every: int = 0  # steps between those, a multiple of every; 0: with each evaluation
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, every=0, microbatches=1, patience=0)
+        yield from at_least(self, every=0, microbatches=1, patience=0, tasks_every=0)
+        if self.tasks_every and (not self.every or self.tasks_every % self.every):
+            yield Fault("tasks_every", "a multiple of evaluation.every, or 0")
         if self.patience and not self.every:
             yield Fault("patience", "to be 0, or evaluation.every to say how often it is counted")
 

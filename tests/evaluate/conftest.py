@@ -10,6 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
 
 from tests.data.conftest import write_tokenizer
+from tests.engine.conftest import project
+
+__all__ = ["project"]
 
 VOCABULARY = 401  # one row more than the tokenizer has, and prime
 XCOPA = [

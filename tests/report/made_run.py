@@ -70,6 +70,16 @@ def evaluation_line(step: int) -> dict:
     return {"step": step, "evaluation": entries}
 
 
+def tasks_line(step: int) -> dict:
+    share = 0.5 + 0.2 * step / 150
+    scores = {"accuracy": [share, share - 0.1, share + 0.1], "accuracy_per_byte": [share, share - 0.2, share]}
+    names = {f"xcopa-{name}": name for name in LANGUAGES[:4]} | {
+        "a task with quite a long name of its own": "th"
+    }
+    tasks = {n: {"language": l, "items": 100, "chance": 0.5, "scores": scores} for n, l in names.items()}
+    return {"step": step, "tasks": tasks}
+
+
 def jittered(timeline: Timeline, rng: random.Random) -> Timeline:
     """As a machine would run it: everything a little later and longer, and the clock not at zero."""
 
@@ -87,11 +97,11 @@ def make_run(
     folder.mkdir(parents=True, exist_ok=True)
     plan = dict(steps=steps, ranks=ranks, microbatches=microbatches, barriers=barriers)
     (folder / "config.toml").write_text(CONFIG.format(**plan))
-    lines = [evaluation_line(0)]
+    lines = [evaluation_line(0), tasks_line(0)]
     for step in range(1, steps + 1):
         lines.append(training_line(step, rng))
         if step % 50 == 0:
-            lines.append(evaluation_line(step))
+            lines += [evaluation_line(step), tasks_line(step)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     schedule = build("1f1b", ranks, microbatches, barriers=barriers)
     costs = Costs(

@@ -10,10 +10,12 @@ import pytest
 
 from pinisi.report import write_report
 from pinisi.report.curation import write_curation_report
+from pinisi.report.evaluation import write_evaluation
 from pinisi.report.explore import write_explorer
 from pinisi.report.fertility import write_fertility
 from pinisi.report.picture import draw
 from tests.report import test_explore, test_fertility
+from tests.report.made_evaluation import made_comparison, made_results
 from tests.report.made_run import make_run
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'"
@@ -68,8 +70,14 @@ def test_no_leaf_of_a_runs_files_is_script(tmp_path, name):
 def test_no_leaf_of_the_metrics_is_script(tmp_path):
     run = make_run(tmp_path / "run", ranks=2, microbatches=2, steps=3)
     lines = (run / "metrics.jsonl").read_text().splitlines()
-    for number in (0, 1):
-        for changed in spoiled(json.loads(lines[number])):
+    told = {
+        kind: next(line for line in map(json.loads, lines) if kind in line)
+        for kind in ("evaluation", "tasks", "loss")
+    }
+    for kind, key in (("evaluation", "evaluation"), ("tasks", "tasks"), ("loss", "losses")):
+        told[kind][key] = dict(list(told[kind][key].items())[:2])  # many of one kind say no more
+    for line in told.values():
+        for changed in spoiled(line):
             (run / "metrics.jsonl").write_text("\n".join([*lines, json.dumps(changed)]) + "\n")
             assert harmless(write_report(run)), changed
 
@@ -102,6 +110,27 @@ def test_no_leaf_of_a_fertility_is_script(tmp_path):
         assert harmless(page), changed
         seen += 1
     assert seen > 20
+
+
+def test_no_leaf_of_an_evaluation_is_script(tmp_path):
+    results, seen = made_results(["a", "b"], ["th"]), 0
+    for result in results.values():
+        result["tasks"] = result["tasks"][::2]
+    whole = {
+        "results": results,
+        "comparison": made_comparison(results),
+        "left_out": ["a note"],
+        "languages": {"th": "Thai"},
+    }
+    for changed in spoiled(whole):
+        try:
+            models = changed.pop("results")
+            page = write_evaluation(models, tmp_path / "evaluation.html", title=EVIL, **changed)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue  # nothing that `evaluate` or `compare` could have made
+        assert harmless(page), changed
+        seen += 1
+    assert seen > 100
 
 
 def test_no_words_beside_a_timeline_are_script(tmp_path):

@@ -7,11 +7,13 @@ import pytest
 
 from pinisi.report import write_report
 from pinisi.report.curation import write_curation_report
+from pinisi.report.evaluation import write_evaluation
 from pinisi.report.explore import write_explorer
 from pinisi.report.fertility import write_fertility
 
 from . import browser
 from .made_curation import made_table
+from .made_evaluation import made_comparison, made_results
 from .made_run import make_run
 from .test_explore import some
 from .test_fertility import COSTS, made
@@ -44,7 +46,19 @@ def explorer_page(folder: Path) -> Path:
     return write_explorer(folder / "explore.html", "Ways to run it", some(), memory_limit=7e7)
 
 
-PAGES = [run_page, small_run_page, curation_page, fertility_page, explorer_page]
+def evaluation_page(folder: Path) -> Path:
+    results = made_results()
+    note = "xcopa-th isn't compared: two models were given other files or other items of them."
+    return write_evaluation(
+        results,
+        folder / "evaluation.html",
+        comparison=made_comparison(results),
+        left_out=[note],
+        languages={"th": "Thai"},
+    )
+
+
+PAGES = [run_page, small_run_page, curation_page, fertility_page, explorer_page, evaluation_page]
 
 
 @pytest.mark.parametrize("make", PAGES, ids=lambda make: make.__name__)

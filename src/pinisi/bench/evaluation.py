@@ -1,7 +1,8 @@
 """Holds `pinisi evaluate` against lm-evaluation-harness and sacrebleu's command line, on local files.
 
 Five tasks (XCOPA in th, id, vi, zh, Belebele in jv) and one with examples: log-likelihoods within 1e-5 of the harness's and the
-same choices and scores but for listed near ties, at p = 1, 2, 4 and for 1, 3, 16 rows at once.
+same choices and scores but for listed near ties, at p = 1, 2, 4 and for 1, 3, 16 rows at once. How often paired tests err is
+counted by `noise`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from pinisi.base.errors import DataError
 from pinisi.base.files import write_whole
-from pinisi.bench import harness
+from pinisi.bench import harness, noise
 from pinisi.evaluate.choices import MEASURES
 from pinisi.evaluate.formats import read_items_of
 from pinisi.evaluate.likelihood import score_here, score_on_ranks
@@ -286,21 +287,35 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+PARTS = ("scores", "noise")
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="pinisi bench evaluation", description=__doc__.split("\n\n")[0])
     parser.add_argument(
-        "--data", required=True, metavar="FOLDER", help="XCOPA, Belebele and NTREX as local files"
+        "--part", choices=PARTS, help="only this; noise, which says how often paired tests err, needs no data"
     )
+    parser.add_argument("--data", metavar="FOLDER", help="XCOPA, Belebele and NTREX as local files")
     parser.add_argument("--model", help="a Hugging Face folder; a small random one is made if left out")
     parser.add_argument("--limit", type=int, default=100, help="items of a task of short texts, default 100")
     parser.add_argument("--json", help="write what was found to this file")
     options = parser.parse_args(list(arguments))
-    with tempfile.TemporaryDirectory(prefix="pinisi-bench-") as folder:
-        model = Path(options.model) if options.model else None
-        result = measure(Path(options.data), model, options.limit, Path(folder))
-    wrong = faults(result)
+    parts = [options.part] if options.part else list(PARTS)
+    if "scores" in parts and options.data is None:
+        parser.error("--data FOLDER is needed, but for --part noise")
+    result: dict[str, Any] = {}
+    wrong: list[str] = []
+    if "scores" in parts:
+        with tempfile.TemporaryDirectory(prefix="pinisi-bench-") as folder:
+            model = Path(options.model) if options.model else None
+            result = measure(Path(options.data), model, options.limit, Path(folder))
+        wrong += faults(result)
+        print(table(result))
+    if "noise" in parts:
+        result["noise"] = noise.measure_noise()
+        wrong += noise.noise_faults(result["noise"])
+        print(noise.noise_table(result["noise"]))
     result["faults"] = wrong
-    print(table(result))
     print("\n".join(f"FALLS SHORT: {fault}" for fault in wrong) or "all demands hold")
     if options.json:
         write_whole(options.json, json.dumps(result, indent=1, ensure_ascii=False) + "\n")

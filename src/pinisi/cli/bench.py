@@ -21,7 +21,11 @@ BENCHES = {
     "ignored": ("pinisi.bench.ignored", "what the head costs when a share of the tokens has no target"),
     "evaluation": (
         "pinisi.bench.evaluation",
-        "scores against lm-evaluation-harness and sacrebleu on local files",
+        "scores against lm-evaluation-harness and sacrebleu on local files; how often paired tests err",
+    ),
+    "contamination": (
+        "pinisi.bench.contamination",
+        "planted evaluation sentences that are found in a corpus",
     ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }

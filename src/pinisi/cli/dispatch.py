@@ -15,6 +15,8 @@ from pinisi.base.errors import ConfigError, PinisiError
 from pinisi.base.results import result_apart
 from pinisi.cli import (
     bench,
+    compare,
+    contamination,
     corpus,
     curate,
     demo,
@@ -36,6 +38,8 @@ COMMANDS = (
     train,
     plan,
     evaluate,
+    compare,
+    contamination,
     export,
     generate,
     report,

@@ -25,6 +25,24 @@ def add(commands: Any) -> None:
         metavar="[NAME=]FOLDER",
         help="<language>.jsonl files: their loss",
     )
+    evaluate.add_argument(
+        "--shards",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="token shards of `pinisi tokenize`, made with the model's tokenizer: their loss",
+    )
+    evaluate.add_argument(
+        "--held-out",
+        action="store_true",
+        help="of a run: the loss on its own held-out shards (data.evaluation)",
+    )
+    evaluate.add_argument("--documents", type=int, help="only so many documents of each language's loss")
+    evaluate.add_argument(
+        "--contamination",
+        metavar="INDEX",
+        help="of a corpus, by `contamination`: scores without what it holds, too",
+    )
     asking = evaluate.add_argument_group("how tasks given with --task are asked")
     asking.add_argument("--examples", metavar="FILE", help="of the same form, for --shots")
     asking.add_argument("--shots", type=int, default=0, help="how many examples stand before each item")
@@ -58,6 +76,7 @@ def add(commands: Any) -> None:
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.base.files import write_whole
+    from pinisi.evaluate.comparison import result_text
     from pinisi.evaluate.likelihood import check_ranks, score_here, score_on_ranks, work_as_rank
     from pinisi.evaluate.model_source import open_model
     from pinisi.evaluate.run import Evaluator
@@ -68,7 +87,7 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     if options.as_rank:
         return work_as_rank(model, Path(options.as_rank), **how)
     check_ranks(model, options.ranks)
-    evaluator = Evaluator(model, _settings(options))
+    evaluator = Evaluator(model, _settings(options), _looks(options))
 
     def score(items: Any) -> Any:
         if options.ranks == 1:
@@ -89,7 +108,7 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
         f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
     )
     if options.out:
-        write_whole(options.out, json.dumps(found.result, indent=1, ensure_ascii=False) + "\n")
+        write_whole(options.out, result_text(found.result))
     if options.items:
         lines = [
             json.dumps({"task": task, **record}, ensure_ascii=False)
@@ -100,8 +119,19 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _looks(options: argparse.Namespace) -> Any:
+    """What knows languages and corpora: from other rooms than the evaluation's."""
+    from pinisi.curate.packs.answer import LineJudge
+    from pinisi.evaluate.corpus_index import CorpusIndex
+    from pinisi.evaluate.run import EvaluationLooks
+
+    index = CorpusIndex(options.contamination) if options.contamination else None
+    return EvaluationLooks(LineJudge(), index)
+
+
 def _settings(options: argparse.Namespace) -> Any:
     from pinisi.base.errors import ConfigError
+    from pinisi.evaluate.model_source import held_out_shards
     from pinisi.evaluate.run import EvaluationSettings
     from pinisi.evaluate.tasks import parse_task, read_tasks
 
@@ -110,11 +140,33 @@ def _settings(options: argparse.Namespace) -> Any:
     }
     tasks = read_tasks(options.tasks) if options.tasks else []
     tasks += [parse_task(text, **asked) for text in options.task]
-    named = [text.partition("=") for text in options.text]
-    texts = {name if folder else Path(name).name: folder or name for name, _, folder in named}
-    if not tasks and not texts:
-        raise ConfigError("nothing is asked of the model: give --task, --tasks or --text")
-    return EvaluationSettings(tasks, texts, options.longest, options.seed)
+    texts, shards = _named(options.text), _named(options.shards)
+    if options.held_out:
+        shards["held-out"] = held_out_shards(options.model)
+    if options.documents is not None and options.documents < 1:
+        raise ConfigError(f"--documents {options.documents}: needed at least 1")
+    if not (tasks or texts or shards):
+        raise ConfigError(
+            "nothing is asked of the model: give --task, --tasks, --text, --shards or --held-out"
+        )
+    if twice := set(texts) & set(shards):
+        raise ConfigError(
+            f"text and shards are both called {min(twice)}: give one another name, as NAME=FOLDER"
+        )
+    return EvaluationSettings(tasks, texts, shards, options.documents, options.longest, options.seed)
+
+
+def _named(given: list[str]) -> dict[str, str]:
+    """{name: folder} of [NAME=]FOLDER; the folder's name where none is given."""
+    from pinisi.base.errors import ConfigError
+
+    found: dict[str, str] = {}
+    for text in given:
+        name, folder = (Path(text).name, text) if "=" not in text else text.split("=", 1)
+        if name in found:
+            raise ConfigError(f"two folders are called {name}: give one a name of its own, as NAME=FOLDER")
+        found[name] = folder
+    return found
 
 
 def _again(options: argparse.Namespace, path: str) -> list[str]:

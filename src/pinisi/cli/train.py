@@ -36,7 +36,7 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
 
     config = load(options.config, options.overrides)
     with terminal.heard_or_not():
-        code = start(config, options.task)
+        code = start(config, options.task, _probes(config))
         _write_report(Path(config.run.folder), code)
         sys.stdout.flush()
     return code
@@ -54,7 +54,8 @@ def _be_rank(options: argparse.Namespace) -> int:
 
         config = load(options.config, options.overrides)
         folder.append(Path(config.run.folder))
-        return join(config, task_of(config, options.task) if options.task else None).code
+        task = task_of(config, options.task) if options.task else None
+        return join(config, task, _probes(config)).code
 
     with terminal.heard_or_not():
         code = rank_main(work)
@@ -62,6 +63,15 @@ def _be_rank(options: argparse.Namespace) -> int:
             _write_report(folder[0], code)
         sys.stdout.flush()
     return code
+
+
+def _probes(config: Any) -> Any:
+    """What makes the run's probes; None where there are none, which spares the import."""
+    if config.evaluation.tasks is None:
+        return None
+    from pinisi.evaluate.run_probe import probes_of
+
+    return probes_of
 
 
 def _write_report(folder: Path, code: int) -> None:

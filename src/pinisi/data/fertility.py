@@ -76,6 +76,18 @@ def fertility(
     }
 
 
+class FertilityMeter:
+    """Counts what texts cost in tokens with one tokenizer."""
+
+    def __init__(self, tokenizer: str | Path) -> None:
+        self._readers = {"": _Reader(tokenizer)}
+
+    def of(self, language: str, texts: Iterable[str]) -> dict[str, Any]:
+        """Returns tokens, tokens_per_word (or None), tokens_per_character, tokens_per_byte, unknown, pieces (see `fertility`)."""
+        documents = (Document("", text, language) for text in texts if text)
+        return _language(language, documents, self._readers)["tokenizers"][""]
+
+
 class _Reader:
     """A tokenizer that counts."""
 

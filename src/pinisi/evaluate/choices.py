@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from pinisi.evaluate.encoding import Continuation, PromptEncoder, truncated
 from pinisi.evaluate.examples import Item
 from pinisi.evaluate.intervals import ScoreInterval, mean_of
 from pinisi.evaluate.prompts import ChoicePrompt
+from pinisi.evaluate.samples import mean_samples
 from pinisi.evaluate.tasks import AskedTask
 
 # How a choice's sum of log-probabilities is weighed, and what it is divided by; the harness calls the first acc, the third
@@ -68,6 +69,11 @@ class ChoiceRequests:
             self.continuations.append(fits)
         self.prompts.append(prompt)
 
+    @property
+    def chance(self) -> float:
+        """The share that blind guessing gets right."""
+        return float(np.mean([1 / len(prompt.choices) for prompt in self.prompts])) if self.prompts else 0.0
+
     def records(self, scores: Sequence[np.ndarray]) -> list[ChoiceRecord]:
         """scores: of each continuation the log-probabilities of its scored tokens."""
         found, start = [], 0
@@ -101,3 +107,8 @@ def chosen_of(id: str, prompt: ChoicePrompt, scores: Sequence[np.ndarray]) -> Ch
 def accuracies(records: Sequence[ChoiceRecord], seed: int = 0) -> dict[str, ScoreInterval]:
     """The share of right choices by each measure, with intervals over items."""
     return {measure: mean_of([record.right(measure) for record in records], seed) for measure in MEASURES}
+
+
+def choice_samples(records: Sequence[ChoiceRecord]) -> dict[str, Any]:
+    """What `accuracies` are made of: right or wrong of each item, by measure."""
+    return {measure: mean_samples([record.right(measure) for record in records]) for measure in MEASURES}

@@ -127,6 +127,8 @@ def read_items_of(
     if form not in FORMATS:
         raise DataError(f"no form of task is called {form!r}; there are {', '.join(FORMATS)}")
     path, skipped = Path(file), 0
+    if not path.exists():
+        raise DataError(f"{path}: no such file; a task's file is a local one")
     items: list[Item] = []
     for place, record in _records(form, path, source, target):
         try:

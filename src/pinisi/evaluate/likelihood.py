@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +48,20 @@ class LikelihoodScorer:
         rows = packed([len(item.tokens) - 1 for item in items], self.row)
         found: list[np.ndarray] = [np.zeros(0)] * len(items)
         for start in range(0, len(rows), self.at_once):
-            some = rows[start : start + self.at_once]
-            in_rows = [[items[number] for number in row] for row in some]
-            log_probs = self.engine.log_probs([microbatch_of(row) for row in in_rows])
-            for numbers, row, lp in zip(some, in_rows, log_probs, strict=True):
-                values = lp[0].to("cpu", torch.float64).numpy()
-                for number, where in zip(numbers, scored_places(row), strict=True):
-                    found[number] = values[where].copy()
+            for number, values in self.score_rows(items, rows[start : start + self.at_once]):
+                found[number] = values
         return found
+
+    def score_rows(
+        self, items: Sequence[Continuation], rows: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The same of the items in these rows, as `packed` makes them: (number of the item, its values)."""
+        in_rows = [[items[number] for number in row] for row in rows]
+        log_probs = self.engine.log_probs([microbatch_of(row) for row in in_rows])
+        for numbers, row, lp in zip(rows, in_rows, log_probs, strict=True):
+            values = lp[0].to("cpu", torch.float64).numpy()
+            for number, where in zip(numbers, scored_places(row), strict=True):
+                yield number, values[where].copy()
 
 
 def check_ranks(model: MeasuredModel, ranks: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from pinisi.base import digests
-from pinisi.base.errors import CheckpointError, ModelError
+from pinisi.base.errors import CheckpointError, ConfigError, ModelError
 from pinisi.models import FolderWeights, ModelSpec, read_spec, tokenizer_files
 from pinisi.models.folder import CONFIG
 from pinisi.models.stage import Weights
@@ -74,7 +75,7 @@ def open_model(
     if folder is None or not tokenizer_files(folder):
         raise ModelError(f"{path} has no tokenizer beside it: give its folder with --tokenizer")
     weights = FolderWeights(spec, path, chosen) if reader is None else reader
-    return MeasuredModel(path, kind, spec, weights, chosen, folder, _longest(spec.config))
+    return MeasuredModel(path, kind, spec, weights, chosen, folder, longest_of(spec.config))
 
 
 def _checkpoint(path: Path, step: int | None) -> checkpoint.Reader | None:
@@ -98,6 +99,22 @@ def _checkpoint(path: Path, step: int | None) -> checkpoint.Reader | None:
     return reader
 
 
-def _longest(config: Any) -> int:
+def held_out_shards(path: str | Path) -> str:
+    """The folder of held-out shards that a run, or a run's checkpoint, is evaluated on. Raises ConfigError where there is none."""
+    path = Path(path)
+    run = path if (path / CHECKPOINTS).is_dir() else path.parent.parent
+    file = run / "config.toml"
+    found = (
+        tomllib.loads(file.read_text("utf-8")).get("data", {}).get("evaluation") if file.is_file() else None
+    )
+    if not found:
+        raise ConfigError(
+            f"{path} is no run with held-out shards (data.evaluation): name a folder with --shards"
+        )
+    return str(found)
+
+
+def longest_of(config: Any) -> int:
+    """How many tokens a model of this configuration was made for."""
     found = getattr(config, "max_position_embeddings", None)
     return found if isinstance(found, int) and found > 0 else LONGEST

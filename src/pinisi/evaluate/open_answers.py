@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from pinisi.evaluate.answers import compared
+from pinisi.evaluate.confusion import ConfusionScores, LineLanguages
 from pinisi.evaluate.examples import ReadingItem, TranslationItem
 from pinisi.evaluate.generation import Generated, GenerationSettings, Generator, OpenPrompt
 from pinisi.evaluate.intervals import ScoreInterval, mean_of
+from pinisi.evaluate.samples import mean_samples
 from pinisi.evaluate.tasks import AskedTask
-from pinisi.evaluate.translation import check_tokenizer, translation_scores
+from pinisi.evaluate.translation import check_tokenizer, translation_samples, translation_scores
 
 
 class OpenRequests:
@@ -56,7 +58,8 @@ class OpenRequests:
             scores, signatures = translation_scores(
                 texts, [right[0] for right in self.references], tokenizer=task.bleu, seed=seed
             )
-            return OpenScores(scores, signatures, ended, records)
+            sums = translation_samples(texts, [right[0] for right in self.references], tokenizer=task.bleu)
+            return OpenScores(scores, signatures, ended, records, sums)
         found = [
             compared(text, right, task.language) for text, right in zip(texts, self.references, strict=True)
         ]
@@ -65,11 +68,13 @@ class OpenRequests:
         means = {
             name: mean_of([getattr(score, name) for score in found], seed) for name in ("exact_match", "f1")
         }
-        return OpenScores(means, {}, ended, records)
+        values = {name: mean_samples([getattr(score, name) for score in found]) for name in means}
+        return OpenScores(means, {}, ended, records, values)
 
 
 class OpenScores:
-    """Holds scores with intervals, sacrebleu's signatures, how answers ended, and what was found of each item."""
+    """Holds scores with intervals, sacrebleu's signatures, how answers ended, what was found of each item, and what scores are
+    made of, by measure (see `samples`)."""
 
     def __init__(
         self,
@@ -77,8 +82,19 @@ class OpenScores:
         signatures: dict[str, str],
         ended: dict[str, int],
         records: list[dict[str, Any]],
+        measures: dict[str, Any],
     ) -> None:
         self.scores, self.signatures, self.ended, self.records = scores, signatures, ended, records
+        self.measures = measures
+
+    def add_languages(self, language: str, judge: LineLanguages, seed: int = 0) -> dict[str, Any]:
+        """Adds scores of language confusion, and to each record what was found; returns counts."""
+        found = ConfusionScores([record["answer"] for record in self.records], language, judge, seed)
+        for record, answer in zip(self.records, found.answers, strict=True):
+            record["language"] = answer._asdict()
+        self.scores |= found.scores()
+        self.measures |= found.measures()
+        return found.told()
 
 
 def _references(item: Any) -> tuple[str, ...]:

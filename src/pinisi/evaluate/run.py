@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -15,14 +15,20 @@ import transformers
 
 from pinisi import __version__
 from pinisi.base.errors import ConfigError
-from pinisi.evaluate.choices import ChoiceRequests, accuracies
+from pinisi.data.fertility import FertilityMeter
+from pinisi.evaluate.choices import ChoiceRequests, accuracies, choice_samples
+from pinisi.evaluate.confusion import LineLanguages
+from pinisi.evaluate.contamination import clean_scores, contamination_of, item_texts
+from pinisi.evaluate.corpus_index import CorpusIndex
 from pinisi.evaluate.encoding import Continuation, PromptEncoder
+from pinisi.evaluate.examples_shown import choice_examples, open_examples
 from pinisi.evaluate.generation import Generator
 from pinisi.evaluate.intervals import LEVEL, SAMPLES, ScoreInterval
 from pinisi.evaluate.language_loss import LossText, loss_texts
 from pinisi.evaluate.model_source import MeasuredModel
 from pinisi.evaluate.open_answers import OpenRequests
-from pinisi.evaluate.tasks import AskedTask, EvaluationTask, digest_of
+from pinisi.evaluate.shard_texts import shard_texts, texts_of
+from pinisi.evaluate.tasks import AskedTask, EvaluationTask, check_titles, digest_of
 
 FORMAT = 1  # of the result
 
@@ -33,13 +39,30 @@ Score = Callable[[Sequence[Continuation]], list[np.ndarray]]
 class EvaluationSettings:
     """Says what a model is measured on.
 
-    texts: {component: folder}. longest: tokens that the model reads at once; its own limit if None. seed: of the intervals.
+    texts: {component: folder of text}. shards: {component: folder of token shards}. documents: only so many of each language.
+    longest: tokens that the model reads at once; its own limit if None. seed: of the intervals.
     """
 
     tasks: Sequence[EvaluationTask] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    shards: Mapping[str, str] = field(default_factory=dict)
+    documents: int | None = None
     longest: int | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class EvaluationLooks:
+    """Holds what else is looked at, made by those who know it.
+
+    languages: judges in which language answers are. index: of a corpus, in which the tasks' and texts' own items are looked up.
+    """
+
+    languages: LineLanguages | None = None
+    index: CorpusIndex | None = None
+
+
+NO_LOOKS = EvaluationLooks()
 
 
 @dataclass
@@ -58,11 +81,14 @@ class Evaluation:
 class Evaluator:
     """Holds what is asked of a model, encoded, until it is scored. Raises DataError or ConfigError before any weight is read."""
 
-    def __init__(self, model: MeasuredModel, settings: EvaluationSettings) -> None:
-        self.model, self.settings = model, settings
+    def __init__(
+        self, model: MeasuredModel, settings: EvaluationSettings, looks: EvaluationLooks = NO_LOOKS
+    ) -> None:
+        self.model, self.settings, self.looks = model, settings, looks
         self.longest = settings.longest or model.longest
         if self.longest < 1:
             raise ConfigError(f"--longest {self.longest}: needed at least 1 token")
+        check_titles(settings.tasks)
         encoder = PromptEncoder(model.tokenizer)
         self.tasks: list[ChoiceRequests | OpenRequests] = []
         for task in settings.tasks:
@@ -70,12 +96,11 @@ class Evaluator:
             choice = task.kind == "choice"
             self.tasks.append(ChoiceRequests(asked, encoder, self.longest) if choice else OpenRequests(asked))
         self.texts: list[LossText] = []
+        limits = model.spec.vocabulary, self.longest, settings.documents
         for component, folder in settings.texts.items():
-            rows = model.spec.vocabulary
-            self.texts += loss_texts(component, folder, model.tokenizer, rows, self.longest)
-        titles = [requests.asked.task.title for requests in self.tasks]
-        if twice := {title for title in titles if titles.count(title) > 1}:
-            raise ConfigError(f"two tasks are called {min(twice)}: give one a name of its own")
+            self.texts += loss_texts(component, folder, model.tokenizer, *limits)
+        for component, folder in settings.shards.items():
+            self.texts += shard_texts(component, folder, model.tokenizer, *limits)
 
     @property
     def generates(self) -> bool:
@@ -97,11 +122,31 @@ class Evaluator:
         found.seconds = time.perf_counter() - began
         tasks = [self._task(requests, scores, generator, found.records) for requests in self.tasks]
         losses = [
-            _loss_result(text, text.scores(list(islice(scores, len(text.continuations))), self.settings.seed))
+            _loss_result(text, list(islice(scores, len(text.continuations))), self.settings.seed)
             for text in self.texts
         ]
         found.result |= {"tasks": tasks, "losses": losses}
+        self._look(found.result)
         return found
+
+    def _look(self, result: dict[str, Any]) -> None:
+        """Adds what the tokenizer costs each language, and which items a corpus holds."""
+        meter = FertilityMeter(self.model.tokenizer)
+        for requests, task in zip(self.tasks, result["tasks"], strict=True):
+            items = [(item.id, item_texts(item)) for item in requests.asked.items]
+            texts = (text for _, parts in items for part in parts.values() for text in part)
+            task["fertility"] = meter.of(task["language"], texts)
+            self._mark(task, items)
+        for text, loss in zip(self.texts, result["losses"], strict=True):
+            loss["fertility"] = meter.of(text.language, texts_of(text))
+            items = ((id, {"text": [each]}) for id, each in zip(text.ids, texts_of(text), strict=True))
+            self._mark(loss, items)
+
+    def _mark(self, part: dict[str, Any], items: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> None:
+        if (index := self.looks.index) is not None:
+            found = contamination_of(index, items)
+            clean = clean_scores(part["samples"], found.contaminated, self.settings.seed)
+            part["contamination"] = {"index": index.digest, **found.to_json(), "clean_scores": clean}
 
     def _task(
         self,
@@ -114,15 +159,26 @@ class Evaluator:
         if isinstance(requests, ChoiceRequests):
             found = requests.records(list(islice(scores, len(requests.continuations))))
             records[title] = [record._asdict() for record in found]
-            more = {"merged_borders": requests.merged, "cut_on_the_left": requests.cut}
-            return _task_result(requests.asked, more, accuracies(found, seed))
+            more = {
+                "chance": requests.chance,
+                "merged_borders": requests.merged,
+                "cut_on_the_left": requests.cut,
+                "examples": choice_examples(requests.asked, found),
+            }
+            return _task_result(requests.asked, more, accuracies(found, seed), choice_samples(found))
         if generator is None:
             raise ConfigError(f"the task {title} has answers to be written: give a generator")
         opened = requests.scored(requests.answers(generator), seed)
         records[title] = opened.records
-        return _task_result(
-            requests.asked, {"ended": opened.ended, "signatures": opened.signatures}, opened.scores
-        )
+        if (judge := self.looks.languages) is not None:
+            confusion = opened.add_languages(requests.asked.task.language, judge, seed)
+        more = {
+            "ended": opened.ended,
+            "signatures": opened.signatures,
+            "examples": open_examples(requests.asked, opened.records),
+            **({} if judge is None else {"confusion": confusion}),
+        }
+        return _task_result(requests.asked, more, opened.scores, opened.measures)
 
     def _how(self) -> dict[str, Any]:
         model = self.model
@@ -146,7 +202,10 @@ class Evaluator:
 
 
 def _task_result(
-    asked: AskedTask, more: Mapping[str, Any], estimates: Mapping[str, ScoreInterval]
+    asked: AskedTask,
+    more: Mapping[str, Any],
+    estimates: Mapping[str, ScoreInterval],
+    measures: Mapping[str, Any],
 ) -> dict[str, Any]:
     style = asked.task.chosen_style if asked.task.kind == "choice" else None
     return {
@@ -160,10 +219,11 @@ def _task_result(
         "left_out": asked.skipped,
         **more,
         "scores": {name: estimate._asdict() for name, estimate in estimates.items()},
+        "samples": {"ids": [item.id for item in asked.items], "measures": measures},
     }
 
 
-def _loss_result(text: LossText, estimates: Mapping[str, ScoreInterval]) -> dict[str, Any]:
+def _loss_result(text: LossText, log_probs: Sequence[np.ndarray], seed: int) -> dict[str, Any]:
     return {
         "component": text.component,
         "language": text.language,
@@ -172,5 +232,6 @@ def _loss_result(text: LossText, estimates: Mapping[str, ScoreInterval]) -> dict
         "documents": len(text.bytes),
         "bytes": sum(text.bytes),
         "tokens": sum(each.scored for each in text.continuations),
-        "scores": {name: estimate._asdict() for name, estimate in estimates.items()},
+        "scores": {name: each._asdict() for name, each in text.scores(log_probs, seed).items()},
+        "samples": text.samples(log_probs),
     }

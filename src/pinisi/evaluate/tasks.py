@@ -95,6 +95,13 @@ def read_tasks(path: str | Path) -> list[EvaluationTask]:
     return [_at(task, home) for task in found]
 
 
+def check_titles(tasks: Sequence[EvaluationTask]) -> None:
+    """Raises ConfigError where results of two tasks would stand under one name."""
+    titles = [task.title for task in tasks]
+    if twice := {title for title in titles if titles.count(title) > 1}:
+        raise ConfigError(f"two tasks are called {min(twice)}: give one a name of its own")
+
+
 def parse_task(text: str, **settings: Any) -> EvaluationTask:
     """FORMAT:LANGUAGE:FILE, or FORMAT:SOURCE-LANGUAGE:FILE of a translation, as a task. Raises ConfigError."""
     form, _, rest = text.partition(":")

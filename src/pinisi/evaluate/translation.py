@@ -12,6 +12,7 @@ from pinisi.base.errors import DataError
 from pinisi.base.libraries import library
 from pinisi.data.text.segmentation import has_spaces
 from pinisi.evaluate.intervals import LEVEL, SAMPLES, ScoreInterval
+from pinisi.evaluate.samples import sacrebleu_metric, sacrebleu_samples
 
 # Tokenizers whose model sacrebleu fetches, and what it calls the file.
 FETCHED = {
@@ -31,13 +32,24 @@ def translation_scores(
     this machine: nothing is fetched.
     """
     check_tokenizer(tokenizer, references)
-    metrics = library("sacrebleu.metrics", "evaluate")
-    named = {
-        "chrf++": metrics.CHRF(word_order=2),
-        f"bleu_{tokenizer}": metrics.BLEU(tokenize=tokenizer),
-    }
+    named = {name: sacrebleu_metric(name) for name in _names(tokenizer)}
     scores = {name: _score(metric, answers, references, seed) for name, metric in named.items()}
     return scores, {name: str(metric.get_signature()) for name, metric in named.items()}
+
+
+def translation_samples(
+    answers: Sequence[str], references: Sequence[str], *, tokenizer: str = "char"
+) -> dict[str, Any]:
+    """The sums by sentence that `translation_scores` makes its scores of."""
+    sides = list(answers), [list(references)]
+    return {
+        name: sacrebleu_samples(name, sacrebleu_metric(name)._extract_corpus_statistics(*sides))
+        for name in _names(tokenizer)
+    }
+
+
+def _names(tokenizer: str) -> tuple[str, str]:
+    return "chrf++", f"bleu_{tokenizer}"
 
 
 def check_tokenizer(tokenizer: str, references: Sequence[str]) -> None:

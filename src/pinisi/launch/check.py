@@ -16,7 +16,7 @@ from pinisi.train import checkpoint
 from pinisi.train.boards import check_boards
 from pinisi.train.building import DTYPES, check_rows, dtype_of, spec_of
 from pinisi.train.identity import check_data, check_model
-from pinisi.train.metrics import evaluated
+from pinisi.train.metrics import lacks_evaluation
 from pinisi.train.model_files import tokenizer_of
 from pinisi.train.phases import phases_of
 from pinisi.train.planned import planned
@@ -101,7 +101,7 @@ def _check_checkpoint(config: RunConfig, spec: ModelSpec, task: Task) -> None:
         return
     check_model(reader, spec)
     check_data(reader, task.fingerprint)
-    lacks_end = reader.step == config.steps and task.evaluates and not evaluated(config, reader.step)
+    lacks_end = reader.step == config.steps and lacks_evaluation(config, reader.step, task.evaluates)
     if reader.step >= config.steps and not lacks_end:
         raise CheckpointError(
             f"{folder} already holds step {reader.step} of run.steps = {config.steps}: give more steps to go on, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -19,13 +19,16 @@ from pinisi.parallel.watchdog import STATUS, watched
 from pinisi.train.building import with_dtype
 from pinisi.train.metrics import last_of
 from pinisi.train.model_files import COMPANIONS
+from pinisi.train.probe import Probe
 from pinisi.train.result import Result
 from pinisi.train.saved import CHECKPOINTS
 from pinisi.train.tables import FOLDER as SCHEDULES
 from pinisi.train.tables import leave_tables
 from pinisi.train.task import Task
 from pinisi.train.tasks import reference_to, task_of
-from pinisi.train.trainer import Probe, Trainer
+from pinisi.train.trainer import Trainer
+
+ProbeMaker = Callable[[RunConfig], Sequence[Probe]]
 
 LOCK = "lock"  # in run.folder: one run at a time
 LAUNCHED = "launched.toml"  # in run.folder: what the ranks read
@@ -42,37 +45,35 @@ REPLACED = (
 )
 
 
-def run(config: RunConfig | str | Path, task: type[Task] | None = None) -> Result:
-    """Trains what a configuration, an object or a TOML file, describes, on ranks that it starts on this machine; resumes what is in
-    run.folder.
-
-    task: a class of one's own instead of what [task] names, defined at the top of a file, where the ranks find it. Where the
-    environment says that this process is a rank already (torchrun, Slurm), it joins the others. Ctrl-C and SIGTERM save and
-    stop: then `Result.whole` is False. Raises ConfigError, DataError, CheckpointError before a rank starts, PinisiError if the run
-    fails; the ranks' one message is on stderr then.
-    """
+def run(
+    config: RunConfig | str | Path, task: type[Task] | None = None, probes: ProbeMaker | None = None
+) -> Result:
+    """Runs a configuration as `pinisi.run` says, with the probes that a room above makes of it."""
     if isinstance(config, (str, Path)):
         config = load(config)
     else:
         validate(config)
     if joined():
-        return join(config, None if task is None else task(config))
+        return join(config, None if task is None else task(config), probes)
     reference = None if task is None else reference_to(task)
-    code = start(config, reference)
+    code = start(config, reference, probes)
     if code not in (0, *STOPPED):
         raise PinisiError(f"the run in {config.run.folder} failed; the message of its ranks is above")
     step, evaluation = last_of(Path(config.run.folder))
     return Result(Path(config.run.folder), step, code, evaluation)
 
 
-def start(config: RunConfig, reference: str | None = None) -> int:
+def start(config: RunConfig, reference: str | None = None, probes: ProbeMaker | None = None) -> int:
     """Checks everything, starts the ranks and waits for them; returns the exit code.
 
-    reference: of a task's class, see `reference_to`.
+    reference: of a task's class, see `reference_to`. probes: made here to see what is wrong with them; the ranks, which run
+    `pinisi train`, make their own.
     """
     task = task_of(with_dtype(absolute(config), say=True), reference)
     config = task.config
     tables = check(config, task)
+    if probes is not None:
+        probes(config)
     folder = Path(config.run.folder)
     with _alone(folder):
         write_whole(folder / LAUNCHED, dump(config))
@@ -87,7 +88,7 @@ def start(config: RunConfig, reference: str | None = None) -> int:
         )
 
 
-def join(config: RunConfig, task: Task | None = None, probes: Sequence[Probe] = ()) -> Result:
+def join(config: RunConfig, task: Task | None = None, probes: ProbeMaker | None = None) -> Result:
     """Does the work of a rank that is there already, watched from here on. Where no launcher of ours has started it, rank 0 holds
     the run's lock, and everything is checked first."""
     rank, world = place()
@@ -99,7 +100,8 @@ def join(config: RunConfig, task: Task | None = None, probes: Sequence[Probe] = 
         if not launched:
             check(config, task, verified=None)
             check_world(config, world)
-        return Trainer(config, task, status=status, probes=probes).run()
+        made = probes(config) if probes is not None else ()
+        return Trainer(config, task, status=status, probes=made).run()
 
 
 @contextmanager

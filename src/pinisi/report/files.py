@@ -4,7 +4,8 @@
     metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second",
                      "learning_rate", "gradient_norm", "total_loss", "losses": {language: loss},
                      "extra_head_losses": [loss]} and, between them,
-                     {"step", "evaluation": {language: {"loss", "tokens", "bytes"}}}
+                     {"step", "evaluation": {language: {"loss", "tokens", "bytes"}}} and
+                     {"step", "tasks": {name: {"language", "items", "chance", "scores": {measure: [value, low, high]}}}}
     timeline.json    {"step", "schedule", "predicted", "measured"} (the last two: Timeline.to_dict)
     memory.json      {"ranks": [{"rank", "parts": {name: bytes}, "peak": bytes}]}
     comparison.json  [{"name", "tokens_per_second", "peak": [bytes per rank], "ratio"}], or that under "rows"
@@ -35,6 +36,7 @@ class RunFiles:
     config_text: str = ""
     training: list[dict[str, Any]] = field(default_factory=list)  # by step, each step once
     evaluations: list[dict[str, Any]] = field(default_factory=list)  # by step, each step once
+    tasks: list[dict[str, Any]] = field(default_factory=list)  # by step, each step once
     timeline_step: int | None = None
     predicted: Timeline | None = None
     measured: Timeline | None = None
@@ -99,6 +101,7 @@ def read_metrics(run: RunFiles) -> None:
     text = read_text(run, "metrics.jsonl")
     training: dict[int, dict] = {}
     evaluations: dict[int, dict] = {}
+    tasks: dict[int, dict] = {}
     bad = []
     for number, line in enumerate((text or "").splitlines(), 1):
         if not line.strip():
@@ -108,10 +111,13 @@ def read_metrics(run: RunFiles) -> None:
             bad.append(number)
         elif "evaluation" in record:
             evaluations[record["step"]] = record
+        elif "tasks" in record:
+            tasks[record["step"]] = record
         else:
             training[record["step"]] = record
     run.training = [training[step] for step in sorted(training)]
     run.evaluations = [evaluations[step] for step in sorted(evaluations)]
+    run.tasks = [tasks[step] for step in sorted(tasks)]
     if bad:
         lines = f"line {bad[0]} is" if len(bad) == 1 else f"lines {', '.join(map(str, bad))} are"
         run.notes["metrics.jsonl"] = f"metrics.jsonl: {lines} torn or not a metric, and left out."
@@ -126,12 +132,21 @@ def parse_metrics_line(line: str) -> dict[str, Any] | None:
             good = all(is_number(entry["loss"]) for entry in evaluated.values())
             rest = (entry.get(key, 0) for entry in evaluated.values() for key in ("tokens", "bytes"))
             good = good and all(map(is_number, rest))
+        elif "tasks" in record:
+            good = all(map(good_task, record["tasks"].values()))
         else:
             good = all(is_number(record[key]) for key in TRAINING_KEYS)
             good = good and all(map(is_number, record.get("extra_head_losses", [])))
         return record if good and isinstance(record["step"], int) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def good_task(task: dict[str, Any]) -> bool:
+    """Tells whether a task's entry has what the report needs."""
+    scores = [number for score in task["scores"].values() for number in score]
+    right_sizes = all(len(score) == 3 for score in task["scores"].values())
+    return bool(scores) and right_sizes and all(map(is_number, [*scores, task["items"], task["chance"]]))
 
 
 def read_timeline(run: RunFiles) -> None:

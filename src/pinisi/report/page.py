@@ -8,6 +8,7 @@ from pinisi.report import sections
 from pinisi.report.files import RunFiles, read_run
 from pinisi.report.headline import headline
 from pinisi.report.render import render
+from pinisi.report.run_tasks import run_tasks
 from pinisi.report.timelines import timelines
 
 # A section's name in run.html: its title, and what makes its values.
@@ -16,13 +17,15 @@ SECTIONS: dict[str, tuple[str, Callable[[RunFiles], sections.View]]] = {
     "loss": ("Loss", sections.loss),
     "languages": ("Loss by language", sections.languages),
     "held_out": ("Held-out text, before and after", sections.held_out),
+    "tasks": ("Tasks", run_tasks),
     "throughput": ("Throughput", sections.throughput),
     "timelines": ("One step on every rank", timelines),
     "memory": ("Memory", sections.memory),
     "comparison": ("Side by side", sections.comparison),
     "configuration": ("Configuration", sections.configuration),
 }
-OPTIONAL = {"comparison"}  # that most runs lack: only a demo or a bench writes its file
+# That most runs lack: only a demo or a bench writes the first one's file, only evaluation.tasks asks for the other.
+OPTIONAL = {"comparison", "tasks"}
 
 
 def write_report(run_folder: str | Path, out: Path | None = None) -> Path:

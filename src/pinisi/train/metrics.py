@@ -16,6 +16,8 @@ from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
 from pinisi.train.boards import Boards
 
+TASKS = "tasks"  # the key of a line of tasks
+
 
 class Metrics:
     """Writes on the leader only; `start` drops what an earlier try wrote past the step that we resume from."""
@@ -116,6 +118,19 @@ class Metrics:
             self.boards.write(step, {"held_out_loss": mean} | each)
         print(f"step {step}  held-out loss {mean:.4f} (mean of {len(found)} languages)", flush=True)
 
+    def tasks(self, step: int, found: dict[str, dict]) -> None:
+        """Writes what tasks were answered: {name: {"language", "items", "chance", "scores": {measure: [value, low, high]}}}."""
+        if not self.leader:
+            return
+        self._write({"step": step, TASKS: found})
+        if self.boards is not None:
+            each = ((name, *pair) for name, task in found.items() for pair in task["scores"].items())
+            self.boards.write(step, {f"tasks/{name}/{measure}": score[0] for name, measure, score in each})
+        for name, task in found.items():
+            measure, (value, low, high) = next(iter(task["scores"].items()))
+            shown = f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+            print(f"step {step}  {name} {measure} {shown} of {task['items']} items", flush=True)
+
     def _write(self, record: dict) -> None:
         assert self.file is not None
         self.file.write(json.dumps(record) + "\n")
@@ -127,12 +142,18 @@ class Metrics:
             self.boards.close()
 
 
-def evaluated(config: RunConfig, step: int) -> bool:
-    """Tells whether a run has the evaluation of a step; one that was killed behind its last save lacks it."""
-    found = (
-        json.loads(line) for line in _lines(Path(config.run.folder) / "metrics.jsonl") if _step(line) == step
-    )
-    return any("evaluation" in record for record in found)
+def has_record(folder: Path, step: int, key: str) -> bool:
+    """Tells whether a run's metrics have a line of a step with such a key."""
+    found = (json.loads(line) for line in _lines(folder / "metrics.jsonl") if _step(line) == step)
+    return any(key in record for record in found)
+
+
+def lacks_evaluation(config: RunConfig, step: int, held_out: bool) -> bool:
+    """Tells whether a run has no evaluation of a step: one that was killed behind its last save. held_out: whether it has held-out
+    text."""
+    folder = Path(config.run.folder)
+    wanted = [*(["evaluation"] if held_out else []), *([TASKS] if config.evaluation.tasks else [])]
+    return not all(has_record(folder, step, key) for key in wanted)
 
 
 def evaluations_of(folder: Path, step: float = math.inf) -> list[tuple[int, dict]]:

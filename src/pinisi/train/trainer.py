@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -42,21 +42,19 @@ from pinisi.train.metrics import Metrics
 from pinisi.train.model_files import files_of, keep_companions, tokenizer_of
 from pinisi.train.phases import Phase, phase_at, phases_of, rate_jump, rates
 from pinisi.train.planned import planned, tied_ends
+from pinisi.train.probe import Probe
 from pinisi.train.result import Result
 from pinisi.train.saved import CHECKPOINTS, save_state
 from pinisi.train.tables import one_table
 from pinisi.train.task import Batches, Task
 from pinisi.train.tasks import task_of
 
-Probe = Callable[["Trainer"], None]
-
 
 class Trainer:
     """Runs this process' rank of a run.
 
-    task: of the configuration if left out. status: where the rank is watched already. probes: called on every rank after each
-    evaluation, with the trainer; what they look at is theirs (see `engine`, `frozen`, `step`). Raises ConfigError, DataError or
-    CheckpointError for what doesn't go together.
+    task: of the configuration if left out. status: where the rank is watched already. probes: called after each evaluation. Raises
+    ConfigError, DataError or CheckpointError for what doesn't go together.
     """
 
     def __init__(
@@ -220,12 +218,13 @@ class Trainer:
         self._resume()
         self.metrics.start(self.step)
         self.best.read(self.step)
-        due = self.task.evaluates and self.step < steps and _due(self.step, config.evaluation.every)
-        if self.step == 0 or (
-            due and self.best.lacks(self.step)
-        ):  # the run before ended between saving and evaluating
+        # where one is due that isn't there, the run before ended between saving and evaluating
+        due = self.step < steps and _due(self.step, config.evaluation.every)
+        if self.step == 0 or (due and self.task.evaluates and self.best.lacks(self.step)):
             self._evaluate()
             self._save()  # so that a run that dies in its first steps resumes, and the report has the untrained model
+        elif due:
+            self._probe([probe for probe in self.probes if probe.lacks(self)])
         stopped = False
         while self.step < steps and not (stopped or self.best.exhausted):
             stopped = self._one_step() and self.step < steps
@@ -319,9 +318,12 @@ class Trainer:
             self.metrics.evaluation(self.step, found)
             if self.best.add(self.step, found) and self.best.keep:
                 self._save()
-        for probe in self.probes:
-            probe(self)
+        self._probe(self.probes)
         return found
+
+    def _probe(self, probes: Sequence[Probe]) -> None:
+        for probe in probes:
+            probe(self)
 
     # -- what is kept --------------------------------------------------------------------------------------------------
 
