@@ -14,6 +14,7 @@ from pinisi.cli import main
 from pinisi.data import load_tokenizer
 from pinisi.evaluate.generation import GenerationSettings, OpenPrompt, TransformersGenerator
 from pinisi.evaluate.model_source import open_model
+from pinisi.evaluate.stopping import prompt_tokens
 from tests.data.conftest import TEXTS
 from tests.evaluate.conftest import write_lines, write_model
 
@@ -93,7 +94,7 @@ def test_a_chat_ends_at_the_turns_end(tmp_path) -> None:
     turn, close = (generator.encoder.chat(name) for name in ("<|turn|>", "<|close|>"))
     assert len(turn) == len(close) == 1 and generator.turn_end == close[0]
     prompt = OpenPrompt(messages=({"role": "user", "content": "Kapal"},))
-    tokens = generator._tokens(prompt)
+    tokens = prompt_tokens(generator.encoder, prompt)
     assert tokens[0] == turn[0] and tokens.count(close[0]) == 1
     wanted = greedy(folder, tokens, 5, {0, close[0]})
     assert generator.generate([prompt], GenerationSettings(5))[0].tokens == len(wanted)

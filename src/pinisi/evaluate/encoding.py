@@ -57,13 +57,17 @@ class PromptEncoder:
 
     def rendered(self, messages: Sequence[Message]) -> str:
         """A chat as its template writes it, up to where the answer begins. Raises DataError without a template."""
+        self.check_chat(messages)
+        return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+
+    def check_chat(self, messages: Sequence[Message]) -> None:
+        """Raises DataError without a template, and for a message that spells a control token."""
         if not getattr(self.tokenizer, "chat_template", None):
             raise DataError(
                 "the tokenizer has no chat template: leave the chat out, or give another tokenizer"
             )
         for message in messages:
             self._check_content(message["content"])
-        return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
 
     def _check_content(self, content: str) -> None:
         for name in self.text_only.controls.values():

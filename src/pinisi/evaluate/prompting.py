@@ -9,10 +9,16 @@ Message = dict[str, str]  # {"role": ..., "content": ...}
 
 
 class OpenPrompt(NamedTuple):
-    """Holds what is to be continued: plain text, or the turns of a chat."""
+    """Holds what is to be continued: plain text, or the turns of a chat, or text that a chat template has written (rendered)."""
 
     text: str = ""
     messages: tuple[Message, ...] = ()
+    rendered: bool = False
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the end of a turn ends the answer."""
+        return self.rendered or bool(self.messages)
 
 
 class GenerationSettings(NamedTuple):
