@@ -65,9 +65,10 @@ def _contamination(options: argparse.Namespace, _: list[str]) -> int:
     }
     for name, language, documents in _texts(options.text):
         found[f"{name}/{language}"] = contamination_of(index, documents)
-    result = {"index": index.digest, "sets": {name: report.to_json() for name, report in found.items()}}
+    sets = {name: report.to_json() for name, report in found.items()}
+    result = {"index": index.digest, "sets": sets}
     if found:
-        print(contamination_table(result["sets"]))
+        print(contamination_table(sets))
     if options.json:
         write_result(options.json, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return 0

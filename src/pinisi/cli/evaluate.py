@@ -39,10 +39,29 @@ def add(commands: Any) -> None:
     )
     evaluate.add_argument("--documents", type=int, help="only so many documents of each language's loss")
     evaluate.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="LANGUAGE,...",
+        help="rows of words to copy, and patterns of them to go on with, made without data",
+    )
+    evaluate.add_argument(
         "--contamination",
         metavar="INDEX",
         help="of a corpus, by `contamination`: scores without what it holds, too",
     )
+    _add_how(evaluate)
+    evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
+    evaluate.add_argument(
+        "--out", metavar="FILE", help="the result as JSON, with what is needed to repeat it"
+    )
+    evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
+    evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _add_how(evaluate: argparse.ArgumentParser) -> None:
+    """Adds options that say how it is asked and how the model runs."""
     asking = evaluate.add_argument_group("how tasks given with --task are asked")
     asking.add_argument("--examples", metavar="FILE", help="of the same form, for --shots")
     asking.add_argument("--shots", type=int, default=0, help="how many examples stand before each item")
@@ -65,13 +84,6 @@ def add(commands: Any) -> None:
     running.add_argument(
         "--batch-size", type=int, default=8, help="rows in the pipeline, or prompts answered, at once"
     )
-    evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
-    evaluate.add_argument(
-        "--out", metavar="FILE", help="the result as JSON, with what is needed to repeat it"
-    )
-    evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
-    evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
-    evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
@@ -126,7 +138,8 @@ def _looks(options: argparse.Namespace) -> Any:
     from pinisi.evaluate.run import EvaluationLooks
 
     index = CorpusIndex(options.contamination) if options.contamination else None
-    return EvaluationLooks(LineJudge(), index)
+    judge = LineJudge()
+    return EvaluationLooks(judge, judge.words, index)
 
 
 def _settings(options: argparse.Namespace) -> Any:
@@ -140,6 +153,12 @@ def _settings(options: argparse.Namespace) -> Any:
     }
     tasks = read_tasks(options.tasks) if options.tasks else []
     tasks += [parse_task(text, **asked) for text in options.task]
+    probed = [language for text in options.probe for language in text.split(",")]
+    tasks += [
+        parse_task(f"{form}:{language}", limit=options.limit)
+        for language in probed
+        for form in ("copy", "pattern")
+    ]
     texts, shards = _named(options.text), _named(options.shards)
     if options.held_out:
         shards["held-out"] = held_out_shards(options.model)
@@ -147,7 +166,7 @@ def _settings(options: argparse.Namespace) -> Any:
         raise ConfigError(f"--documents {options.documents}: needed at least 1")
     if not (tasks or texts or shards):
         raise ConfigError(
-            "nothing is asked of the model: give --task, --tasks, --text, --shards or --held-out"
+            "nothing is asked of the model: give --task, --tasks, --probe, --text, --shards or --held-out"
         )
     if twice := set(texts) & set(shards):
         raise ConfigError(

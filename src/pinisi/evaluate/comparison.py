@@ -182,8 +182,8 @@ def _scores(
                 seed,
                 swaps=SWAPS if kind in PLAIN else SACREBLEU_SWAPS,
             )
-            values = (part.content["scores"][measure]["value"] for part in (a, b))
-            found.append(ComparedScore(a.name, a.language, measure, *values, difference, 1.0, ""))
+            before, after = (part.content["scores"][measure]["value"] for part in (a, b))
+            found.append(ComparedScore(a.name, a.language, measure, before, after, difference, 1.0, ""))
     return found
 
 

@@ -67,7 +67,7 @@ class ConfusionScores:
 
     def __init__(self, answers: Sequence[str], language: str, judge: LineLanguages, seed: int = 0) -> None:
         self.answers = [answer_language(text, language, judge) for text in answers]
-        self.ratios = {
+        self.ratios: dict[str, list[tuple[float, float]]] = {
             "language_answers": [(a.verdict == RIGHT, a.verdict != UNJUDGED) for a in self.answers],
             "language_lines": [(a.lines - a.wrong, a.lines) for a in self.answers],
             "other_scripts": [(a.foreign, a.letters) for a in self.answers],
@@ -76,15 +76,19 @@ class ConfusionScores:
 
     def scores(self) -> dict[str, ScoreInterval]:
         """With intervals, of those of which anything was judged."""
-        columns = {name: list(zip(*rows, strict=True)) for name, rows in self.ratios.items()}
-        return {
-            name: ratio_of(*sides, self.seed) for name, sides in columns.items() if sides and sum(sides[1])
-        }
+        return {name: ratio_of(above, below, self.seed) for name, (above, below) in self._sides().items()}
 
     def measures(self) -> dict[str, Any]:
         """What the scores are made of."""
-        columns = {name: list(zip(*rows, strict=True)) for name, rows in self.ratios.items()}
-        return {name: ratio_samples(*sides) for name, sides in columns.items() if sides and sum(sides[1])}
+        return {name: ratio_samples(above, below) for name, (above, below) in self._sides().items()}
+
+    def _sides(self) -> dict[str, tuple[list[float], list[float]]]:
+        """Numerators and denominators of each score of which anything was judged."""
+        return {
+            name: ([float(a) for a, _ in rows], [float(b) for _, b in rows])
+            for name, rows in self.ratios.items()
+            if any(below for _, below in rows)
+        }
 
     def told(self) -> dict[str, Any]:
         """Counts, for JSON."""

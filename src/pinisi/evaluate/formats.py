@@ -103,12 +103,20 @@ def _translation(record: Record, id: str) -> Item:
     return TranslationItem(str(record.get("id", id)), record["source"], record["reference"])
 
 
+def _made(record: Record, id: str) -> None:
+    """Items of these forms are made, not read (see `induction`)."""
+    raise ValueError("items of this form are made: no file of them is read")
+
+
+MADE = ("copy", "pattern")
 FORMATS = {
     "belebele": TaskFormat(_belebele, "choice", "arXiv 2308.16884"),
     "xcopa": TaskFormat(_xcopa, "choice", "arXiv 2005.00333"),
     "m3exam": TaskFormat(_m3exam, "choice", "arXiv 2306.05179"),
     "global-mmlu": TaskFormat(_global_mmlu, "choice", "arXiv 2412.03304"),
     "indoculture": TaskFormat(_indoculture, "choice", "arXiv 2404.01854"),
+    "copy": TaskFormat(_made, "choice", "arXiv 2506.00288"),
+    "pattern": TaskFormat(_made, "choice", "arXiv 2506.00288"),
     "xquad": TaskFormat(_reading, "answer", "arXiv 1910.11856"),
     "tydiqa": TaskFormat(_reading, "answer", "arXiv 2003.05002, the gold passage task"),
     "flores": TaskFormat(_translation, "translation", "arXiv 2207.04672"),

@@ -78,6 +78,11 @@ def whole_premise(item: ChoiceItem, form: str, language: str) -> ChoicePrompt:
     return _continued(item, language, re.sub(r"[.。！!?？]\s*$", "", item.passage.strip()))
 
 
+def as_it_is(item: ChoiceItem, form: str, language: str) -> ChoicePrompt:
+    """The prompt is the item's question, and a choice goes on with it."""
+    return ChoicePrompt(item.question, item.choices, item.answer)
+
+
 def _continued(item: ChoiceItem, language: str, premise: str) -> ChoicePrompt:
     if language not in CONNECTORS:
         raise DataError(f"xcopa has no connecting words of {language!r}; there are {', '.join(CONNECTORS)}")
@@ -92,8 +97,11 @@ CHOICE_STYLES: dict[str, Callable[[ChoiceItem, str, str], ChoicePrompt]] = {
     "cloze": cloze,
     "premise": premise,
     "whole-premise": whole_premise,
+    "as-it-is": as_it_is,
 }
 STYLES_OF = {
+    "copy": ("as-it-is",),
+    "pattern": ("as-it-is",),
     "belebele": ("letters", "cloze"),
     "xcopa": ("premise", "whole-premise"),
     "m3exam": ("letters", "cloze"),

@@ -23,12 +23,13 @@ from pinisi.evaluate.corpus_index import CorpusIndex
 from pinisi.evaluate.encoding import Continuation, PromptEncoder
 from pinisi.evaluate.examples_shown import choice_examples, open_examples
 from pinisi.evaluate.generation import Generator
+from pinisi.evaluate.induction import vocabulary_words
 from pinisi.evaluate.intervals import LEVEL, SAMPLES, ScoreInterval
 from pinisi.evaluate.language_loss import LossText, loss_texts
 from pinisi.evaluate.model_source import MeasuredModel
 from pinisi.evaluate.open_answers import OpenRequests
 from pinisi.evaluate.shard_texts import shard_texts, texts_of
-from pinisi.evaluate.tasks import AskedTask, EvaluationTask, check_titles, digest_of
+from pinisi.evaluate.tasks import AskedTask, EvaluationTask, WordsOf, check_titles, digest_of
 
 FORMAT = 1  # of the result
 
@@ -55,10 +56,12 @@ class EvaluationSettings:
 class EvaluationLooks:
     """Holds what else is looked at, made by those who know it.
 
-    languages: judges in which language answers are. index: of a corpus, in which the tasks' and texts' own items are looked up.
+    languages: judges in which language answers are. words: that are known of a language, for items that are made (see `induction`);
+    the vocabulary's own where there are none. index: of a corpus, in which the tasks' and texts' own items are looked up.
     """
 
     languages: LineLanguages | None = None
+    words: WordsOf = lambda language: ()
     index: CorpusIndex | None = None
 
 
@@ -92,7 +95,10 @@ class Evaluator:
         encoder = PromptEncoder(model.tokenizer)
         self.tasks: list[ChoiceRequests | OpenRequests] = []
         for task in settings.tasks:
-            asked = AskedTask(task)
+            asked = AskedTask(
+                task,
+                lambda language: self.looks.words(language) or vocabulary_words(encoder.tokenizer, language),
+            )
             choice = task.kind == "choice"
             self.tasks.append(ChoiceRequests(asked, encoder, self.longest) if choice else OpenRequests(asked))
         self.texts: list[LossText] = []
@@ -139,8 +145,8 @@ class Evaluator:
             self._mark(task, items)
         for text, loss in zip(self.texts, result["losses"], strict=True):
             loss["fertility"] = meter.of(text.language, texts_of(text))
-            items = ((id, {"text": [each]}) for id, each in zip(text.ids, texts_of(text), strict=True))
-            self._mark(loss, items)
+            documents = zip(text.ids, texts_of(text), strict=True)
+            self._mark(loss, ((id, {"text": [each]}) for id, each in documents))
 
     def _mark(self, part: dict[str, Any], items: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> None:
         if (index := self.looks.index) is not None:

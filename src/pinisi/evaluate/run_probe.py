@@ -11,6 +11,7 @@ from pinisi.base.errors import ConfigError
 from pinisi.config import RunConfig
 from pinisi.evaluate.choices import ChoiceRequests, accuracies
 from pinisi.evaluate.encoding import Continuation, PromptEncoder
+from pinisi.evaluate.induction import vocabulary_words
 from pinisi.evaluate.likelihood import AT_ONCE, LikelihoodScorer
 from pinisi.evaluate.model_source import longest_of
 from pinisi.evaluate.packing import packed
@@ -112,4 +113,6 @@ def _requests(task: EvaluationTask, file: str, encoder: PromptEncoder, longest: 
             f"{file}: the task {task.title} has answers to be written, and a run asks choices alone: ask its checkpoints with "
             "`pinisi evaluate`"
         )
-    return ChoiceRequests(AskedTask(task), encoder, longest)
+    return ChoiceRequests(
+        AskedTask(task, lambda language: vocabulary_words(encoder.tokenizer, language)), encoder, longest
+    )

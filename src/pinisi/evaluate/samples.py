@@ -19,13 +19,13 @@ LOWER_IS_BETTER = ("bits_per_byte", "perplexity", "other_scripts")
 LONGEST_EXPONENT = 700.0  # of a perplexity: what float64 holds
 
 
-def mean_samples(values: Sequence[float]) -> dict[str, Any]:
+def mean_samples(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
     """A score that is the mean over items."""
     return {"kind": "mean", "values": [[_short(value)] for value in values]}
 
 
 def ratio_samples(
-    above: Sequence[float], below: Sequence[float], *, exponential: bool = False
+    above: Sequence[float] | np.ndarray, below: Sequence[float] | np.ndarray, *, exponential: bool = False
 ) -> dict[str, Any]:
     """A score that is Σ above / Σ below, or its exponential."""
     values = [[_short(a), _short(b)] for a, b in zip(above, below, strict=True)]

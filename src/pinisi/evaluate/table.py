@@ -38,13 +38,13 @@ def tables(result: dict[str, Any]) -> str:
             for name, score in loss["scores"].items()
         ]
         found.append(_table(("component", "language", "documents", *HEAD), losses))
-    rows = [
+    costs = [
         (name, *(_figure(part["fertility"].get(key)) for key in FERTILITY))
         for name, part in _named_parts(result)
         if "fertility" in part
     ]
-    if rows:
-        found.append(_table(("tokens by", "word", "character", "byte"), rows))
+    if costs:
+        found.append(_table(("tokens by", "word", "character", "byte"), costs))
     marked = {name: part["contamination"] for name, part in _named_parts(result) if "contamination" in part}
     if marked:
         found.append(contamination_table(marked))

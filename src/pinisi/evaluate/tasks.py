@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from pinisi.base.settings import at_least
 from pinisi.base.settings import load as load_settings
 from pinisi.base.typed_toml import Fault, SettingsSource, check
 from pinisi.evaluate.examples import ChoiceItem, Item, ReadingItem, TranslationItem
-from pinisi.evaluate.formats import FORMATS, read_items_of
+from pinisi.evaluate.formats import FORMATS, MADE, read_items_of
+from pinisi.evaluate.induction import ITEMS, made_items, words_of_file
 from pinisi.evaluate.prompts import (
     CHOICE_STYLES,
     STYLES_OF,
@@ -22,6 +23,7 @@ from pinisi.evaluate.prompts import (
     translation_prompt,
 )
 
+WordsOf = Callable[[str], Sequence[str]]  # of a language
 BETWEEN = "\n\n"  # examples, as in the harness
 
 
@@ -29,6 +31,7 @@ BETWEEN = "\n\n"  # examples, as in the harness
 class EvaluationTask:
     """Names a file and how it is asked.
 
+    file: of items; of a form whose items are made (copy, pattern) a list of words, one a line, or nothing for the vocabulary's own.
     style: how choices are asked, the form's usual way if None (see `prompts.CHOICE_STYLES`). examples: a file of the same form,
     whose first `shots` items stand before each question with their answers. chat: each example is a turn, and the model's template
     writes them. limit: only so many items, the first ones. source: of a translation, the other language as the file names it.
@@ -38,7 +41,7 @@ class EvaluationTask:
 
     format: str
     language: str
-    file: str
+    file: str = ""
     name: str | None = None
     style: str | None = None
     examples: str | None = None
@@ -62,6 +65,10 @@ class EvaluationTask:
             yield Fault("source", "the language to translate from")
         if self.shots and self.examples is None:
             yield Fault("examples", "a file, since there are shots")
+        if self.format in MADE and (self.shots or self.examples):
+            yield Fault("shots", f"none: items of {self.format} hold their own")
+        if self.format not in MADE and not self.file:
+            yield Fault("file", "the file of items")
 
     @property
     def kind(self) -> str:
@@ -103,10 +110,10 @@ def check_titles(tasks: Sequence[EvaluationTask]) -> None:
 
 
 def parse_task(text: str, **settings: Any) -> EvaluationTask:
-    """FORMAT:LANGUAGE:FILE, or FORMAT:SOURCE-LANGUAGE:FILE of a translation, as a task. Raises ConfigError."""
+    """FORMAT:LANGUAGE:FILE, FORMAT:SOURCE-LANGUAGE:FILE of a translation, or copy:LANGUAGE, as a task. Raises ConfigError."""
     form, _, rest = text.partition(":")
     language, _, file = rest.partition(":")
-    if not (form and language and file):
+    if not (form and language and (file or form in MADE)):
         raise ConfigError(f"--task {text}: needed FORMAT:LANGUAGE:FILE, such as xcopa:th:xcopa.test.th.jsonl")
     source = ""
     if form in FORMATS and FORMATS[form].kind == "translation":
@@ -118,23 +125,43 @@ def parse_task(text: str, **settings: Any) -> EvaluationTask:
 
 def _at(task: EvaluationTask, home: Path) -> EvaluationTask:
     examples = None if task.examples is None else str(home / task.examples)
-    return replace(task, file=str(home / task.file), examples=examples)
+    return replace(task, file=str(home / task.file) if task.file else "", examples=examples)
 
 
 class AskedTask:
     """A task with its items read: what is asked of the model, item by item.
 
-    digest: of the file's bytes; example_digest: of the examples'. skipped: items that can't be asked in text.
+    words: of a language, for items that are made. digest: of the file's bytes, or of what was made; example_digest: of the
+    examples'. skipped: items that can't be asked in text.
     """
 
-    def __init__(self, task: EvaluationTask) -> None:
+    def __init__(self, task: EvaluationTask, words: WordsOf | None = None) -> None:
         self.task = task
+        self.shots: Sequence[Item] = ()
+        self.example_digest: str | None = None
+        if task.format in MADE:
+            self._make(words)
+        else:
+            self._read()
+
+    def _make(self, words: WordsOf | None) -> None:
+        task = self.task
+        if words is None:
+            raise ConfigError(
+                f"items of {task.format} are made for a model's vocabulary: leave the task {task.title} out here"
+            )
+        known = words_of_file(task.file) if task.file else words(task.language)
+        self.items: Sequence[Item] = made_items(task.format, task.language, known, task.limit or ITEMS)
+        self.skipped = 0
+        self.digest = digests.of_value([list(item) for item in self.items])
+
+    def _read(self) -> None:
+        task = self.task
         names = {"source": task.source, "target": task.column or task.language}
         items, self.skipped = read_items_of(task.format, task.file, **names)
-        self.items: Sequence[Item] = items[: task.limit]
+        self.items = items[: task.limit]
         self.digest = digest_of(Path(task.file))
         self.example_digest = None if task.examples is None else digest_of(Path(task.examples))
-        self.shots: Sequence[Item] = ()
         if task.examples is not None and task.shots:
             found, _ = read_items_of(task.format, task.examples, **names)
             if len(found) < task.shots:

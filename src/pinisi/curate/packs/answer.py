@@ -8,6 +8,7 @@ apart: Malay for Indonesian mostly.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -37,13 +38,25 @@ class LineVerdict(NamedTuple):
 
 
 class LineJudge:
-    """Judges lines by a set of packs."""
+    """Judges lines by a set of packs; the shipped ones are read when the first line is judged."""
 
     def __init__(self, packs: Packs | None = None) -> None:
-        self.packs = Packs.load() if packs is None else packs
+        self._given = packs
+
+    @cached_property
+    def packs(self) -> Packs:
+        return Packs.load() if self._given is None else self._given
 
     def knows(self, language: str) -> bool:
         return language in self.packs
+
+    def words(self, language: str) -> list[str]:
+        """Frequent words of a language, of two letters at least where words are parted by spaces; none without a pack."""
+        if language not in self.packs:
+            return []
+        pack = self.packs[language]
+        least = 1 if pack.segmentation == "characters" else 2
+        return [word for word in pack.stop_shares if len(word) >= least]
 
     def judge(self, text: str, language: str) -> LineVerdict:
         """Judges a line, or a whole answer. Of a language without a pack nothing is judged."""
