@@ -79,8 +79,8 @@ def test_an_answer_ends_at_end_tokens_and_stop_texts(model, tmp_path) -> None:
         assert (cut.ended == "text") == (stop in answer.text)
 
 
-def test_a_chat_ends_at_the_turns_end(tmp_path) -> None:
-    folder = write_model(tmp_path / "m")
+def write_chat_tokenizer(folder) -> None:
+    """Gives a model's tokenizer two control tokens, and a template that writes them."""
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     for name, id in (("<|turn|>", 398), ("<|close|>", 399)):
         old = next(token for token, n in tokenizer["model"]["vocab"].items() if n == id)
@@ -92,6 +92,11 @@ def test_a_chat_ends_at_the_turns_end(tmp_path) -> None:
         )  # fmt: skip
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     (folder / "chat_template.jinja").write_text(TEMPLATE)
+
+
+def test_a_chat_ends_at_the_turns_end(tmp_path) -> None:
+    folder = write_model(tmp_path / "m")
+    write_chat_tokenizer(folder)
     generator = TransformersGenerator(open_model(folder))
     turn, close = (generator.encoder.chat(name) for name in ("<|turn|>", "<|close|>"))
     assert len(turn) == len(close) == 1 and generator.turn_end == close[0]

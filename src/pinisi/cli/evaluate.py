@@ -50,6 +50,14 @@ def add(commands: Any) -> None:
         metavar="INDEX",
         help="of a corpus, by `contamination`: scores without what it holds, too",
     )
+    evaluate.add_argument(
+        "--harness",
+        action="append",
+        default=[],
+        metavar="TASK",
+        help="a task of lm-evaluation-harness, by its name (the extra `harness`)",
+    )
+    evaluate.add_argument("--harness-path", metavar="FOLDER", help="of further tasks' YAML for --harness")
     _add_how(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
     evaluate.add_argument(
@@ -119,16 +127,34 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     print(
         f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
     )
+    if options.harness:
+        _ask_harness(options, model, found)
     if options.out:
         write_whole(options.out, result_text(found.result))
     if options.items:
         lines = [
-            json.dumps({"task": task, **record}, ensure_ascii=False)
+            json.dumps({"task": task, **record}, ensure_ascii=False, default=str)
             for task, records in found.records.items()
             for record in records
         ]
         write_whole(options.items, "".join(line + "\n" for line in lines))
     return 0
+
+
+def _ask_harness(options: argparse.Namespace, model: Any, found: Any) -> None:
+    """Adds what lm-evaluation-harness's tasks give."""
+    from pinisi.evaluate.harness_run import HarnessTasks, run_tasks
+
+    tasks = HarnessTasks(
+        options.harness, options.harness_path, options.shots or None, options.limit, options.chat
+    )
+    how = {
+        name: getattr(options, name) for name in ("ranks", "threads", "row_tokens", "batch_size", "longest")
+    }
+    harness = run_tasks(model, tasks, **how)
+    found.result["harness"] = harness.result
+    found.records |= harness.samples
+    print(harness.table)
 
 
 def _looks(options: argparse.Namespace) -> Any:
@@ -164,7 +190,7 @@ def _settings(options: argparse.Namespace) -> Any:
         shards["held-out"] = held_out_shards(options.model)
     if options.documents is not None and options.documents < 1:
         raise ConfigError(f"--documents {options.documents}: needed at least 1")
-    if not (tasks or texts or shards):
+    if not (tasks or texts or shards or options.harness):
         raise ConfigError(
             "nothing is asked of the model: give --task, --tasks, --probe, --text, --shards or --held-out"
         )

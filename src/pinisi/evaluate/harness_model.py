@@ -4,9 +4,9 @@ From Python: simple_evaluate(model="pinisi", model_args={"model": "FOLDER", "ran
 by `pinisi evaluate MODEL --harness TASK`; or from the harness's own command line, with this module in front of it:
 python -m pinisi.evaluate.harness_model run --model pinisi --model_args model=FOLDER,ranks=2 --tasks TASK.
 
-Borders, prefixes and cuts are the harness's own (see `encoding`), so likelihoods are those of its model `hf`, but for two things that
-`hf` does: a text of loglikelihood_rolling has one token before it, not a second one where the tokenizer puts one there itself; and
-text of a prompt can't spell control tokens, unless a chat template writes them.
+Borders, prefixes and cuts are the harness's own (see `encoding`), so likelihoods are those of its model `hf`, but for two things
+that `hf` does: a text of loglikelihood_rolling has one token before it, not a second one where the tokenizer puts one there itself;
+and text of a prompt can't spell control tokens, unless a chat template writes them.
 """
 
 from __future__ import annotations
@@ -121,7 +121,12 @@ class HarnessModel(LM):
         return answers
 
     def _pair(self, context: str, continuation: str) -> Continuation:
+        """As the harness joins them: where the border is within a token, the context's own tokens stay."""
         whole = self.encoder.pair(context, continuation, chat=self.chat)
+        if whole.merged:
+            before, both = self.encoder.border(context, continuation, chat=self.chat)
+            if rest := both[len(before) :]:
+                whole = Continuation((*before, *rest), len(before))
         fits = truncated(whole, self.longest)
         self.cut += fits is not whole
         return fits
