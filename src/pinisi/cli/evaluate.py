@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pinisi.cli.served import add_served, served_of
+
 
 def add(commands: Any) -> None:
     """Adds the command."""
@@ -92,6 +94,7 @@ def _add_how(evaluate: argparse.ArgumentParser) -> None:
     running.add_argument(
         "--batch-size", type=int, default=8, help="rows in the pipeline, or prompts answered, at once"
     )
+    add_served(evaluate, "of a server of the same model, which writes the answers of tasks that need some")
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
@@ -114,11 +117,7 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
             return score_here(model, items, **how)
         return score_on_ranks(_again(options, str(model.path)), items, options.ranks, options.threads)
 
-    generator = None
-    if evaluator.generates:
-        from pinisi.evaluate.generation import TransformersGenerator
-
-        generator = TransformersGenerator(model, batch_size=options.batch_size, longest=options.longest)
+    generator = _generator(options, model) if evaluator.generates else None
     found = evaluator.evaluate(score, generator)
     print(tables(found.result))
     for task in found.result["tasks"]:
@@ -139,6 +138,24 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
         ]
         write_whole(options.items, "".join(line + "\n" for line in lines))
     return 0
+
+
+def _generator(options: argparse.Namespace, model: Any) -> Any:
+    """Who writes answers: a server, the ranks, or transformers on one device."""
+    if options.at:
+        from pinisi.evaluate.served.generator import ServedGenerator
+
+        return ServedGenerator(served_of(options, options.at))
+    if options.ranks > 1:
+        from pinisi.evaluate.model_ranks import ModelRanks, RanksGenerator
+
+        how = {"row": options.row_tokens, "at_once": options.batch_size}
+        return RanksGenerator(
+            ModelRanks(model, ranks=options.ranks, threads=options.threads, **how), options.longest
+        )
+    from pinisi.evaluate.generation import TransformersGenerator
+
+    return TransformersGenerator(model, batch_size=options.batch_size, longest=options.longest)
 
 
 def _ask_harness(options: argparse.Namespace, model: Any, found: Any) -> None:
