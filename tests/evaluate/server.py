@@ -51,7 +51,7 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
+def serving(answer: Callable[[Asked], Reply], port: int = 0) -> Iterator[Server]:
     """Runs a server while the block lasts."""
     asked: list[Asked] = []
     lock = threading.Lock()
@@ -89,7 +89,7 @@ def serving(answer: Callable[[Asked], Reply]) -> Iterator[Server]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
