@@ -59,6 +59,13 @@ def add(commands: Any) -> None:
         metavar="TASK",
         help="a task of lm-evaluation-harness, by its name (the extra `harness`)",
     )
+    evaluate.add_argument(
+        "--sea-helm",
+        action="append",
+        default=[],
+        metavar="CONFIG[:TASK[:LANGUAGE]]",
+        help="tasks of a config.yaml of SEA-HELM on local files, through the harness",
+    )
     evaluate.add_argument("--harness-path", metavar="FOLDER", help="of further tasks' YAML for --harness")
     _add_how(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
@@ -119,14 +126,15 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
 
     generator = _generator(options, model) if evaluator.generates else None
     found = evaluator.evaluate(score, generator)
-    print(tables(found.result))
+    if found.result["tasks"] or found.result["losses"]:
+        print(tables(found.result))
+        print(
+            f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
+        )
     for task in found.result["tasks"]:
         for name, signature in task.get("signatures", {}).items():
             print(f"{task['name']} {name}: {signature}")
-    print(
-        f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
-    )
-    if options.harness:
+    if options.harness or options.sea_helm:
         _ask_harness(options, model, found)
     if options.out:
         write_whole(options.out, result_text(found.result))
@@ -161,9 +169,15 @@ def _generator(options: argparse.Namespace, model: Any) -> Any:
 def _ask_harness(options: argparse.Namespace, model: Any, found: Any) -> None:
     """Adds what lm-evaluation-harness's tasks give."""
     from pinisi.evaluate.harness_run import HarnessTasks, run_tasks
+    from pinisi.evaluate.sea_helm import sea_helm_tasks
 
+    local = [task for given in options.sea_helm for task in sea_helm_tasks(given, options.shots)]
     tasks = HarnessTasks(
-        options.harness, options.harness_path, options.shots or None, options.limit, options.chat
+        [*options.harness, *local],
+        options.harness_path,
+        options.shots if options.harness and options.shots else None,
+        options.limit,
+        options.chat,
     )
     how = {
         name: getattr(options, name) for name in ("ranks", "threads", "row_tokens", "batch_size", "longest")
@@ -207,7 +221,7 @@ def _settings(options: argparse.Namespace) -> Any:
         shards["held-out"] = held_out_shards(options.model)
     if options.documents is not None and options.documents < 1:
         raise ConfigError(f"--documents {options.documents}: needed at least 1")
-    if not (tasks or texts or shards or options.harness):
+    if not (tasks or texts or shards or options.harness or options.sea_helm):
         raise ConfigError(
             "nothing is asked of the model: give --task, --tasks, --probe, --text, --shards or --held-out"
         )
