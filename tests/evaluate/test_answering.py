@@ -16,7 +16,7 @@ def test_a_served_model_answers_a_set_and_goes_on_where_it_stopped(tmp_path, cap
     file, out = write_lines(tmp_path / "set.jsonl", asked), tmp_path / "out.jsonl"
 
     def answer(request):
-        return chat(f"jawab {request.text}", "length" if request.text == "kata 3" else "stop")
+        return chat(f"jawab\u2028{request.text}", "length" if request.text == "kata 3" else "stop")
 
     def given(address: str) -> list[str]:
         how = ["--served", "m", "--attempts", "1", "--parallel", "4"]
@@ -33,9 +33,9 @@ def test_a_served_model_answers_a_set_and_goes_on_where_it_stopped(tmp_path, cap
         assert server.address == address
         assert main(given(address)) == 0
         assert len(server.asked) == 9
-    records = [json.loads(line) for line in out.read_text().splitlines()]
+    records = [json.loads(line) for line in out.read_text().split("\n") if line]
     assert [r["session_id"] for r in records] == [a["id"] for a in asked]
-    assert [r["output"] for r in records] == [[f"jawab {a['prompt']}"] for a in asked]
+    assert [r["output"] for r in records] == [[f"jawab\u2028{a['prompt']}"] for a in asked]
     assert [r["ended"] for r in records].count("length") == 1 and "m at" in records[0]["generator"]
     assert "1 reached 64 tokens" in capsys.readouterr().out
     assert not list(tmp_path.glob(".out*"))

@@ -28,7 +28,7 @@ ASKED = Conversation("1", "id", ({"role": "user", "content": "Apa?"},), ("Jelas?
 
 
 def choice(name: str) -> Reply:
-    return chat(json.dumps({"analysis of A": "A++ or B++?", "choice": name}))
+    return chat(json.dumps({"analysis of A": "A++ or\u2028B++?", "choice": name}, ensure_ascii=False))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_server_that_fails_on_the_way_loses_nothing_that_was_said(
     with serving(lambda asked: fault if asked.number >= 25 else choice(by_worth(asked.text))) as server:
         assert main(command(files, server.address, "--judgements", str(kept))) == 2
     assert "see whether the server is well" in capsys.readouterr().err
-    said = kept.read_text().splitlines()
+    said = kept.read_text().removesuffix("\n").split("\n")
     assert 20 <= len(said) <= 25
     kept.write_text("\n".join(said) + "\n" + said[0][:40])  # as a kill leaves it
     with serving(lambda asked: choice(by_worth(asked.text))) as server:

@@ -47,6 +47,12 @@ reading:
       filepath: seahelm_tasks/nlu/data/zh.jsonl
       max_tokens: 8
       prompt_template: {preamble: "", task_template: "{text}", answer_template: "{answer_tag} {label}", answer_tag: "答案:"}
+safety:
+  metric_class: F1AccMetric
+  languages:
+    id:
+      filepath: seahelm_tasks/nlu/data/safe.jsonl
+      prompt_template: {preamble: "", task_template: "{a} {b}", answer_template: "{answer_tag} {b_label}", answer_tag: "J:"}
 summary:
   metric_class: RougeMetric
   languages: ${reading.languages}
@@ -58,23 +64,30 @@ LABELS = ("Positif", "Negatif", "Netral")
 def config(tmp_path):
     folder = tmp_path / "seahelm_tasks" / "nlu"
     (folder / "data").mkdir(parents=True)
-    records = [{"id": n, "label": LABELS[n % 3], "prompts": [{"text": f"a{n}"}]} for n in range(6)]
+    records = [
+        {"id": n, "label": LABELS[n % 3], "prompts": [{"text": f"a{n}"}], "note": "\u2028\x85"}
+        for n in range(6)
+    ]
     write_lines(folder / "data" / "id.jsonl", records)
     write_lines(folder / "data" / "id_examples.jsonl", records[:2])
     write_lines(
         folder / "data" / "zh.jsonl", [{"label": ["撞在树上", "树"], "prompts": [{"text": "他们撞在树上"}]}]
+    )
+    write_lines(
+        folder / "data" / "safe.jsonl", [{"a_label": "x", "b_label": "y", "prompts": [{"a": "1", "b": "2"}]}]
     )
     (folder / "config.yaml").write_text(CONFIG)
     return folder / "config.yaml"
 
 
 def test_prompts_are_its_own_and_references_within_a_file_are_followed(config) -> None:
-    first, again, reading = sea_helm_tasks(str(config))
+    first, again, reading, safety = sea_helm_tasks(str(config))
     assert [t["task"] for t in (first, again, reading)] == [
         "seahelm_sentiment_id",
         "seahelm_again_id",
         "seahelm_reading_zh",
     ]
+    assert safety["process_results"]({"a_label": "x", "b_label": "y"}, ["J: Y"])["accuracy"] == ("y", "y")
     assert again["metadata"] == {"version": 1.1}
     doc = {"label": "Netral", "prompts": [{"text": "x {answer_tag}"}]}
     assert first["doc_to_text"](doc) == 'Apa sentimennya?\n"Jawaban: ANSWER"\n\nKalimat: x {answer_tag}'
@@ -127,7 +140,7 @@ def test_the_command_asks_them(config, model, tmp_path, capsys) -> None:
     assert main(["evaluate", str(model), *given]) == 0
     found = json.loads(out.read_text())["harness"]["results"]["seahelm_sentiment_id"]
     assert found["null_count,none"] == 6 and found["accuracy,none"] == 0
-    samples = [json.loads(line) for line in items.read_text().splitlines()]
+    samples = [json.loads(line) for line in items.read_text().split("\n") if line]
     assert samples[0]["arguments"][0][0].endswith("Kalimat: a0")
     assert "seahelm_sentiment_id" in capsys.readouterr().out
 

@@ -75,7 +75,7 @@ def _blocks(numbers: Sequence[int]) -> list[list[int]]:
 
 def _kept(partial: Path) -> dict[str, Generated]:
     found = {}
-    lines = partial.read_text("utf-8", "replace").splitlines() if partial.is_file() else []
+    lines = partial.read_text("utf-8", "replace").split("\n") if partial.is_file() else []
     for line in lines:
         try:
             record = parse(line)

@@ -85,11 +85,12 @@ def _task(
     template = local["prompt_template"]
     examples = _examples(config, name, language, local, shots)
     asked = _Asked(template, examples)
-    records = _lines(data)
+    field = label_field(template)
+    records = _lines(data, field)
     scores = (
-        _Labels(template["answer_tag"], records)
+        _Labels(template["answer_tag"], field, records)
         if metric == LABELS
-        else _Answers(template["answer_tag"], language)
+        else _Answers(template["answer_tag"], field, language)
     )
     return {
         "task": f"seahelm_{name}_{language}",
@@ -98,7 +99,7 @@ def _task(
         "test_split": "test",
         "output_type": "generate_until",
         "doc_to_text": asked.prompt,
-        "doc_to_target": label_of,
+        "doc_to_target": field,
         "num_fewshot": 0,
         "generation_kwargs": {
             "until": [BETWEEN] if shots else [],
@@ -126,19 +127,19 @@ def _examples(
     if not shots:
         return ()
     file = _local(config, local.get("example_filepath"))
-    found = _lines(file) if file else []
+    found = _lines(file, label_field(local["prompt_template"])) if file else []
     if len(found) < shots:
         raise ConfigError(f"{name} in {language} has {len(found)} examples, --shots {shots} wants more")
     return found[:shots]
 
 
-def _lines(file: Path) -> list[Mapping[str, Any]]:
+def _lines(file: Path, field: str) -> list[Mapping[str, Any]]:
     found = []
-    for number, line in enumerate(file.read_text("utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(file.read_text("utf-8-sig").split("\n"), 1):
         try:
             record = parse(line) if line.strip() else None
             if record is not None:
-                _ = label_of(record), record["prompts"][0]
+                _ = record[field], record["prompts"][0]
                 found.append(record)
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise DataError(
@@ -152,6 +153,7 @@ class _Asked:
 
     def __init__(self, template: Mapping[str, str], examples: Sequence[Mapping[str, Any]]) -> None:
         self.template, self.tag = template, {"answer_tag": template["answer_tag"]}
+        self.field = label_field(template)
         shown = [turn for example in examples for turn in (self._question(example), self._answer(example))]
         self.before = shown
 
@@ -163,15 +165,16 @@ class _Asked:
         return self.template["task_template"].format(**{**record["prompts"][0], **self.tag})
 
     def _answer(self, record: Mapping[str, Any]) -> str:
-        label = label_of(record)
+        label = record[self.field]
         label = label[0] if isinstance(label, list) else label
-        values = {**record, **record["prompts"][0], **self.tag, "label": label}
+        values = {**record, **record["prompts"][0], **self.tag, self.field: label}
         return self.template["answer_template"].format(**values)
 
 
-def label_of(record: Mapping[str, Any]) -> Any:
-    """What is right: label, or of the safety sets prompt_label. Raises KeyError."""
-    return record["label"] if record.get("label") is not None else record["prompt_label"]
+def label_field(template: Mapping[str, str]) -> str:
+    """The field of what is right: the one that an example shows, such as label, or of the safety sets response_label."""
+    named = re.findall(r"\{(\w*label)\}", template.get("answer_template", ""))
+    return named[0] if named else "label"
 
 
 def plain(text: str) -> str:
@@ -182,8 +185,8 @@ def plain(text: str) -> str:
 class _Labels:
     """Scores labels: accuracy, balanced over labels and above chance (normalized_accuracy), macro F1; all times 100."""
 
-    def __init__(self, tag: str, records: Sequence[Mapping[str, Any]]) -> None:
-        names = [str(label_of(record)) for record in records]
+    def __init__(self, tag: str, field: str, records: Sequence[Mapping[str, Any]]) -> None:
+        self.field, names = field, [str(record[field]) for record in records]
         self.names = {name.lower(): name for name in names}
         labels = "|".join(sorted(map(re.escape, self.names.values()), key=len, reverse=True))
         self.rule = re.compile(rf"{re.escape(tag)}[\s\*]*({labels})", re.IGNORECASE)
@@ -199,7 +202,7 @@ class _Labels:
         return self.names.get(plain(match[1] if match else answer), NULL)
 
     def of(self, doc: Mapping[str, Any], results: Sequence[str]) -> Results:
-        return dict.fromkeys(self.measures, (str(label_of(doc)), self.found_in(results[0])))
+        return dict.fromkeys(self.measures, (str(doc[self.field]), self.found_in(results[0])))
 
     def _normalized(self, pairs: Sequence[tuple[str, str]]) -> float:
         there = sorted({right for right, _ in pairs})
@@ -225,14 +228,15 @@ class _Labels:
 class _Answers:
     """Scores extracted answers: exact match and F1, times 100."""
 
-    def __init__(self, tag: str, language: str) -> None:
+    def __init__(self, tag: str, field: str, language: str) -> None:
+        self.field = field
         self.rule, self.language = re.compile(rf"{re.escape(tag)}[\s\r\n`*]*(.*)"), language
         self.measures: dict[str, Callable] = {"exact_match": _mean, "f1": _mean}
 
     def of(self, doc: Mapping[str, Any], results: Sequence[str]) -> Results:
         match = self.rule.search(results[0])
         answer = (match[1] if match else results[0]).strip()
-        label = label_of(doc)
+        label = doc[self.field]
         right = label if isinstance(label, list) else [label]
         score = compared(answer, [str(each) for each in right], self.language)
         return {"exact_match": 100 * score.exact_match, "f1": 100 * score.f1}

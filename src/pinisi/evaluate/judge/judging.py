@@ -119,7 +119,7 @@ class Judging:
         found: dict[str, Judgement] = {}
         if not self.file.is_file():
             return found
-        lines = self.file.read_text("utf-8", "replace").splitlines()
+        lines = self.file.read_text("utf-8", "replace").split("\n")
         for number, line in enumerate(lines, 1):
             try:
                 record = parse(line) if line.strip() else None
