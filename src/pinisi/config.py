@@ -149,6 +149,8 @@ class OptimizerSection:
     eps: float = 1e-8  # added to the root of the second moment; arXiv 1412.6980, algorithm 1
     weight_decay: float = 0.1  # of matrices, per step and learning rate; arXiv 2005.14165, appendix B
     max_grad_norm: float = 1.0  # largest norm of the whole gradient; 0: none
+    # share master weights and moments out over the pipelines of data_parallel (ZeRO-1, arXiv 1910.02054)
+    sharded: bool = False
     # the rate after the warmup; wsd: stable, then decay (arXiv 2404.06395)
     schedule: Literal["constant", "cosine", "wsd"] = "cosine"
     warmup: int = 0  # steps in which the rate rises from 0 to the peak

@@ -188,6 +188,7 @@ def engine_of(
     tied_group: dist.ProcessGroup | None = None,
     seed: int = 0,
     frozen: bool = False,
+    sharded: bool = False,
     **objective,
 ) -> Engine:
     """objective: of `Objective`, where a test wants another than the case's."""
@@ -204,7 +205,7 @@ def engine_of(
             seed=seed,
         ),
         objective=Objective(**{"loss": smoothed, "languages": 3, **objective}),
-        optimizer=OptimizerSettings(max_grad_norm=0.05, eps=EPSILON),
+        optimizer=OptimizerSettings(max_grad_norm=0.05, eps=EPSILON, sharded=sharded),
         frozen=frozen,
     )
 

@@ -10,6 +10,7 @@ from pinisi.base.errors import ConfigError
 from pinisi.base.typed_toml import SettingsSource, from_table
 from pinisi.config import RunConfig, configure
 from pinisi.curate.config import CurateConfig
+from pinisi.evaluate.tasks import TaskFile
 from pinisi.train.tasks import task_of
 from tests.docs.pages import PAGES, ROOT, Fence, fences
 
@@ -31,6 +32,8 @@ def load(text: str):
     table = tomllib.loads(text)
     if "sources" in table:
         return from_table(table, CurateConfig, SettingsSource("the block", root=CurateConfig))
+    if "tasks" in table:
+        return from_table(table, TaskFile, SettingsSource("the block", root=TaskFile))
     config = from_table(REST | table, RunConfig, SettingsSource("the block", root=RunConfig))
     return task_of(config).config
 
@@ -49,6 +52,7 @@ def test_a_wrong_block_is_noticed() -> None:
     for wrong in (
         "[run]\nfolders = 'x'\n",
         "[task]\nname = 'dpo'\n",
+        "[[tasks]]\nformat = 'xcopa'\n",
         "[[sources]]\npath = 'x'\n[run]\nfolder = 3\n",
     ):
         with pytest.raises(ConfigError):

@@ -99,7 +99,7 @@ def test_workers_and_a_torn_run_change_no_byte(corpus, index, tmp_path, monkeypa
 def test_shards_give_what_their_text_gives(corpus, index, tmp_path) -> None:
     tokenize(corpus, write_tokenizer(tmp_path / "tokenizer"), tmp_path / "shards", report=lambda line: None)
     found = build_index([tmp_path / "shards"], tmp_path / "index", report=lambda line: None)
-    assert found.facts["fingerprints"] == index.facts["fingerprints"]
+    assert all(found.facts[key] == index.facts[key] for key in ("fingerprints", "documents", "letters"))
     assert {k: v for k, v in files(found.folder).items() if k.endswith(".npy")} == {
         k: v for k, v in files(index.folder).items() if k.endswith(".npy")
     }

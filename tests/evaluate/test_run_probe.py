@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pinisi.config import load
 from pinisi.evaluate.likelihood import score_here
 from pinisi.evaluate.model_source import open_model
 from pinisi.evaluate.run import EvaluationSettings, Evaluator
-from pinisi.evaluate.run_probe import probes_of
+from pinisi.evaluate.run_probe import TaskProbe, probes_of
 from pinisi.evaluate.tasks import read_tasks
 from pinisi.launch.check import check
 from pinisi.train.trainer import Trainer
@@ -46,11 +47,11 @@ def train(project, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
 
-    def run(folder: Path, *overrides: str) -> list[dict]:
+    def run(folder: Path, *overrides: str, make=probes_of, whole: bool = True) -> list[dict]:
         monkeypatch.setenv("MASTER_PORT", str(free_port()))
         config = load(project / "config.toml", [*MORE, f"run.folder={folder}", *overrides])
         check(config)
-        assert Trainer(config, probes=probes_of(config)).run().whole
+        assert Trainer(config, probes=make(config)).run().whole is whole
         return records(folder)
 
     return run
@@ -102,8 +103,7 @@ def test_a_run_is_the_same_with_tasks_whose_scores_are_those_of_its_checkpoints(
     found = scores(probed)
     assert list(found) == [0, 1, 2, 3] and not scores(plain)
     assert [found[3][name]["items"] for name in "ab"] == [5, 3] and found[3]["a"]["chance"] == 0.5
-    for step in (0, 3):
-        assert flat(found[step]) == evaluated(tmp_path / "probed", step, tasks)
+    assert flat(found[3]) == evaluated(tmp_path / "probed", 3, tasks)
 
     # killed behind a save and before its tasks, in the middle and at the end; then the same command again
     whole = train(tmp_path / "torn", asked, "run.steps=2")
@@ -119,16 +119,34 @@ def test_a_run_is_the_same_with_tasks_whose_scores_are_those_of_its_checkpoints(
     assert losses(seldom) == losses(plain)
 
 
-@pytest.mark.parametrize("replicas", [pytest.param(1, marks=only_full), 2])
-def test_pipelines_share_the_items(project, tasks, tmp_path, replicas) -> None:
+class Interrupted(TaskProbe):
+    """Is told to stop when it is about to ask."""
+
+    def __call__(self, trainer: Trainer) -> None:
+        if trainer.step == 1:
+            trainer.stop_signal = signal.SIGTERM
+        super().__call__(trainer)
+
+
+def test_a_run_that_is_told_to_stop_leaves_its_tasks_and_goes_on_later(train, tasks, tmp_path) -> None:
+    asked = (f"evaluation.tasks={tasks}", "data.evaluation=none")
+    stopped = train(tmp_path / "run", *asked, make=lambda config: (Interrupted(config),), whole=False)
+    assert list(scores(stopped)) == [0] and [step for step, *_ in losses(stopped)] == [1, 2]
+    assert list(scores(train(tmp_path / "run", *asked))) == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "replicas"), [(1, 2), *(pytest.param(2, n, marks=only_full) for n in (1, 2))]
+)
+def test_pipelines_share_the_items(project, tasks, tmp_path, ranks, replicas) -> None:
     def trained(name: str, *more: str) -> Path:
-        ranks = (
-            "pipeline.ranks=2",
+        many = (
+            f"pipeline.ranks={ranks}",
             f"pipeline.data_parallel={replicas}",
             "run.steps=1",
             "evaluation.microbatches=1",
         )
-        done = pinisi("train", str(project / "config.toml"), f"run.folder={tmp_path / name}", *ranks, *more)
+        done = pinisi("train", str(project / "config.toml"), f"run.folder={tmp_path / name}", *many, *more)
         assert done.returncode == 0, done.stderr
         return tmp_path / name
 

@@ -40,7 +40,9 @@ def test_shards_are_what_their_text_is(make, tmp_path) -> None:
             assert text.continuations == other.continuations
             if limit is None:
                 assert sum(text.bytes) == sum(other.bytes)
-            assert all(abs(a - b) <= 8 for a, b in zip(text.bytes, other.bytes, strict=True))
+            # a first token that ends within a letter leaves a rest that is no text
+            most = 0 if make is begun or text.language in ("id", "ceb") else 8
+            assert all(abs(a - b) <= most for a, b in zip(text.bytes, other.bytes, strict=True))
 
 
 def test_the_command_takes_shards_and_a_runs_own_held_out_ones(model, tmp_path, capsys) -> None:

@@ -48,6 +48,18 @@ def test_other_scores_have_it_too(seed: int) -> None:
     assert found.p == pytest.approx(float(enumerated(a, b)), abs=1e-12)
 
 
+def test_draws_count_half_of_what_is_equal() -> None:
+    """2^16 swaps are drawn from, not tried; of halves and wholes many give the same."""
+    draw = np.random.default_rng(2)
+    a, moved = draw.integers(0, 3, 16) / 2, draw.choice([-1, -0.5, 0.5, 1], 16)
+    b = a + moved
+    sums = np.array(list(itertools.product((1, -1), repeat=16))) @ moved
+    ties = (np.abs(sums) == abs(moved.sum())).mean()
+    wanted = (np.abs(sums) > abs(moved.sum())).mean() + ties / 2
+    assert ties > 0.05
+    assert paired_difference(means(a), means(b), MEAN).p == pytest.approx(wanted, abs=0.015)
+
+
 def test_many_samples_have_the_normal_p_value_and_interval() -> None:
     draw = np.random.default_rng(3)
     a = draw.normal(size=800)

@@ -115,7 +115,7 @@ def test_no_leaf_of_a_fertility_is_script(tmp_path):
 def test_no_leaf_of_an_evaluation_is_script(tmp_path):
     results, seen = made_results(["a", "b"], ["th"]), 0
     for result in results.values():
-        result["tasks"] = result["tasks"][::2]
+        result["tasks"] = result["tasks"][:1]
     whole = {
         "results": results,
         "comparison": made_comparison(results),

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pytest
 
 from pinisi.base.errors import DataError
@@ -306,6 +307,29 @@ def test_a_language_seen_once_is_drawn_as_a_dot(run: Path) -> None:
     assert [circle.get("fill") for circle in section.iter("circle")] == ["var(--soft)", "var(--c1)"]
 
 
+def test_tasks_asked_in_a_run_are_lines_and_a_table(tmp_path: Path) -> None:
+    """Of a line that isn't of the form the rest stands; a run without any has no such section."""
+    run = make_run(tmp_path / "demo", ranks=2, microbatches=3, barriers=1)
+    path = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    torn = {"step": 149, "tasks": {"a": {"scores": {"accuracy": [0.5, 0.4]}, "items": 3, "chance": 0.5}}}
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, torn]))
+    section = part(parsed(write_report(run)), "tasks")
+    asked = [line for line in lines if "tasks" in line]
+    charts = [json.loads(node.get("data-chart", "")) for node in section.iter() if node.get("data-chart")]
+    assert len(charts) == len(asked[-1]["tasks"]) == len(list(section.iter("figure")))
+    for chart, name in zip(charts, asked[-1]["tasks"], strict=True):
+        series = {line["name"]: [point[:2] for point in line["points"]] for line in chart["series"]}
+        for at, which in enumerate(("accuracy", "lowest", "highest")):
+            wanted = [[line["step"], 100 * line["tasks"][name]["scores"]["accuracy"][at]] for line in asked]
+            assert np.allclose(series[which], wanted, rtol=1e-5)
+    rows = [[words(cell) for cell in row] for row in section.iter("tr")]
+    assert rows[1][:7] == ["xcopa-ban", "accuracy", "100", "50.0 %", "50.0 %", "70.0 %", "60.0 to 80.0 %"]
+    assert "torn or not a metric" in words(parsed(run / "report.html"))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines if "tasks" not in line))
+    assert "tasks" not in {node.get("id") for node in parsed(write_report(run)).iter("section")}
+
+
 def test_extra_heads_have_lines_of_their_own(tmp_path: Path) -> None:
     """From the step on at which there are any; a line with a torn value is left out."""
     run = make_run(tmp_path / "demo", ranks=2, microbatches=3, barriers=1)
@@ -314,7 +338,7 @@ def test_extra_heads_have_lines_of_their_own(tmp_path: Path) -> None:
     for line in lines:
         if "losses" in line and line["step"] > 1:
             line["extra_head_losses"] = [line["loss"] + 1.0, line["loss"] + 2.0]
-    lines[-1 if "losses" in lines[-1] else -2]["extra_head_losses"] = [None, 2.0]
+    next(line for line in reversed(lines) if "losses" in line)["extra_head_losses"] = [None, 2.0]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     write_report(run)
     section = part(parsed(run / "report.html"), "loss")

@@ -8,6 +8,7 @@ counted by `noise`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import subprocess
@@ -24,9 +25,10 @@ from pinisi.base.errors import DataError
 from pinisi.base.files import write_whole
 from pinisi.bench import harness, noise
 from pinisi.evaluate.choices import MEASURES
+from pinisi.evaluate.encoding import Continuation
 from pinisi.evaluate.formats import read_items_of
 from pinisi.evaluate.likelihood import score_here, score_on_ranks
-from pinisi.evaluate.model_source import open_model
+from pinisi.evaluate.model_source import MeasuredModel, open_model
 from pinisi.evaluate.run import EvaluationSettings, Evaluator
 from pinisi.evaluate.tasks import EvaluationTask
 from pinisi.evaluate.translation import translation_scores
@@ -34,6 +36,7 @@ from pinisi.evaluate.translation import translation_scores
 BOUND = 1e-5  # relative, of a log-likelihood
 NEAR = 1e-4  # nats a unit: choices whose scores are as near as this may fall either way
 RANKS, AT_ONCE = (1, 2, 4), (1, 3, 16)
+SPEED_RANKS = 2  # of the figure beside the harness, which gets as many threads
 SHOTS = 2
 
 
@@ -162,43 +165,79 @@ def sacrebleu_agrees(data: Path, folder: Path, sentences: int = 200) -> dict[str
 
 def measure(data: Path, model: Path | None, limit: int, folder: Path) -> dict[str, Any]:
     """All that the bench finds."""
+    version = harness.harness_version()  # what is missing is said before anything is measured
     tasks = tasks_of(data, limit)
     path = model or made_model(folder / "model", tasks)
     opened = open_model(path, dtype="float32")
     evaluator = Evaluator(opened, EvaluationSettings(tasks))
     items = evaluator.continuations()
-    runs: dict[str, list[np.ndarray]] = {}
-    seconds: dict[str, float] = {}
-    for ranks in RANKS:
-        for at_once in AT_ONCE if ranks == 1 else AT_ONCE[-1:]:
-            began = time.perf_counter()
-            given = [str(path), "--dtype", "float32", "--batch-size", str(at_once)]
-            found = (
-                score_here(opened, items, at_once=at_once)
-                if ranks == 1
-                else score_on_ranks(given, items, ranks, threads=1)
-            )
-            runs[name := f"p = {ranks}, {at_once} rows at once"] = found
-            seconds[name] = time.perf_counter() - began
-            print(f"{name}: {seconds[name]:.1f} s", flush=True)
+    runs, seconds, passes = _runs(opened, items)
     first = next(iter(runs.values()))
     ours = evaluator.evaluate(lambda _: first)
-    yardstick = harness.harness_model(path, "float32", 16)
-    configs = _configs(data, folder)
-    theirs: dict[str, harness.HarnessScores] = {}
-    for config, task in zip(configs, tasks, strict=True):
-        theirs |= harness.run_harness(yardstick, [config], task.limit)
+    theirs = _harness_scores(path, data, folder, tasks)
+    score_on_ranks(_given(path, AT_ONCE[-1]), items, SPEED_RANKS, threads=1, timed=passes)
     return {
-        "lm_eval": harness.harness_version(),
+        "lm_eval": version,
         "limit": limit,
         "model": opened.digest(),
         "tasks": {task.title: compare(ours.records[task.title], theirs[task.title]) for task in tasks},
-        "runs": {name: _against(first, found, seconds[name]) for name, found in runs.items()},
+        "runs": {
+            name: _against(first, one, found, seconds[name])
+            for (name, found), one in zip(runs.items(), _each_one_row(runs), strict=True)
+        },
         "choices_at_all_ranks": _same_choices(evaluator, runs),
         "tokens": ours.tokens,
-        "harness_seconds": sum(found.seconds for found in theirs.values()),
+        "speed": {
+            "ranks": SPEED_RANKS,
+            "seconds": passes,  # before and after the harness'
+            "tokens_per_second": ours.tokens / max(passes),
+            "harness_seconds": sum(found.scoring for found in theirs.values()),
+            "harness_tokens_per_second": ours.tokens / sum(found.scoring for found in theirs.values()),
+            "harness_seconds_with_reading": sum(found.seconds for found in theirs.values()),
+        },
         "sacrebleu": sacrebleu_agrees(data, folder),
     }
+
+
+def _runs(
+    model: MeasuredModel, items: Sequence[Continuation]
+) -> tuple[dict[str, list[np.ndarray]], dict[str, float], list[float]]:
+    """Scores at all numbers of ranks and of rows at once, and the seconds of each; last those of the passes at SPEED_RANKS."""
+    runs: dict[str, list[np.ndarray]] = {}
+    seconds: dict[str, float] = {}
+    passes: list[float] = []
+    for ranks, at_once in itertools.product(RANKS, AT_ONCE):
+        began = time.perf_counter()
+        timed = passes if (ranks, at_once) == (SPEED_RANKS, AT_ONCE[-1]) else None
+        given = _given(model.path, at_once)
+        found = (
+            score_here(model, items, at_once=at_once)
+            if ranks == 1
+            else score_on_ranks(given, items, ranks, threads=1, timed=timed)
+        )
+        runs[name := f"p = {ranks}, {at_once} rows at once"] = found
+        seconds[name] = time.perf_counter() - began
+        print(f"{name}: {seconds[name]:.1f} s", flush=True)
+    return runs, seconds, passes
+
+
+def _given(model: Path, at_once: int) -> list[str]:
+    return [str(model), "--dtype", "float32", "--batch-size", str(at_once)]
+
+
+def _harness_scores(
+    model: Path, data: Path, folder: Path, tasks: Sequence[EvaluationTask]
+) -> dict[str, harness.HarnessScores]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(SPEED_RANKS)
+    yardstick = harness.harness_model(model, "float32", 16)
+    found: dict[str, harness.HarnessScores] = {}
+    for config, task in zip(_configs(data, folder), tasks, strict=True):
+        found |= harness.run_harness(yardstick, [config], task.limit)
+    torch.set_num_threads(threads)
+    return found
 
 
 def _configs(data: Path, folder: Path) -> list[dict[str, Any]]:
@@ -210,11 +249,20 @@ def _configs(data: Path, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _against(first: list[np.ndarray], found: list[np.ndarray], seconds: float) -> dict[str, Any]:
+def _each_one_row(runs: dict[str, list[np.ndarray]]) -> list[list[np.ndarray]]:
+    """For each run that of the same ranks with one row at once."""
+    found = list(runs.values())
+    return [found[number - number % len(AT_ONCE)] for number in range(len(found))]
+
+
+def _against(
+    first: list[np.ndarray], one: list[np.ndarray], found: list[np.ndarray], seconds: float
+) -> dict[str, Any]:
+    """first: of one rank and one row at once; one: of as many ranks and one row at once."""
     pairs = [(float(a.sum()), float(b.sum())) for a, b in zip(first, found, strict=True)]
     return {
         "seconds": seconds,
-        "same_bits": all(np.array_equal(a, b) for a, b in zip(first, found, strict=True)),
+        "same_bits_as_one_row": all(np.array_equal(a, b) for a, b in zip(one, found, strict=True)),
         "worst": max(abs(a - b) / abs(a) for a, b in pairs),
     }
 
@@ -244,7 +292,7 @@ def faults(result: dict[str, Any]) -> list[str]:
                     f"{name}: {measure_} differs in {count} items, {len(task['near_ties'])} are near ties"
                 )
     for name, run in result["runs"].items():
-        if name.startswith("p = 1") and not run["same_bits"]:
+        if not run["same_bits_as_one_row"]:
             found.append(f"{name}: not the same bits as with one row at once")
         if not run["worst"] <= BOUND:
             found.append(
@@ -258,6 +306,15 @@ def faults(result: dict[str, Any]) -> list[str]:
         if not each["equal"]
     ]
     return found
+
+
+def _speed_line(speed: dict[str, Any]) -> str:
+    taken = ", ".join(f"{seconds:.1f} s" for seconds in speed["seconds"])
+    return (
+        f"scored at p = {speed['ranks']}: {speed['tokens_per_second']:,.0f} tokens/s ({taken}); harness on one process of as many "
+        f"threads: {speed['harness_tokens_per_second']:,.0f} tokens/s ({speed['harness_seconds']:.1f} s; "
+        f"{speed['harness_seconds_with_reading']:.1f} s with reading and encoding)"
+    )
 
 
 def table(result: dict[str, Any]) -> str:
@@ -274,12 +331,15 @@ def table(result: dict[str, Any]) -> str:
         )
     for name, run in result["runs"].items():
         rate = result["tokens"] / run["seconds"]
-        same = "the same bits" if run["same_bits"] else f"within {run['worst']:.1e}"
-        lines.append(f"{name}: {same}, {rate:,.0f} tokens/s with start")
-    lines.append(
-        "harness, 16 at once on one process, with its reading and encoding: "
-        f"{result['tokens'] / result['harness_seconds']:,.0f} tokens/s"
-    )
+        same = (
+            "the bits of one row at once"
+            if run["same_bits_as_one_row"]
+            else "OTHER BITS THAN ONE ROW AT ONCE"
+        )
+        lines.append(
+            f"{name}: {same}, within {run['worst']:.1e} of one rank's, {rate:,.0f} tokens/s with start"
+        )
+    lines.append(_speed_line(result["speed"]))
     for name, each in result["sacrebleu"].items():
         lines.append(
             f"{name}: {each['ours']:.8f}, sacrebleu's command line {each['sacrebleu']:.8f} ({each['signature']})"

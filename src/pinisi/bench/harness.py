@@ -1,6 +1,6 @@
 """Runs lm-evaluation-harness on local files with its own prompts: the yardstick of `pinisi bench evaluation`.
 
-It must be installed beside Pinisi (pip install lm-eval), and is used nowhere else.
+It must be installed beside Pinisi (pip install "lm-eval[hf]"), and is used nowhere else.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ MEASURES = {"acc": "accuracy", "acc_norm": "accuracy_per_character", "acc_bytes"
 
 
 class HarnessScores(NamedTuple):
-    """What the harness found of a task: sums of log-probabilities by item and choice, scores by our names, seconds."""
+    """What the harness found of a task: sums of log-probabilities by item and choice, scores by our names, seconds in all, and
+    those of them in which the model computed."""
 
     log_probs: list[list[float]]
     scores: dict[str, float]
     seconds: float
+    scoring: float
 
 
 def harness_version() -> str:
     """Raises DataError where it isn't installed."""
     try:
         import lm_eval
+        import lm_eval.models.huggingface
     except ImportError as error:
-        raise DataError(f"lm-evaluation-harness can't be used ({error}): pip install lm-eval") from None
+        raise DataError(f"lm-evaluation-harness can't be used ({error}): pip install 'lm-eval[hf]'") from None
     return lm_eval.__version__
 
 
@@ -114,7 +117,18 @@ def run_harness(
     from lm_eval import simple_evaluate
 
     found = {}
+    passes: list[float] = []
+    score = model._loglikelihood_tokens  # what computes, once texts are tokens
+
+    def timed(*given: Any, **more: Any) -> Any:
+        start = time.perf_counter()
+        answers = score(*given, **more)
+        passes.append(time.perf_counter() - start)
+        return answers
+
+    model._loglikelihood_tokens = timed
     for config in configs:
+        passes.clear()
         began = time.perf_counter()
         result = simple_evaluate(
             model=model, tasks=[dict(config)], limit=limit, log_samples=True, bootstrap_iters=0
@@ -124,5 +138,6 @@ def run_harness(
         samples = sorted(result["samples"][name], key=lambda sample: sample["doc_id"])
         sums = [[float(response[0]) for response in sample["filtered_resps"]] for sample in samples]
         scores = {ours: result["results"][name][f"{theirs},none"] for theirs, ours in MEASURES.items()}
-        found[name] = HarnessScores(sums, scores, seconds)
+        found[name] = HarnessScores(sums, scores, seconds, sum(passes))
+    model._loglikelihood_tokens = score
     return found

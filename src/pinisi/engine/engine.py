@@ -27,6 +27,7 @@ from pinisi.engine.optimizer import NoTargets, NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import Holding, build_parts, split_layers
 from pinisi.engine.prepared import StepRequest, Want
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
+from pinisi.engine.sharded import ShardedOptimizer
 from pinisi.engine.worker import PipelineWorker
 from pinisi.models import ModelSpec
 from pinisi.models.stage import Weights
@@ -94,7 +95,12 @@ class Engine:
             spec, weights, mine, numerics, objective, later=later, frozen=frozen
         )
         self.worker = PipelineWorker(layout, self.rank, self.parts, objective, self.device, later)
-        self.optimizer = Optimizer([] if frozen else self.slots, optimizer)
+        trained = [] if frozen else self.slots
+        self.optimizer = (
+            ShardedOptimizer(trained, optimizer, ranks.data_group)
+            if optimizer.sharded and ranks.data_group is not None and not frozen
+            else Optimizer(trained, optimizer)
+        )
         self.executor = Executor(self.communicator, self.worker, self.device, ranks.status)
         self.program: Program = lower(schedule)
         self._forward_programs: dict[int, Program] = {}
@@ -244,7 +250,9 @@ class Engine:
                 if slot.name == name:
                     with waiting():
                         dist.all_reduce(slot.gradient, group=self.tied_group)
-        if self.data_group is not None:
+        if isinstance(self.optimizer, ShardedOptimizer):
+            self.optimizer.sum_gradients()
+        elif self.data_group is not None:
             for slot in self.slots:
                 with waiting():
                     dist.all_reduce(slot.gradient, group=self.data_group)

@@ -80,6 +80,7 @@ class Optimizer:
     ):
         self.slots = list(slots)
         self.max_grad_norm = settings.max_grad_norm
+        self.frozen = not self.slots  # nothing is trained
         self.updates = 0
         self.masters = [self._master(slot) for slot in self.slots]
         groups = []
@@ -101,12 +102,8 @@ class Optimizer:
 
     def squared_norm(self) -> torch.Tensor:
         """Sum of squares of this rank's gradients, each parameter counted once over the ranks; fp64 scalar."""
-        # Row by row in the gradient's dtype (torch's vector_norm in fp64 takes thirty times as long), then in fp64.
         parts = [
-            torch.linalg.vector_norm(s.gradient.flatten(1) if s.gradient.dim() > 1 else s.gradient, dim=-1)
-            .double()
-            .square()
-            .sum()
+            row_norms(s.gradient).double().square().sum()
             for s in self.slots
             if s.counted and s.gradient.numel()
         ]
@@ -162,6 +159,12 @@ class Optimizer:
                     "exp_avg": kept["exp_avg"].to(master),
                     "exp_avg_sq": kept["exp_avg_sq"].to(master),
                 }
+
+
+def row_norms(gradient: torch.Tensor) -> torch.Tensor:
+    """Returns the norm of each row, of a vector its own, in the gradient's dtype: torch's vector_norm in fp64 takes thirty times
+    as long. Squares are summed in fp64 then."""
+    return torch.linalg.vector_norm(gradient.flatten(1) if gradient.dim() > 1 else gradient, dim=-1)
 
 
 def global_sum(values: torch.Tensor, group: dist.ProcessGroup | None) -> torch.Tensor:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,12 +116,14 @@ def score_on_ranks(
     items: Sequence[Continuation],
     ranks: int,
     threads: int | None = None,
+    *,
+    timed: list[float] | None = None,
     work: TokenWork | None = None,
 ) -> list[np.ndarray]:
     """Scores on ranks that are started on this machine, or does other work on them, which gives tokens.
 
-    arguments: of `pinisi evaluate`, that name the model; each rank runs it with `--as-rank FOLDER` behind. Raises PinisiError if
-    a rank fails: the message is on stderr then.
+    arguments: of `pinisi evaluate`, that name the model; each rank runs it with `--as-rank FOLDER` behind. timed: gets the seconds
+    of the passes, without the ranks' start. Raises PinisiError if a rank fails: the message is on stderr then.
     """
     folder = Path(tempfile.mkdtemp(prefix="pinisi-evaluate-"))
     write_items(folder / ITEMS, items)
@@ -133,6 +136,8 @@ def score_on_ranks(
         )
     with np.load(folder / SCORES) as found:
         scores = np.split(found["values"], np.cumsum(found["sizes"])[:-1])
+        if timed is not None:
+            timed.append(float(found["seconds"]))
     shutil.rmtree(folder)
     return scores
 
@@ -167,18 +172,29 @@ def work_as_rank(model: MeasuredModel, folder: Path, *, row: int = ROW, at_once:
         communicator = Communicator.connect([list(range(world))], device)
         assert communicator is not None
         engine, items = engine_of(model, communicator, device), read_items(folder / ITEMS)
-        if (folder / WORK).is_file():
-            asked = json.loads((folder / WORK).read_text("utf-8"))
-            wanted = TokenWork(asked["new_tokens"], tuple(asked["ends"]), tuple(asked["stop"]))
-            scores = wanted.done(engine, model.tokenizer, items, row, at_once)
-        else:
-            scores = LikelihoodScorer(engine, row=row, at_once=at_once).score(items)
+        dist.barrier()
+        began = time.perf_counter()
+        scores = _worked(engine, model, items, folder, row, at_once)
+        seconds = time.perf_counter() - began
         if rank == 0:
             sizes = np.fromiter((len(score) for score in scores), np.int64)
-            np.savez(folder / f".{os.getpid()}.npz", values=np.concatenate(scores), sizes=sizes)
+            np.savez(
+                folder / f".{os.getpid()}.npz", values=np.concatenate(scores), sizes=sizes, seconds=seconds
+            )
             (folder / f".{os.getpid()}.npz").replace(folder / SCORES)
         dist.barrier()
         dist.destroy_process_group()
         return 0
 
     return rank_main(work)
+
+
+def _worked(
+    engine: Engine, model: MeasuredModel, items: Sequence[Continuation], folder: Path, row: int, at_once: int
+) -> list[np.ndarray]:
+    """Scores, or tokens where the folder says what is asked of them."""
+    if not (folder / WORK).is_file():
+        return LikelihoodScorer(engine, row=row, at_once=at_once).score(items)
+    asked = json.loads((folder / WORK).read_text("utf-8"))
+    work = TokenWork(asked["new_tokens"], tuple(asked["ends"]), tuple(asked["stop"]))
+    return work.done(engine, model.tokenizer, items, row, at_once)

@@ -57,7 +57,7 @@ class ModelRanks:
     def tokens(self, items: Sequence[Continuation], work: TokenWork) -> list[np.ndarray]:
         """Tokens of each item, as `TokenWork` says."""
         if self.ranks > 1:
-            return score_on_ranks(self._arguments(), items, self.ranks, self.threads, work)
+            return score_on_ranks(self._arguments(), items, self.ranks, self.threads, work=work)
         return work.done(self._here(), self.model.tokenizer, items, self.row, self.at_once)
 
     def _here(self) -> Engine:

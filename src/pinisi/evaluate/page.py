@@ -19,15 +19,8 @@ def write_page(files: Mapping[str, str | Path], out: str | Path, *, seed: int = 
     """
     results = {name: read_result(path) for name, path in files.items()}
     try:
-        first, *others = results
-        notes = {part: note for other in others for part, note in _differing(results, first, other).items()}
-        comparison = (
-            compare(results, seed=seed, leave_out=list(notes)) if _shared(results, set(notes)) else None
-        )
-        told = list(notes.values())
-        if others and comparison is None:
-            told.append("Nothing that all models were asked can be compared.")
-        return write_evaluation(results, out, comparison=comparison, left_out=told, languages=LANGUAGE_NAMES)
+        comparison, notes = _compared(results, seed)
+        return write_evaluation(results, out, comparison=comparison, left_out=notes, languages=LANGUAGE_NAMES)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration) as error:
         names = ", ".join(map(str, files.values()))
         raise DataError(
@@ -36,21 +29,28 @@ def write_page(files: Mapping[str, str | Path], out: str | Path, *, seed: int = 
         ) from None
 
 
+def _compared(results: Mapping[str, Any], seed: int) -> tuple[dict[str, Any] | None, list[str]]:
+    """What `compare` finds of all that was asked alike, and sentences on what is left out."""
+    first, *others = results
+    notes = {part: note for other in others for part, note in _differing(results, first, other).items()}
+    shared = {name: {part.name for part in parts_of(result)} - set(notes) for name, result in results.items()}
+    apart = [name for name in others if not shared[first] & shared[name]]
+    told = [*notes.values(), *(f"{name} and {first} share nothing that can be compared." for name in apart)]
+    kept = {name: result for name, result in results.items() if name not in apart}
+    if len(kept) < 2:
+        return None, told
+    return compare(kept, seed=seed, leave_out=list(notes)), told
+
+
 def _differing(results: Mapping[str, Any], first: str, other: str) -> dict[str, str]:
     """{task or text: why it isn't compared} of what both have, of other samples."""
     mine, theirs = ({part.name: part.content for part in parts_of(results[name])} for name in (first, other))
     return {
         name: f"{name} isn't compared: {first} and {other} were given other files or other items of them."
         for name in mine
-        if name in theirs and any(_samples(mine[name])[n] != _samples(theirs[name])[n] for n in range(3))
+        if name in theirs and _samples(mine[name]) != _samples(theirs[name])
     }
 
 
 def _samples(part: Mapping[str, Any]) -> tuple[Any, ...]:
     return part["language"], part["digest"], part["samples"]["ids"]
-
-
-def _shared(results: Mapping[str, Any], left_out: set[str]) -> bool:
-    """Whether the first result shares something with each of the others."""
-    first, *others = ({part.name for part in parts_of(result)} - left_out for result in results.values())
-    return bool(others) and all(first & other for other in others)

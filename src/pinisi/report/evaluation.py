@@ -17,6 +17,7 @@ from pinisi.report.score_chart import ScoreRow, ScoreUnit, both_widths
 
 # Of a kind of task: the measure that is drawn. The others stand in the tables.
 MAIN = {"choice": "accuracy", "answer": "f1", "translation": "chrf++", "loss": "bits_per_byte"}
+SHARES = ("accuracy", "exact_match", "f1", "language_", "other_scripts")  # names that begin so are shares
 SHARE, POINTS, BITS, PLAIN = ScoreUnit(100, 1, " %"), ScoreUnit(1, 1), ScoreUnit(1, 3), ScoreUnit(1, 3)
 EXAMPLES = 6  # of a task
 COMPARED = [
@@ -55,8 +56,10 @@ def write_evaluation(
     results: by name of the model. comparison: of `evaluate.comparison.compare`. left_out: sentences on what isn't compared.
     languages: names by code.
     """
-    values = {"comparison": comparison, "left_out": left_out, "languages": languages or {}, "title": title}
-    return write_whole(path, evaluation_page(results, **values))
+    shown = evaluation_page(
+        results, comparison=comparison, left_out=left_out, languages=languages or {}, title=title
+    )
+    return write_whole(path, shown)
 
 
 def evaluation_page(
@@ -91,7 +94,7 @@ def evaluation_page(
 
 def unit_of(measure: str) -> ScoreUnit:
     """How a measure's numbers are written."""
-    if measure.startswith(("accuracy", "exact_match", "f1")):
+    if measure.startswith(SHARES):
         return SHARE
     return POINTS if measure.startswith(("chrf", "bleu")) else BITS if measure == "bits_per_byte" else PLAIN
 

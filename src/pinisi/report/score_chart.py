@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from markupsafe import Markup
 
@@ -48,9 +48,8 @@ def both_widths(
     rows: Sequence[ScoreRow], models: Sequence[str], unit: ScoreUnit, label: str, *, zero: bool = False
 ) -> dict[str, Markup] | None:
     """The chart for a desk and for a telephone; None where there is nothing to draw. zero: mark it, as of differences."""
-    values = [
-        each[key] for row in rows for each in row.scores if _drawn(each) for key in ("value", "low", "high")
-    ]
+    scores = [each for row in rows for each in row.scores if _drawn(each)]
+    values = [each[key] for each in scores for key in ("value", "low", "high")]
     if not values:
         return None
     values += [row.level for row in rows if row.level is not None] + ([0.0] if zero else [])
@@ -59,7 +58,7 @@ def both_widths(
     return {name: _intervals(rows, models, unit, label, scale, width, zero) for name, width in sizes.items()}
 
 
-def _drawn(score: Mapping[str, Any] | None) -> bool:
+def _drawn(score: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
     return score is not None and all(is_number(score.get(key)) for key in ("value", "low", "high"))
 
 
@@ -118,7 +117,7 @@ def _told(row: ScoreRow, models: Sequence[str], unit: ScoreUnit) -> str:
 def _lanes(scores: Sequence[Mapping[str, Any] | None], middle: float, at: At) -> Markup:
     out = []
     for number, each in enumerate(scores):
-        if each is None or not _drawn(each):
+        if not _drawn(each):
             continue
         y = middle + (number - (len(scores) - 1) / 2) * LANE
         shade = f"var(--{colour(number)})"

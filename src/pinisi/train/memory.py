@@ -57,7 +57,7 @@ def parts(engine) -> dict:
         "gradients": sum(s.gradient.nbytes for s in slots),
         "optimizer": sum(
             tensor.nbytes
-            for kept, slot in zip(engine.optimizer.state(), slots, strict=True)
+            for kept, slot in zip(engine.optimizer.state(), engine.optimizer.slots, strict=True)
             for tensor in kept.values()
             if tensor.data_ptr() != slot.parameter.data_ptr()  # fp32 weights are their own master
         ),

@@ -10,6 +10,7 @@ from typing import Any
 import torch.distributed as dist
 
 from pinisi.engine.engine import Engine
+from pinisi.engine.sharded import ShardedOptimizer
 from pinisi.train import checkpoint
 from pinisi.train.building import CHECKPOINTS
 from pinisi.train.identity import check_model, model_identity
@@ -46,7 +47,8 @@ def save_state(
 ) -> None:
     """Writes a checkpoint whose index also holds `state`, which JSON can say; a collective call of all ranks. spare: the step of
     one that stays besides the newest."""
-    if _saves(engine):
+    sharded = isinstance(engine.optimizer, ShardedOptimizer)  # then each replica saves the part that it holds
+    if sharded or _saves(engine):
         found = {
             **model_identity(engine.spec),
             "updates": engine.optimizer.updates,
@@ -58,8 +60,8 @@ def save_state(
             step,
             engine.optimizer,
             json.loads(json.dumps(found, default=str)),
-            rank=engine.rank,
-            group=engine.communicator.world,
+            rank=dist.get_rank() if sharded else engine.rank,
+            group=dist.group.WORLD if sharded else engine.communicator.world,
             keep=keep,
             spare=spare,
         )

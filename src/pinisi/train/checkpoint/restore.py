@@ -40,7 +40,7 @@ def weights(
 
 def _state(reader: Reader, optimizer: Optimizer, kinds: Sequence[str]) -> list[dict[str, torch.Tensor]]:
     """Reads what each slot of this rank holds."""
-    if not optimizer.slots:
+    if optimizer.frozen:
         raise CheckpointError(
             f"{reader.folder}: a frozen engine takes no checkpoint; build it with the checkpoint as its weights, "
             "`Engine(spec, Reader(folder), ...)`"

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from pinisi.base.errors import ConfigError
 from pinisi.base.paths import MODEL, PATH
 from pinisi.base.settings import not_empty
@@ -24,12 +22,12 @@ from pinisi.train.building import frozen_spec, spec_of
 from pinisi.train.model_files import tokenizer_of
 from pinisi.train.phases import Phase
 from pinisi.train.task import Task
+from pinisi.train.tasks.judging import pair_margins, sums_by_row
 
 if TYPE_CHECKING:
     from pinisi.train.trainer import Trainer
 
 REFERENCE = "reference"
-AT_ONCE = 8  # microbatches of one forward-only step
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Dpo(Task):
         """Adds the reference's sums of log-probabilities, by answer."""
         log_probs = frozen[REFERENCE].log_probs(batch)
         return [
-            replace(microbatch, loss_data={**microbatch.loss_data, "reference": _sums(lp)})
+            replace(microbatch, loss_data={**microbatch.loss_data, "reference": sums_by_row(lp)})
             for microbatch, lp in zip(batch, log_probs, strict=True)
         ]
 
@@ -122,38 +120,11 @@ class Dpo(Task):
         pairs = self.held_out
         if pairs is None:
             return {}
-        margins: dict[str, list[float]] = {}
-        size = trainer.phase.data.microbatch_size
-        numbers = [range(at, min(at + size, len(pairs.pairs))) for at in range(0, len(pairs.pairs), size)]
-        for at in range(0, len(numbers), AT_ONCE):
-            batch = [pairs.microbatch(each) for each in numbers[at : at + AT_ONCE]]
-            ours, theirs = (
-                torch.cat([_sums(lp) for lp in engine.log_probs(batch)])
-                for engine in (trainer.engine, trainer.frozen[REFERENCE])
-            )
-            gain = (ours - theirs).view(-1, 2)
-            judged = [pairs.pairs[number] for each in numbers[at : at + AT_ONCE] for number in each]
-            for pair, (chosen, rejected) in zip(judged, gain.tolist(), strict=True):
-                margins.setdefault(pair.language, []).append(self.settings.beta * (chosen - rejected))
-        return {language: _judged(found) for language, found in sorted(margins.items())}
+        engines = trainer.engine, trainer.frozen[REFERENCE]
+        return pair_margins(*engines, pairs, trainer.phase.data.microbatch_size, self.settings.beta)
 
 
 def _read(config: RunConfig, file: str) -> PreferencePairs:
     tokenizer = tokenizer_of(config, spec_of(config))
     assert tokenizer is not None
     return PreferencePairs(file, tokenizer, config.data.sequence)
-
-
-def _sums(log_probs: torch.Tensor) -> torch.Tensor:
-    """lp [b, s], 0 where a token has no target -> the sum of each row on the host."""
-    return log_probs.to("cpu", torch.float64).sum(1)
-
-
-def _judged(margins: list[float]) -> dict[str, float]:
-    n = len(margins)
-    return {
-        "loss": sum(math.log1p(math.exp(-abs(m))) + max(-m, 0.0) for m in margins) / n,
-        "tokens": n,
-        "accuracy": sum(m > 0 for m in margins) / n,
-        "margin": sum(margins) / n,
-    }

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from pinisi.base.digests import of_value
 from pinisi.base.errors import ConfigError, DataError
 from pinisi.config import DataSection
-from pinisi.data import Sampler, TokenShards, check_shards, eval_batches
-from pinisi.data.batches import Microbatch
+from pinisi.data import Sampler, TokenShards, check_shards
 from pinisi.data.components import Components, mixture
 from pinisi.losses import Loss, cross_entropy_with
 from pinisi.models import ModelSpec
 from pinisi.train.phases import Phase, phases_of
 from pinisi.train.task import Task
+from pinisi.train.tasks.judging import text_losses
 
 if TYPE_CHECKING:
     from pinisi.train.trainer import Trainer
-
-AT_ONCE = 8  # microbatches of one forward-only step
 
 
 class Pretrain(Task):
@@ -105,39 +100,7 @@ class Pretrain(Task):
     def evaluate(self, trainer: Trainer) -> dict[str, dict[str, float]]:
         """Returns cross-entropy in nats a token, by language; "bytes": of the text that its tokens stand for."""
         shards = self.held_out
-        if shards is None:
-            return {}
-        found = {}
-        for language in shards.languages:
-            batches = eval_batches(
-                shards,
-                sequence=trainer.phase.data.sequence,
-                batch=trainer.phase.data.microbatch_size,
-                language=language,
-                positions=self.config.data.positions,
-            )
-            total, count = loss_of(trainer, batches[: self.config.evaluation.microbatches])
-            counts = shards.counts(language)
-            share = count / max(1, counts["tokens"] - counts["documents"])  # of the text's targets
-            if count:
-                found[language] = {
-                    "loss": total / count,
-                    "tokens": count,
-                    "bytes": share * counts["predicted_bytes"],
-                }
-        return found
-
-
-def loss_of(trainer: Trainer, batches: list[Microbatch]) -> tuple[float, int]:
-    """Returns the sum of -lp over the batches' targets, and how many there are."""
-    total, count = 0.0, 0
-    for at in range(0, len(batches), AT_ONCE):
-        # one language, which the caller knows: all count under number 0
-        given = [replace(b, languages=torch.zeros_like(b.languages)) for b in batches[at : at + AT_ONCE]]
-        result = trainer.engine.evaluate(given)
-        total += result.by_language[0][0]
-        count += result.by_language[0][1]
-    return total, count
+        return {} if shards is None else text_losses(trainer, shards)
 
 
 def _mixture(data: DataSection, components: Components) -> tuple[dict[str, float] | None, float]:

@@ -1,0 +1,94 @@
+"""Judges a model on held-out data during a run: losses of text, margins of preference pairs. Every rank calls these."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from pinisi.data import TokenShards, eval_batches
+from pinisi.data.batches import Microbatch
+from pinisi.data.preferences import PreferencePairs
+from pinisi.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from pinisi.train.trainer import Trainer
+
+AT_ONCE = 8  # microbatches of one forward-only step
+
+
+def text_losses(trainer: Trainer, shards: TokenShards) -> dict[str, dict[str, float]]:
+    """Returns by language the cross-entropy in nats a token; "bytes": of the text that its tokens stand for."""
+    found = {}
+    for language in shards.languages:
+        batches = eval_batches(
+            shards,
+            sequence=trainer.phase.data.sequence,
+            batch=trainer.phase.data.microbatch_size,
+            language=language,
+            positions=trainer.config.data.positions,
+        )
+        total, count = _loss(trainer.engine, batches[: trainer.config.evaluation.microbatches])
+        counts = shards.counts(language)
+        share = count / max(1, counts["tokens"] - counts["documents"])  # of the text's targets
+        if count:
+            found[language] = {
+                "loss": total / count,
+                "tokens": count,
+                "bytes": share * counts["predicted_bytes"],
+            }
+    return found
+
+
+def _loss(engine: Engine, batches: list[Microbatch]) -> tuple[float, int]:
+    """Returns the sum of -lp over the batches' targets, and how many there are."""
+    total, count = 0.0, 0
+    for start in range(0, len(batches), AT_ONCE):
+        # one language, which the caller knows: all count under number 0
+        given = [
+            replace(b, languages=torch.zeros_like(b.languages)) for b in batches[start : start + AT_ONCE]
+        ]
+        result = engine.evaluate(given)
+        total += result.by_language[0][0]
+        count += result.by_language[0][1]
+    return total, count
+
+
+def pair_margins(
+    model: Engine, reference: Engine, pairs: PreferencePairs, batch: int, beta: float
+) -> dict[str, dict[str, float]]:
+    """Returns by language the loss, the share of pairs whose chosen answer gained more ("accuracy"), and by how much ("margin").
+
+    batch: pairs of one microbatch.
+    """
+    margins: dict[str, list[float]] = {}
+    count = len(pairs.pairs)
+    numbers = [range(start, min(start + batch, count)) for start in range(0, count, batch)]
+    for start in range(0, len(numbers), AT_ONCE):
+        microbatches = [pairs.microbatch(few) for few in numbers[start : start + AT_ONCE]]
+        ours, theirs = (
+            torch.cat([sums_by_row(lp) for lp in engine.log_probs(microbatches)])
+            for engine in (model, reference)
+        )
+        gain = (ours - theirs).view(-1, 2)
+        judged = [pairs.pairs[number] for few in numbers[start : start + AT_ONCE] for number in few]
+        for pair, (chosen, rejected) in zip(judged, gain.tolist(), strict=True):
+            margins.setdefault(pair.language, []).append(beta * (chosen - rejected))
+    return {language: _summary(found) for language, found in sorted(margins.items())}
+
+
+def sums_by_row(log_probs: torch.Tensor) -> torch.Tensor:
+    """lp [b, s], 0 where a token has no target -> the sum of each row on the host."""
+    return log_probs.to("cpu", torch.float64).sum(1)
+
+
+def _summary(margins: list[float]) -> dict[str, float]:
+    n = len(margins)
+    return {
+        "loss": sum(math.log1p(math.exp(-abs(m))) + max(-m, 0.0) for m in margins) / n,
+        "tokens": n,
+        "accuracy": sum(m > 0 for m in margins) / n,
+        "margin": sum(margins) / n,
+    }
