@@ -52,6 +52,19 @@ def add(commands: Any) -> None:
         metavar="INDEX",
         help="of a corpus, by `contamination`: scores without what it holds, too",
     )
+    _add_harness(evaluate)
+    _add_how(evaluate)
+    evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
+    evaluate.add_argument(
+        "--out", metavar="FILE", help="the result as JSON, with what is needed to repeat it"
+    )
+    evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
+    evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _add_harness(evaluate: argparse.ArgumentParser) -> None:
+    """Adds options that name others' tasks."""
     evaluate.add_argument(
         "--harness",
         action="append",
@@ -67,14 +80,6 @@ def add(commands: Any) -> None:
         help="tasks of a config.yaml of SEA-HELM on local files, through the harness",
     )
     evaluate.add_argument("--harness-path", metavar="FOLDER", help="of further tasks' YAML for --harness")
-    _add_how(evaluate)
-    evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
-    evaluate.add_argument(
-        "--out", metavar="FILE", help="the result as JSON, with what is needed to repeat it"
-    )
-    evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
-    evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
-    evaluate.set_defaults(run=_evaluate)
 
 
 def _add_how(evaluate: argparse.ArgumentParser) -> None:
