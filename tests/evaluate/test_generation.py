@@ -7,15 +7,17 @@ import random
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from pinisi.base.errors import ConfigError
 from pinisi.cli import main
 from pinisi.data import load_tokenizer
 from pinisi.evaluate.generation import GenerationSettings, OpenPrompt, TransformersGenerator
 from pinisi.evaluate.model_source import open_model
-from tests.data.conftest import TEXTS
+from pinisi.evaluate.stopping import prompt_tokens
+from tests.data.conftest import TEXTS, write_tokenizer
 from tests.evaluate.conftest import write_lines, write_model
+from tests.models.tiny import tiny_config
 
 TEMPLATE = (
     "{% for m in messages %}<|turn|>{{ m.role }}\n{{ m.content }}<|close|>\n{% endfor %}"
@@ -58,6 +60,32 @@ def test_answers_are_a_plain_loops_for_any_batch(model) -> None:
         assert answer.ended == ("length" if len(wanted) == 7 else "token")
 
 
+@pytest.mark.parametrize("kind", ["gemma3_text", "mistral", "llama"])
+def test_padding_on_the_left_changes_nothing_with_windows_and_other_positions(tmp_path, kind) -> None:
+    """Windows of five tokens, prompts from one to thirty: what stands beside a prompt must not be seen through any of them."""
+    write_tokenizer(tmp_path)
+    changes = {"vocab_size": 401, "eos_token_id": 0, "bos_token_id": None, "max_position_embeddings": 96}
+    config = AutoConfig.for_model(**tiny_config(kind, **changes))
+    torch.manual_seed(1)
+    AutoModelForCausalLM.from_config(config).to(torch.float64).save_pretrained(tmp_path)
+    prompts, settings = [*drawn_prompts(), OpenPrompt("K")], GenerationSettings(6)
+    found = TransformersGenerator(open_model(tmp_path, dtype="float64"), batch_size=16).generate(
+        prompts, settings
+    )
+    tokenizer = load_tokenizer(tmp_path)
+    for prompt, answer in zip(prompts, found, strict=True):
+        assert answer.text == tokenizer.decode(greedy(tmp_path, tokenizer.encode(prompt.text), 6, {0}))
+
+
+def test_drawn_answers_depend_on_the_seed_and_not_on_the_batch(model) -> None:
+    opened, prompts = open_model(model, dtype="float64"), drawn_prompts()
+    settings = GenerationSettings(7, (), 1.0, 3)
+    first, again = (TransformersGenerator(opened, batch_size=n).generate(prompts, settings) for n in (1, 5))
+    assert again == first
+    other = TransformersGenerator(opened).generate(prompts, settings._replace(seed=40))
+    assert other != first != TransformersGenerator(opened).generate(prompts, GenerationSettings(7))
+
+
 def test_an_answer_ends_at_end_tokens_and_stop_texts(model, tmp_path) -> None:
     """The first token that a model writes is made an end token, then a stop text."""
     opened, prompts = open_model(model, dtype="float64"), drawn_prompts()
@@ -78,8 +106,8 @@ def test_an_answer_ends_at_end_tokens_and_stop_texts(model, tmp_path) -> None:
         assert (cut.ended == "text") == (stop in answer.text)
 
 
-def test_a_chat_ends_at_the_turns_end(tmp_path) -> None:
-    folder = write_model(tmp_path / "m")
+def write_chat_tokenizer(folder) -> None:
+    """Gives a model's tokenizer two control tokens, and a template that writes them."""
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     for name, id in (("<|turn|>", 398), ("<|close|>", 399)):
         old = next(token for token, n in tokenizer["model"]["vocab"].items() if n == id)
@@ -91,11 +119,16 @@ def test_a_chat_ends_at_the_turns_end(tmp_path) -> None:
         )  # fmt: skip
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     (folder / "chat_template.jinja").write_text(TEMPLATE)
+
+
+def test_a_chat_ends_at_the_turns_end(tmp_path) -> None:
+    folder = write_model(tmp_path / "m")
+    write_chat_tokenizer(folder)
     generator = TransformersGenerator(open_model(folder))
     turn, close = (generator.encoder.chat(name) for name in ("<|turn|>", "<|close|>"))
     assert len(turn) == len(close) == 1 and generator.turn_end == close[0]
     prompt = OpenPrompt(messages=({"role": "user", "content": "Kapal"},))
-    tokens = generator._tokens(prompt)
+    tokens = prompt_tokens(generator.encoder, prompt)
     assert tokens[0] == turn[0] and tokens.count(close[0]) == 1
     wanted = greedy(folder, tokens, 5, {0, close[0]})
     assert generator.generate([prompt], GenerationSettings(5))[0].tokens == len(wanted)

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pinisi.cli.served import add_served, served_of
+
 
 def add(commands: Any) -> None:
     """Adds the command."""
@@ -50,6 +52,7 @@ def add(commands: Any) -> None:
         metavar="INDEX",
         help="of a corpus, by `contamination`: scores without what it holds, too",
     )
+    _add_harness(evaluate)
     _add_how(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="of the intervals")
     evaluate.add_argument(
@@ -58,6 +61,25 @@ def add(commands: Any) -> None:
     evaluate.add_argument("--items", metavar="FILE", help="what was found of each item, as JSON lines")
     evaluate.add_argument("--as-rank", metavar="FOLDER", help=argparse.SUPPRESS)
     evaluate.set_defaults(run=_evaluate)
+
+
+def _add_harness(evaluate: argparse.ArgumentParser) -> None:
+    """Adds options that name others' tasks."""
+    evaluate.add_argument(
+        "--harness",
+        action="append",
+        default=[],
+        metavar="TASK",
+        help="a task of lm-evaluation-harness, by its name (the extra `harness`)",
+    )
+    evaluate.add_argument(
+        "--sea-helm",
+        action="append",
+        default=[],
+        metavar="CONFIG[:TASK[:LANGUAGE]]",
+        help="tasks of a config.yaml of SEA-HELM on local files, through the harness",
+    )
+    evaluate.add_argument("--harness-path", metavar="FOLDER", help="of further tasks' YAML for --harness")
 
 
 def _add_how(evaluate: argparse.ArgumentParser) -> None:
@@ -84,6 +106,7 @@ def _add_how(evaluate: argparse.ArgumentParser) -> None:
     running.add_argument(
         "--batch-size", type=int, default=8, help="rows in the pipeline, or prompts answered, at once"
     )
+    add_served(evaluate, "of a server of the same model, which writes the answers of tasks that need some")
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
@@ -106,29 +129,68 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
             return score_here(model, items, **how)
         return score_on_ranks(_again(options, str(model.path)), items, options.ranks, options.threads)
 
-    generator = None
-    if evaluator.generates:
-        from pinisi.evaluate.generation import TransformersGenerator
-
-        generator = TransformersGenerator(model, batch_size=options.batch_size, longest=options.longest)
+    generator = _generator(options, model) if evaluator.generates else None
     found = evaluator.evaluate(score, generator)
-    print(tables(found.result))
+    if found.result["tasks"] or found.result["losses"]:
+        print(tables(found.result))
+        print(
+            f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
+        )
     for task in found.result["tasks"]:
         for name, signature in task.get("signatures", {}).items():
             print(f"{task['name']} {name}: {signature}")
-    print(
-        f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
-    )
+    if options.harness or options.sea_helm:
+        _ask_harness(options, model, found)
     if options.out:
         write_whole(options.out, result_text(found.result))
     if options.items:
         lines = [
-            json.dumps({"task": task, **record}, ensure_ascii=False)
+            json.dumps({"task": task, **record}, ensure_ascii=False, default=str)
             for task, records in found.records.items()
             for record in records
         ]
         write_whole(options.items, "".join(line + "\n" for line in lines))
     return 0
+
+
+def _generator(options: argparse.Namespace, model: Any) -> Any:
+    """Who writes answers: a server, the ranks, or transformers on one device."""
+    if options.at:
+        from pinisi.evaluate.served.generator import ServedGenerator
+
+        return ServedGenerator(served_of(options, options.at))
+    if options.ranks > 1:
+        from pinisi.evaluate.model_ranks import ModelRanks, RanksGenerator
+
+        how = {"row": options.row_tokens, "at_once": options.batch_size}
+        return RanksGenerator(
+            ModelRanks(model, ranks=options.ranks, threads=options.threads, **how), options.longest
+        )
+    from pinisi.evaluate.generation import TransformersGenerator
+
+    return TransformersGenerator(model, batch_size=options.batch_size, longest=options.longest)
+
+
+def _ask_harness(options: argparse.Namespace, model: Any, found: Any) -> None:
+    """Adds what lm-evaluation-harness's tasks give."""
+    from pinisi.evaluate.harness_run import HarnessTasks, run_tasks
+    from pinisi.evaluate.sea_helm import sea_helm_tasks
+
+    local = [task for given in options.sea_helm for task in sea_helm_tasks(given, options.shots)]
+    tasks = HarnessTasks(
+        [*options.harness, *local],
+        options.harness_path,
+        options.shots if options.harness and options.shots else None,
+        options.limit,
+        options.chat,
+    )
+    how = {
+        name: getattr(options, name) for name in ("ranks", "threads", "row_tokens", "batch_size", "longest")
+    }
+    harness = run_tasks(model, tasks, **how)
+    found.result["harness"] = harness.result
+    found.records |= harness.samples
+    print(harness.table)
 
 
 def _looks(options: argparse.Namespace) -> Any:
@@ -164,7 +226,7 @@ def _settings(options: argparse.Namespace) -> Any:
         shards["held-out"] = held_out_shards(options.model)
     if options.documents is not None and options.documents < 1:
         raise ConfigError(f"--documents {options.documents}: needed at least 1")
-    if not (tasks or texts or shards):
+    if not (tasks or texts or shards or options.harness or options.sea_helm):
         raise ConfigError(
             "nothing is asked of the model: give --task, --tasks, --probe, --text, --shards or --held-out"
         )

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from pinisi.base.errors import DataError
 from pinisi.data import beginning_id, load_tokenizer
 from pinisi.data.control_tokens import TextOnly
-
-Message = dict[str, str]  # {"role": ..., "content": ...}
+from pinisi.evaluate.prompting import Message
 
 
 class Continuation(NamedTuple):
@@ -58,13 +57,17 @@ class PromptEncoder:
 
     def rendered(self, messages: Sequence[Message]) -> str:
         """A chat as its template writes it, up to where the answer begins. Raises DataError without a template."""
+        self.check_chat(messages)
+        return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+
+    def check_chat(self, messages: Sequence[Message]) -> None:
+        """Raises DataError without a template, and for a message that spells a control token."""
         if not getattr(self.tokenizer, "chat_template", None):
             raise DataError(
                 "the tokenizer has no chat template: leave the chat out, or give another tokenizer"
             )
         for message in messages:
             self._check_content(message["content"])
-        return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
 
     def _check_content(self, content: str) -> None:
         for name in self.text_only.controls.values():
@@ -77,18 +80,23 @@ class PromptEncoder:
         """A rendered chat as tokens: the template has written all that begins it."""
         return list(self.tokenizer.encode(text, add_special_tokens=False))
 
-    def pair(self, context: str, continuation: str, *, chat: bool = False) -> Continuation:
-        """context: plain text, or with `chat` a rendered chat. Raises DataError for a continuation without a token."""
-        if not context:
-            return self._alone(continuation)
+    def border(self, context: str, continuation: str, *, chat: bool = False) -> tuple[list[int], list[int]]:
+        """Tokens of a context alone, without white space at its end, and of both as one text."""
         bare = context.rstrip()
         if bare:
             continuation, context = context[len(bare) :] + continuation, bare
         if chat:
-            whole, before = self.chat(context + continuation), self.chat(context)
-        else:
-            whole, before = ([*self.before, *ids] for ids in self.text([context + continuation, context]))
-        if not continuation or not whole:
+            return self.chat(context), self.chat(context + continuation)
+        whole, before = self.text([context + continuation, context])
+        return [*self.before, *before], [*self.before, *whole]
+
+    def pair(self, context: str, continuation: str, *, chat: bool = False) -> Continuation:
+        """context: plain text, or with `chat` a rendered chat. Raises DataError for a continuation without a token."""
+        if not context:
+            return self._alone(continuation)
+        before, whole = self.border(context, continuation, chat=chat)
+        behind = context[len(context.rstrip()) :] if context.strip() else ""
+        if not (behind + continuation) or not whole:
             raise DataError(f"a continuation of {context[-40:]!r} is empty: every choice needs a text")
         merged = whole[: len(before)] != before
         first = len(before)

@@ -257,4 +257,5 @@ def _sentences(folder: Path, language: str) -> list[str]:
         raise DataError(
             f"{folder} holds {len(found)} files of {language!r}, needed is one such as {language}.devtest"
         )
-    return found[0].read_text("utf-8-sig").splitlines()
+    # not splitlines, which also parts at signs that stand within a sentence
+    return found[0].read_text("utf-8-sig").removesuffix("\n").split("\n")

@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from pinisi.base.errors import ConfigError
-from pinisi.data import end_of_document_id
-from pinisi.evaluate.encoding import Message, PromptEncoder
+from pinisi.evaluate.encoding import PromptEncoder
 from pinisi.evaluate.model_source import MeasuredModel
+from pinisi.evaluate.prompting import Generated, GenerationSettings, Generator, OpenPrompt
+from pinisi.evaluate.stopping import answer_of, ends_of, fitted, prompt_room, prompt_tokens, text_of, turn_end
 from pinisi.train.building import device_here
 from pinisi.train.export import export
 
-ANSWER = "answerplaceholder"
-
-
-class OpenPrompt(NamedTuple):
-    """What is to be continued: plain text, or the turns of a chat."""
-
-    text: str = ""
-    messages: tuple[Message, ...] = ()
-
-
-class GenerationSettings(NamedTuple):
-    """Says where an answer ends: at one of these strings, which doesn't belong to it, or after so many tokens, if not by itself."""
-
-    new_tokens: int = 64
-    stop: tuple[str, ...] = ()
-
-
-class Generated(NamedTuple):
-    """An answer. ended: "token" (the model ended it), "text" (a stop string) or "length"."""
-
-    text: str
-    tokens: int
-    ended: str
-
-
-class Generator(Protocol):
-    """Answers prompts in their order, greedily: the most likely token each time."""
-
-    def generate(self, prompts: Sequence[OpenPrompt], settings: GenerationSettings) -> list[Generated]: ...
+__all__ = ["Generated", "GenerationSettings", "Generator", "OpenPrompt", "TransformersGenerator"]
 
 
 class TransformersGenerator:
@@ -63,39 +36,26 @@ class TransformersGenerator:
         self.encoder = PromptEncoder(model.tokenizer)
         self.device = device_here()
         self.model = _loaded(model).to(self.device).eval()
-        self.ends = self._ends()
-        self.turn_end = _turn_end(self.encoder)
+        self.ends = ends_of(model, self.encoder)
+        self.turn_end = turn_end(self.encoder)
         self.cut = 0
 
-    def _ends(self) -> set[int]:
-        tokenizer = self.encoder.tokenizer
-        told = (self.model.generation_config, self.model.config)
-        named = {id for config in told for id in _ids(getattr(config, "eos_token_id", None))}
-        return {*named, *_ids(tokenizer.eos_token_id), end_of_document_id(tokenizer)}
-
     def generate(self, prompts: Sequence[OpenPrompt], settings: GenerationSettings) -> list[Generated]:
-        room = self.longest - settings.new_tokens
-        if room < 1:
-            raise ConfigError(
-                f"{settings.new_tokens} new tokens and a model that reads {self.longest}: ask for fewer new tokens"
-            )
-        tokens = [self._tokens(prompt) for prompt in prompts]
+        room = prompt_room(self.longest, settings)
+        tokens = [prompt_tokens(self.encoder, prompt) for prompt in prompts]
         self.cut += sum(len(each) > room for each in tokens)
         order = sorted(range(len(prompts)), key=lambda n: (-len(tokens[n]), n))
         found: dict[int, Generated] = {}
-        for start in range(0, len(order), self.batch_size):
-            some = order[start : start + self.batch_size]
-            chat = any(prompts[n].messages for n in some)
-            answers = self._batch([tokens[n][-room:] for n in some], settings, chat)
-            found.update(zip(some, answers, strict=True))
+        # draws don't depend on what stands beside
+        at_once = 1 if settings.temperature > 0 else self.batch_size
+        for chat in (False, True):  # only a chat ends at the end of a turn
+            of_kind = [n for n in order if prompts[n].is_chat is chat]
+            for start in range(0, len(of_kind), at_once):
+                some = of_kind[start : start + at_once]
+                torch.manual_seed(settings.seed + some[0])
+                answers = self._batch([fitted(self.encoder, tokens[n], room) for n in some], settings, chat)
+                found.update(zip(some, answers, strict=True))
         return [found[n] for n in range(len(prompts))]
-
-    def _tokens(self, prompt: OpenPrompt) -> list[int]:
-        encoder = self.encoder
-        if prompt.messages:
-            return encoder.chat(encoder.rendered(prompt.messages))
-        tokens = encoder.prompt(prompt.text)
-        return tokens or [id for id in [encoder.prefix] if id is not None]
 
     def _batch(
         self, prompts: Sequence[Sequence[int]], settings: GenerationSettings, chat: bool
@@ -105,40 +65,33 @@ class TransformersGenerator:
         ids = torch.tensor([[padding] * (width - len(p)) + list(p) for p in prompts], device=self.device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device)
         ends = self.ends | ({self.turn_end} if chat and self.turn_end is not None else set())
+        drawn = (
+            {"temperature": settings.temperature, "top_k": 0, "top_p": 1.0} if settings.temperature else {}
+        )
         self.model.generation_config = GenerationConfig(
-            do_sample=False,
+            **drawn,
+            do_sample=settings.temperature > 0,
             max_new_tokens=settings.new_tokens,
             eos_token_id=sorted(ends),
             pad_token_id=padding,
         )
-        stopping = StoppingCriteriaList([_StopTexts(self._text, width, settings.stop)])
+        tokenizer = self.encoder.tokenizer
+        stopping = StoppingCriteriaList(
+            [_StopTexts(tokenizer, width, settings.stop)] if settings.stop else []
+        )
         with torch.no_grad():
             found = self.model.generate(ids, attention_mask=mask, stopping_criteria=stopping)
-        return [self._answer(row, ends, settings) for row in found[:, width:].tolist()]
-
-    def _answer(self, tokens: list[int], ends: set[int], settings: GenerationSettings) -> Generated:
-        """A row's new tokens up to its end; what stands behind is padding."""
-        count = next((n for n, token in enumerate(tokens) if token in ends), len(tokens))
-        text = self._text(tokens[:count])
-        places = [place for stop in settings.stop if (place := text.find(stop)) >= 0]
-        if places:
-            return Generated(text[: min(places)], count, "text")
-        return Generated(text, count, "token" if count < len(tokens) else "length")
-
-    def _text(self, tokens: Sequence[int]) -> str:
-        return self.encoder.tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        return [answer_of(tokenizer, row, ends, settings) for row in found[:, width:].tolist()]
 
 
 class _StopTexts(StoppingCriteria):
     """Tells which rows hold a stop string in what was generated."""
 
-    def __init__(self, text: Any, width: int, stop: Sequence[str]) -> None:
-        self.text, self.width, self.stop = text, width, stop
+    def __init__(self, tokenizer: Any, width: int, stop: Sequence[str]) -> None:
+        self.tokenizer, self.width, self.stop = tokenizer, width, stop
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        rows = (self.text(row) for row in input_ids[:, self.width :].tolist())
+        rows = (text_of(self.tokenizer, row) for row in input_ids[:, self.width :].tolist())
         done = [any(stop in text for stop in self.stop) for text in rows]
         return torch.tensor(done, device=input_ids.device)
 
@@ -156,20 +109,3 @@ def _loaded(model: MeasuredModel) -> Any:
         return AutoModelForCausalLM.from_pretrained(
             out, dtype=model.dtype, local_files_only=True, trust_remote_code=False
         )
-
-
-def _ids(value: Any) -> Iterable[int]:
-    if value is None:
-        return ()
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-def _turn_end(encoder: PromptEncoder) -> int | None:
-    """The control token that a chat template puts behind an answer; None without a template or such a token."""
-    tokenizer = encoder.tokenizer
-    if not getattr(tokenizer, "chat_template", None):
-        return None
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": ANSWER}]
-    text = tokenizer.apply_chat_template(turns, tokenize=False)
-    behind = encoder.chat(text[text.rfind(ANSWER) + len(ANSWER) :])
-    return next((id for id in behind if id in encoder.text_only.controls), None)

@@ -6,11 +6,13 @@ of rows at once. Another number of ranks sums the vocabulary's rows in another o
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from pinisi.engine.engine import Engine
 from pinisi.engine.settings import Numerics, Placement, Ranks
 from pinisi.evaluate.encoding import Continuation
 from pinisi.evaluate.model_source import MeasuredModel
+from pinisi.evaluate.next_tokens import TokenWork
 from pinisi.evaluate.packing import microbatch_of, packed, scored_places
 from pinisi.launch.supervisor import launch, rank_main
 from pinisi.parallel.communicator import Communicator
@@ -30,7 +33,7 @@ from pinisi.parallel.rendezvous import init_process_group
 from pinisi.schedule import build
 from pinisi.train.building import device_here
 
-ITEMS, SCORES = "items.npz", "scores.npz"  # in the folder that the ranks work in
+ITEMS, WORK, SCORES = "items.npz", "work.json", "scores.npz"  # in the folder that the ranks work in
 ROW, AT_ONCE = 1024, 8  # tokens of a row; rows that are in the pipeline at once
 
 
@@ -90,13 +93,20 @@ def score_here(
     model: MeasuredModel, items: Sequence[Continuation], *, row: int = ROW, at_once: int = AT_ONCE
 ) -> list[np.ndarray]:
     """Scores in this process alone, which is in no process group."""
+    with engine_here(model) as engine:
+        return LikelihoodScorer(engine, row=row, at_once=at_once).score(items)
+
+
+@contextmanager
+def engine_here(model: MeasuredModel) -> Iterator[Engine]:
+    """An engine of the whole model in this process, which is in no process group."""
     device = device_here()
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:
         communicator = Communicator.connect([[0]], device)
         assert communicator is not None
-        return LikelihoodScorer(engine_of(model, communicator, device), row=row, at_once=at_once).score(items)
+        yield engine_of(model, communicator, device)
     finally:
         dist.destroy_process_group()
 
@@ -108,14 +118,17 @@ def score_on_ranks(
     threads: int | None = None,
     *,
     timed: list[float] | None = None,
+    work: TokenWork | None = None,
 ) -> list[np.ndarray]:
-    """Scores on ranks that are started on this machine.
+    """Scores on ranks that are started on this machine, or does other work on them, which gives tokens.
 
     arguments: of `pinisi evaluate`, that name the model; each rank runs it with `--as-rank FOLDER` behind. timed: gets the seconds
     of the passes, without the ranks' start. Raises PinisiError if a rank fails: the message is on stderr then.
     """
     folder = Path(tempfile.mkdtemp(prefix="pinisi-evaluate-"))
     write_items(folder / ITEMS, items)
+    if work is not None:
+        (folder / WORK).write_text(json.dumps(work._asdict()), "utf-8")
     command = ["evaluate", *arguments, "--as-rank", str(folder)]
     if launch(command, ranks, folder, threads=threads):
         raise PinisiError(
@@ -158,11 +171,10 @@ def work_as_rank(model: MeasuredModel, folder: Path, *, row: int = ROW, at_once:
         rank, world = place()
         communicator = Communicator.connect([list(range(world))], device)
         assert communicator is not None
-        scorer = LikelihoodScorer(engine_of(model, communicator, device), row=row, at_once=at_once)
-        items = read_items(folder / ITEMS)
+        engine, items = engine_of(model, communicator, device), read_items(folder / ITEMS)
         dist.barrier()
         began = time.perf_counter()
-        scores = scorer.score(items)
+        scores = _worked(engine, model, items, folder, row, at_once)
         seconds = time.perf_counter() - began
         if rank == 0:
             sizes = np.fromiter((len(score) for score in scores), np.int64)
@@ -175,3 +187,14 @@ def work_as_rank(model: MeasuredModel, folder: Path, *, row: int = ROW, at_once:
         return 0
 
     return rank_main(work)
+
+
+def _worked(
+    engine: Engine, model: MeasuredModel, items: Sequence[Continuation], folder: Path, row: int, at_once: int
+) -> list[np.ndarray]:
+    """Scores, or tokens where the folder says what is asked of them."""
+    if not (folder / WORK).is_file():
+        return LikelihoodScorer(engine, row=row, at_once=at_once).score(items)
+    asked = json.loads((folder / WORK).read_text("utf-8"))
+    work = TokenWork(asked["new_tokens"], tuple(asked["ends"]), tuple(asked["stop"]))
+    return work.done(engine, model.tokenizer, items, row, at_once)

@@ -30,21 +30,21 @@ def tables(result: dict[str, Any]) -> str:
             for task in result["tasks"]
             for name, score in task["scores"].items()
         ]
-        found.append(_table(("task", "items", *HEAD), rows))
+        found.append(plain_table(("task", "items", *HEAD), rows))
     if result["losses"]:
         losses = [
             (loss["component"], loss["language"], str(loss["documents"]), name, *_shown(name, score))
             for loss in result["losses"]
             for name, score in loss["scores"].items()
         ]
-        found.append(_table(("component", "language", "documents", *HEAD), losses))
+        found.append(plain_table(("component", "language", "documents", *HEAD), losses))
     costs = [
         (name, *(_figure(part["fertility"].get(key)) for key in FERTILITY))
         for name, part in _named_parts(result)
         if "fertility" in part
     ]
     if costs:
-        found.append(_table(("tokens by", "word", "character", "byte"), costs))
+        found.append(plain_table(("tokens by", "word", "character", "byte"), costs))
     marked = {name: part["contamination"] for name, part in _named_parts(result) if "contamination" in part}
     if marked:
         found.append(contamination_table(marked))
@@ -70,11 +70,11 @@ def _comparison(baseline: str, found: dict[str, Any]) -> str:
     parts = [f"{name} against {baseline}"]
     if found["configuration"]:
         rows = [(key, *map(_value, values)) for key, values in found["configuration"].items()]
-        parts.append(_table(("setting", baseline, name), rows))
+        parts.append(plain_table(("setting", baseline, name), rows))
     for key, whose in (("only_in_baseline", baseline), ("only_in_model", name)):
         if found[key]:
             parts.append(f"only in {whose}: {', '.join(found[key])}")
-    parts.append(_table(COMPARED_HEAD, [_compared_row(score) for score in found["scores"]]))
+    parts.append(plain_table(COMPARED_HEAD, [_compared_row(score) for score in found["scores"]]))
     return "\n\n".join(parts)
 
 
@@ -103,7 +103,7 @@ def contamination_table(sets: dict[str, Any]) -> str:
         for name, each in sets.items()
         for part, found in each["by_part"].items()
     ]
-    return _table(("task or text", "part", "texts", "in the corpus", "too short"), rows)
+    return plain_table(("task or text", "part", "texts", "in the corpus", "too short"), rows)
 
 
 def _value(value: Any) -> str:
@@ -124,7 +124,7 @@ def _shown(name: str, score: dict[str, Any]) -> tuple[str, str]:
     return value, f"{low} to {high}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def plain_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, *rows]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

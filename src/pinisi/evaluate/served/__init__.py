@@ -1,0 +1,1 @@
+"""Asks models that stand behind an OpenAI-compatible address, such as a vLLM server's."""
