@@ -173,6 +173,7 @@ class Trainer:
 
     def _engine(self, spec: ModelSpec, weights: Weights) -> Engine:
         config, o = self.config, self.config.optimizer
+        betas = (o.betas[0], o.betas[1])
         return Engine(
             spec,
             weights,
@@ -185,9 +186,7 @@ class Trainer:
                 languages=len(self.batches.languages),
                 teacher=self.frozen.get("teacher"),
             ),
-            optimizer=OptimizerSettings(
-                (o.betas[0], o.betas[1]), o.eps, o.weight_decay, o.max_grad_norm, o.sharded
-            ),
+            optimizer=OptimizerSettings(betas, o.eps, o.weight_decay, o.max_grad_norm, o.sharded),
         )
 
     def _frozen_engine(self, source: str | None) -> Engine:
