@@ -254,7 +254,7 @@ def test_full_disk_leaves_the_older_shards(tmp_path, tokenizer_folder, monkeypat
 def test_missing_and_torn_folders(tmp_path, tokenizer_folder):
     with pytest.raises(DataError, match="no corpus folder"):
         tokenize(tmp_path / "none", tokenizer_folder, tmp_path / "s", report=quiet)
-    with pytest.raises(DataError, match="tokenize the corpus first"):
+    with pytest.raises(DataError, match="make them first: pinisi tokenize"):
         TokenShards(tmp_path)
     tokenize(write_corpus(tmp_path / "c"), tokenizer_folder, tmp_path / "s", report=quiet)
     with (tmp_path / "s" / "00000" / "id.tokens").open("r+b") as file:

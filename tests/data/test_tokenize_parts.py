@@ -220,6 +220,17 @@ def test_held_out_documents_are_in_no_other_shards(large, tokenizer_folder, tmp_
     assert seen[0.1, "id"] < seen[0.3, "id"]  # a smaller share is a part of a larger one
 
 
+def test_shards_that_take_back_what_was_held_out_say_so(tmp_path, tokenizer_folder):
+    corpus = write_corpus(tmp_path / "c", {"id": [f"teks {number}" for number in range(40)]})
+    tokenize(corpus, tokenizer_folder, tmp_path / "s", report=quiet, held_out=0.4)
+    said: list[str] = []
+    tokenize(corpus, tokenizer_folder, tmp_path / "s", report=said.append)
+    assert f"what {tmp_path / 's-held-out'} holds of this text stands in {tmp_path / 's'} too" in said[0]
+    few = write_corpus(tmp_path / "few", {"id": ["satu"]})
+    with pytest.raises(DataError, match=r"no document with text is (held out|left for training): too few"):
+        tokenize(few, tokenizer_folder, tmp_path / "f", report=quiet, held_out=0.5)
+
+
 def test_equal_texts_are_held_out_together(tmp_path, tokenizer_folder):
     texts = [f"teks {number % 20}" for number in range(100)]
     corpus = write_corpus(tmp_path / "c", {"id": texts})
@@ -235,7 +246,7 @@ def test_equal_texts_are_held_out_together(tmp_path, tokenizer_folder):
 def test_a_share_that_is_none_is_refused(odd, tokenizer_folder, tmp_path, share):
     with pytest.raises(DataError, match=r"held_out is .* give a share above 0 and below 1"):
         tokenize(odd, tokenizer_folder, tmp_path / "s", report=quiet, held_out=share)
-    with pytest.raises(DataError, match="holds no document with text for a share held out"):
+    with pytest.raises(DataError, match="of 1e-09 no document with text is held out: too few"):
         tokenize(odd, tokenizer_folder, tmp_path / "s", report=quiet, held_out=1e-9)
 
 

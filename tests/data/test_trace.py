@@ -7,6 +7,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pinisi.base.errors import DataError
+from pinisi.cli import main
 from pinisi.data import Document, TokenShards, decode_span, load_tokenizer, tokenize, trace, write_documents
 
 from .conftest import TEXTS, write_corpus
@@ -156,3 +157,20 @@ def test_combining_marks_stay_where_they_are(tmp_path, tokenizer_folder):
     for position in range(len(shards.shard("vi").tokens) - 1):
         found = trace(shards, "vi", position, around=1000)
         assert found.before + found.text + found.after == text and found.text
+
+
+def test_inspect_says_what_shards_hold(made, tmp_path, capsys):
+    folder = str(made[0])
+    shards = TokenShards(folder)
+    assert main(["inspect", folder, "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)
+    characters = sum(len(shards_text) for shards_text in HERE)
+    assert list(held) == ["lo"] and held["lo"]["characters"] == characters
+    assert held["lo"]["tokens"] == len(shards.shard("lo").tokens) and held["lo"]["documents"] == len(HERE)
+    assert main(["inspect", folder]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["documents", "tokens", "characters", "bytes"] and len(table) == 2
+    assert table[1].split()[0] == "lo" and table[1].split()[3] == f"{characters:,}"
+    assert main(["inspect", folder, "lo"]) == 2 and "without POSITION" in capsys.readouterr().err
+    assert main(["inspect", str(tmp_path / "nowhere")]) == 2
+    assert f"{tmp_path / 'nowhere'}: no such folder" in capsys.readouterr().err

@@ -31,6 +31,12 @@ def subcommands() -> dict[str, argparse.ArgumentParser]:
     return found.choices
 
 
+def test_the_help_of_a_command_begins_with_what_it_does() -> None:
+    for name, parser in subcommands().items():
+        assert parser.description and parser.description[0].isupper() and parser.description[-1] == ".", name
+        assert parser.description in " ".join(parser.format_help().split()) or name == "plan", name
+
+
 def options_of(parser: argparse.ArgumentParser) -> set[str]:
     return {option for action in parser._actions for option in action.option_strings}
 

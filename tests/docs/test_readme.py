@@ -61,18 +61,20 @@ def project(tmp_path_factory) -> Path:
     return folder
 
 
-def test_its_three_commands_make_a_model_of_ones_text(project: Path, monkeypatch) -> None:
+def test_its_commands_make_a_model_of_ones_text(project: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(project)
     (toml,) = [fence.text for fence in fences(README) if fence.language == "toml"]
     Path("run.toml").write_text(toml)
-    three = [c.words[1:] for c in commands(README) if c.whole and c.words[0] == "pinisi"]
-    assert [words[0] for words in three] == ["tokenize", "train", "export"]
-    for words in three:
+    given = [c.words[1:] for c in commands(README) if c.whole and c.words[0] == "pinisi"]
+    assert [words[0] for words in given] == ["tokenize", "train", "export", "generate"]
+    for words in given[:3]:
         if words[0] == "tokenize":  # of so little text one document in a hundred is none
             words = tuple("0.3" if word == "0.01" else word for word in words)
         done = pinisi(*words, *(SMALL if words[0] == "train" else ()))
         assert done.returncode == 0, done.stderr
-    out = three[2][three[2].index("--out") + 1]
+    out = given[2][given[2].index("--out") + 1]
+    capsys.readouterr()
+    assert main(given[3]) == 0 and capsys.readouterr().out.startswith(given[3][-1])
     assert AutoConfig.from_pretrained(out).num_hidden_layers == 4
     assert AutoModelForCausalLM.from_pretrained(out)
     assert Path("runs/mine/report.html").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -11,6 +12,7 @@ from pinisi.cli import main as cli
 from pinisi.costs import Setting, gpt_shape, shape_of
 from pinisi.costs.presets import preset
 from pinisi.models import read_spec
+from pinisi.plan import advice
 from pinisi.plan.advice import (
     layers_of_rank,
     open_rows,
@@ -105,6 +107,28 @@ def test_what_would_fit_does_fit() -> None:
     assert "needs more than" in what_would_fit(none) and "no pipeline of up to 16 ranks" in what_would_fit(
         none
     )
+
+
+def test_what_there_was_no_time_for_is_not_said_not_to_fit(monkeypatch) -> None:
+    shape = gpt_shape(1024, 12, 8, 5003, 512)
+    whole = make_plan(request(shape=shape, ranks=2, microbatches=(8,), schedules=("1f1b",)))
+    room = min(max(row.peaks) for row in whole.rows if row.memory) * 0.6
+    tight = make_plan(request(shape=shape, ranks=2, microbatches=(8,), schedules=("1f1b",), limit=room))
+    tried = []
+
+    def hurried(asked):
+        tried.append(asked.ranks)
+        plan = make_plan(asked)
+        rows = [
+            dataclasses.replace(row, status="not simulated") if row.status == "fits" else row
+            for row in plan.rows
+        ]
+        return dataclasses.replace(plan, rows=rows)
+
+    monkeypatch.setattr(advice, "make_plan", hurried)
+    said = what_would_fit(tight)
+    first = int(re.search(r"a pipeline of (\d+) ranks may fit: there was no time", said)[1])  # type: ignore[index]
+    assert first in tried and tried == [4, 8, 12] and "no pipeline" not in said
 
 
 def test_small_models_are_counted_in_millions() -> None:

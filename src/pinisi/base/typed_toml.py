@@ -59,6 +59,8 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     """The file's table and text. Raises ConfigError where it can't be read or isn't TOML."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte-order mark
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path.absolute()}: no such file; give the path of a TOML file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); give the path of a TOML file.") from error
     try:

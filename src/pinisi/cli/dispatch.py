@@ -34,6 +34,7 @@ from pinisi.cli import (
     train,
     vocabulary,
 )
+from pinisi.cli.described import Commands
 
 COMMANDS = (
     train,
@@ -109,7 +110,7 @@ def _parser(*, planning: bool = False) -> argparse.ArgumentParser:
         prog="pinisi", description="Language models with large vocabularies, in your languages."
     )
     parser.add_argument("--version", action="version", version=f"pinisi {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = Commands(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
     for command in COMMANDS:
         if command is plan:
             plan.add(commands, planning)

@@ -1,4 +1,4 @@
-"""`pinisi inspect`: shows the document of a token, or compares digests."""
+"""`pinisi inspect`: shows what token shards hold, or the document of a token, or compares digests."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ def add(commands: Any) -> None:
     """Adds the command."""
     inspect = commands.add_parser(
         "inspect",
-        help="show the document that a token of a shard belongs to, or compare digests with --verify",
+        help="show what token shards hold, or the document that a token belongs to, or compare digests with --verify",
     )
     inspect.add_argument(
         "folder", metavar="FOLDER", help="of token shards; with --verify also a run or one of its checkpoints"
     )
-    inspect.add_argument("language", metavar="LANGUAGE", nargs="?")
+    inspect.add_argument(
+        "language", metavar="LANGUAGE", nargs="?", help="and POSITION: show that token's document"
+    )
     inspect.add_argument(
         "position", metavar="POSITION", type=int, nargs="?", help="of the token in its language, from 0"
     )
@@ -33,8 +35,16 @@ def _inspect(options: argparse.Namespace, _: list[str]) -> int:
         from pinisi.train.verify_files import verify_files
 
         return verify_files(Path(options.folder))
-    if options.language is None or options.position is None:
-        raise ConfigError("inspect needs FOLDER LANGUAGE POSITION, or FOLDER --verify")
+    if options.language is None:
+        from pinisi.data.contents import contents, contents_lines
+
+        held = contents(options.folder)
+        print(json.dumps(held, ensure_ascii=False) if options.json else "\n".join(contents_lines(held)))
+        return 0
+    if options.position is None:
+        raise ConfigError(
+            "got LANGUAGE without POSITION: give the position of a token too, from 0, or neither"
+        )
     from pinisi.data import trace
 
     found = trace(options.folder, options.language, options.position)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pinisi.cli.described import Commands
+
 
 def add(commands: Any) -> None:
     """Adds the command."""
     vocabulary = commands.add_parser("vocabulary", help="train, trim, extend or report on a vocabulary")
-    kinds = vocabulary.add_subparsers(dest="kind", required=True, metavar="train|trim|extend|report")
+    kinds = Commands(
+        vocabulary.add_subparsers(dest="kind", required=True, metavar="train|trim|extend|report")
+    )
     _add_train(kinds)
     _add_trim(kinds)
     _add_extend(kinds)

@@ -119,6 +119,8 @@ PRESETS: dict[str, Hardware] = {
         efficiency=_A100,
         source="NVIDIA A100 80GB SXM datasheet; network of the DGX A100 datasheet (8 x 200 Gb/s)",
     ),
+    # The 80 GB card's rates (nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf); 5,120 bit x 2.43 Gb/s of HBM2 = 1,555 GB/s.
+    # Of 600 GB/s of NVLink half is one direction's. The PCIe form has the same memory, no NVLink but a bridge, and 250 W.
     "A100-40G": Hardware(
         name="A100-40G",
         flops={"float16": 312e12, "bfloat16": 312e12, "float32": 19.5e12, "float64": 19.5e12},
@@ -146,6 +148,10 @@ PRESETS: dict[str, Hardware] = {
         efficiency=_ADA,
         source="NVIDIA L40S datasheet (half of its figures with sparsity); links of PCIe 4.0 x16 and 100 Gb/s Ethernet",
     ),
+    # 512 tensor cores x 64 x 2 x 2.52 GHz = 165.2 TFLOP/s of 16 bit with float32 sums, a half of those with 16-bit sums; measured
+    # 159.7 to 165.5 in bf16 (github.com/JustAResearcher/gpu-unlock-ada). 384 bit x 21 Gb/s = 1,008 GB/s. NVIDIA's driver lets these
+    # cards not read each other's memory (github.com/NVIDIA/nccl/issues/1127), so a message goes through the host's: the link's
+    # rate is PCIe's, a bound that pairs of cards on one bus share.
     "RTX4090": Hardware(
         name="RTX4090",
         flops={"float16": 165.2e12, "bfloat16": 165.2e12, "float32": 82.6e12, "float64": 1.29e12},
@@ -157,7 +163,7 @@ PRESETS: dict[str, Hardware] = {
         network_latency=30e-6,
         per_node=8,
         efficiency=_ADA,
-        source="NVIDIA Ada GPU Architecture whitepaper, appendix A: RTX 4090, float32 sums; PCIe 4.0 x16, 100 Gb/s Ethernet",
+        source="NVIDIA Ada GPU Architecture whitepaper, appendix A: RTX 4090, dense, float32 sums; PCIe 4.0 x16, 100 Gb/s Ethernet",
     ),
     "H100": Hardware(
         name="H100",

@@ -126,7 +126,10 @@ def read_index(folder: str | Path) -> dict[str, Any]:
     """The index of a shards folder. Raises DataError if it is missing, broken or of another format."""
     path = Path(folder) / INDEX
     if not path.is_file():
-        raise DataError(f"{folder} holds no token shards ({INDEX} is missing); tokenize the corpus first")
+        raise DataError(
+            f"{folder} holds no token shards ({INDEX} is missing); make them first: pinisi tokenize TEXT --tokenizer MODEL "
+            f"--out {folder}"
+        )
     try:
         index = json_text.parse(path.read_text("utf-8"))
     except ValueError as error:

@@ -94,6 +94,11 @@ def tokenize(
             raise DataError(f"{what} is {id}, the vocabulary has ids 0 to {size - 1}")
     settings = TokenizeSettings(str(tokenizer_folder), end, rows, begins, strict, None)
     if not held_out:
+        if (aside / INDEX).is_file():
+            report(
+                f"without a share held out: what {aside} holds of this text stands in {out} too, so don't judge a model on it; "
+                "give the same --held-out again to keep it apart"
+            )
         return _Maker(text, tokenizer, settings, report).make(out, workers)
     sides = [settings._replace(held_out=HeldOut(held_out, wanted)) for wanted in (True, False)]
     _Maker(text, tokenizer, sides[0], report).make(aside, workers)
@@ -181,12 +186,13 @@ class _Maker:
                 if len(self.text.digests) > 3
                 else ", ".join(self.text.digests)
             )
-            side = (
-                ""
-                if self.settings.held_out is None
-                else f" for a share held out of {self.settings.held_out.share}"
-            )
-            raise DataError(f"{whole}: holds no document with text{side}; remove the files or fill them")
+            if (aside := self.settings.held_out) is not None:
+                side = "held out" if aside.wanted else "left for training"
+                raise DataError(
+                    f"{whole}: of a share held out of {aside.share} no document with text is {side}: too few documents, so give "
+                    "more, or another share"
+                )
+            raise DataError(f"{whole}: holds no document with text; remove the files or fill them")
         write_whole(folder / TOKENIZER, self.tokenizer.backend_tokenizer.to_str())
         index = {
             "format": FORMAT,

@@ -109,8 +109,8 @@ def local_folder(source: str | os.PathLike[str], patterns: Sequence[str], what: 
     except Exception as error:  # many kinds: network, unknown name, gated model
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"{str(source)!r} is neither a folder here nor a model that could be read from the hub ({reason}); "
-            f"check the name and the network, or give a local folder."
+            f"{str(source)!r} is neither a folder (relative to the file that names it, else to the working folder) nor a model "
+            f"that could be read from the hub ({reason}); check the name and the network, or give a local folder."
         ) from None
 
 

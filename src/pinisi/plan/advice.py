@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 from pinisi.base.errors import ConfigError, ScheduleError
 from pinisi.costs.hardware import GIB
@@ -132,20 +131,26 @@ def what_would_fit(plan: Plan) -> str:
 
 
 def _fewest_ranks(request: Request) -> str:
-    ranks = 2 * request.ranks
-    tried: Sequence[str] = request.schedules or ("1f1b",)
-    while ranks <= request.shape.layers:
+    """Tries one pipeline of twice the ranks, again and again, up to a layer each. Says which of them there was no time for."""
+    layers, ranks, untold = request.shape.layers, request.ranks, []
+    while ranks < layers:
+        ranks = min(2 * ranks, layers)
+        # a schedule's most activations alive don't grow with more microbatches than these
         more = dataclasses.replace(
-            request, ranks=ranks, replicas=(1,), microbatches=(4 * ranks,), seconds=_SECONDS, searches=0
+            request, ranks=ranks, replicas=(1,), microbatches=(2 * ranks,), seconds=_SECONDS, searches=0
         )
         try:
-            best = make_plan(dataclasses.replace(more, schedules=tuple(tried))).rows[0]
+            rows = make_plan(dataclasses.replace(more, schedules=request.schedules or ("1f1b",))).rows
         except (ConfigError, ScheduleError):
             break
+        best = rows[0]
         if best.status == "fits":
             return (
                 f"fewest ranks with this memory: at most {ranks} (one pipeline, {best.candidate.label}, recompute "
                 f"{'full' if best.candidate.recompute else 'none'}, {max(best.peaks) / GIB:.1f} GiB a rank)"
             )
-        ranks *= 2
-    return f"no pipeline of up to {request.shape.layers} ranks (a layer each) was found that fits into this memory"
+        if any(row.status == "not simulated" for row in rows):
+            untold.append(ranks)
+    if untold:
+        return f"a pipeline of {untold[0]} ranks may fit: there was no time to find out; ask with --ranks {untold[0]} --replicas 1"
+    return f"no pipeline of up to {layers} ranks (a layer each) was found that fits into this memory"

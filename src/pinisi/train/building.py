@@ -18,6 +18,7 @@ from pinisi.models.stage import Weights
 from pinisi.models.stored import stored_dtype
 from pinisi.parallel.place import local_place
 from pinisi.train import checkpoint
+from pinisi.train.dtype_speed import advice
 
 CHECKPOINTS = "checkpoints"  # in run.folder
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -46,7 +47,7 @@ def with_dtype(config: RunConfig, *, say: bool) -> RunConfig:
     dtype: Any = dtype_of(config, spec_of(config))
     if say:
         beside = ", beside float32 master weights" if dtype == "bfloat16" else ""
-        print(f"trains in {dtype}{beside}; model.dtype sets another", flush=True)
+        print(f"trains in {dtype}{beside}; model.dtype sets another{advice(DTYPES[dtype])}", flush=True)
     return replace(config, model=replace(config.model, dtype=dtype))
 
 

@@ -35,6 +35,10 @@ def export(
     stand in a file of their own beside it. tokenizer: its folder; the one that the run keeps if None.
     """
     folder = run / "checkpoints"
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{run.absolute()} is no run: it has no checkpoints; give the run's folder (run.folder)"
+        )
     reader: checkpoint.Reader | None = None
     if step is None:
         reader, passed_over = checkpoint.newest_whole(folder)

@@ -62,6 +62,7 @@ def model_folder(source: Path) -> Iterator[Path]:
 
 def _load(folder: Path) -> Any:
     """The model in its own dtype, on the first GPU if there is one."""
+    transformers.utils.logging.disable_progress_bar()  # of loading, which takes a moment
     try:
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder), dtype="auto", trust_remote_code=False, local_files_only=True

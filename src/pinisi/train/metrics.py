@@ -116,7 +116,8 @@ class Metrics:
         if self.boards is not None:
             each = {f"held_out_loss/{name}": entry["loss"] for name, entry in found.items()}
             self.boards.write(step, {"held_out_loss": mean} | each)
-        print(f"step {step}  held-out loss {mean:.4f} (mean of {len(found)} languages)", flush=True)
+        of = f" (mean of {len(found)} languages)" if len(found) > 1 else ""
+        print(f"step {step}  held-out loss {mean:.4f}{of}", flush=True)
 
     def tasks(self, step: int, found: dict[str, dict]) -> None:
         """Writes what tasks were answered: {name: {"language", "items", "chance", "scores": {measure: [value, low, high]}}}."""
