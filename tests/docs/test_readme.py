@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from pinisi.cli import main
 from pinisi.models import RandomWeights, read_spec, write_folder
 from tests.data.conftest import write_corpus, write_tokenizer
 from tests.docs.pages import PAGES, ROOT, commands, fences
