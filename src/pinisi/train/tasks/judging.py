@@ -80,7 +80,7 @@ def pair_margins(
 
 
 def sums_by_row(log_probs: torch.Tensor) -> torch.Tensor:
-    """lp [b, s], 0 where a token has no target -> the sum of each row on the host."""
+    """Returns the sum of each row on the host, of lp [b, s], which is 0 where a token has no target."""
     return log_probs.to("cpu", torch.float64).sum(1)
 
 
