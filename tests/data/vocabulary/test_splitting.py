@@ -25,7 +25,7 @@ OTHERS = " \n\r\t.,!'1\u200b\u200d\u0301។éA"
 
 
 def across(folder: Path, pattern: str, size: int) -> Path:
-    """A tokenizer with that splitting whose merges were learned on text that nothing splits, so that many lie across its boundaries."""
+    """A tokenizer with that splitting whose merges were learned without any, so that many lie across its boundaries."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     trainer = trainers.BpeTrainer(
