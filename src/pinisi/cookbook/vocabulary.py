@@ -11,16 +11,17 @@ from pinisi.base.made import check_ours, mark
 from pinisi.cookbook.step_zero import StepZero, step_zero
 from pinisi.data.inputs import documents_in, inputs_of
 from pinisi.data.tokenizer import load_tokenizer
-from pinisi.data.vocabulary.bpe_file import read_bpe, write_bpe
+from pinisi.data.vocabulary.bpe_file import BpeFile, read_bpe, write_bpe
 from pinisi.data.vocabulary.compare import compare, told
 from pinisi.data.vocabulary.extend import Extension, extend
+from pinisi.data.vocabulary.similar import like_tokens
 from pinisi.data.vocabulary.train import TrainOptions, train
 from pinisi.data.vocabulary.trim import Trimmed, trim
 from pinisi.data.vocabulary.words import Texts
 from pinisi.models import read_spec, write_folder
 from pinisi.models.new_rows import write_new_rows
+from pinisi.models.surgery.start_rows import Start, StartFacts
 from pinisi.models.surgery.vocabulary import (
-    Start,
     added_rows,
     configured_ids,
     kept_rows,
@@ -107,12 +108,24 @@ def extend_model(
         f"rows; {spec.vocabulary:,} rows become {extension.rows:,}"
     )
     changed = with_vocabulary(spec, extension.rows)
-    rows = added_rows(spec, weights, extension.rows, extension.pieces, options.start, options.seed)
+    facts = _facts(old, extension, texts, options.start, spec.vocabulary)
+    rows = added_rows(spec, weights, extension.rows, facts, options.start, options.seed)
     with tempfile.TemporaryDirectory() as files:
         write_bpe(extension.tokenizer, Path(files))
         write_new_rows(Path(files), extension.pieces)
         write_folder(changed, rows, out, files)
     return extension
+
+
+def _facts(old: BpeFile, extension: Extension, texts: Texts, start: Start, rows: int) -> StartFacts:
+    """What new rows are made of by a rule, and no more."""
+    like = like_tokens(extension.tokenizer, extension.pieces, texts) if start == "similar" else {}
+    parts = []
+    for left, right in old.merges if start == "regression" else ():
+        ids = [old.pieces.get(piece, rows) for piece in (left + right, left, right)]
+        if max(ids) < rows:
+            parts.append((ids[0], ids[1], ids[2]))
+    return StartFacts(extension.pieces, like, parts)
 
 
 def trim_model(
