@@ -27,6 +27,10 @@ BENCHES = {
         "pinisi.bench.contamination",
         "planted evaluation sentences that are found in a corpus",
     ),
+    "vocabulary-extension": (
+        "pinisi.bench.vocabulary_extension",
+        "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
+    ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }
 
