@@ -67,7 +67,7 @@ def test_bits_are_those_of_the_model(tmp_path) -> None:
 
 def test_flops_count_each_weight_that_multiplies_once() -> None:
     one, two = (flops_a_step(read_spec(model_config(rows))) for rows in (1000, 1500))
-    assert two - one == 6 * 500 * 96 * 128 * 8
+    assert two - one == 6 * 500 * 64 * 128 * 8
 
 
 def test_what_is_missing_is_said(tmp_path) -> None:

@@ -20,21 +20,23 @@ from pinisi.data.tokenizer import load_tokenizer, vocabulary_size
 from pinisi.launch.run import run as launch
 from pinisi.models import ModelSpec, parameter_shapes, read_spec, vocabulary_names
 from pinisi.models.new_rows import NEW_ROWS
+from pinisi.train.checkpoint import newest_whole
 from pinisi.train.export import export
+from pinisi.train.saved import CHECKPOINTS
 
 SPARE = 64  # rows without a token, as published models have some
 SEQUENCE, ROWS_A_STEP = 128, 8
 MOST: dict[str, Any] = {
-    "hidden": 96,
-    "layers": 3,
-    "first_steps": 200,
-    "steps": 100,  # without the extension
+    "hidden": 64,
+    "layers": 2,
+    "first_steps": 220,
+    "steps": 80,  # without the extension
     "new_rows": 0.15,  # of the extended model's steps, for new rows alone
-    "first_rate": 4e-3,
-    "rate": 3e-3,
-    "rows_rate": 1e-2,
+    "first_rate": 8e-3,
+    "rate": 2e-3,
+    "rows_rate": 2e-2,
     "first_mixture": {"en": 0.85, "km": 0.05, "lo": 0.05, "my": 0.05},
-    "mixture": {"en": 0.25, "km": 0.25, "lo": 0.25, "my": 0.25},
+    "english": 0.25,  # of the tokens without the extension; as many tokens with it
 }
 
 
@@ -84,26 +86,27 @@ def continued(
     a_step = flops_a_step(read_spec(model))
     steps = int(budget / a_step)
     alone = round(MOST["new_rows"] * steps) if (model / NEW_ROWS).is_file() else 0
-    phases: list[dict[str, Any]] = [{"steps": steps - alone}]
+    english = MOST["english"] * MOST["steps"] / (steps - alone)
+    phases: list[dict[str, Any]] = [{"steps": steps - alone, "mixture": _mixture(english)}]
     if alone:
-        first = {
-            "steps": alone,
-            "train": "new_rows",
-            "learning_rate": MOST["rows_rate"],
-            "schedule": "constant",
-        }
-        phases = [first, *phases]
+        first = {"steps": alone, "train": "new_rows", "mixture": _mixture(0.0), "warmup": 0}
+        phases = [first | {"learning_rate": MOST["rows_rate"], "schedule": "constant"}, *phases]
     out = _trained(
         folder,
         model,
         train,
         run={"seed": seed},
         model={"source": str(model)},
-        mixture=MOST["mixture"],
+        mixture=_mixture(english),
         rate=MOST["rate"],
         phases=phases,
     )
     return out, {"steps": steps, "flops": steps * a_step, "rows": read_spec(model).vocabulary}
+
+
+def _mixture(english: float) -> dict[str, float]:
+    """English has this share, the others what is left in equal ones."""
+    return {"en": english, **dict.fromkeys(("km", "lo", "my"), (1 - english) / 3)}
 
 
 def _trained(
@@ -137,12 +140,14 @@ def _trained(
         pipeline={"ranks": 1, "microbatches": 1, "barriers": 0},
         optimizer={"learning_rate": rate, "warmup": 5},
         checkpoint={"every": 50, "keep": 1},
-        runtime={"threads": torch.get_num_threads()},
+        runtime={"threads": 1},
         report={"log_every": 1000},
         phases=list(phases),
     )
-    with _as_one_rank():
-        launch(config)
+    saved = newest_whole(folder / "run" / CHECKPOINTS, read=False).reader
+    if saved is None or saved.step < config.steps:  # else it was stopped before the export
+        with _as_one_rank():
+            launch(config)
     return export(folder / "run", out, report=lambda line: None)
 
 
