@@ -27,6 +27,10 @@ BENCHES = {
         "pinisi.bench.contamination",
         "planted evaluation sentences that are found in a corpus",
     ),
+    "free-vocabulary": (
+        "pinisi.bench.free_vocabulary",
+        "what a larger vocabulary costs beyond its own arithmetic, by plan and by emulated passes",
+    ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }
 
