@@ -65,8 +65,15 @@ def _judge(options: argparse.Namespace, _: list[str]) -> int:
     if options.baseline:
         assert judging is not None
         baseline = answers_of(conversations, read_answers(options.baseline), options.baseline)
-        how = {"template": _template(options), "margin": None if options.margin < 0 else options.margin}
-        result, items = run.judge_pairs(conversations, ours, baseline, judging, **how, seed=options.seed)
+        result, items = run.judge_pairs(
+            conversations,
+            ours,
+            baseline,
+            judging,
+            template=_template(options),
+            margin=None if options.margin < 0 else options.margin,
+            seed=options.seed,
+        )
     else:
         result, items = run.judge_refusals(conversations, ours, judging, seed=options.seed)
     files = {"set": options.set, "answers": options.answers, "baseline": options.baseline}

@@ -42,17 +42,21 @@ def sea_helm_tasks(given: str, shots: int = 0) -> list[dict[str, Any]]:
     if not isinstance(config, Mapping):
         raise DataError(f"{path} holds no tasks of SEA-HELM")
     config = _resolved(config, config)
-    found, left_out = [], []
+    found: list[dict[str, Any]] = []
+    left_out: list[str] = []
     for name, settings in config.items():
         for code, local in _languages(settings):
             if (task and name != task) or (language and code != language):
                 continue
             made = _task(path, name, code, settings, local, shots)
-            (left_out if isinstance(made, str) else found).append(made)
+            if isinstance(made, str):
+                left_out.append(made)
+            else:
+                found.append(made)
     if not found:
         why = f" ({left_out[0]})" if left_out else ""
         raise ConfigError(f"--sea-helm {given}: no task there can be asked{why}")
-    return found  # type: ignore[return-value]
+    return found
 
 
 def _languages(settings: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
