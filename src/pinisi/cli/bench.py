@@ -31,6 +31,10 @@ BENCHES = {
         "pinisi.bench.free_vocabulary",
         "what a larger vocabulary costs beyond its own arithmetic, by plan and by emulated passes",
     ),
+    "vocabulary-size": (
+        "pinisi.bench.vocabulary_size",
+        "small models with small and large vocabularies on equal floating-point operations",
+    ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }
 
