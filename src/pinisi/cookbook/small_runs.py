@@ -15,6 +15,7 @@ from pinisi.config import configure
 from pinisi.costs.shape import shape_of
 from pinisi.costs.work import Setting, model_flops
 from pinisi.data import load_tokenizer, tokenize
+from pinisi.data.shards import read_index
 from pinisi.data.tokenizer import vocabulary_size
 from pinisi.evaluate.likelihood import score_here
 from pinisi.evaluate.model_source import open_model
@@ -117,10 +118,13 @@ def measured_run(
     seconds = time.monotonic() - began
     evaluation = _evaluated(trained, held_out)
     steps = body.steps(wanted.rows, wanted.flops)
+    languages = read_index(shards)["languages"].values()
+    bytes_per_token = sum(each["bytes"] for each in languages) / sum(each["tokens"] for each in languages)
     result = {
         "asked": asked,
         "steps": steps,
         "tokens": steps * body.sequence * body.rows,
+        "bytes_of_text": steps * body.sequence * body.rows * bytes_per_token,
         "seconds": seconds,
         "evaluation": evaluation,
     }
