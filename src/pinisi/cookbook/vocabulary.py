@@ -19,6 +19,7 @@ from pinisi.data.vocabulary.train import TrainOptions, train
 from pinisi.data.vocabulary.trim import Trimmed, trim
 from pinisi.data.vocabulary.words import Texts
 from pinisi.models import read_spec, write_folder
+from pinisi.models.new_rows import write_new_rows
 from pinisi.models.surgery.vocabulary import (
     Start,
     added_rows,
@@ -110,6 +111,7 @@ def extend_model(
     rows = added_rows(spec, weights, extension.rows, extension.pieces, options.start, options.seed)
     with tempfile.TemporaryDirectory() as files:
         write_bpe(extension.tokenizer, Path(files))
+        write_new_rows(Path(files), extension.pieces)
         write_folder(changed, rows, out, files)
     return extension
 

@@ -19,6 +19,7 @@ CONFIG, GENERATION = "config.json", "generation_config.json"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
+    "new_rows.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
