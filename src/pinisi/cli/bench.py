@@ -27,6 +27,14 @@ BENCHES = {
         "pinisi.bench.contamination",
         "planted evaluation sentences that are found in a corpus",
     ),
+    "free-vocabulary": (
+        "pinisi.bench.free_vocabulary",
+        "what a larger vocabulary costs beyond its own arithmetic, by plan and by emulated passes",
+    ),
+    "vocabulary-size": (
+        "pinisi.bench.vocabulary_size",
+        "small models with small and large vocabularies on equal floating-point operations",
+    ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }
 
