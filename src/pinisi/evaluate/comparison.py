@@ -75,7 +75,11 @@ def read_result(path: str | Path) -> dict[str, Any]:
         ) from None
     if not isinstance(result, dict) or result.get("format") != RESULT_FORMAT or "model" not in result:
         raise DataError(f"{path} is no result of pinisi evaluate: give a file that --out wrote")
-    for part in parts_of(result):
+    try:
+        parts = list(parts_of(result))
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(f"{path} is no whole result of pinisi evaluate: evaluate the model again") from None
+    for part in parts:
         if "samples" not in part.content:
             raise DataError(
                 f"{path}: {part.name} keeps no samples, since an earlier version wrote it: evaluate the model again"

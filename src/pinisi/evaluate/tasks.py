@@ -35,8 +35,8 @@ class EvaluationTask:
     style: how choices are asked, the form's usual way if None (see `prompts.CHOICE_STYLES`). examples: a file of the same form,
     whose first `shots` items stand before each question with their answers. chat: each example is a turn, and the model's template
     writes them. limit: only so many items, the first ones. source: of a translation, the other language as the file names it.
-    column: the language as the file names it, where that isn't its code. stop: texts that end an answer; if None a line's end, in
-    a chat nothing but the end of the turn. new_tokens: that an answer may have. bleu: sacrebleu's tokenizer for a translation's BLEU.
+    column: the language as the file names it, where that isn't its code. stop: texts that end an answer; if None a line's end,
+    in a chat nothing but the turn's. new_tokens: that an answer may have. bleu: sacrebleu's tokenizer for a translation's BLEU.
     """
 
     format: str
