@@ -180,7 +180,7 @@ def test_workers_that_are_killed_give_the_same_bytes(large, tokenizer_folder, tm
         f"text_parts.SMALLEST = text_parts.LARGEST = 50_000\ntokenize(*{folders}, workers=2)"
     )
     process = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
-    end, work = time.monotonic() + 120, tmp_path / ".s.parts"
+    end, work = time.monotonic() + 300, tmp_path / ".s.parts"
     while process.poll() is None and not [*work.glob("tokens-*/0*")] and time.monotonic() < end:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)

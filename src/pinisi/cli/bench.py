@@ -31,6 +31,14 @@ BENCHES = {
         "pinisi.bench.vocabulary_extension",
         "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
     ),
+    "free-vocabulary": (
+        "pinisi.bench.free_vocabulary",
+        "what a larger vocabulary costs beyond its own arithmetic, by plan and by emulated passes",
+    ),
+    "vocabulary-size": (
+        "pinisi.bench.vocabulary_size",
+        "small models with small and large vocabularies on equal floating-point operations",
+    ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }
 

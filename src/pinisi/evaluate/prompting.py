@@ -21,6 +21,13 @@ class OpenPrompt(NamedTuple):
         return self.rendered or bool(self.messages)
 
 
+def without_reasoning(answer: str) -> str:
+    """What an answer says behind its reasoning block (<think> ... </think>); nothing where the block has no end."""
+    if "</think>" in answer:
+        return answer.rpartition("</think>")[2]
+    return "" if answer.lstrip().startswith("<think>") else answer
+
+
 class GenerationSettings(NamedTuple):
     """Says where an answer ends: at one of these strings, which doesn't belong to it, or after so many tokens, if not by itself.
 
