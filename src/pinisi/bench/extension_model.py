@@ -31,12 +31,12 @@ MOST: dict[str, Any] = {
     "layers": 2,
     "first_steps": 220,
     "steps": 80,  # without the extension
-    "new_rows": 0.15,  # of the extended model's steps, for new rows alone
+    "new_rows": 0.1,  # of the extended model's steps, for new rows alone
     "first_rate": 8e-3,
     "rate": 2e-3,
-    "rows_rate": 2e-2,
+    "rows_rate": 1e-2,
     "first_mixture": {"en": 0.85, "km": 0.05, "lo": 0.05, "my": 0.05},
-    "english": 0.25,  # of the tokens without the extension; as many tokens with it
+    "english": 0.4,  # of the tokens without the extension; as many with it where all learns
 }
 
 
@@ -89,7 +89,7 @@ def continued(
     english = MOST["english"] * MOST["steps"] / (steps - alone)
     phases: list[dict[str, Any]] = [{"steps": steps - alone, "mixture": _mixture(english)}]
     if alone:
-        first = {"steps": alone, "train": "new_rows", "mixture": _mixture(0.0), "warmup": 0}
+        first = {"steps": alone, "train": "new_rows", "mixture": _mixture(MOST["english"]), "warmup": 0}
         phases = [first | {"learning_rate": MOST["rows_rate"], "schedule": "constant"}, *phases]
     out = _trained(
         folder,

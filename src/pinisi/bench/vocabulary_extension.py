@@ -10,8 +10,9 @@ Demands, written down before anything was measured:
 - [F] in each seed random first rows have more bits per byte over my, km and lo than the best of the other rules: the control.
 
 The small model's vocabulary is Qwen3's, trimmed to the text that it is trained on. It first learns mostly English, as models do.
-Then a quarter of the tokens is English, and the others share what is left. The extended one trains its new rows alone at first, and
-then sees as many tokens of English as the other. FLOPs are those of matrix products, the head included, so it takes fewer steps.
+Then two fifths of the tokens are English, and the others share what is left. The extended one trains its new rows alone at first, and
+then, when all learns, sees as many tokens of English as the other. FLOPs are those of matrix products, the head included, so it
+takes fewer steps.
 Held out are articles 25 to 30 of the Declaration of Human Rights, documents that a hash draws, and what --held-out adds for the
 tokenizer. Sizes and rates were chosen on seed 7.
 """
