@@ -31,9 +31,9 @@ MOST: dict[str, Any] = {
     "layers": 2,
     "first_steps": 220,
     "steps": 80,  # without the extension
-    "new_rows": 0.1,  # of the extended model's steps, for new rows alone
+    "new_rows": 0.06,  # of the extended model's steps, for new rows alone
     "first_rate": 8e-3,
-    "rate": 2e-3,
+    "rate": 1e-3,
     "rows_rate": 1e-2,
     "first_mixture": {"en": 0.85, "km": 0.05, "lo": 0.05, "my": 0.05},
     "english": 0.4,  # of the tokens without the extension; as many with it where all learns
