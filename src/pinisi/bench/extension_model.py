@@ -30,8 +30,9 @@ MOST: dict[str, Any] = {
     "hidden": 64,
     "layers": 2,
     "first_steps": 220,
-    "steps": 80,  # without the extension
-    "new_rows": 0.06,  # of the extended model's steps, for new rows alone
+    "steps": 120,  # without the extension
+    "new_rows": 0.1,  # of the extended model's steps, for new rows alone
+    "english_first": 0.6,  # in the phase of new rows alone, which learn there that they are no English
     "first_rate": 8e-3,
     "rate": 1e-3,
     "rows_rate": 1e-2,
@@ -89,7 +90,7 @@ def continued(
     english = MOST["english"] * MOST["steps"] / (steps - alone)
     phases: list[dict[str, Any]] = [{"steps": steps - alone, "mixture": _mixture(english)}]
     if alone:
-        first = {"steps": alone, "train": "new_rows", "mixture": _mixture(MOST["english"]), "warmup": 0}
+        first = {"steps": alone, "train": "new_rows", "mixture": _mixture(MOST["english_first"]), "warmup": 0}
         phases = [first | {"learning_rate": MOST["rows_rate"], "schedule": "constant"}, *phases]
     out = _trained(
         folder,
