@@ -1,4 +1,4 @@
-"""TOML tables into dataclasses and back; an error names the place, what was got and what was needed.
+"""Turns TOML tables into dataclasses and back; an error names the place, what was got and what was needed.
 
 A field's type says what its value may be: dataclasses (a table each), int, float (an int is taken), bool,
 str, list[...], tuple[...], dict[str, ...], dict (anything), Literal choices, and unions of these with None.

@@ -1,4 +1,4 @@
-"""`pinisi plan CONFIG --ranks N --hardware H`: its options, and what it prints and writes."""
+"""Runs `pinisi plan CONFIG --ranks N --hardware H`: its options, and what it prints and writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way of running a model is best: every schedule, barriers, split and number of microbatches, simulated and ranked.
+"""Finds the best way of running a model: simulates and ranks every schedule, barriers, split and number of microbatches.
 
 A candidate's time can't be less than its bound. So candidates are simulated in the order of their bounds, the best of each
 schedule first, and those whose bound is above the best time found are set aside: they stand in the ranking as "bounded".

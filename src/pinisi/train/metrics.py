@@ -1,4 +1,4 @@
-"""Writes what a run says while it goes: a progress line, metrics.jsonl, and what goes to boards."""
+"""Writes a run's progress line and metrics.jsonl, and sends its numbers to boards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Good texts against a language's own: logistic regression on hashed features, each text graded by a model that has not seen it."""
+"""Tells good texts from a language's own: logistic regression on hashed features, each text graded by a model that has not seen
+it."""
 
 import io
 from collections.abc import Sequence
