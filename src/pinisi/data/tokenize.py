@@ -15,6 +15,7 @@ from pinisi.base.errors import DataError
 from pinisi.base.files import free_bytes, write_whole
 from pinisi.base.lock import only_one
 from pinisi.base.made import MARK, check_ours, mark
+from pinisi.base.progress import ProgressBar
 from pinisi.data.document_bounds import beginning_id, end_of_document_id, token_id
 from pinisi.data.inputs import inputs_of
 from pinisi.data.shard_index import Joined, join
@@ -169,7 +170,10 @@ class _Maker:
                 executor, Shared(TokenizeTools, self.settings), name="tokenize", section="tokenize"
             ) as running,
         ):
-            running.run(tasks, work / "logs", progress.done)
+            try:
+                running.run(tasks, work / "logs", progress.done)
+            finally:
+                progress.bar.close()
         joined = join(parts)
         for path in joined.empty:
             self.report(f"{path} holds no document with text: left out")
@@ -266,12 +270,16 @@ class _Progress:
         )  # by an earlier run
         self._done = 0
         self._start = self._last = time.monotonic()
+        self.bar = ProgressBar(100)  # per cent
 
     def done(self, task: RecipeTask) -> None:
         self._done += self._sizes[task.folder]
         now, new = time.monotonic(), self._done - self._before
-        if now - self._last < PROGRESS_SECONDS or new <= 0:
+        if new <= 0:
             return
-        self._last = now
         left = duration((now - self._start) * (self._total - self._done) / new)
-        self._report(f"tokenize: {self._done / self._total:.0%} of {self._total / 1e6:.1f} MB, {left} left")
+        share, size = self._done / self._total, f"{self._total / 1e6:.1f} MB"
+        self.bar.at(int(100 * share), f"% of {size}, {left} left")
+        if now - self._last >= PROGRESS_SECONDS and not self.bar.shown:
+            self._last = now
+            self._report(f"tokenize: {share:.0%} of {size}, {left} left")
