@@ -7,8 +7,8 @@ import sys
 import threading
 from typing import Any, TextIO
 
-FORMAT = "{n_fmt}/{total_fmt} {bar:20} {postfix}"
-WIDTH = 80  # of a terminal that says 0, as some in containers do
+FORMAT = "{n_fmt}/{total_fmt} {bar:20} {desc}"
+COLUMNS, ROWS = 80, 24  # of a terminal that says 0, as some in containers do
 
 
 class ProgressBar:
@@ -18,9 +18,11 @@ class ProgressBar:
         stream = sys.stdout if stream is None else stream
         self._bar: Any = None
         if is_terminal(stream):
-            width = {"dynamic_ncols": True} if _knows_its_width(stream) else {"ncols": WIDTH}
+            size: dict[str, Any] = (
+                {"dynamic_ncols": True} if _knows_its_size(stream) else {"ncols": COLUMNS, "nrows": ROWS}
+            )
             self._bar = _tqdm()(
-                total=total, initial=done, file=stream, leave=False, bar_format=FORMAT, **width
+                total=total, initial=done, file=stream, leave=False, bar_format=FORMAT, **size
             )
         self.shown = self._bar is not None
 
@@ -28,8 +30,8 @@ class ProgressBar:
         """Moves the bar to `done`, with a text behind it. total: if it has changed."""
         if self._bar is not None:
             self._bar.total = self._bar.total if total is None else total
-            self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update(done - self._bar.n)
+            self._bar.n = done
+            self._bar.set_description_str(text, refresh=False)
             self._bar.refresh()
 
     def close(self) -> None:
@@ -53,9 +55,9 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _knows_its_width(stream: TextIO) -> bool:
+def _knows_its_size(stream: TextIO) -> bool:
     try:
-        return os.get_terminal_size(stream.fileno()).columns > 0
+        return min(os.get_terminal_size(stream.fileno())) > 0
     except (OSError, ValueError):
         return False
 
