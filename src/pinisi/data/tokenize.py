@@ -102,8 +102,14 @@ def tokenize(
             )
         return _Maker(text, tokenizer, settings, report).make(out, workers)
     sides = [settings._replace(held_out=HeldOut(held_out, wanted)) for wanted in (True, False)]
-    _Maker(text, tokenizer, sides[0], report).make(aside, workers)
-    return _Maker(text, tokenizer, sides[1], report).make(out, workers)
+    judged = _Maker(text, tokenizer, sides[0], report).make(aside, workers)
+    trained = _Maker(text, tokenizer, sides[1], report).make(out, workers)
+    for one, other, lacks in ((trained, judged, "held out"), (judged, trained, "left for training")):
+        if missing := sorted(set(one["languages"]) - set(other["languages"])):
+            report(
+                f"no document of {', '.join(missing)} is {lacks}: give more text, or another share than {held_out:g}"
+            )
+    return trained
 
 
 class _Maker:
@@ -143,8 +149,8 @@ class _Maker:
             shutil.rmtree(work)
         found = index["languages"].values()
         tokens, documents = (sum(of[what] for of in found) for what in ("tokens", "documents"))
-        noun = "language" if len(found) == 1 else "languages"
-        self.report(f"{tokens:,} tokens of {documents:,} documents in {len(found)} {noun}: {out}")
+        nouns = "document" + "s" * (documents != 1), "language" + "s" * (len(found) != 1)
+        self.report(f"{tokens:,} tokens of {documents:,} {nouns[0]} in {len(found)} {nouns[1]}: {out}")
         return index
 
     def _made(self, out: Path, work: Path, stages: dict[str, Path], workers: Workers) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class PlanRow:
     @property
     def distance(self) -> float:
         """The step's time above the bound, as a share of the bound."""
-        return self.step / self.candidate.bound - 1 if self.step else 0.0
+        # a step that is its bound may come out a rounding below it
+        return max(0.0, self.step / self.candidate.bound - 1) if self.step else 0.0
 
 
 @dataclass(frozen=True)
