@@ -71,14 +71,13 @@ def tokenize(
         The bytes of the shards are the same for any of these.
     held_out: the share of documents, drawn by a hash of the text, that go into shards of their own, in `held_out_folder`
         (OUT-held-out if left out) and not into these. Equal texts are always on the same side.
-    The folder appears only when complete, replaces older shards, and stays as it is if the fingerprint
-    (tokenizer files, text files, end token, BOS) and the format are the same. A killed run leaves its parts beside it, and the
-    next goes on with them. Control tokens that are spelled out in a text are encoded as ordinary text (see control_tokens.py).
-    Every document is decoded again (a twentieth to a quarter of the time). Those that do not come back as they
-    were are counted in the index, by language and by what happened to them ("altered": NFC, white space,
-    other), each with its first document; the tokens stay as they are.
-    A file without a document with text is said and left out. Raises DataError for unreadable text (file:line), no text at all, a
-    broken tokenizer, a full disk or one that is clearly too small.
+    The folder appears only when complete, replaces older shards, and stays as it is if the fingerprint (tokenizer files, text
+    files, end token, BOS) and the format are the same. A killed run leaves its parts beside it, and the next goes on with
+    them. Control tokens that are spelled out in a text are encoded as ordinary text (see control_tokens.py). Every document
+    is decoded again (a twentieth to a quarter of the time). Those that do not come back as they were are counted in the
+    index, by language and by what happened to them ("altered": NFC, white space, other), each with its first document; the
+    tokens stay as they are. A file without a document with text is said and left out. Raises DataError for unreadable text
+    (file:line), no text at all, a broken tokenizer, a full disk or one that is clearly too small.
     """
     text = cut(inputs_of(corpus_folder, report))
     out, tokenizer = Path(out_folder), load_tokenizer(tokenizer_folder)
@@ -104,12 +103,17 @@ def tokenize(
     sides = [settings._replace(held_out=HeldOut(held_out, wanted)) for wanted in (True, False)]
     judged = _Maker(text, tokenizer, sides[0], report).make(aside, workers)
     trained = _Maker(text, tokenizer, sides[1], report).make(out, workers)
+    _tell_missing(trained, judged, held_out, report)
+    return trained
+
+
+def _tell_missing(trained: dict[str, Any], judged: dict[str, Any], held_out: float, report: Report) -> None:
+    """Names the languages that have documents on one side alone."""
     for one, other, lacks in ((trained, judged, "held out"), (judged, trained, "left for training")):
         if missing := sorted(set(one["languages"]) - set(other["languages"])):
             report(
                 f"no document of {', '.join(missing)} is {lacks}: give more text, or another share than {held_out:g}"
             )
-    return trained
 
 
 class _Maker:
