@@ -72,12 +72,12 @@ def tokenize(
     held_out: the share of documents, drawn by a hash of the text, that go into shards of their own, in `held_out_folder`
         (OUT-held-out if left out) and not into these. Equal texts are always on the same side.
     The folder appears only when complete, replaces older shards, and stays as it is if the fingerprint (tokenizer files, text
-    files, end token, BOS) and the format are the same. A killed run leaves its parts beside it, and the next goes on with
-    them. Control tokens that are spelled out in a text are encoded as ordinary text (see control_tokens.py). Every document
-    is decoded again (a twentieth to a quarter of the time). Those that do not come back as they were are counted in the
-    index, by language and by what happened to them ("altered": NFC, white space, other), each with its first document; the
-    tokens stay as they are. A file without a document with text is said and left out. Raises DataError for unreadable text
-    (file:line), no text at all, a broken tokenizer, a full disk or one that is clearly too small.
+    files, end token, BOS) and the format are the same. A killed run leaves its parts beside it, and the next goes on with them.
+    Control tokens spelled out in a text are encoded as ordinary text (see control_tokens.py). Every document is decoded again
+    (a twentieth to a quarter of the time). Those whose text changed are counted in the index ("altered"), by language and kind
+    (NFC, white space, other), each with its first document; their tokens stay. A file without text is named and left out.
+    Raises DataError for unreadable text (file:line), no text at all, a broken tokenizer, a full disk or one that is clearly too
+    small.
     """
     text = cut(inputs_of(corpus_folder, report))
     out, tokenizer = Path(out_folder), load_tokenizer(tokenizer_folder)
