@@ -76,8 +76,7 @@ def tokenize(
     Control tokens spelled out in a text are encoded as ordinary text (see control_tokens.py). Every document is decoded again
     (a twentieth to a quarter of the time). Those whose text changed are counted in the index ("altered"), by language and kind
     (NFC, white space, other), each with its first document; their tokens stay. A file without text is named and left out.
-    Raises DataError for unreadable text (file:line), no text at all, a broken tokenizer, a full disk or one that is clearly too
-    small.
+    Raises DataError for unreadable text (file:line), no text at all, a broken tokenizer, a disk that is full or too small.
     """
     text = cut(inputs_of(corpus_folder, report))
     out, tokenizer = Path(out_folder), load_tokenizer(tokenizer_folder)
