@@ -353,9 +353,8 @@ class Trainer:
         folder = self.folder / CHECKPOINTS
         self.status.phase(f"reading {folder}")
         reader, passed_over = checkpoint.newest_whole(folder, group=dist.group.WORLD)
-        if self.leader:
-            for wrong in passed_over:
-                print(f"passed over: {wrong}", flush=True)
+        for wrong in passed_over if self.leader else []:
+            say(f"passed over: {wrong}")
         if reader is None:
             self._start()
             return
