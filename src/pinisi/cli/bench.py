@@ -1,4 +1,4 @@
-"""`pinisi bench`: measures."""
+"""`pinisi bench`: runs a benchmark by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinisi evaluate`: what a model can do in each language, and how sure that is."""
+"""`pinisi evaluate`: measures what a model can do in each language, and how sure that is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinisi judge`: how good a model's answers are, by another model behind an address, or by rules."""
+"""`pinisi judge`: judges a model's answers, by another model behind an address or by rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinisi vocabulary`: train, trim and extend the vocabulary of a model, choose its size, and report what it costs."""
+"""`pinisi vocabulary`: trains, trims and extends the vocabulary of a model, chooses its size, and reports what it costs."""
 
 from __future__ import annotations
 

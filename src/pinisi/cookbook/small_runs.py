@@ -12,6 +12,7 @@ from typing import Any
 from pinisi.base.errors import ConfigError
 from pinisi.base.files import write_whole
 from pinisi.config import configure
+from pinisi.cookbook.run import run
 from pinisi.costs.shape import shape_of
 from pinisi.costs.work import Setting, model_flops
 from pinisi.data import load_tokenizer, tokenize
@@ -20,7 +21,6 @@ from pinisi.data.tokenizer import vocabulary_size
 from pinisi.evaluate.likelihood import score_here
 from pinisi.evaluate.model_source import open_model
 from pinisi.evaluate.run import EvaluationSettings, Evaluator
-from pinisi.launch import run
 from pinisi.models import read_spec
 
 FOUND = "measured.json"  # in a run's folder, beside what the run left

@@ -1,4 +1,4 @@
-"""Says what is to be continued and what comes back, whoever generates: transformers, the engine or a server."""
+"""Defines prompts and answers for whoever generates: transformers, the engine or a server."""
 
 from __future__ import annotations
 

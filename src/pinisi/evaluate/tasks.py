@@ -1,4 +1,4 @@
-"""Tasks as data: which file is asked in which language, in which way and with which examples before it."""
+"""Describes tasks as data: which file is asked in which language, in which way and with which examples before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says in which language a line of an answer is written, and whether it is the one that was wanted.
+"""Says in which language a line of an answer is written, and whether that is the language asked for.
 
 Letters of other scripts are counted first: in Lao, Thai, Khmer, Burmese and Chinese they tell without a model, where a whole line
 is one word to a rule that counts words. In a script that languages share the packs decide. A line that is too short for either is
