@@ -27,6 +27,10 @@ BENCHES = {
         "pinisi.bench.contamination",
         "planted evaluation sentences that are found in a corpus",
     ),
+    "vocabulary-extension": (
+        "pinisi.bench.vocabulary_extension",
+        "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
+    ),
     "free-vocabulary": (
         "pinisi.bench.free_vocabulary",
         "what a larger vocabulary costs beyond its own arithmetic, by plan and by emulated passes",
