@@ -29,7 +29,10 @@ def document_block_mask(bounds: DocumentBounds, window: int | None, device: torc
     key = block[None, None, :]
     needed = (key >= lowest[..., None]) & (key <= block[None, :, None])
     # the whole block of keys is seen by the last of the queries, and stands before the first of them
-    full = needed & (key * BLOCK >= highest[..., None]) & (key < block[None, :, None])
+    full = (
+        needed & ((block + 1) * BLOCK <= size)[None, :, None]
+    )  # torch counts no short block of queries as full
+    full &= (key * BLOCK >= highest[..., None]) & (key < block[None, :, None])
     seen_from = first.to(device)
 
     def visible(row: Tensor, head: Tensor, query: Tensor, place: Tensor) -> Tensor:
@@ -53,6 +56,7 @@ def attend_flexibly(
     """Returns [b,s,H,d] of query [b,H,s,d], key and value [b,G,s,d]."""
 
     def capped(score: Tensor, row: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        assert soft_cap is not None
         return torch.tanh(score / soft_cap) * soft_cap
 
     found = _kernel(query.device.type)(
