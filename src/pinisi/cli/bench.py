@@ -27,6 +27,10 @@ BENCHES = {
         "pinisi.bench.contamination",
         "planted evaluation sentences that are found in a corpus",
     ),
+    "packed": (
+        "pinisi.bench.packed",
+        "attention inside packed documents without dense masks: exactness, time, memory; balanced packing",
+    ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }
 

@@ -12,7 +12,7 @@ from pinisi.models.attention.backends import (
 )
 from pinisi.models.attention.bounds import DocumentBounds, document_bounds
 from pinisi.models.attention.dense import dense_mask
-from pinisi.models.attention.interface import PackedRows, layer_config, packed_rows
+from pinisi.models.attention.interface import PackedRows, attention_forward, layer_config, packed_rows
 
 __all__ = [
     "AUTO",
@@ -22,6 +22,7 @@ __all__ = [
     "AttentionFeatures",
     "DocumentBounds",
     "PackedRows",
+    "attention_forward",
     "check_features",
     "check_place",
     "choose",

@@ -45,7 +45,7 @@ def layer_config(config: PreTrainedConfig) -> Any:
     return found
 
 
-def _attention(
+def attention_forward(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -84,4 +84,4 @@ def _packed(
     return backend.attend(query, key, value, rows.prepared, scale, softcap)
 
 
-ALL_ATTENTION_FUNCTIONS.register(NAME, _attention)
+ALL_ATTENTION_FUNCTIONS.register(NAME, attention_forward)
