@@ -23,25 +23,28 @@ from pinisi.parallel.rendezvous import init_process_group
 from pinisi.schedule import build
 
 RANKS = 2
-SEQUENCE, ROWS, MICROBATCHES, STEPS = 2048, 2, 8, 2
-# Lengths of documents: logarithms are normal, as those of texts of the web are about; median and width in tokens and e-folds.
-MEDIAN, SPREAD, SHORTEST = 250, 1.6, 8
+SEQUENCE, ROWS, MICROBATCHES, STEPS = 4096, 2, 8, 1
+# Short texts and books, each about half of the tokens: short lengths are lognormal (median and width in tokens and e-folds).
+MEDIAN, SPREAD, SHORTEST = 150, 1.0, 8
+BOOK = 2 * SEQUENCE
 DOCUMENTS = 4000
-VOCABULARY = 512
-# Narrow, so that attention is as large a share of a layer as in a model of h = 1,024 with rows of 32,768: s / (12 h) = 2.7.
-HIDDEN, LAYERS = 64, 4
+VOCABULARY = 128
+# Narrow, so that attention is as large a share of a layer as in a model of h = 1,024 with rows of 131,072: s / (12 h) = 10.7.
+HIDDEN, LAYERS, HEADS = 32, 2, 4
 
 
 def write_shards(folder: Path, seed: int) -> TokenShards:
-    """Shards of random tokens in documents of lognormal lengths."""
+    """Shards of random tokens in short documents, and of as many tokens in long ones."""
     random = np.random.default_rng(seed)
     drawn = np.exp(random.normal(np.log(MEDIAN), SPREAD, DOCUMENTS))
-    lengths = np.clip(drawn, SHORTEST, 8 * SEQUENCE).astype(np.int64)
+    short = np.clip(drawn, SHORTEST, BOOK).astype(np.int64)
+    books = np.full(int(short.sum()) // BOOK, BOOK)
+    lengths = random.permutation(np.concatenate([short, books]))
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     (folder / "00000").mkdir(parents=True)
     bounds.astype("<i8").tofile(folder / "00000/id.documents")
     random.integers(1, VOCABULARY, int(bounds[-1])).astype("<i4").tofile(folder / "00000/id.tokens")
-    size = {"documents": DOCUMENTS, "tokens": int(bounds[-1])}
+    size = {"documents": len(lengths), "tokens": int(bounds[-1])}
     index = {
         "format": 3,
         "fingerprint": f"drawn {seed}",
@@ -76,10 +79,10 @@ def measure(seeds: Sequence[int], rounds: int) -> list[dict[str, Any]]:
             "model_type": "qwen2",
             "vocab_size": VOCABULARY,
             "hidden_size": HIDDEN,
-            "intermediate_size": HIDDEN * 8 // 3,
+            "intermediate_size": 2 * HIDDEN,
             "num_hidden_layers": LAYERS,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
+            "num_attention_heads": HEADS,
+            "num_key_value_heads": HEADS,
             "max_position_embeddings": SEQUENCE,
             "tie_word_embeddings": False,
         }
