@@ -31,7 +31,7 @@ ROWS = (1024, 2048, 4096, 8192)
 GATED = 4096
 DOCUMENT = 512  # tokens, on average
 HEADS, GROUPS, WIDTH = 8, 4, 64
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "causal": {"model_type": "llama"},
     "window 256": {"model_type": "mistral", "sliding_window": 256},
     "soft cap": {
@@ -86,7 +86,8 @@ class AttentionCase:
         positions = torch.arange(self.documents.shape[1])[None]
         (mask,) = make_context(self.spec, self.documents, positions).masks.values()
         more = {"softcap": self.module.attn_logit_softcapping} if self.spec.model_type == "gemma2" else {}
-        found, _ = attention_forward(self.module, *self.inputs, mask, scaling=WIDTH**-0.5, **more)
+        query, key, value = self.inputs
+        found, _ = attention_forward(self.module, query, key, value, mask, scaling=WIDTH**-0.5, **more)
         found.sum().backward()
         gradients = [x.grad for x in self.inputs]
         for x in self.inputs:

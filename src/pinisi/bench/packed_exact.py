@@ -75,7 +75,8 @@ def packed_batch(seed: int, lengths: Sequence[Sequence[int]] = LENGTHS) -> Packe
 @contextmanager
 def wide_arithmetic() -> Iterator[None]:
     """Keeps float64 where transformers' code takes norms and softmaxes to float32: else they bound how near two sums can come."""
-    single, softmax = Tensor.float, F.softmax
+    single: Any = Tensor.float
+    softmax: Any = F.softmax
 
     def as_it_is(x: Tensor, *given: Any, **more: Any) -> Tensor:
         return x if x.dtype == torch.float64 else single(x, *given, **more)
