@@ -278,6 +278,8 @@ class PhaseSection:
 
     steps: int  # how many steps the phase has
     name: str = ""  # said when it begins
+    # what learns: all, or the rows that new_rows.json beside model.source names, of `pinisi vocabulary extend`, and nothing else
+    train: Literal["all", "new_rows"] = "all"
     mixture: dict[str, float] | None = None  # as in [data]
     temperature: float | None = None  # as in [data]
     sequence: int | None = None  # as in [data]

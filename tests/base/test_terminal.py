@@ -16,7 +16,7 @@ def shell(command: str, program: str, **environment: str) -> subprocess.Complete
         ["bash", "-c", "set -o pipefail; " + command.format('"$PYTHON" -c "$PROGRAM"')],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         env={**cli.os.environ, "PYTHON": sys.executable, "PROGRAM": program, **environment},
     )
 

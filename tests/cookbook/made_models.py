@@ -29,7 +29,14 @@ def reading(texts: dict[str, list[str]]) -> dict:
 
 
 def tiny_model(
-    folder: Path, architecture: str, kind: str, *, tied: bool, ignore_merges: bool = False, **changes
+    folder: Path,
+    architecture: str,
+    kind: str,
+    *,
+    tied: bool,
+    ignore_merges: bool = False,
+    rows: int = ROWS,
+    **changes,
 ) -> Path:
     """A model with random weights and a tokenizer; the padding id lies in a row that has no token."""
     made(folder, kind)
@@ -40,9 +47,9 @@ def tiny_model(
         path.write_text(json.dumps(data))
     config = tiny_config(
         architecture,
-        vocab_size=ROWS,
+        vocab_size=rows,
         tie_word_embeddings=tied,
-        pad_token_id=1000,
+        pad_token_id=rows - 9,
         eos_token_id=[2, 7],
         **changes,
     )

@@ -108,7 +108,7 @@ def test_a_world_that_is_no_number_is_one_line(project, tmp_path):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 1 and "WORLD_SIZE='x'" in done.stderr, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -130,7 +130,7 @@ def test_a_step_that_is_too_long_for_memory_is_refused_before_it_is_made(project
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "microbatches" in done.stderr and "at most 131072 on 2 ranks" in done.stderr

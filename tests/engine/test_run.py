@@ -88,7 +88,7 @@ def test_a_killed_rank_is_named_and_the_resumed_losses_are_bit_equal(project, wh
     command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]
     command += ["run.steps=4000", "optimizer.schedule=constant", "checkpoint.every=16"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 90
+    end = time.monotonic() + 300
     step = 0
     while (
         step < 16 or step % 16 < 6
@@ -98,7 +98,7 @@ def test_a_killed_rank_is_named_and_the_resumed_losses_are_bit_equal(project, wh
             step = max(losses(run), default=0)
     os.kill(process_of(run, 1), signal.SIGKILL)
     killed = time.monotonic()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert time.monotonic() - killed < 30
     assert process.returncode == 1 and "rank 1 was killed by SIGKILL" in errors, errors
     before, last = losses(run), checkpoint.latest(run / "checkpoints")

@@ -111,14 +111,14 @@ def run_and_stop(project: Path, run: Path, when, *more: str) -> tuple[Done, floa
     command += ["runtime.stuck_after=3", "data.evaluation=none", "checkpoint.every=7", *more]
     launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while time.monotonic() < end:
             found = status.read(run / "status").get(1)
             if found and when(found):
                 break
         os.kill(found.process, signal.SIGSTOP)
         stopped = time.monotonic()
-        _, errors = launcher.communicate(timeout=90)
+        _, errors = launcher.communicate(timeout=300)
         return Done(launcher.returncode, errors), time.monotonic() - stopped
     finally:
         launcher.kill()
@@ -150,12 +150,12 @@ def test_a_run_of_one_stopped_rank_is_ended_by_the_launcher(project, tmp_path):
     command += ["runtime.stuck_after=3", "data.evaluation=none", "pipeline.ranks=1"]
     launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while time.monotonic() < end and not (run / "metrics.jsonl").exists():
             time.sleep(0.02)
         time.sleep(1)
         os.kill(process_of_status(run, 0), signal.SIGSTOP)
-        _, errors = launcher.communicate(timeout=60)
+        _, errors = launcher.communicate(timeout=300)
     finally:
         launcher.kill()
     assert launcher.returncode == 1 and "error: rank 0 holds the run up" in errors, errors
@@ -182,7 +182,7 @@ def test_a_killed_launcher_leaves_no_rank_that_is_stopped(project, tmp_path):
     launcher = subprocess.Popen([*command, "run.steps=100000"], stdout=subprocess.DEVNULL)
     processes: list[int] = []
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not (run / "metrics.jsonl").exists() and time.monotonic() < end:
             time.sleep(0.02)
         processes = [process_of_status(run, 0), process_of(run, 1)]
@@ -205,7 +205,7 @@ def test_ranks_listen_on_the_loopback_interface_alone(project, tmp_path):
     command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]
     launcher = subprocess.Popen([*command, "run.steps=100000"], stdout=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not (run / "metrics.jsonl").exists() and time.monotonic() < end:
             time.sleep(0.02)
         processes = [process_of_status(run, rank) for rank in (0, 1)]

@@ -36,7 +36,7 @@ def run(page: Path, script: str, *, size: tuple[int, int] = (1300, 900)) -> Any:
     command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
     command += [f"--user-data-dir={page.parent / 'profile'}", f"--window-size={size[0]},{size[1]}"]
     done = subprocess.run(
-        [*command, "--dump-dom", asked.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [*command, "--dump-dom", asked.as_uri()], capture_output=True, text=True, timeout=300, check=True
     )
     found = re.search(r'<pre id="answer">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, f"the page gave no answer: {done.stdout[-500:]} {done.stderr[-2000:]}"

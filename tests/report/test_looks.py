@@ -10,8 +10,10 @@ from pinisi.report.curation import write_curation_report
 from pinisi.report.evaluation import write_evaluation
 from pinisi.report.explore import write_explorer
 from pinisi.report.fertility import write_fertility
+from pinisi.report.vocabulary_advice import write_advice
 
 from . import browser
+from .made_advice import made_advice
 from .made_curation import made_table
 from .made_evaluation import made_comparison, made_results
 from .made_run import make_run
@@ -58,7 +60,11 @@ def evaluation_page(folder: Path) -> Path:
     )
 
 
-PAGES = [run_page, small_run_page, curation_page, fertility_page, explorer_page, evaluation_page]
+def advice_page(folder: Path) -> Path:
+    return write_advice(made_advice(), folder / "advice.html")
+
+
+PAGES = [run_page, small_run_page, curation_page, fertility_page, explorer_page, evaluation_page, advice_page]
 
 
 @pytest.mark.parametrize("make", PAGES, ids=lambda make: make.__name__)

@@ -95,7 +95,7 @@ def test_a_phased_run_that_is_killed_goes_on_to_the_bit(phased, uninterrupted, s
     run = phased.parent / f"killed-{step}"
     command = [*TRAIN, str(phased), f"run.folder={run}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wanted, end = run / "checkpoints" / f"step-{step:08d}", time.monotonic() + 120
+    wanted, end = run / "checkpoints" / f"step-{step:08d}", time.monotonic() + 300
     while not wanted.exists() and time.monotonic() < end and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

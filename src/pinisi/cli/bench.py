@@ -1,4 +1,4 @@
-"""`pinisi bench`: measures."""
+"""`pinisi bench`: runs a benchmark by name."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ BENCHES = {
     "packed": (
         "pinisi.bench.packed",
         "attention inside packed documents without dense masks: exactness, time, memory; balanced packing",
+    ),
+    "free-vocabulary": (
+        "pinisi.bench.free_vocabulary",
+        "what a larger vocabulary costs beyond its own arithmetic, by plan and by emulated passes",
+    ),
+    "vocabulary-size": (
+        "pinisi.bench.vocabulary_size",
+        "small models with small and large vocabularies on equal floating-point operations",
     ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }

@@ -57,8 +57,7 @@ def _evaluation_sets(options: argparse.Namespace) -> int:
     from pinisi.evaluate.tasks import read_tasks
 
     folder = Path(options.folder) / "evaluation"
-    chosen = {name: _names(getattr(options, name)) for name in ("sets", "languages")}
-    fetch_sets(folder, **chosen)
+    fetch_sets(folder, sets=_names(options.sets), languages=_names(options.languages))
     faults = 0
     for task in read_tasks(folder / TASKS):
         try:

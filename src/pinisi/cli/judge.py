@@ -1,4 +1,4 @@
-"""`pinisi judge`: how good a model's answers are, by another model behind an address, or by rules."""
+"""`pinisi judge`: judges a model's answers, by another model behind an address or by rules."""
 
 from __future__ import annotations
 
@@ -65,8 +65,15 @@ def _judge(options: argparse.Namespace, _: list[str]) -> int:
     if options.baseline:
         assert judging is not None
         baseline = answers_of(conversations, read_answers(options.baseline), options.baseline)
-        how = {"template": _template(options), "margin": None if options.margin < 0 else options.margin}
-        result, items = run.judge_pairs(conversations, ours, baseline, judging, **how, seed=options.seed)
+        result, items = run.judge_pairs(
+            conversations,
+            ours,
+            baseline,
+            judging,
+            template=_template(options),
+            margin=None if options.margin < 0 else options.margin,
+            seed=options.seed,
+        )
     else:
         result, items = run.judge_refusals(conversations, ours, judging, seed=options.seed)
     files = {"set": options.set, "answers": options.answers, "baseline": options.baseline}
@@ -94,10 +101,11 @@ def _judging(options: argparse.Namespace) -> Any:
 
 
 def _template(options: argparse.Namespace) -> str:
+    from pinisi.base.json_text import read_utf8
     from pinisi.evaluate.judge.pairs import TEMPLATE, check_template
 
     if options.template is None:
         return TEMPLATE
-    text = Path(options.template).read_text("utf-8")
+    text = read_utf8(Path(options.template))
     check_template(text, options.template)
     return text

@@ -1,4 +1,4 @@
-"""`pinisi vocabulary`: train, trim and extend the vocabulary of a model, and report what it costs."""
+"""`pinisi vocabulary`: trains, trims and extends the vocabulary of a model, chooses its size, and reports what it costs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from pinisi.cli.described import Commands
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    vocabulary = commands.add_parser("vocabulary", help="train, trim, extend or report on a vocabulary")
+    vocabulary = commands.add_parser(
+        "vocabulary", help="train, trim, extend, choose or report on a vocabulary"
+    )
     kinds = Commands(
-        vocabulary.add_subparsers(dest="kind", required=True, metavar="train|trim|extend|report")
+        vocabulary.add_subparsers(dest="kind", required=True, metavar="train|trim|extend|advise|report")
     )
     _add_train(kinds)
     _add_trim(kinds)
     _add_extend(kinds)
+    _add_advise(kinds)
     _add_report(kinds)
 
 
@@ -81,6 +84,53 @@ def _add_extend(kinds: Any) -> None:
     extend.set_defaults(run=_extend)
 
 
+def _add_advise(kinds: Any) -> None:
+    advise = kinds.add_parser(
+        "advise", help="what vocabularies of several sizes cost and bring, and which costs least"
+    )
+    advise.add_argument(
+        "model", metavar="MODEL", help="the body: a preset of `pinisi plan`, a config.json or a folder"
+    )
+    _add_text(advise)
+    advise.add_argument("--base", required=True, help="the folder of the tokenizer that is used now")
+    advise.add_argument(
+        "--sizes", type=_sizes, help="such as 16k,64k,256k (16k to 512k, each twice the one before)"
+    )
+    _add_temperature(advise)
+    advise.add_argument("--devices", type=int, default=8, help="that the body is trained on (8)")
+    advise.add_argument("--hardware", default="H100", help="as of `pinisi plan` (H100)")
+    advise.add_argument("--replicas", type=int, help="copies of the pipeline; the fastest number if left out")
+    advise.add_argument("--sequence", type=int, default=4096, help="tokens of a row (4096)")
+    advise.add_argument("--seconds", type=float, default=10.0, help="of planning for each size and way (10)")
+    advise.add_argument(
+        "--bytes", type=float, default=1e11, help="of text that it is to be trained on (1e11)"
+    )
+    advise.add_argument(
+        "--target", type=float, help="bits per byte to reach; those of the middle size if left out"
+    )
+    advise.add_argument(
+        "--small-runs",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="on the operations of small trainings, which need --held-out; 0: none (1, some ten minutes)",
+    )
+    advise.add_argument(
+        "--folder", default="runs/vocabulary-advice", help="for tokenizers and small trainings, to go on with"
+    )
+    advise.add_argument("--json", help="the same for programs")
+    advise.add_argument("--out", help="a page of it")
+    advise.set_defaults(run=_advise)
+
+
+def _sizes(text: str) -> list[int]:
+    """Numbers with commas between; k means 1,024."""
+    try:
+        return sorted({int(each[:-1]) * 1024 if each[-1:] in "kK" else int(each) for each in text.split(",")})
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give numbers such as 16k,65536") from None
+
+
 def _add_report(kinds: Any) -> None:
     report = kinds.add_parser("report", help="cost by language, unused tokens, rows that never learned")
     report.add_argument("folder", metavar="FOLDER", help="a model's folder, or a tokenizer's alone")
@@ -124,6 +174,45 @@ def _extend(options: argparse.Namespace, _: list[str]) -> int:
     if options.probe:
         probed(options.model, old, options.out, extension, texts, options.probe)
     print(f"model: {options.out}")
+    return 0
+
+
+def _advise(options: argparse.Namespace, _: list[str]) -> int:
+    import json
+    from pathlib import Path
+
+    from pinisi.base.results import write_result
+    from pinisi.cookbook.vocabulary import texts_of
+    from pinisi.cookbook.vocabulary_advice import SIZES, AdviceOptions, advice_lines, advise, request_for
+    from pinisi.report.vocabulary_advice import write_advice
+
+    name, request = request_for(
+        options.model,
+        devices=options.devices,
+        hardware=options.hardware,
+        replicas=options.replicas,
+        sequence=options.sequence,
+        seconds=options.seconds,
+    )
+    texts = texts_of(options.text, options.languages)
+    result = advise(
+        name,
+        request,
+        options.base,
+        options.text,
+        texts,
+        texts_of(options.held_out, options.languages) if options.held_out else texts,
+        Path(options.folder),
+        AdviceOptions(
+            options.sizes or SIZES, options.bytes, options.target, options.temperature, options.small_runs
+        ),
+        held_out_folder=options.held_out,
+    )
+    print("\n".join(advice_lines(result)))
+    if options.json:
+        write_result(options.json, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    if options.out:
+        print(f"page: {write_advice(result, options.out)}")
     return 0
 
 

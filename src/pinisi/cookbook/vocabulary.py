@@ -14,10 +14,12 @@ from pinisi.data.tokenizer import load_tokenizer
 from pinisi.data.vocabulary.bpe_file import read_bpe, write_bpe
 from pinisi.data.vocabulary.compare import compare, told
 from pinisi.data.vocabulary.extend import Extension, extend
+from pinisi.data.vocabulary.sizes import cut_to_size
 from pinisi.data.vocabulary.train import TrainOptions, train
 from pinisi.data.vocabulary.trim import Trimmed, trim
 from pinisi.data.vocabulary.words import Texts
 from pinisi.models import read_spec, write_folder
+from pinisi.models.new_rows import write_new_rows
 from pinisi.models.surgery.vocabulary import (
     Start,
     added_rows,
@@ -109,6 +111,7 @@ def extend_model(
     rows = added_rows(spec, weights, extension.rows, extension.pieces, options.start, options.seed)
     with tempfile.TemporaryDirectory() as files:
         write_bpe(extension.tokenizer, Path(files))
+        write_new_rows(Path(files), extension.pieces)
         write_folder(changed, rows, out, files)
     return extension
 
@@ -156,6 +159,32 @@ def train_tokenizer(
         write_bpe(trained, folder)
         mark(folder, WHAT)
     return out
+
+
+def tokenizers_of_sizes(
+    base: str | Path,
+    texts: Texts,
+    sizes: Sequence[int],
+    folder: Path,
+    *,
+    temperature: float = 3.0,
+    report: Report = print,
+) -> list[Path]:
+    """Writes a tokenizer for each size into `folder`, unless they are there: one is trained, the others are cut from it.
+
+    Where the text has too few pairs that occur twice, the largest are smaller than asked for.
+    """
+    outs = [folder / f"tokenizer-{size}" for size in sizes]
+    if all(out.is_dir() for out in outs):
+        return outs
+    trained = train(read_bpe(base), texts, TrainOptions(max(sizes), temperature), report=report)
+    for size, out in zip(sizes, outs, strict=True):
+        if out.is_dir():
+            continue
+        with new_folder(out) as target:
+            write_bpe(cut_to_size(trained, size), target)
+            mark(target, WHAT)
+    return outs
 
 
 def compared(old: str | Path, new: str | Path, held_out: str | Path | None, report: Report = print) -> None:

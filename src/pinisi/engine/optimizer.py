@@ -1,9 +1,9 @@
-"""AdamW over the parameters that one rank holds, fp32 master weights, and the global gradient norm over ranks."""
+"""Updates the parameters that one rank holds by AdamW with fp32 master weights; takes the gradient norm over all ranks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,9 +79,14 @@ class Optimizer:
         settings: OptimizerSettings = OptimizerSettings(),
     ):
         self.slots = list(slots)
-        self.max_grad_norm = settings.max_grad_norm
+        self.max_grad_norm, self.weight_decay = settings.max_grad_norm, settings.weight_decay
         self.frozen = not self.slots  # nothing is trained
         self.updates = 0
+        self.since = 0  # of these, made before moments last began at zero
+        self.rows: dict[str, frozenset[int]] | None = None
+        self._trained: list[
+            torch.Tensor
+        ] = []  # by slot the places that are trained, while some rows alone are
         self.masters = [self._master(slot) for slot in self.slots]
         groups = []
         for decays in (True, False):
@@ -99,6 +104,30 @@ class Optimizer:
         if slot.parameter.dtype in (torch.bfloat16, torch.float16):
             return slot.parameter.detach().float()
         return slot.parameter.detach()
+
+    def train(self, rows: Mapping[str, Collection[int]] | None) -> None:
+        """Trains these rows of these tensors alone from now on, all else unchanged to the bit; None: everything.
+
+        Where that is a change, moments begin at zero, with a bias correction as of a first step.
+        """
+        wanted = None if rows is None else {name: frozenset(of) for name, of in rows.items()}
+        if wanted == self.rows:
+            return
+        self.rows = wanted
+        self.since = self.updates
+        if self.adam is not None:
+            self.adam.state.clear()
+        self._trained = (
+            [] if wanted is None else [_trained(slot, wanted.get(slot.name, ())) for slot in self.slots]
+        )
+
+    def clear_frozen(self) -> None:
+        """Sets the gradients of what isn't trained to zero, before anything is made of them."""
+        for slot, trained in zip(self.slots, self._trained, strict=bool(self._trained)):
+            kept = slot.gradient[trained] if len(trained) else None
+            slot.gradient.zero_()
+            if kept is not None:
+                slot.gradient[trained] = kept
 
     def squared_norm(self) -> torch.Tensor:
         """Sum of squares of this rank's gradients, each parameter counted once over the ranks; fp64 scalar."""
@@ -122,10 +151,26 @@ class Optimizer:
         if self.adam is not None:
             for group in self.adam.param_groups:
                 group["lr"] = learning_rate
-            self.adam.step()
+            if self.rows is None:
+                self.adam.step()
+            else:
+                self._step_rows(learning_rate)
         for master, slot in zip(self.masters, self.slots, strict=True):
             if master.dtype != slot.parameter.dtype:
                 slot.parameter.detach().copy_(master)
+
+    def _step_rows(self, learning_rate: float) -> None:
+        """A step of some rows: what has neither gradient nor moments stays as it is but for weight decay, which others get here."""
+        assert self.adam is not None
+        decay = [group["weight_decay"] for group in self.adam.param_groups]
+        for master, slot, trained in zip(self.masters, self.slots, self._trained, strict=True):
+            if slot.decays and len(trained):
+                master[trained] *= 1 - learning_rate * self.weight_decay
+        for group in self.adam.param_groups:
+            group["weight_decay"] = 0.0
+        self.adam.step()
+        for group, value in zip(self.adam.param_groups, decay, strict=True):
+            group["weight_decay"] = value
 
     def first_not_finite(self) -> str | None:
         """The name of a parameter of this rank that holds a NaN or an infinity."""
@@ -144,9 +189,12 @@ class Optimizer:
             result.append({"weight": master} | {k: kept[k] for k in ("exp_avg", "exp_avg_sq") if k in kept})
         return result
 
-    def restore(self, state: Sequence[dict[str, torch.Tensor]], steps: int) -> None:
-        """Takes back what `state` gave; `steps` is the number of updates behind it. Without any, moments start at zero."""
-        self.updates = steps
+    def restore(self, state: Sequence[dict[str, torch.Tensor]], steps: int, since: int = 0) -> None:
+        """Takes back what `state` gave; `steps` is the number of updates behind it, `since` of those before moments began at zero.
+
+        Without any since then, they start at zero."""
+        self.updates, self.since = steps, since
+        steps -= since
         if self.adam is not None:
             self.adam.state.clear()
         for master, slot, kept in zip(self.masters, self.slots, state, strict=True):
@@ -159,6 +207,13 @@ class Optimizer:
                     "exp_avg": kept["exp_avg"].to(master),
                     "exp_avg_sq": kept["exp_avg_sq"].to(master),
                 }
+
+
+def _trained(slot: Slot, rows: Collection[int]) -> torch.Tensor:
+    """Returns which places along the first dimension of what a slot holds belong to these rows of the whole tensor."""
+    first, count = (slot.box.offset[0], slot.box.size[0]) if slot.shape else (0, 0)
+    held = sorted(row - first for row in rows if first <= row < first + count)
+    return torch.tensor(held, dtype=torch.long, device=slot.gradient.device)
 
 
 def row_norms(gradient: torch.Tensor) -> torch.Tensor:

@@ -153,8 +153,8 @@ class ShardedOptimizer(Optimizer):
         for cut in self.cuts:
             cut.slot.gradient.zero_()
 
-    def restore(self, state: Sequence[dict[str, torch.Tensor]], steps: int) -> None:
-        super().restore(state, steps)
+    def restore(self, state: Sequence[dict[str, torch.Tensor]], steps: int, since: int = 0) -> None:
+        super().restore(state, steps, since)
         self._gather()
 
 

@@ -24,6 +24,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from pinisi.base.errors import ConfigError
 from pinisi.evaluate.encoding import Continuation, PromptEncoder, truncated
 from pinisi.evaluate.generation import TransformersGenerator
+from pinisi.evaluate.likelihood import ROW
 from pinisi.evaluate.model_ranks import ModelRanks, RanksGenerator
 from pinisi.evaluate.model_source import MeasuredModel, open_model
 from pinisi.evaluate.next_tokens import TokenWork
@@ -76,12 +77,18 @@ class HarnessModel(LM):
             self.opened = open_model(
                 model, step=more.get("step"), dtype=dtype, tokenizer=more.get("tokenizer")
             )
-        at_once = int(batch_size)
-        how = {"threads": more.get("threads"), "row": int(more.get("row_tokens") or 1024), "at_once": at_once}
-        self.asked = ModelRanks(self.opened, ranks=int(ranks), **how)
+        threads = more.get("threads")
+        self.asked = ModelRanks(
+            self.opened,
+            ranks=int(ranks),
+            threads=None if threads is None else int(threads),
+            row=int(more.get("row_tokens") or ROW),
+            at_once=int(batch_size),
+        )
         self.longest = int(more.get("longest") or self.opened.longest)
         self.encoder = PromptEncoder(self.opened.tokenizer)
-        self._generator, self._chosen, self.chat = None, chosen, False
+        self._generator: Generator | None = None
+        self._chosen, self.chat = chosen, False
         self.cut = 0
 
     @property
@@ -147,7 +154,7 @@ class HarnessModel(LM):
 
     def _windows(self, text: str) -> list[Continuation]:
         encoder = self.encoder
-        prefix = (encoder.before or [encoder.prefix])[0]
+        prefix: int | None = encoder.before[0] if encoder.before else encoder.prefix
         if prefix is None:
             raise ConfigError(
                 "the tokenizer names no token that begins or ends a text: texts can't be scored from their start"

@@ -1,4 +1,4 @@
-"""Looks for everything that can be wrong with a run before any rank starts."""
+"""Checks a run for everything that can be wrong with it before any rank starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from pinisi.base.errors import CheckpointError, ConfigError, DataError
 from pinisi.config import RunConfig
-from pinisi.models import FolderWeights, ModelSpec
+from pinisi.models import FolderWeights, ModelSpec, new_rows
 from pinisi.schedule import Schedule, verify_once
 from pinisi.train import checkpoint
 from pinisi.train.boards import check_boards
@@ -70,6 +70,8 @@ def check(
             raise DataError(
                 f"data.sequence is {sequence}, the model takes at most {longest} (max_position_embeddings)"
             )
+    if any(phase.train == "new_rows" for phase in phases):
+        new_rows(spec)
     _check_source(config, spec)
     _check_checkpoint(config, spec, task)
     return tables

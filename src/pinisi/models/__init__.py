@@ -1,10 +1,11 @@
-"""Hugging Face models in and out, cut into pipeline stages."""
+"""Reads and writes Hugging Face models, and cuts them into pipeline stages."""
 
 from pinisi.models.architectures import ARCHITECTURES, Architecture
 from pinisi.models.context import Context, make_context, reference_inputs
 from pinisi.models.export import copy_companions, write_folder
 from pinisi.models.folder import Published, tokenizer_files
 from pinisi.models.heads import is_extra_head, with_extra_heads
+from pinisi.models.new_rows import new_rows
 from pinisi.models.spec import TESTED_TRANSFORMERS, ModelSpec, VocabularyNames, read_spec, vocabulary_names
 from pinisi.models.stage import Stage, build_stage, parameter_names, parameter_shapes
 from pinisi.models.weights import FolderWeights, RandomWeights
@@ -24,6 +25,7 @@ __all__ = [
     "copy_companions",
     "is_extra_head",
     "make_context",
+    "new_rows",
     "parameter_names",
     "parameter_shapes",
     "read_spec",

@@ -1,4 +1,4 @@
-"""The files of a model's folder: which holds which tensor, and what goes along with the weights."""
+"""Knows the files of a model's folder: which holds which tensor, and which go along with the weights."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ CONFIG, GENERATION = "config.json", "generation_config.json"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
+    "new_rows.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",

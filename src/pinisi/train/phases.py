@@ -21,7 +21,8 @@ OF_OPTIMIZER = ("learning_rate", "schedule", "warmup", "decay", "min_lr_ratio")
 
 @dataclass(frozen=True)
 class Phase:
-    """Holds steps `start` to `start + steps` of a run, counted from 0. microbatches: of a step and replica."""
+    """Holds steps `start` to `start + steps` of a run, counted from 0. microbatches: of a step and replica. train: as in
+    [[phases]]."""
 
     number: int
     start: int
@@ -30,10 +31,16 @@ class Phase:
     data: DataSection
     optimizer: OptimizerSection
     name: str = ""
+    train: str = "all"
 
     @property
     def stop(self) -> int:
         return self.start + self.steps
+
+    def told(self, phases: int) -> str:
+        """Returns its number, its name and what it trains, as text."""
+        name = f" ({self.name})" if self.name else ""
+        return f"phase {self.number + 1} of {phases}{name}{', new rows alone,' if self.train == 'new_rows' else ''}"
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of the run's step number `step`, counted from 0."""
@@ -63,7 +70,10 @@ def phases_of(config: RunConfig) -> list[Phase]:
             data = replace(data, mixture=None)
         optimizer = replace(config.optimizer, **_given(section, OF_OPTIMIZER))
         microbatches = section.microbatches or config.pipeline.microbatches
-        found.append(Phase(number, start, section.steps, microbatches, data, optimizer, section.name))
+        phase = Phase(
+            number, start, section.steps, microbatches, data, optimizer, section.name, section.train
+        )
+        found.append(phase)
     for phase in found:
         _check(phase)
     return found

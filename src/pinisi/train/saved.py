@@ -52,6 +52,7 @@ def save_state(
         found = {
             **model_identity(engine.spec),
             "updates": engine.optimizer.updates,
+            "moments_since": engine.optimizer.since,
             "dtype": str(engine.parts.dtype).removeprefix("torch."),
             **state,
         }

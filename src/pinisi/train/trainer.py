@@ -21,11 +21,12 @@ import torch
 import torch.distributed as dist
 
 from pinisi.base.errors import CheckpointError, DataError, PinisiError
+from pinisi.base.progress import say
 from pinisi.config import RunConfig
 from pinisi.engine.engine import Engine
 from pinisi.engine.optimizer import NoTargets, NotFinite
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
-from pinisi.models import ModelSpec
+from pinisi.models import ModelSpec, new_rows
 from pinisi.models.stage import Weights
 from pinisi.parallel.agree import gather_json
 from pinisi.parallel.communicator import Communicator
@@ -140,6 +141,7 @@ class Trainer:
         self.frozen = {name: self._frozen_engine(source) for name, source in self.task.frozen().items()}
         weights = building.first_weights(config, self.spec, self.dtype)
         self.engine = self._engine(self.spec, weights)
+        self._go_over_to(self.phase)
         self.metrics = Metrics(self.folder, self.leader, config)
         given, end = config.model.config, self.task.end_of_document
         self.model_files = files_of(self.spec, self.tokenizer, given, end)
@@ -239,7 +241,7 @@ class Trainer:
         evaluation = {} if stopped else self.best.last if early else self._evaluate()
         if (early or stopped) and self.leader:
             again = f"stopped after step {self.step}; run the same command again to go on"
-            print(again if stopped else self.best.told(), flush=True)
+            say(again if stopped else self.best.told())
         self._end()
         # As a shell has it for a process that a signal ended: an interrupted run is no whole one.
         code = 128 + (self.stop_signal or signal.SIGTERM) if stopped else 0
@@ -283,15 +285,12 @@ class Trainer:
         self.batches = self._batches(phase, self.batches.state())
         self._go_over_to(phase)
         if self.leader:
-            name = f" ({phase.name})" if phase.name else ""
-            print(
-                f"phase {phase.number + 1} of {len(self.phases)}{name} from step {self.step + 1} on",
-                flush=True,
-            )
+            say(f"{phase.told(len(self.phases))} from step {self.step + 1} on")
 
     def _go_over_to(self, phase: Phase) -> None:
         if self.tables[phase.number] is not self.engine.schedule:
             self.engine.use(self.tables[phase.number], self.verified)
+        self.engine.train_rows(new_rows(self.spec) if phase.train == "new_rows" else None)
         self.phase = phase
 
     def _skipped(self, error: PinisiError) -> bool:
@@ -354,9 +353,8 @@ class Trainer:
         folder = self.folder / CHECKPOINTS
         self.status.phase(f"reading {folder}")
         reader, passed_over = checkpoint.newest_whole(folder, group=dist.group.WORLD)
-        if self.leader:
-            for wrong in passed_over:
-                print(f"passed over: {wrong}", flush=True)
+        for wrong in passed_over if self.leader else []:
+            say(f"passed over: {wrong}")
         if reader is None:
             self._start()
             return
@@ -367,10 +365,12 @@ class Trainer:
                 f"{reader.folder} is past the end of this run (run.steps = {self.config.steps}): give more steps or another "
                 "run.folder"
             )
-        checkpoint.restore(reader, self.engine.optimizer)
         self.step = self.saved = reader.step
         self.bad_steps = reader.index.get("bad_steps", 0)
         self._resume_batches(reader)
+        checkpoint.restore(
+            reader, self.engine.optimizer
+        )  # last: another phase may begin with moments of its own
         if self.leader:
             print(f"resumed from {reader.folder} (step {self.step} of {self.config.steps})", flush=True)
             if jump := rate_jump(reader.index.get("rates"), self.phases, self.step):

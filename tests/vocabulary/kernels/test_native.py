@@ -48,7 +48,7 @@ def run(folder, **more):
 
 def printed(folder, **more):
     with run(folder, **more) as process:
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=300)
     return out
 
 
@@ -59,7 +59,7 @@ def libraries(folder):
 def test_it_is_compiled_once_for_all_processes(tmp_path):
     compiler()
     first = [run(tmp_path) for _ in range(2)]  # at the same time
-    said = [process.communicate(timeout=120)[0] for process in first]
+    said = [process.communicate(timeout=300)[0] for process in first]
     assert all(one.startswith("native\nnative\ncompiled\n") for one in said)  # of a warning one may tell
     (library,) = libraries(tmp_path)
     made = library.stat().st_mtime_ns
@@ -155,7 +155,7 @@ def test_a_library_that_can_not_be_loaded_is_compiled_anew(tmp_path):
     size = library.stat().st_size
     library.write_text("no library")
     at_once = [run(tmp_path) for _ in range(2)]
-    said = [process.communicate(timeout=120)[0] for process in at_once]
+    said = [process.communicate(timeout=300)[0] for process in at_once]
     assert said == ["native\nnative\ncompiled\n\n"] * 2
     assert libraries(tmp_path) == [library] and library.stat().st_size == size
 

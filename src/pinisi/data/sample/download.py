@@ -83,8 +83,8 @@ def _continue(url: str, partial: Path) -> str | None:
             return told
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # all of it is there, or another version
-            size = re.search(r"/(\d+)$", error.headers.get("Content-Range") or "")
-            if size and int(size[1]) == start:
+            whole = re.search(r"/(\d+)$", error.headers.get("Content-Range") or "")
+            if whole and int(whole[1]) == start:
                 return _told(error)
             partial.unlink()
             raise NotFetched(f"{url} has changed since it was begun") from None
@@ -125,7 +125,8 @@ class _Remembering(urllib.request.HTTPRedirectHandler):
             raise urllib.error.HTTPError(req.full_url, code, "sends on to what isn't encrypted", headers, fp)
         found = super().redirect_request(req, fp, code, msg, headers, newurl)
         if found is not None:
-            found.told = getattr(req, "told", None) or headers.get("X-Linked-Etag")
+            told = getattr(req, "told", None) or headers.get("X-Linked-Etag")
+            vars(found)["told"] = told
         return found
 
     def https_response(self, request: Any, response: Any) -> Any:

@@ -125,9 +125,9 @@ def source_files() -> Iterator[SourceFile]:
             "ntrex", language, f"ntrex/{language}.txt", f"{home}/newstest2019-{code}.txt", digest
         )
     for language, names in M3EXAM.items():
-        for part, name in zip(("test", "dev"), names, strict=True):
-            if name is not None:
-                url = f"{HUB}/chiayewken/m3exam/resolve/main/{name}.parquet"
+        for part, parquet in zip(("test", "dev"), names, strict=True):
+            if parquet is not None:
+                url = f"{HUB}/chiayewken/m3exam/resolve/main/{parquet}.parquet"
                 file = f"m3exam/{part}.{language}.jsonl"
                 yield SourceFile("m3exam", language, file, url, becomes="lines", examples=part == "dev")
     home = f"{HUB}/CohereLabs/Global-MMLU/resolve/5f933e380108be04f21b7ba85fed21c136e825d2"

@@ -111,8 +111,8 @@ def _pair(merge: Any) -> Pair:
     return left, right
 
 
-def write_bpe(tokenizer: BpeFile, out: Path) -> None:
-    """Writes tokenizer.json, tokenizer_config.json and the chat templates into a folder that is there. Raises OSError.
+def json_of(tokenizer: BpeFile) -> str:
+    """Returns tokenizer.json as text.
 
     Added tokens are put among the pieces: else they would be numbered anew behind the pieces when the file is read.
     """
@@ -126,7 +126,12 @@ def write_bpe(tokenizer: BpeFile, out: Path) -> None:
         "vocab": ordered,
         "merges": list(map(list, tokenizer.merges)),
     }
-    (out / TOKENIZER).write_text(json.dumps(data, ensure_ascii=False) + "\n", "utf-8")
+    return json.dumps(data, ensure_ascii=False) + "\n"
+
+
+def write_bpe(tokenizer: BpeFile, out: Path) -> None:
+    """Writes tokenizer.json, tokenizer_config.json and the chat templates into a folder that is there. Raises OSError."""
+    (out / TOKENIZER).write_text(json_of(tokenizer), "utf-8")
     settings = json.dumps(_settings(tokenizer), indent=2, ensure_ascii=False) + "\n"
     (out / SETTINGS).write_text(settings, "utf-8")
     for pattern in BESIDE:

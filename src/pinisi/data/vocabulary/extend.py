@@ -9,14 +9,17 @@ import regex
 
 from pinisi.base.errors import DataError
 from pinisi.data.control_tokens import is_control
-from pinisi.data.vocabulary.bpe_file import BYTE, SPACE, TOKENIZER, BpeFile
+from pinisi.data.vocabulary.bpe_file import BYTE, SPACE, BpeFile, json_of
 from pinisi.data.vocabulary.clusters import may_be_token
 from pinisi.data.vocabulary.learn import LOWEST_COUNT, IdPair, MergeLearner, most_useful
+from pinisi.data.vocabulary.splitting import joined
 from pinisi.data.vocabulary.words import SCALE, Texts, balanced, words_of
 
 SURPLUS = 1.3  # so many more tokens than wanted are learned; the least useful go
 LONGEST = 60  # bytes of a new token: a longer one is a phrase of this corpus
-SPELLED = regex.compile(rf"{SPACE}?[\p{{L}}\p{{M}}\u200b-\u200d]+")  # where nothing but spaces parts words
+# Letters with their marks and no more, so that U+200B, which some write between words, is no part of any.
+SPELLED = regex.compile(r"[\p{L}\p{M}\u200c\u200d]+")
+LETTER = regex.compile(r"[\p{L}\p{M}]")
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,15 @@ def extend(
 
     tokens: how many at most; pairs seen once become none. rows: of the model that the tokenizer belongs to; rows without a
     token are filled first, then rows are added. taken: ids that the model's configuration names. temperature: of the balance of
-    languages: each has its share of the bytes to the power 1 / temperature.
+    languages: each has its share of the bytes to the power 1 / temperature. Letters and marks that the old splitting cuts apart are
+    joined where this leaves all old tokens as they are (see `splitting`). No new token cuts a cluster of letters.
     Raises DataError if there is no text, or nothing to join in it.
     """
     if tokens < 1 or temperature <= 0:
         raise DataError(
             f"got {tokens} new tokens at temperature {temperature}; at least one token and a temperature above 0 are needed"
         )
+    tokenizer = joined(tokenizer, texts)
     words = counted(tokenizer, texts, temperature, report)
     rules = _Rules(tokenizer)
     learner = MergeLearner(words, tokenizer.size, rules.allowed, rules.made)
@@ -73,7 +78,7 @@ def counted(
     """The words of all languages in balance."""
     from tokenizers import Tokenizer
 
-    backend = Tokenizer.from_file(str(tokenizer.folder / TOKENIZER))
+    backend = Tokenizer.from_str(json_of(tokenizer))
     apart = frozenset(tokenizer.added_ids)
     starts = frozenset(
         id for piece, id in tokenizer.pieces.items() if not tokenizer.byte_level and piece.startswith(SPACE)
@@ -108,16 +113,15 @@ class _Rules:
         # A merge that leads to an old piece would change how old text is cut.
         if piece in self.there or BYTE.fullmatch(self.piece[left]) or BYTE.fullmatch(self.piece[right]):
             return False
-        if not self.tokenizer.byte_level:
-            return (
-                bool(SPELLED.fullmatch(piece))
-                and may_be_token(piece.encode())
-                and len(piece.encode()) <= LONGEST
-            )
         content = self.tokenizer.bytes_of(piece)
+        if len(content) > LONGEST or not may_be_token(content):
+            return False
         text = content.decode("utf-8", "replace")
+        word = bool(SPELLED.fullmatch(text.removeprefix(" ")))
+        if not self.tokenizer.byte_level:
+            return word  # there nothing but spaces parts words
         return (
-            len(content) <= LONGEST
+            (word or not LETTER.search(text))
             and text not in self.there
             and not is_control(text, False, self._templates)
         )

@@ -38,11 +38,12 @@ def judge_pairs(
     for asked, mine, theirs in zip(conversations, ours, baseline, strict=True):
         verdicts.append(without_asking(mine, theirs))
         if verdicts[-1] is None:
-            for part, pair in (("first", (mine, theirs)), ("second", (theirs, mine))):
-                prompt = pair_prompt(asked, *pair, template)
+            for part, shown in (("first", (mine, theirs)), ("second", (theirs, mine))):
+                prompt = pair_prompt(asked, *shown, template)
                 questions.append(Question(asked.id, part, prompt, tuple(REWARDS)))
     judged = iter(judging.ask(questions))
-    pairs, items = [], []
+    pairs: list[JudgedPair] = []
+    items: Items = []
     for asked, mine, theirs, empty in zip(conversations, ours, baseline, verdicts, strict=True):
         verdict = empty or PairVerdict(_reward(next(judged)), _reward(next(judged), -1))
         pair = JudgedPair(asked, verdict, len(mine) - len(theirs))
@@ -85,7 +86,9 @@ def judge_refusals(
     if judging is None:
         for language in {asked.language for asked in conversations}:
             check_rules(language)
-        choices = [_by_rules(asked, answer) for asked, answer in zip(conversations, answers, strict=True)]
+        choices: list[str | None] = [
+            _by_rules(asked, answer) for asked, answer in zip(conversations, answers, strict=True)
+        ]
     else:
         there = [
             (asked, answer) for asked, answer in zip(conversations, answers, strict=True) if answer.strip()

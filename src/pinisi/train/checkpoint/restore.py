@@ -18,8 +18,9 @@ def restore(reader: Reader, optimizer: Optimizer) -> None:
     Raises CheckpointError where a slot's tensor isn't there or has another shape, or for a frozen engine's optimizer, which has
     no slots.
     """
-    updates = reader.index["updates"]
-    optimizer.restore(_state(reader, optimizer, KINDS if updates else KINDS[:1]), updates)
+    updates, since = reader.index["updates"], reader.index.get("moments_since", 0)
+    kinds = KINDS if updates > since else KINDS[:1]
+    optimizer.restore(_state(reader, optimizer, kinds), updates, since)
 
 
 def start_from(reader: Reader, optimizer: Optimizer) -> None:
