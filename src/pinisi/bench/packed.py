@@ -1,4 +1,4 @@
-"""`pinisi bench packed`: attention that takes documents' bounds instead of a mask of all pairs of a row.
+"""`pinisi bench packed`: measures attention that takes documents' bounds instead of a mask of all pairs of a row.
 
 Exactness against dense masks for every architecture and window; seconds and bytes of attention for packed short documents; a
 pipeline's step of uneven documents with `data.balance` and without. Exit code 1 where one falls short of what is written below.

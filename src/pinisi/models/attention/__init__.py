@@ -1,4 +1,4 @@
-"""Attention: the documents' bounds, the table of backends, and the dense reference."""
+"""Computes attention inside documents: their bounds, the table of backends, and the dense reference."""
 
 from pinisi.models.attention.backends import (
     AUTO,
