@@ -53,7 +53,7 @@ test: setup $(VENV)/.triton
 	$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 bench: setup
-	PINISI_EXACTNESS=full $(BIN)/python -m pytest tests/distributed tests/schedule tests/engine tests/curate tests/evaluate
+	PINISI_EXACTNESS=full $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 	mkdir -p runs/bench
 	$(BIN)/pinisi bench pipeline --json runs/bench/pipeline.json
 	$(BIN)/pinisi bench emulated --json runs/bench/emulated.json

@@ -176,7 +176,7 @@ def page() -> str:
         for section in found:
             if title[:4] != "Task":
                 lines += [f"### {section.header or f'{title}: top of the file'}", "", about(section), ""]
-            lines += ["| key | value | if left out | |", "|-|-|-|-|"]
+            lines += ["| key | value | if left out | meaning |", "|-|-|-|-|"]
             for key in section.keys:
                 cells = (f"`{key.name}`", key.type, key.default, sentence(key.sentence))
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

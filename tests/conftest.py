@@ -2,6 +2,9 @@ import os
 
 import pytest
 
+from .effort import FULL
+from .pairwise import split
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Read when Triton is imported first, by whichever test: kernels then run on a CPU, one program after the other.
@@ -12,8 +15,11 @@ def _starts_processes(nodeid: str) -> bool:
     return nodeid.startswith(("tests/engine/", "tests/distributed/", "tests/bench/"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest goes first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """All cases only where all are asked for; and what takes longest goes first."""
+    if not FULL:
+        items[:], left = split(items)
+        config.hook.pytest_deselected(items=left)
     items.sort(key=lambda item: _starts_processes(item.nodeid), reverse=True)
 
 

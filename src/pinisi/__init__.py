@@ -1,4 +1,4 @@
-"""Pinisi trains, adapts and judges language models with large vocabularies, in your languages.
+"""Trains, adapts and judges language models with large vocabularies, in your languages.
 
     from pinisi import load, run
 

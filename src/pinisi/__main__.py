@@ -1,4 +1,4 @@
-"""`python -m pinisi` is the command line."""
+"""Runs the command line: `python -m pinisi`."""
 
 import sys
 

@@ -39,11 +39,11 @@ def test_its_numbers_come_back() -> None:
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     point = LossPoint(8e5, 16_000 * 64, 32e6)
     truth, inside, widths = _bits(8e5, 16_000 * 64, 32e6), 0, []
-    for seed in range(30):
+    for seed in range(10):
         low, high = fit_loss_law(_points(0.02, seed), seed).interval(point)
         inside += low <= truth <= high
         widths.append(high - low)
-    assert inside >= 27
+    assert inside >= 9
     assert np.mean(widths) < 0.3
 
 

@@ -159,6 +159,24 @@ def test_random_rows_are_the_same_for_a_seed_and_of_the_old_rows_size(tmp_path) 
     assert 0.18 < new.std() < 0.22
 
 
+@pytest.mark.parametrize("start", ["similar", "regression"])
+def test_other_first_rows_are_finite_their_own_and_of_the_old_rows_kind(tmp_path, start) -> None:
+    old = tiny_model(tmp_path / "old", "qwen3", "qwen", tied=False)
+    texts = reading({"my": drawn_texts("my", 100), "id": drawn_texts("id", 100)})
+    tables = {}
+    for name in ("mean", start):
+        options = ExtendOptions(100, start=name)
+        extension = extend_model(old, texts, tmp_path / name, options, report=quiet)
+        tables[name] = load_file(tmp_path / name / "model.safetensors")
+    new = sorted(extension.pieces)
+    stays = [row for row in range(ROWS) if row not in extension.pieces]
+    for matrix in (EMBEDDING, HEAD):
+        mean, found = tables["mean"][matrix], tables[start][matrix]
+        assert torch.equal(mean[stays], found[stays])
+        assert found.isfinite().all() and (mean[new] != found[new]).any(1).float().mean() > 0.5
+        assert found[new].std() < 0.4  # of the old rows it is 0.2
+
+
 def test_what_cannot_be_is_said(tmp_path) -> None:
     old = tiny_model(tmp_path / "old", "llama", "llama", tied=False)
     with pytest.raises(DataError, match="at least one token"):

@@ -39,6 +39,14 @@ def judge() -> LineJudge:
         (MY, "my", "right", ""),
         (ZAWGYI, "my", "wrong", "zawgyi"),
         ("12 : 34", "th", "unjudged", ""),
+        ("Jared Allen had 11 career sacks.", "en", "unjudged", ""),  # mostly names
+        ("Jared Allen had 11 career sacks.", "th", "wrong", ""),
+        (
+            "Varför regnar det alltid när vi ska resa till havet med våra barn och vänner på sommaren?",
+            "id",
+            "wrong",
+            "",
+        ),
         (TH, "fr", "unjudged", ""),
     ],
 )

@@ -231,6 +231,16 @@ def test_shards_that_take_back_what_was_held_out_say_so(tmp_path, tokenizer_fold
         tokenize(few, tokenizer_folder, tmp_path / "f", report=quiet, held_out=0.5)
 
 
+def test_a_language_without_a_held_out_document_is_named(tmp_path, tokenizer_folder):
+    texts = {"id": [f"teks {number}" for number in range(60)], "th": ["หนึ่ง"]}
+    corpus = write_corpus(tmp_path / "c", texts)
+    said: list[str] = []
+    tokenize(corpus, tokenizer_folder, tmp_path / "s", report=said.append, held_out=0.2)
+    side = "held out" if "th" in TokenShards(tmp_path / "s").languages else "left for training"
+    assert f"no document of th is {side}: give more text, or another share than 0.2" in said
+    assert not any("1 documents" in line or "of id" in line for line in said)
+
+
 def test_equal_texts_are_held_out_together(tmp_path, tokenizer_folder):
     texts = [f"teks {number % 20}" for number in range(100)]
     corpus = write_corpus(tmp_path / "c", {"id": texts})

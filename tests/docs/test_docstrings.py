@@ -1,8 +1,9 @@
-"""Docstrings of what `pinisi` exports, and of its runs, begin with a verb."""
+"""Docstrings of every module, of what `pinisi` exports and of its runs begin with a verb."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,16 @@ def test_a_docstring_begins_with_a_verb(path: Path) -> None:
     wrong = [
         f"{line} {name}: {text[:60]}" for line, name, text in docstrings(path) if not begins_with_a_verb(text)
     ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_module_begins_with_a_verb() -> None:
+    """A command's module may name the command before."""
+    wrong = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        text = re.sub(r"^`[^`]*`: ", "", ast.get_docstring(ast.parse(path.read_text())) or "no docstring")
+        if not begins_with_a_verb(text[:1].upper() + text[1:]):
+            wrong.append(f"{path.relative_to(SOURCE)}: {text[:60]}")
     assert not wrong, "\n".join(wrong)
 
 

@@ -117,6 +117,28 @@ def test_what_is_wrong_is_said(model, xcopa, tmp_path, capsys) -> None:
         ([str(model), "--task", f"xcopa:th:{xcopa}", "--ranks", "9"], "--ranks from 1 to 3"),
         ([str(model), "--task", f"xcopa:th:{xcopa}", "--shots", "2"], "examples"),
         ([str(model), "--task", f"xcopa:th:{xcopa}", "--chat"], "no chat template"),
+        ([str(model), "--task", f"xcopa:th:{xcopa}", "--longest", "0"], "--longest 0: needed at least 1"),
+        (
+            [str(model), "--task", f"xcopa:th:{xcopa}", "--ranks", "2", "--threads", "0"],
+            "--threads 0: needed",
+        ),
+        ([str(model), "--task", f"xcopa:th:{xcopa}", "--step", "3"], "leave --step out"),
+        (
+            [str(model), "--task", f"xcopa:th:{xcopa}", "--tokenizer", str(xcopa.parent)],
+            f"{xcopa.parent} holds no tokenizer",
+        ),
     ):
         assert main(["evaluate", *arguments]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_documents_without_anything_to_predict_have_no_score(model, xcopa, tmp_path, capsys) -> None:
+    folder = write_corpus(tmp_path / "text", {"id": [""], "th": ["", "แม่น้ำเจ้าพระยา"]})
+    result, _ = results(model, xcopa, tmp_path, "--text", str(folder))
+    by_language = {loss["language"]: loss for loss in result["losses"]}
+    assert by_language["id"]["scores"] == by_language["id"]["samples"]["measures"] == {}
+    assert by_language["th"]["documents"] == 2 and by_language["th"]["scores"]["bits_per_byte"]["value"] > 0
+    assert "NaN" not in (tmp_path / "out.json").read_text()
+    (folder / "vi.jsonl").write_text("")
+    assert main(["evaluate", str(model), "--text", str(folder)]) == 2
+    assert "vi.jsonl holds no document" in capsys.readouterr().err

@@ -146,12 +146,16 @@ def test_what_is_no_result_is_said(tmp_path, capsys) -> None:
     old = result({"th": [1, 0]})
     del old["tasks"][0]["samples"]
     (tmp_path / "old.json").write_text(json.dumps(old))
+    (tmp_path / "half.json").write_text(json.dumps({**old, "tasks": [{"name": "xcopa-th"}]}))
+    (tmp_path / "bytes.json").write_bytes(b"\xff")
     for arguments, words in (
         (["list.json", "list.json"], "two results are called list"),
         (["list.json"], "at least two"),
         (["a=list.json", "b=list.json"], "is no result of pinisi evaluate"),
         (["a=torn.json", "b=list.json"], "is no result of pinisi evaluate"),
         (["a=old.json", "b=old.json"], "xcopa-th keeps no samples"),
+        (["a=half.json", "b=half.json"], "is no whole result of pinisi evaluate"),
+        (["a=bytes.json", "b=half.json"], "byte 0 is no UTF-8"),
     ):
         placed = [
             word.replace("=", f"={tmp_path}/") if "=" in word else f"{tmp_path}/{word}" for word in arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -183,3 +184,41 @@ def test_tasks_come_from_a_file_and_from_an_option(tmp_path) -> None:
     file.write_text('[[tasks]]\nformat = "xcopa"\nlanguag = "th"\nfile = "x"\n')
     with pytest.raises(ConfigError, match="language"):
         read_tasks(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("x.jsonl", b'{"premise": "caf\xe9"}\n', "byte 16 is no UTF-8"),
+        ("x.csv", b"context,options,answer\n\xff,b,A\n", "byte 23 is no UTF-8"),
+        ("x.json", b'{"data": null}', "not of SQuAD's form"),
+        ("x.json", b'{"data": [{"paragraphs": [{"qas": [{"question": "a"}]}]}]}', "KeyError: 'context'"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(name: str, content: bytes, words: str, tmp_path) -> None:
+    (tmp_path / name).write_bytes(content)
+    form = {".jsonl": "xcopa", ".csv": "indoculture", ".json": "xquad"}[Path(name).suffix]
+    with pytest.raises(DataError, match=words) as found:
+        read_items_of(form, tmp_path / name)
+    assert name in str(found.value) and "\n" not in str(found.value)
+
+
+def test_numbers_as_choices_are_text_and_translations_need_one(tmp_path) -> None:
+    record = {
+        "question": "2 + 2",
+        "option_a": 3,
+        "option_b": 4,
+        "option_c": 5.5,
+        "option_d": "6",
+        "answer": "B",
+    }
+    (item,), _ = read_items_of("global-mmlu", write_lines(tmp_path / "m.jsonl", [record]))
+    assert item.choices == ("3", "4", "5.5", "6") and item.answer == 1
+    for sentences, words in (
+        ({"id": ["a"], "th": [None]}, "no text"),
+        ({"id": ["a"], "th": [" "]}, "is empty"),
+        ([1], "one object"),
+    ):
+        (tmp_path / "n.json").write_text(json.dumps(sentences))
+        with pytest.raises(DataError, match=words):
+            read_items_of("ntrex", tmp_path / "n.json", source="id", target="th")

@@ -12,9 +12,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from pinisi.base.errors import ConfigError
 from pinisi.cli import main
 from pinisi.data import load_tokenizer
-from pinisi.evaluate.generation import GenerationSettings, OpenPrompt, TransformersGenerator
+from pinisi.evaluate.generation import Generated, GenerationSettings, OpenPrompt, TransformersGenerator
 from pinisi.evaluate.model_source import open_model
+from pinisi.evaluate.open_answers import OpenRequests
 from pinisi.evaluate.stopping import prompt_tokens
+from pinisi.evaluate.tasks import AskedTask, EvaluationTask
 from tests.data.conftest import TEXTS, write_tokenizer
 from tests.evaluate.conftest import write_lines, write_model
 from tests.models.tiny import tiny_config
@@ -159,3 +161,22 @@ def test_the_command_asks_reads_and_translates(model, tmp_path, capsys) -> None:
     )
     assert translations["scores"].keys() - LANGUAGE == {"chrf++", "bleu_char"}
     assert "tok:char" in capsys.readouterr().out
+
+
+def test_a_chat_ends_by_itself_and_its_reasoning_is_no_answer(tmp_path) -> None:
+    """A line's end ends plain answers alone: chats begin with empty lines, or reason in several first."""
+    assert EvaluationTask("xquad", "id", "f").chosen_stop == ("\n",)
+    assert EvaluationTask("xquad", "id", "f", chat=True).chosen_stop == ()
+    assert EvaluationTask("xquad", "id", "f", chat=True, stop=("#",)).chosen_stop == ("#",)
+    record = {"context": "K.", "question": "Q?", "answers": {"text": ["Jakarta"]}}
+    file = write_lines(tmp_path / "r.jsonl", [record] * 4)
+    requests = OpenRequests(AskedTask(EvaluationTask("xquad", "id", str(file), chat=True)))
+    said = (
+        "\n\nJakarta",
+        "<think>\nBandung?\n</think>\n\nJakarta",
+        "Bandung?\n</think>Jakarta",
+        "<think>\nJakarta",
+    )
+    scored = requests.scored([Generated(text, 5, "token") for text in said])
+    assert [record["answer"] for record in scored.records] == ["Jakarta", "Jakarta", "Jakarta", ""]
+    assert scored.scores["exact_match"].value == 0.75

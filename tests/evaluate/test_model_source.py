@@ -74,7 +74,7 @@ def test_a_loss_is_the_runs_own_evaluation(run, tmp_path) -> None:
 def test_what_is_missing_is_named(run, tmp_path, capsys) -> None:
     for arguments, words in (
         ([str(run), "--step", "5"], "no checkpoint of step 5; there are: "),
-        ([str(run), "--tokenizer", str(tmp_path)], "no tokenizer beside it"),
+        ([str(run), "--tokenizer", str(tmp_path)], f"{tmp_path} holds no tokenizer"),
     ):
         assert main(["evaluate", *arguments, "--text", str(tmp_path)]) == 2
         assert words in capsys.readouterr().err

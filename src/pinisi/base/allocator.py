@@ -1,4 +1,4 @@
-"""The C library's allocator on a CPU."""
+"""Lets the C library keep freed memory, so that a CPU doesn't pay for fresh pages again and again."""
 
 import ctypes
 import os

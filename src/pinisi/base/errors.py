@@ -1,4 +1,4 @@
-"""Errors meant for the user: each says what was got, what was needed, and what to do."""
+"""Defines the errors meant for the user: each says what was got, what was needed, and what to do."""
 
 
 class PinisiError(ValueError):

@@ -1,3 +1,3 @@
-"""States the number that stands for "no target"."""
+"""States the id that stands for "no target"."""
 
 IGNORE = -100  # a target of this number counts for nothing, as in torch

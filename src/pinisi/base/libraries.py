@@ -1,4 +1,4 @@
-"""Libraries that only some need, imported when they are."""
+"""Imports libraries that only some people need, and says what to install where one is missing."""
 
 from importlib import import_module
 from typing import Any

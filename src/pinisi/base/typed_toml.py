@@ -1,4 +1,4 @@
-"""TOML tables into dataclasses and back; an error names the place, what was got and what was needed.
+"""Turns TOML tables into dataclasses and back; an error names the place, what was got and what was needed.
 
 A field's type says what its value may be: dataclasses (a table each), int, float (an int is taken), bool,
 str, list[...], tuple[...], dict[str, ...], dict (anything), Literal choices, and unions of these with None.
@@ -308,7 +308,9 @@ def type_name(wanted: Any) -> str:
 
 
 def to_toml(table: dict[str, Any], prefix: str = "") -> str:
-    """TOML text of nested dicts; keys whose value is None are left out, as TOML has no null (tomli_w would refuse them)."""
+    """Returns TOML text of nested dicts; keys whose value is None are left out, as TOML has no null.
+
+    Ours rather than tomli_w's, which refuses None and has no function for the one value that an error shows (see docs/log.md)."""
     lines = [
         f"{toml_key(name)} = {toml_value(value)}"
         for name, value in table.items()

@@ -1,4 +1,4 @@
-"""`pinisi bench emulated`: real processes, real communication, passes that sleep for their cost; measured against simulated.
+"""`pinisi bench emulated`: compares measured with simulated steps, of real processes whose passes sleep for their cost.
 
 Costs have the proportions of an 8-GPU profile with V = 256k (F : BW : S+T about 11.4 : 22.5 : 8 ms, from the artifact of
 arXiv 2411.05288), scaled so that an interval takes `--interval` seconds and the processes, which share few cores, don't

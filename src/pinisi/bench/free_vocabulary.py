@@ -1,4 +1,4 @@
-"""`pinisi bench free-vocabulary`: what a larger vocabulary costs in speed beyond the arithmetic of its own rows.
+"""`pinisi bench free-vocabulary`: measures what a larger vocabulary costs in speed beyond the arithmetic of its own rows.
 
 Twice: by the planner, for one body on pipelines of eight H100s and copies of them, with and without vocabulary passes; and by
 eight processes that exchange real messages while each pass sleeps for the planner's time, all longer by one factor. A step

@@ -1,4 +1,5 @@
-"""`pinisi bench heads`: several heads at once in a pipeline, split over all ranks and moved about as layers allow; passes sleep.
+"""`pinisi bench heads`: times several heads at once in a pipeline, split over all ranks and moved about as layers allow; passes
+sleep.
 
 Real processes and communication, as in `bench emulated`, and the same profile: 4 layers a rank, V = 256k. D extra heads add D
 layers to the last stage and D + 1 times the work of an LM head. Two ways: the vocabulary split over all ranks (1F1B, 1 barrier,

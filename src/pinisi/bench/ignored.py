@@ -1,4 +1,4 @@
-"""`pinisi bench ignored`: what the head costs when a share of the tokens has no target, as prompts and padding have none.
+"""`pinisi bench ignored`: times the head when a share of the tokens has no target, as prompts and padding have none.
 
 Ignored tokens never reach C0, S, T or C1 (row compaction). Real processes and arithmetic, one model, the shares in turns: seconds
 of S and T and bytes of C0, C1 and U or C2 on the rank that has most, beside what they are with every token a target.

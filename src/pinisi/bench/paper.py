@@ -1,4 +1,4 @@
-"""`pinisi bench paper FILE`: MFU and peak memory from the hardware's description alone, beside published tables.
+"""`pinisi bench paper FILE`: predicts MFU and peak memory from the hardware's description alone, beside published tables.
 
 FILE is a CSV with a row per run and the columns of `COLUMNS`; of its measured columns nothing is used for a prediction. The
 models are GPTs as Megatron-LM has them, trained in fp16 with 16 bytes per parameter (2 weight, 2 gradient, 12 of the

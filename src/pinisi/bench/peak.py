@@ -1,4 +1,4 @@
-"""Peak extra memory of a piece of work, internal copies of torch's own operators included."""
+"""Measures the peak extra memory of a piece of work, internal copies of torch's own operators included."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""Other ways to the loss of one shard and its gradients, as far as they are installed, to stand beside HeadShard.
+"""Computes the loss of one shard and its gradients by other libraries, as far as they are installed, to stand beside HeadShard.
 
 Each sees the shard as a whole vocabulary. Liger (arXiv 2410.10989), cut-cross-entropy (arXiv 2411.09009; both in Triton) and
 QuACK (Dao-AILab, in CuTe) are kernels for a GPU.

@@ -1,4 +1,4 @@
-"""`pinisi bench pipeline`: one model, five ways of running it, in one process group and interleaved rounds.
+"""`pinisi bench pipeline`: times one model run in five ways, in one process group and in interleaved rounds.
 
 torch's own 1F1B (torch.distributed.pipelining), our 1F1B with 0 barriers on the same stages, the best redistribution of
 layers, and the vocabulary passes with 1 and 2 barriers. Same model, same batch, same number of threads; torch's schedule

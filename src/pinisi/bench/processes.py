@@ -1,4 +1,4 @@
-"""The frame of a benchmark whose work is done by processes, started like the ranks of a run."""
+"""Starts the processes of a benchmark, like the ranks of a run, and collects what they answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinisi plan --hardware measure`: seconds of a model's passes on the devices at hand, all of them busy at once.
+"""Times a model's passes on the devices at hand, all of them busy at once: for `pinisi plan --hardware measure`.
 
 A process per device (on a CPU per rank that has its cores) runs real steps of small pieces of the model, each a pipeline of
 its own of one rank: one layer and three, a shard of the vocabulary's rows and half of it, the undivided ends. The engine is

@@ -1,4 +1,5 @@
-"""`pinisi bench vocabulary`: S and T of one shard against the matrix rate, and other ways to the same gradients beside them.
+"""`pinisi bench vocabulary`: times S and T of one shard against the matrix rate, and other ways to the same gradients beside
+them.
 
 All that is compared is measured in turns, in one run.
 """

@@ -1,4 +1,4 @@
-"""`pinisi bench vocabulary-size`: small models of one body with 8k, 16k and 152k rows, trained on equal floating-point operations.
+"""`pinisi bench vocabulary-size`: trains small models of one body with 8k, 16k and 152k rows on equal floating-point operations.
 
 Demands, written down before seeds 0 to 2 were run: in each seed a model with 8,192 or 16,384 rows has fewer bits per byte of
 held-out text than the one with all rows of the base tokenizer, as a mean over languages, with an interval that excludes zero (95 %,

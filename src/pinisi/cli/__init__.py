@@ -1,4 +1,4 @@
-"""The command line: a file for each command, each with `add` (its options) and a function that runs it."""
+"""Holds the command line: a file for each command, each with `add` (its options) and a function that runs it."""
 
 from pinisi.cli.dispatch import main
 

@@ -1,4 +1,4 @@
-"""`pinisi bench`: measures."""
+"""`pinisi bench`: runs a benchmark by name."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ BENCHES = {
     "contamination": (
         "pinisi.bench.contamination",
         "planted evaluation sentences that are found in a corpus",
+    ),
+    "vocabulary-extension": (
+        "pinisi.bench.vocabulary_extension",
+        "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
     ),
     "free-vocabulary": (
         "pinisi.bench.free_vocabulary",

@@ -1,4 +1,4 @@
-"""`pinisi compare`: which of several models is better on the same samples, and how sure that is."""
+"""`pinisi compare`: tells which of several models is better on the same samples, and how sure that is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinisi contamination`: which evaluation texts a corpus holds."""
+"""`pinisi contamination`: finds the evaluation texts that a corpus holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinisi demo`: everything once, on real text in fifteen languages."""
+"""`pinisi demo`: shows everything once, on real text in fifteen languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinisi evaluate`: what a model can do in each language, and how sure that is."""
+"""`pinisi evaluate`: measures what a model can do in each language, and how sure that is."""
 
 from __future__ import annotations
 
@@ -110,6 +110,7 @@ def _add_how(evaluate: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
+    from pinisi.base.errors import ConfigError
     from pinisi.base.files import write_whole
     from pinisi.evaluate.comparison import result_text
     from pinisi.evaluate.likelihood import check_ranks, score_here, score_on_ranks, work_as_rank
@@ -122,6 +123,8 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     if options.as_rank:
         return work_as_rank(model, Path(options.as_rank), **how)
     check_ranks(model, options.ranks)
+    if options.threads is not None and options.threads < 1:
+        raise ConfigError(f"--threads {options.threads}: needed at least 1")
     evaluator = Evaluator(model, _settings(options), _looks(options))
 
     def score(items: Any) -> Any:

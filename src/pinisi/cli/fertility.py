@@ -1,4 +1,4 @@
-"""`pinisi fertility`: what a tokenizer costs each language."""
+"""`pinisi fertility`: counts how many tokens a tokenizer makes of each language's text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinisi judge`: how good a model's answers are, by another model behind an address, or by rules."""
+"""`pinisi judge`: judges a model's answers, by another model behind an address or by rules."""
 
 from __future__ import annotations
 
@@ -101,10 +101,11 @@ def _judging(options: argparse.Namespace) -> Any:
 
 
 def _template(options: argparse.Namespace) -> str:
+    from pinisi.base.json_text import read_utf8
     from pinisi.evaluate.judge.pairs import TEMPLATE, check_template
 
     if options.template is None:
         return TEMPLATE
-    text = Path(options.template).read_text("utf-8")
+    text = read_utf8(Path(options.template))
     check_template(text, options.template)
     return text

@@ -1,4 +1,4 @@
-"""`pinisi plan`: ranks the ways of running a model on a number of ranks."""
+"""`pinisi plan`: compares the ways of running a model on a number of ranks, and names the fastest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that name a model behind an OpenAI-compatible address."""
+"""Adds the options that name a model behind an OpenAI-compatible address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinisi vocabulary`: train, trim and extend the vocabulary of a model, choose its size, and report what it costs."""
+"""`pinisi vocabulary`: trains, trims and extends the vocabulary of a model, chooses its size, and reports what it costs."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def _add_extend(kinds: Any) -> None:
     extend.add_argument("--tokens", type=int, required=True, help="how many are added at most")
     _add_temperature(extend)
     extend.add_argument(
-        "--start",
-        choices=("mean", "random"),
+        "--rows",
+        choices=("mean", "similar", "regression", "random"),
         default="mean",
-        help="of the new rows: the mean of the pieces (default)",
+        help="how new rows begin: mean of the pieces (default), a mix of like tokens, a regression of the old rows, or chance",
     )
     extend.add_argument("--seed", type=int, default=0, help="of random rows")
     extend.add_argument(
@@ -166,7 +166,7 @@ def _trim(options: argparse.Namespace, _: list[str]) -> int:
 def _extend(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.cookbook.vocabulary import ExtendOptions, compared, extend_model, probed, texts_of
 
-    chosen = ExtendOptions(options.tokens, options.temperature, options.start, options.seed)
+    chosen = ExtendOptions(options.tokens, options.temperature, options.rows, options.seed)
     texts = texts_of(options.text, options.languages)
     extension = extend_model(options.model, texts, options.out, chosen, tokenizer=options.tokenizer)
     old = options.tokenizer or options.model

@@ -1,1 +1,1 @@
-"""Joins tokenizers and models: what changes both at once."""
+"""Joins tokenizers and models: changes both at once, so that they still fit one another."""

@@ -12,7 +12,7 @@ from pinisi.base.errors import ConfigError
 from pinisi.costs.published_vocabulary import BODY_POWER, TOKEN_POWER, VOCABULARY_POWER
 
 LEAST_RUNS = 6  # two more than there are numbers to fit
-DRAWS = 400
+DRAWS = 200
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Runs a configuration with all that looks at the run while it goes."""
+"""Runs a configuration, with the tasks and other probes that look at the model while it trains."""
 
 from __future__ import annotations
 

@@ -11,17 +11,18 @@ from pinisi.base.made import check_ours, mark
 from pinisi.cookbook.step_zero import StepZero, step_zero
 from pinisi.data.inputs import documents_in, inputs_of
 from pinisi.data.tokenizer import load_tokenizer
-from pinisi.data.vocabulary.bpe_file import read_bpe, write_bpe
+from pinisi.data.vocabulary.bpe_file import BpeFile, read_bpe, write_bpe
 from pinisi.data.vocabulary.compare import compare, told
 from pinisi.data.vocabulary.extend import Extension, extend
+from pinisi.data.vocabulary.similar import like_tokens
 from pinisi.data.vocabulary.sizes import cut_to_size
 from pinisi.data.vocabulary.train import TrainOptions, train
 from pinisi.data.vocabulary.trim import Trimmed, trim
 from pinisi.data.vocabulary.words import Texts
-from pinisi.models import read_spec, write_folder
+from pinisi.models import ModelSpec, read_spec, write_folder
 from pinisi.models.new_rows import write_new_rows
+from pinisi.models.surgery.start_rows import Start, StartFacts
 from pinisi.models.surgery.vocabulary import (
-    Start,
     added_rows,
     configured_ids,
     kept_rows,
@@ -91,7 +92,7 @@ def extend_model(
     tokenizer: its folder, if it isn't the model's. Raises DataError or ModelError, `out` unchanged.
     """
     spec = read_spec(model)
-    weights = stored_weights(spec)
+    stored_weights(spec)  # what is wrong with them is said first
     old = read_bpe(tokenizer or model)
     extension = extend(
         old,
@@ -102,18 +103,46 @@ def extend_model(
         temperature=options.temperature,
         report=report,
     )
+    write_extended(spec, old, extension, texts, out, options, report)
+    return extension
+
+
+def write_extended(
+    spec: ModelSpec,
+    old: BpeFile,
+    extension: Extension,
+    texts: Texts,
+    out: str | Path,
+    options: ExtendOptions,
+    report: Report = print,
+) -> None:
+    """Writes the folder of a model with an extension's tokens and their first rows.
+
+    spec: of the model as it was, read from its folder. old: its tokenizer. texts: that rows of like tokens are found by.
+    """
     inside = sum(id < spec.vocabulary for id in extension.pieces)
     report(
         f"{len(extension.pieces):,} new tokens: {inside:,} in rows that had no token, {len(extension.pieces) - inside:,} in new "
         f"rows; {spec.vocabulary:,} rows become {extension.rows:,}"
     )
     changed = with_vocabulary(spec, extension.rows)
-    rows = added_rows(spec, weights, extension.rows, extension.pieces, options.start, options.seed)
+    facts = _facts(old, extension, texts, options.start, spec.vocabulary)
+    rows = added_rows(spec, stored_weights(spec), extension.rows, facts, options.start, options.seed)
     with tempfile.TemporaryDirectory() as files:
         write_bpe(extension.tokenizer, Path(files))
         write_new_rows(Path(files), extension.pieces)
         write_folder(changed, rows, out, files)
-    return extension
+
+
+def _facts(old: BpeFile, extension: Extension, texts: Texts, start: Start, rows: int) -> StartFacts:
+    """What new rows are made of by a rule, and no more."""
+    like = like_tokens(extension.tokenizer, extension.pieces, texts) if start == "similar" else {}
+    parts = []
+    for left, right in old.merges if start == "regression" else ():
+        ids = [old.pieces.get(piece, rows) for piece in (left + right, left, right)]
+        if max(ids) < rows:
+            parts.append((ids[0], ids[1], ids[2]))
+    return StartFacts(extension.pieces, like, parts)
 
 
 def trim_model(

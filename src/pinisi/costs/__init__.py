@@ -1,4 +1,4 @@
-"""Says what a model's passes cost on a machine: work, time, memory, and how layers and rows are shared out.
+"""Computes what a model's passes cost on a machine: work, time and memory; shares layers and rows out by it.
 
 Reading order: shape, work, hardware, measured, rates, pass_costs, split, memory, presets.
 """

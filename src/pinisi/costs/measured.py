@@ -1,4 +1,4 @@
-"""Seconds of a model's passes as they were measured on a device, in place of what a hardware's description gives."""
+"""Holds the seconds of a model's passes as they were measured on a device, in place of those from a hardware's description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes on each rank over a step, by part, from a Timeline.
+"""Counts the bytes on each rank over a step, by part, from a Timeline.
 
 Always held: weights, gradients, optimizer, messages, library buffers. What comes and goes: activations of a stage from its F
 to its last backward pass; an undivided head's logits with them; a shard's exponentials, X and A from S to T; what a pass

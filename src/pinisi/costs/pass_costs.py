@@ -1,4 +1,4 @@
-"""Costs of a schedule's passes and messages, what a step ends with, and how fast it can be at best."""
+"""Counts the costs of a schedule's passes and messages, of a step's end, and how fast a step can be at best."""
 
 from __future__ import annotations
 

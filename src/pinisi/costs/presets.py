@@ -1,4 +1,4 @@
-"""Shapes of well-known models, as Hugging Face configurations without weights.
+"""Holds the shapes of well-known models, as Hugging Face configurations without weights.
 
 Sources: the config.json of each model on the Hugging Face hub, and the reports: Qwen2.5 arXiv 2412.15115 table 1, Qwen3 arXiv
 2505.09388 table 1, Llama 3

@@ -1,4 +1,4 @@
-"""Seconds of the parts of a model: counted from a hardware's description, or as they were measured on it.
+"""Gives the seconds of a model's parts: counted from a hardware's description, or as they were measured on it.
 
 Counted, a pass = products / (peak · share) + attention / (peak · share) + traffic / (bandwidth · share) + launches. B has a
 forward's products and twice its attention, W a forward's products; of the backward's traffic, twice a forward's, W has

@@ -1,4 +1,4 @@
-"""The sizes of a model that its work and memory follow from: of a Hugging Face model or of a plain GPT."""
+"""Holds the sizes of a model that its work and memory follow from: of a Hugging Face model or of a plain GPT."""
 
 from __future__ import annotations
 

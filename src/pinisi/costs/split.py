@@ -1,4 +1,4 @@
-"""Layers per stage and vocabulary rows per rank: even, best by cost, and as Megatron-LM lays them out."""
+"""Shares layers out over stages and vocabulary rows over ranks: evenly, best by cost, or as Megatron-LM does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floating-point operations, traffic and kept bytes of each part of a model, for one microbatch.
+"""Counts the floating-point operations, traffic and kept bytes of each part of a model, for one microbatch.
 
 T tokens of a microbatch in sequences of s, h hidden, V vocabulary, e bytes of a number.
 """

@@ -1,1 +1,1 @@
-"""From raw text to clean documents: sources, repair, rules, duplicates, by language packs."""
+"""Makes clean documents of raw text: sources, repair, rules, duplicates, by language packs."""

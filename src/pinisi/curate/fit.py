@@ -1,4 +1,4 @@
-"""Limits of the rules that a language needs wider than others, from its own clean text."""
+"""Finds which limits of the rules a language needs wider than others, from its own clean text."""
 
 from collections.abc import Sequence
 from dataclasses import replace

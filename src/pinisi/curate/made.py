@@ -1,4 +1,4 @@
-"""Knows which files in run.folder are a run's own: only these are ever replaced or deleted."""
+"""Knows which files in run.folder a run made itself: only these are ever replaced or deleted."""
 
 import json
 from collections.abc import Iterable

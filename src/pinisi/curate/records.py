@@ -1,4 +1,4 @@
-"""Files of JSON lines under zstd: what tasks hand to one another. The same records give the same bytes."""
+"""Reads and writes JSON lines under zstd, which tasks hand to one another. The same records give the same bytes."""
 
 import json
 import math

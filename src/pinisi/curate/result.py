@@ -1,4 +1,4 @@
-"""Puts together what the stages left: documents, the best of them, drops, and the report of a curation."""
+"""Joins the results of all stages: documents, the best of them, drops, and the report of a curation."""
 
 import json
 from collections.abc import Mapping, Sequence

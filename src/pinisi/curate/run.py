@@ -1,4 +1,4 @@
-"""`pinisi curate`: the stages one after the other, resumed where they stopped, watched by the alarm.
+"""Runs `pinisi curate`: the stages one after the other, resumed where they stopped, watched by the alarm.
 
     read     a task for each part of the input: mend, identify, judge; signatures of what is kept
     score    a task for each language: which bits are many here, and what is an outlier in its source

@@ -1,4 +1,4 @@
-"""Says in plain words what each rule measures and where its limit lies, for the page of a curation."""
+"""Explains on a curation's page, in plain words, what each rule measures and where its limit lies."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""Holds what all tasks of a process use again: packs, limits, flagged words."""
+"""Holds what all tasks of a process share: packs, limits, flagged words."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Text files to packed microbatches: sources, tokenizer, token shards, sampler.
+"""Turns text files into packed microbatches: sources, tokenizer, token shards, sampler.
 
 Batches and the sampler are imported when they are first used: they are made of torch tensors, and what only reads text shall not
 wait for torch.

@@ -1,4 +1,4 @@
-"""Packed rows to microbatches and replicas, so that attention's work is as even as it can be.
+"""Shares packed rows out over microbatches and replicas, so that attention's work is as even as it can be.
 
 All rows of a step have the same number of tokens, so the work that is linear in tokens is even already. What
 differs is attention inside documents: its work grows with the square of each document's length in the row.

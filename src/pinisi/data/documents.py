@@ -1,4 +1,4 @@
-"""Documents and the JSON-lines files that hold them: one document a line, one file a language, packed or not."""
+"""Reads and writes documents in JSON lines: one document a line, one file a language, packed or not."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""How many tokens text costs in each language, with one tokenizer or with several side by side."""
+"""Counts how many tokens text costs in each language, with one tokenizer or with several side by side."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""A text file, plain or packed (.gz, .zst), here or behind a URL, as bytes or lines, in bounded memory."""
+"""Reads a text file, plain or packed (.gz, .zst), here or behind a URL, as bytes or lines, in bounded memory."""
 
 import io
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""PreferencePairs of a chosen and a rejected answer: JSON lines in, microbatches for a preference loss out.
+"""Reads pairs of a chosen and a rejected answer from JSON lines, and makes microbatches for a preference loss of them.
 
 A line is {"prompt": "...", "chosen": "...", "rejected": "...", "language": "..."}; language may be left out. The three are plain
 text, and the model learns from the tokens of the answers alone.

@@ -1,4 +1,4 @@
-"""Does a document's text come back from its tokens, and if not, what did the tokenizer do to it?"""
+"""Checks whether a document's text comes back from its tokens, and if not, names the change that the tokenizer made."""
 
 import unicodedata
 from typing import Any

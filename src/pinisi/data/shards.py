@@ -1,4 +1,4 @@
-"""Token shards: many files under one index, so that many can write them and no file is too large.
+"""Reads token shards: many files under one index, so that many can write them and no file is too large.
 
 <part>/<language>.tokens       uint32, little-endian: documents after one another, each with its end token (and BOS before, where
                                the index names one)

@@ -1,4 +1,4 @@
-"""Tells whether token shards that are there already are what would be made."""
+"""Tells whether existing token shards are already those that would be made."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Whether token shards are those of a model: their ids have rows, and mean what the model's tokenizer means by them."""
+"""Checks whether token shards are those of a model: their ids have rows, and mean what the model's tokenizer means by them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -15,6 +15,7 @@ from pinisi.base.errors import DataError
 from pinisi.base.files import free_bytes, write_whole
 from pinisi.base.lock import only_one
 from pinisi.base.made import MARK, check_ours, mark
+from pinisi.base.progress import ProgressBar
 from pinisi.data.document_bounds import beginning_id, end_of_document_id, token_id
 from pinisi.data.inputs import inputs_of
 from pinisi.data.shard_index import Joined, join
@@ -70,14 +71,12 @@ def tokenize(
         The bytes of the shards are the same for any of these.
     held_out: the share of documents, drawn by a hash of the text, that go into shards of their own, in `held_out_folder`
         (OUT-held-out if left out) and not into these. Equal texts are always on the same side.
-    The folder appears only when complete, replaces older shards, and stays as it is if the fingerprint
-    (tokenizer files, text files, end token, BOS) and the format are the same. A killed run leaves its parts beside it, and the
-    next goes on with them. Control tokens that are spelled out in a text are encoded as ordinary text (see control_tokens.py).
-    Every document is decoded again (a twentieth to a quarter of the time). Those that do not come back as they
-    were are counted in the index, by language and by what happened to them ("altered": NFC, white space,
-    other), each with its first document; the tokens stay as they are.
-    A file without a document with text is said and left out. Raises DataError for unreadable text (file:line), no text at all, a
-    broken tokenizer, a full disk or one that is clearly too small.
+    The folder appears only when complete, replaces older shards, and stays as it is if the fingerprint (tokenizer files, text
+    files, end token, BOS) and the format are the same. A killed run leaves its parts beside it, and the next goes on with them.
+    Control tokens spelled out in a text are encoded as ordinary text (see control_tokens.py). Every document is decoded again
+    (a twentieth to a quarter of the time). Those whose text changed are counted in the index ("altered"), by language and kind
+    (NFC, white space, other), each with its first document; their tokens stay. A file without text is named and left out.
+    Raises DataError for unreadable text (file:line), no text at all, a broken tokenizer, a disk that is full or too small.
     """
     text = cut(inputs_of(corpus_folder, report))
     out, tokenizer = Path(out_folder), load_tokenizer(tokenizer_folder)
@@ -101,8 +100,19 @@ def tokenize(
             )
         return _Maker(text, tokenizer, settings, report).make(out, workers)
     sides = [settings._replace(held_out=HeldOut(held_out, wanted)) for wanted in (True, False)]
-    _Maker(text, tokenizer, sides[0], report).make(aside, workers)
-    return _Maker(text, tokenizer, sides[1], report).make(out, workers)
+    judged = _Maker(text, tokenizer, sides[0], report).make(aside, workers)
+    trained = _Maker(text, tokenizer, sides[1], report).make(out, workers)
+    _tell_missing(trained, judged, held_out, report)
+    return trained
+
+
+def _tell_missing(trained: dict[str, Any], judged: dict[str, Any], held_out: float, report: Report) -> None:
+    """Names the languages that have documents on one side alone."""
+    for one, other, lacks in ((trained, judged, "held out"), (judged, trained, "left for training")):
+        if missing := sorted(set(one["languages"]) - set(other["languages"])):
+            report(
+                f"no document of {', '.join(missing)} is {lacks}: give more text, or another share than {held_out:g}"
+            )
 
 
 class _Maker:
@@ -142,8 +152,8 @@ class _Maker:
             shutil.rmtree(work)
         found = index["languages"].values()
         tokens, documents = (sum(of[what] for of in found) for what in ("tokens", "documents"))
-        noun = "language" if len(found) == 1 else "languages"
-        self.report(f"{tokens:,} tokens of {documents:,} documents in {len(found)} {noun}: {out}")
+        nouns = "document" + "s" * (documents != 1), "language" + "s" * (len(found) != 1)
+        self.report(f"{tokens:,} tokens of {documents:,} {nouns[0]} in {len(found)} {nouns[1]}: {out}")
         return index
 
     def _made(self, out: Path, work: Path, stages: dict[str, Path], workers: Workers) -> dict[str, Any]:
@@ -169,7 +179,10 @@ class _Maker:
                 executor, Shared(TokenizeTools, self.settings), name="tokenize", section="tokenize"
             ) as running,
         ):
-            running.run(tasks, work / "logs", progress.done)
+            try:
+                running.run(tasks, work / "logs", progress.done)
+            finally:
+                progress.bar.close()
         joined = join(parts)
         for path in joined.empty:
             self.report(f"{path} holds no document with text: left out")
@@ -266,12 +279,16 @@ class _Progress:
         )  # by an earlier run
         self._done = 0
         self._start = self._last = time.monotonic()
+        self.bar = ProgressBar(100)  # per cent
 
     def done(self, task: RecipeTask) -> None:
         self._done += self._sizes[task.folder]
         now, new = time.monotonic(), self._done - self._before
-        if now - self._last < PROGRESS_SECONDS or new <= 0:
+        if new <= 0:
             return
-        self._last = now
         left = duration((now - self._start) * (self._total - self._done) / new)
-        self._report(f"tokenize: {self._done / self._total:.0%} of {self._total / 1e6:.1f} MB, {left} left")
+        share, size = self._done / self._total, f"{self._total / 1e6:.1f} MB"
+        self.bar.at(int(100 * share), f"% of {size}, {left} left")
+        if now - self._last >= PROGRESS_SECONDS and not self.bar.shown:
+            self._last = now
+            self._report(f"tokenize: {share:.0%} of {size}, {left} left")

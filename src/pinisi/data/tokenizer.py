@@ -1,4 +1,4 @@
-"""Tokenizers: any fast Hugging Face tokenizer in a local folder, checked against the model's vocabulary."""
+"""Loads any fast Hugging Face tokenizer from a local folder, and checks it against the model's vocabulary."""
 
 import json
 from pathlib import Path

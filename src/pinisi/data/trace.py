@@ -1,4 +1,4 @@
-"""From a token of a shard back to its document: where the text came from, and the text around the token."""
+"""Leads from a token of a shard back to its document: where the text came from, and the text around the token."""
 
 from dataclasses import dataclass
 from pathlib import Path

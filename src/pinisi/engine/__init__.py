@@ -1,1 +1,1 @@
-"""One step of training on one rank: passes, gradients and the update."""
+"""Does one step of training on one rank: passes, gradients and the update."""

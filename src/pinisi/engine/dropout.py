@@ -1,4 +1,4 @@
-"""Seeds of what is dropped in training: the same for any number of ranks and replicas, and when a run is resumed."""
+"""Seeds dropout: the same for any number of ranks and replicas, and when a run is resumed."""
 
 from __future__ import annotations
 

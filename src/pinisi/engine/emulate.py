@@ -1,4 +1,4 @@
-"""Emulated compute: each pass sleeps for its given cost; order, communication and memory slots are real.
+"""Emulates compute: each pass sleeps for its given cost; order, communication and memory slots are real.
 
 Many ranks on a few cores can't show a pipeline's speed with real arithmetic, since they take the cores from one another.
 A sleeping pass takes none, so the measured step is the schedule's and the communication's own.

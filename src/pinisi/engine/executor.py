@@ -1,4 +1,4 @@
-"""The loop over instructions: what a rank does in one step, and when each pass ran.
+"""Loops over instructions: does what a rank has to do in one step, and notes when each pass ran.
 
 The executor knows no model. A `Worker` does the passes and owns the tensors; the `Communicator` moves them. Sends and
 collectives are asynchronous and kept alive here, with their tensors, until they are done. With 1 barrier what lies between C1

@@ -1,4 +1,4 @@
-"""Several heads at once: what a step makes of targets when extra heads predict tokens further on.
+"""Prepares targets where extra heads predict tokens further on, so that a step can train several heads at once.
 
 Head 0 is the model's own; head k predicts the token k places after the next one (`models.heads`). The last stage's D + 1
 outputs stand one behind the other in one X of (D + 1)·T rows, and so do targets, weights and language numbers: S, T and

@@ -1,4 +1,4 @@
-"""Where gradients live, and the deferred weight gradient (pass W).
+"""Keeps gradients in buffers, and puts weight gradients off to pass W.
 
 Every parameter has one gradient buffer for the whole run: fp32 for 16-bit and fp32 parameters, fp64 for fp64 ones, so
 that the sum over microbatches is never rounded to 16 bit.

@@ -1,4 +1,4 @@
-"""Costs from a measured timeline, so that the simulator can predict the next step of the same run."""
+"""Takes costs from a measured timeline, so that the simulator can predict the next step of the same run."""
 
 from __future__ import annotations
 

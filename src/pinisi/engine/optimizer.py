@@ -1,4 +1,4 @@
-"""AdamW over the parameters that one rank holds, fp32 master weights, and the global gradient norm over ranks."""
+"""Updates the parameters that one rank holds by AdamW with fp32 master weights; takes the gradient norm over all ranks."""
 
 from __future__ import annotations
 

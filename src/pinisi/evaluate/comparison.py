@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pinisi.base.errors import DataError
+from pinisi.base.json_text import parse, read_utf8
 from pinisi.evaluate.intervals import LEVEL
 from pinisi.evaluate.samples import LOWER_IS_BETTER, score_of, statistics_of
 from pinisi.evaluate.statistics import SACREBLEU_SWAPS, SWAPS, PairedDifference, holm, paired_difference
@@ -67,14 +68,18 @@ def result_text(result: Mapping[str, Any]) -> str:
 def read_result(path: str | Path) -> dict[str, Any]:
     """Reads what `pinisi evaluate --out` wrote. Raises DataError for anything else."""
     try:
-        result = json.loads(Path(path).read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
+        result = parse(read_utf8(Path(path)))
+    except ValueError as error:
         raise DataError(
             f"{path} is no result of pinisi evaluate ({error}): give a file that --out wrote"
         ) from None
     if not isinstance(result, dict) or result.get("format") != RESULT_FORMAT or "model" not in result:
         raise DataError(f"{path} is no result of pinisi evaluate: give a file that --out wrote")
-    for part in parts_of(result):
+    try:
+        parts = list(parts_of(result))
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(f"{path} is no whole result of pinisi evaluate: evaluate the model again") from None
+    for part in parts:
         if "samples" not in part.content:
             raise DataError(
                 f"{path}: {part.name} keeps no samples, since an earlier version wrote it: evaluate the model again"

@@ -1,4 +1,4 @@
-"""An index of all fingerprints of a corpus, built once and kept in a folder, in which evaluation texts are looked up.
+"""Builds an index of all fingerprints of a corpus once, keeps it in a folder, and looks evaluation texts up in it.
 
 <number>.npy   uint64, in order, each once: fingerprints whose first bits are `number`, of BUCKETS
 index.json     what the corpus was (a digest of each file), how much text, and how fingerprints were taken

@@ -1,4 +1,4 @@
-"""Says what an item of a task is, before it is put into words for a model."""
+"""Defines an item of a task, before it becomes a prompt."""
 
 from __future__ import annotations
 

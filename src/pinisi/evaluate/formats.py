@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pinisi.base.errors import DataError
+from pinisi.base.json_text import read_utf8
 from pinisi.evaluate.examples import ChoiceItem, Item, ReadingItem, TranslationItem
 
 LETTERS = "ABCDEFGHIJ"
@@ -146,25 +148,45 @@ def read_items_of(
         if item is None:
             skipped += 1
             continue
-        _check(item, f"{path}, {place}")
-        items.append(item)
+        items.append(_checked(item, f"{path}, {place}"))
     if not items:
         raise DataError(f"{path} holds no item of {form}")
     return items, skipped
 
 
-def _check(item: Item, where: str) -> None:
-    """What no form may hold: values that are no text, a right answer that is no choice."""
-    texts = [part for value in item[1:] for part in (value if isinstance(value, tuple) else [value])]
-    if not all(isinstance(text, str | int) for text in texts):
-        raise DataError(f"{where}: a value is no text: {item}")
+def _checked(item: Item, where: str) -> Item:
+    """The item with its numbers as text.
+
+    Raises DataError for what no form may hold: values that are no text, a right answer that is no choice, an empty reference.
+    """
     if isinstance(item, ChoiceItem):
-        if not 0 <= item.answer < len(item.choices):
-            raise DataError(
-                f"{where}: the right answer is number {item.answer} of {len(item.choices)} choices"
-            )
-        if not all(choice.strip() for choice in item.choices):
-            raise DataError(f"{where}: a choice is empty")
+        whole = item._replace(
+            passage=_text(item.passage, where),
+            question=_text(item.question, where),
+            choices=tuple(_text(choice, where) for choice in item.choices),
+        )
+        _check_choices(whole, where)
+        return whole
+    if isinstance(item, ReadingItem):
+        answers = tuple(_text(answer, where) for answer in item.answers)
+        return ReadingItem(item.id, _text(item.passage, where), _text(item.question, where), answers)
+    if not _text(item.reference, where).strip():
+        raise DataError(f"{where}: the reference is empty")
+    return TranslationItem(item.id, _text(item.source, where), _text(item.reference, where))
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise DataError(f"{where}: a value is no text: {str(value)[:80]}")
+    return str(value)
+
+
+def _check_choices(item: ChoiceItem, where: str) -> None:
+    """Raises DataError for choices of which none, or none that is there, is right."""
+    if not 0 <= item.answer < len(item.choices):
+        raise DataError(f"{where}: the right answer is number {item.answer} of {len(item.choices)} choices")
+    if not all(choice.strip() for choice in item.choices):
+        raise DataError(f"{where}: a choice is empty")
 
 
 def _records(form: str, path: Path, source: str, target: str) -> Iterator[tuple[str, Record]]:
@@ -173,14 +195,12 @@ def _records(form: str, path: Path, source: str, target: str) -> Iterator[tuple[
     if kind == "translation":
         yield from _pairs(path, source, target)
     elif path.suffix == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file), 2):
-                yield f"line {number}", row
+        yield from _rows(path)
     elif path.suffix == ".jsonl":
         yield from _lines(path)
     else:
-        value = _json(path.read_text("utf-8-sig"), f"{path}")
-        records = list(_squad(value)) if kind == "answer" and isinstance(value, Mapping) else value
+        value = _json(read_utf8(path), f"{path}")
+        records = _squad(value, path) if kind == "answer" and isinstance(value, Mapping) else value
         if not isinstance(records, list):
             raise DataError(f"{path} holds a {type(records).__name__}; needed is a list of items")
         for number, record in enumerate(records, 1):
@@ -188,15 +208,12 @@ def _records(form: str, path: Path, source: str, target: str) -> Iterator[tuple[
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Record]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                record = _json(line, f"{path}, line {number}")
-                if not isinstance(record, dict):
-                    raise DataError(
-                        f"{path}, line {number}: a JSON {type(record).__name__}, needed one object"
-                    )
-                yield f"line {number}", record
+    for number, line in enumerate(read_utf8(path).split("\n"), 1):
+        if line.strip():
+            record = _json(line, f"{path}, line {number}")
+            if not isinstance(record, dict):
+                raise DataError(f"{path}, line {number}: a JSON {type(record).__name__}, needed one object")
+            yield f"line {number}", record
 
 
 def _json(text: str, where: str) -> Any:
@@ -206,12 +223,20 @@ def _json(text: str, where: str) -> Any:
         raise DataError(f"{where}: not JSON ({error})") from None
 
 
-def _squad(value: Mapping[str, Any]) -> Iterator[Record]:
+def _squad(value: Mapping[str, Any], path: Path) -> list[Record]:
     """The questions of a file of SQuAD 1.1's form."""
-    for article in value.get("data", ()):
-        for paragraph in article.get("paragraphs", ()):
-            for question in paragraph.get("qas", ()):
-                yield {"context": paragraph["context"], **question}
+    try:
+        return [
+            {"context": paragraph["context"], **question}
+            for article in value["data"]
+            for paragraph in article["paragraphs"]
+            for question in paragraph["qas"]
+        ]
+    except (KeyError, TypeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{path}: not of SQuAD's form, data of paragraphs with context and qas ({told})"
+        ) from None
 
 
 def _pairs(path: Path, source: str, target: str) -> Iterator[tuple[str, Record]]:
@@ -220,7 +245,9 @@ def _pairs(path: Path, source: str, target: str) -> Iterator[tuple[str, Record]]
     if path.is_dir():
         sides = [_sentences(path, language) for language in (source, target)]
     elif path.suffix == ".json":
-        value = _json(path.read_text("utf-8-sig"), str(path))
+        value = _json(read_utf8(path), str(path))
+        if not isinstance(value, Mapping) or not all(isinstance(each, list) for each in value.values()):
+            raise DataError(f"{path}: needed one object, of languages and lists of their sentences")
         if missing := [name for name in (source, target) if name not in value]:
             raise DataError(f"{path} has no language {missing[0]!r}; it has {', '.join(value)}")
         sides = [value[source], value[target]]
@@ -233,13 +260,13 @@ def _pairs(path: Path, source: str, target: str) -> Iterator[tuple[str, Record]]
             f"{path}: {len(sides[0])} sentences of {source} and {len(sides[1])} of {target}: they must be aligned"
         )
     for number, (a, b) in enumerate(zip(*sides, strict=True), 1):
-        yield f"sentence {number}", {"source": a.strip(), "reference": b.strip()}
+        sides_of = [each.strip() if isinstance(each, str) else each for each in (a, b)]
+        yield f"sentence {number}", dict(zip(("source", "reference"), sides_of, strict=True))
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Record]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
-            yield f"line {number}", row
+    for number, row in enumerate(csv.DictReader(io.StringIO(read_utf8(path), newline="")), 2):
+        yield f"line {number}", row
 
 
 def _side(record: Record, language: str, path: Path) -> str:
@@ -258,4 +285,4 @@ def _sentences(folder: Path, language: str) -> list[str]:
             f"{folder} holds {len(found)} files of {language!r}, needed is one such as {language}.devtest"
         )
     # not splitlines, which also parts at signs that stand within a sentence
-    return found[0].read_text("utf-8-sig").removesuffix("\n").split("\n")
+    return read_utf8(found[0]).removesuffix("\n").split("\n")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pinisi.base.errors import DataError
+from pinisi.base.json_text import read_utf8
 from pinisi.data.text.scripts import COMMON, LETTER, classes, script_table
 from pinisi.data.text.segmentation import codes
 from pinisi.evaluate.examples import ChoiceItem
@@ -66,9 +67,7 @@ KINDS: dict[str, Rules] = {"copy": _copy, "pattern": _pattern}
 
 def words_of_file(path: str | Path) -> list[str]:
     """A list of words, one a line, each once. Raises DataError for too few."""
-    words = list(
-        dict.fromkeys(line.strip() for line in Path(path).read_text("utf-8-sig").splitlines() if line.strip())
-    )
+    words = list(dict.fromkeys(line.strip() for line in read_utf8(Path(path)).split("\n") if line.strip()))
     if len(words) < FEWEST:
         raise DataError(f"{path} has {len(words)} words, one a line; needed are at least {FEWEST}")
     return words

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pinisi.base.errors import DataError
 from pinisi.data import beginning_id, corpus_files, end_of_document_id, load_tokenizer, read_documents
 from pinisi.data.shard_writer import Encoder, batched
 from pinisi.evaluate.encoding import Continuation
@@ -45,19 +46,23 @@ class LossText:
 
     def sums(self, log_probs: Sequence[np.ndarray]) -> tuple[list[float], list[int]]:
         """(nats, tokens) of each document. log_probs: of each continuation."""
-        starts = [0, *self.ends[:-1]]
+        starts = [0, *self.ends][: len(self.ends)]
         parts = [log_probs[start:end] for start, end in zip(starts, self.ends, strict=True)]
         nats = [-sum(float(part.sum()) for part in of) for of in parts]
         return nats, [sum(len(part) for part in of) for of in parts]
 
     def scores(self, log_probs: Sequence[np.ndarray], seed: int = 0) -> dict[str, ScoreInterval]:
-        """bits_per_byte, and perplexity of a token, with intervals over documents. log_probs: of each continuation."""
+        """bits_per_byte, and perplexity of a token, with intervals over documents: those of which there is anything to predict.
+
+        log_probs: of each continuation.
+        """
         nats, tokens = self.sums(log_probs)
         bits = ratio_of([n / math.log(2) for n in nats], self.bytes, seed)
         loss = ratio_of(nats, tokens, seed)
         value, low, high = (math.exp(min(x, 700.0)) for x in loss[:3])
         perplexity = ScoreInterval(value, low, high, loss.items)
-        return {"bits_per_byte": bits, "perplexity": perplexity}
+        found = {"bits_per_byte": bits, "perplexity": perplexity}
+        return {name: found[name] for name, sizes in self._sizes(tokens).items() if any(sizes)}
 
     def samples(self, log_probs: Sequence[np.ndarray]) -> dict[str, Any]:
         """What the scores are made of, by document."""
@@ -66,7 +71,12 @@ class LossText:
             "bits_per_byte": ratio_samples([n / math.log(2) for n in nats], self.bytes),
             "perplexity": ratio_samples(nats, tokens, exponential=True),
         }
-        return {"ids": self.ids, "measures": measures}
+        kept = {name: measures[name] for name, sizes in self._sizes(tokens).items() if any(sizes)}
+        return {"ids": self.ids, "measures": kept}
+
+    def _sizes(self, tokens: Sequence[int]) -> dict[str, Sequence[int]]:
+        """What each measure is divided by, of each document."""
+        return {"bits_per_byte": self.bytes, "perplexity": tokens}
 
 
 def loss_texts(
@@ -87,5 +97,7 @@ def loss_texts(
         for batch in batched(islice(read_documents(file), limit)):
             for document, ids, predicted, _ in encoder.encode(batch):
                 text.add(document.id, ids, predicted)
+        if not text.ids:
+            raise DataError(f"{file} holds no document: take it away, or leave its folder out")
         found.append(text)
     return found

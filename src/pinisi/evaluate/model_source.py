@@ -64,6 +64,8 @@ def open_model(
         spec, kept = spec_to_export(reader, reader.folder.parent.parent)
         own, kind, path = reader.index.get("dtype"), "checkpoint", reader.folder
     elif (path / CONFIG).is_file():
+        if step is not None:
+            raise ModelError(f"{path} is a folder of one model, without steps: leave --step out")
         spec = read_spec(path)
         own, kind, kept = str(getattr(spec.config, "dtype", None)).removeprefix("torch."), "folder", path
     else:
@@ -73,7 +75,8 @@ def open_model(
     chosen = DTYPES[dtype or (own if own in DTYPES else "float32")]
     folder = Path(tokenizer) if tokenizer else kept
     if folder is None or not tokenizer_files(folder):
-        raise ModelError(f"{path} has no tokenizer beside it: give its folder with --tokenizer")
+        need = "holds no tokenizer" if tokenizer else "has no tokenizer beside it"
+        raise ModelError(f"{folder if tokenizer else path} {need}: give its folder with --tokenizer")
     weights = FolderWeights(spec, path, chosen) if reader is None else reader
     return MeasuredModel(path, kind, spec, weights, chosen, folder, longest_of(spec.config))
 

@@ -11,6 +11,7 @@ from pinisi.evaluate.confusion import ConfusionScores, LineLanguages
 from pinisi.evaluate.examples import ReadingItem, TranslationItem
 from pinisi.evaluate.generation import Generated, GenerationSettings, Generator, OpenPrompt
 from pinisi.evaluate.intervals import ScoreInterval, mean_of
+from pinisi.evaluate.prompting import without_reasoning
 from pinisi.evaluate.samples import mean_samples
 from pinisi.evaluate.tasks import AskedTask
 from pinisi.evaluate.translation import check_tokenizer, translation_samples, translation_scores
@@ -22,7 +23,7 @@ class OpenRequests:
     def __init__(self, asked: AskedTask) -> None:
         self.asked = asked
         task = asked.task
-        self.settings = GenerationSettings(task.new_tokens, task.stop)
+        self.settings = GenerationSettings(task.new_tokens, task.chosen_stop)
         self.references = [_references(item) for item in asked.items]
         if task.kind == "translation":
             check_tokenizer(task.bleu, [each[0] for each in self.references])
@@ -40,7 +41,7 @@ class OpenRequests:
     def scored(self, answers: Sequence[Generated], seed: int = 0) -> OpenScores:
         """Scores all answers, in the order of the items."""
         task = self.asked.task
-        texts = [answer.text.strip() for answer in answers]
+        texts = [without_reasoning(answer.text).strip() for answer in answers]
         records = [
             {
                 "id": item.id,

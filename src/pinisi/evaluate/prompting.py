@@ -1,4 +1,4 @@
-"""Says what is to be continued and what comes back, whoever generates: transformers, the engine or a server."""
+"""Defines prompts and answers for whoever generates: transformers, the engine or a server."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ class OpenPrompt(NamedTuple):
     def is_chat(self) -> bool:
         """Whether the end of a turn ends the answer."""
         return self.rendered or bool(self.messages)
+
+
+def without_reasoning(answer: str) -> str:
+    """What an answer says behind its reasoning block (<think> ... </think>); nothing where the block has no end."""
+    if "</think>" in answer:
+        return answer.rpartition("</think>")[2]
+    return "" if answer.lstrip().startswith("<think>") else answer
 
 
 class GenerationSettings(NamedTuple):

@@ -1,4 +1,4 @@
-"""Puts items into words: templates by form of task and language, as lm-evaluation-harness has them where it has them."""
+"""Makes prompts of items: templates by form of task and language, as in lm-evaluation-harness where it has them."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Evaluator:
         self, model: MeasuredModel, settings: EvaluationSettings, looks: EvaluationLooks = NO_LOOKS
     ) -> None:
         self.model, self.settings, self.looks = model, settings, looks
-        self.longest = settings.longest or model.longest
+        self.longest = model.longest if settings.longest is None else settings.longest
         if self.longest < 1:
             raise ConfigError(f"--longest {self.longest}: needed at least 1 token")
         check_titles(settings.tasks)
@@ -174,12 +174,14 @@ class Evaluator:
             return _task_result(requests.asked, more, accuracies(found, seed), choice_samples(found))
         if generator is None:
             raise ConfigError(f"the task {title} has answers to be written: give a generator")
+        before = getattr(generator, "cut", 0)
         opened = requests.scored(requests.answers(generator), seed)
         records[title] = opened.records
         if (judge := self.looks.languages) is not None:
             confusion = opened.add_languages(requests.asked.task.language, judge, seed)
         more = {
             "ended": opened.ended,
+            "cut_on_the_left": getattr(generator, "cut", 0) - before,
             "signatures": opened.signatures,
             "examples": open_examples(requests.asked, opened.records),
             **({} if judge is None else {"confusion": confusion}),

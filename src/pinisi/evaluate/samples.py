@@ -1,4 +1,4 @@
-"""Keeps what a score is made of, sample by sample, so that two models can be compared on the same samples.
+"""Keeps a score sample by sample, so that two models can be compared on the same samples.
 
 A score is a function of statistics that are summed over samples: right answers over items, bits over bytes, matches of n-grams.
 Whatever draws or swaps samples needs these statistics alone.

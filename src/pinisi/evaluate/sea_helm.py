@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.base.errors import ConfigError, DataError
-from pinisi.base.json_text import parse
+from pinisi.base.json_text import parse, read_utf8
 from pinisi.base.libraries import library
 from pinisi.evaluate.answers import compared
 
@@ -34,7 +34,7 @@ def sea_helm_tasks(given: str, shots: int = 0) -> list[dict[str, Any]]:
     task, _, language = chosen.partition(":")
     path = Path(file)
     try:
-        config = library("yaml", "harness").safe_load(path.read_text("utf-8"))
+        config = library("yaml", "harness").safe_load(read_utf8(path))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
     except library("yaml", "harness").YAMLError as error:
@@ -139,7 +139,7 @@ def _examples(
 
 def _lines(file: Path, field: str) -> list[Mapping[str, Any]]:
     found = []
-    for number, line in enumerate(file.read_text("utf-8-sig").split("\n"), 1):
+    for number, line in enumerate(read_utf8(file).split("\n"), 1):
         try:
             record = parse(line) if line.strip() else None
             if record is not None:

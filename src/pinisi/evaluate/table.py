@@ -38,6 +38,13 @@ def tables(result: dict[str, Any]) -> str:
             for name, score in loss["scores"].items()
         ]
         found.append(plain_table(("component", "language", "documents", *HEAD), losses))
+    if cut := [
+        f"{task['name']}: {task['cut_on_the_left']} prompts lost their beginning, since the model reads "
+        f"{result['model']['longest']} tokens"
+        for task in result["tasks"]
+        if task.get("cut_on_the_left")
+    ]:
+        found.append("\n".join(cut))
     costs = [
         (name, *(_figure(part["fertility"].get(key)) for key in FERTILITY))
         for name, part in _named_parts(result)

@@ -1,4 +1,4 @@
-"""Tasks as data: which file is asked in which language, in which way and with which examples before it."""
+"""Describes tasks as data: which file is asked in which language, in which way and with which examples before it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class EvaluationTask:
     style: how choices are asked, the form's usual way if None (see `prompts.CHOICE_STYLES`). examples: a file of the same form,
     whose first `shots` items stand before each question with their answers. chat: each example is a turn, and the model's template
     writes them. limit: only so many items, the first ones. source: of a translation, the other language as the file names it.
-    column: the language as the file names it, where that isn't its code. stop: where an answer ends. new_tokens: that an answer may
-    have. bleu: sacrebleu's tokenizer for a translation's BLEU.
+    column: the language as the file names it, where that isn't its code. stop: texts that end an answer; if None a line's end,
+    in a chat nothing but the turn's. new_tokens: that an answer may have. bleu: sacrebleu's tokenizer for a translation's BLEU.
     """
 
     format: str
@@ -50,7 +50,7 @@ class EvaluationTask:
     limit: int | None = None
     source: str = ""
     column: str | None = None
-    stop: tuple[str, ...] = ("\n",)
+    stop: tuple[str, ...] | None = None
     new_tokens: int = 64
     bleu: str = "char"
 
@@ -82,6 +82,12 @@ class EvaluationTask:
         pair = f"{self.source}-{self.language}" if self.source else self.language
         shots = f"-{self.shots}shot" if self.shots else ""
         return f"{self.format}-{pair}{f'-{self.style}' if self.style else ''}{shots}"
+
+    @property
+    def chosen_stop(self) -> tuple[str, ...]:
+        if self.stop is not None:
+            return self.stop
+        return () if self.chat else ("\n",)
 
     @property
     def chosen_style(self) -> str:

@@ -1,4 +1,4 @@
-"""Looks for everything that can be wrong with a run before any rank starts."""
+"""Checks a run for everything that can be wrong with it before any rank starts."""
 
 from __future__ import annotations
 

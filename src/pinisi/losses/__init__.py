@@ -1,4 +1,4 @@
-"""Small functions from log-probabilities to a loss and its derivatives per token."""
+"""Computes losses: small functions from log-probabilities to a loss and its derivatives per token."""
 
 from pinisi.losses.checked import CheckedLoss
 from pinisi.losses.cross_entropy import (

@@ -1,4 +1,4 @@
-"""Asks a loss in the way that it reads, and checks what it answers."""
+"""Calls a loss with the values that it asks for, and checks what it returns."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Cross-entropy of weighted tokens, with label smoothing and z-loss."""
+"""Computes the cross-entropy of weighted tokens, with label smoothing and z-loss."""
 
 from dataclasses import dataclass
 

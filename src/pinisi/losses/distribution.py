@@ -1,4 +1,4 @@
-"""Losses of the whole distribution, added to any other loss: an entropy bonus, and distillation from a teacher."""
+"""Computes losses of the whole distribution, added to any other loss: an entropy bonus, and distillation from a teacher."""
 
 import math
 from collections.abc import Callable

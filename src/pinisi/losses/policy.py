@@ -1,4 +1,4 @@
-"""Losses of the ratio between a token's probability now and when the text was sampled, as policy gradients have them."""
+"""Computes losses of the ratio between a token's probability now and when the text was sampled, as policy gradients have them."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Losses of pairs of sequences, of which one is preferred: a coefficient per token that is known only after lp.
+"""Computes losses of pairs of sequences, of which one is preferred: a coefficient per token that is known only after lp.
 
 They need from the head no more than lp: with one barrier as with two. What they take besides is data that every rank has from
 its data loader: of the batch (`Microbatch.loss_data`), or bound by functools.partial.

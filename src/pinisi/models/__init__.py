@@ -1,4 +1,4 @@
-"""Hugging Face models in and out, cut into pipeline stages."""
+"""Reads and writes Hugging Face models, and cuts them into pipeline stages."""
 
 from pinisi.models.architectures import ARCHITECTURES, Architecture
 from pinisi.models.context import Context, make_context, reference_inputs

@@ -1,4 +1,4 @@
-"""How each supported architecture is cut into stages: one row of a table per architecture.
+"""Says how each supported architecture is cut into stages: one row of a table per architecture.
 
 Everything that the code of this folder must know about an architecture stands in its row; the layers
 themselves are transformers' own classes.

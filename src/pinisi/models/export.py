@@ -1,4 +1,4 @@
-"""A model out: a Hugging Face folder that AutoModelForCausalLM loads, written whole or not at all."""
+"""Writes a model as a Hugging Face folder that AutoModelForCausalLM loads, whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a model's folder: which holds which tensor, and what goes along with the weights."""
+"""Knows the files of a model's folder: which holds which tensor, and which go along with the weights."""
 
 from __future__ import annotations
 

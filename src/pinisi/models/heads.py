@@ -1,4 +1,4 @@
-"""Extra heads: multi-token prediction with heads beside one another (Gloeckle et al., arXiv 2404.19737, section 2).
+"""Adds extra heads: multi-token prediction with heads beside one another (Gloeckle et al., arXiv 2404.19737, section 2).
 
 The model's layers but the last are the trunk. The last layer makes of the trunk's output what predicts the next token;
 extra head k = 1 ... D, a decoder layer of the same kind, makes of it what predicts the token k places further on. All

@@ -1,4 +1,4 @@
-"""Quantised weights: float8 with scales is read as what it stands for; all else is refused by name.
+"""Reads float8 weights by their scales, and refuses all other quantised ones by name.
 
 A float8 tensor `x.weight` stands for its values times a scale, which a folder keeps as `x.weight_scale_inv` (one for each block
 of rows and columns, DeepSeek-V3, arXiv 2412.19437, section 3.3.2) or `x.weight_scale` (one in all, or one a row).

@@ -1,4 +1,4 @@
-"""A stage: consecutive decoder layers of transformers, built and loaded without the rest of the model."""
+"""Builds a stage: consecutive decoder layers of transformers, loaded without the rest of the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a stage's parameters come from: drawn from a seed, or read from a folder of safetensors."""
+"""Gives a stage its parameters: drawn from a seed, or read from a folder of safetensors."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Ranks and what passes between them: processes that find each other, groups, messages, and the watch over them."""
+"""Connects ranks: processes that find each other, groups, messages, and the watch over them."""

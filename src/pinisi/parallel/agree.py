@@ -1,4 +1,4 @@
-"""Tells every rank what each of them has to say, as JSON in tensors: nothing that a peer sends is unpickled."""
+"""Exchanges messages between all ranks, as JSON in tensors: nothing that a peer sends is unpickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rank this process is, as the environment says: set by our launcher, torchrun, Slurm's srun or Kubernetes."""
+"""Finds out which rank this process is, from the environment: set by our launcher, torchrun, Slurm's srun or Kubernetes."""
 
 from __future__ import annotations
 

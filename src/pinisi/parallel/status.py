@@ -1,4 +1,4 @@
-"""Where each rank is: a small memory-mapped file per rank that outlives it, and who holds the others up.
+"""Shows where each rank is, and who holds the others up: a small memory-mapped file per rank that outlives it.
 
 A rank writes the number of its instruction before it starts it, which costs well under a microsecond, so the files of
 a run say what each rank was doing when one of them died or when all of them hang. `watchdog` reads them.

@@ -1,4 +1,4 @@
-"""Every way of running a step that a plan compares: replicas x schedule x barriers x layers x rows x microbatches."""
+"""Lists every way of running a step that a plan compares: replicas x schedule x barriers x layers x rows x microbatches."""
 
 from __future__ import annotations
 

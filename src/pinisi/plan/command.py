@@ -1,9 +1,8 @@
-"""`pinisi plan CONFIG --ranks N --hardware H`: its options, and what it prints and writes."""
+"""Runs `pinisi plan CONFIG --ranks N --hardware H`: its options, and what it prints and writes."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import re
 import sys
@@ -14,6 +13,7 @@ from typing import TextIO
 from pinisi import config as configuration
 from pinisi.base import settings
 from pinisi.base.errors import ConfigError
+from pinisi.base.progress import ProgressBar
 from pinisi.base.results import write_result
 from pinisi.costs.hardware import GIB, PRESETS, Hardware, read_hardware
 from pinisi.costs.presets import preset_names
@@ -321,21 +321,20 @@ def _write(path: str, text: str) -> None:
         raise ConfigError(f"{path} can't be written ({error.strerror})") from None
 
 
-@dataclasses.dataclass
 class _SearchProgress:
-    """One line on a terminal, gone at the end; nothing elsewhere."""
+    """Shows on a terminal how many ways of running are done, and which comes next."""
 
-    stream: TextIO
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._bar: ProgressBar | None = None
 
     def __enter__(self) -> _SearchProgress:
         return self
 
     def __call__(self, done: int, total: int, label: str) -> None:
-        self._show(f"{done}/{total}  {label}")
+        self._bar = self._bar or ProgressBar(total, stream=self._stream)
+        self._bar.at(done, label, total)
 
     def __exit__(self, *_: object) -> None:
-        self._show("")
-
-    def _show(self, text: str) -> None:
-        if self.stream.isatty():
-            print(f"\x1b[2K{text}", end="\r", file=self.stream, flush=True)
+        if self._bar is not None:
+            self._bar.close()

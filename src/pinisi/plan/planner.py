@@ -1,4 +1,4 @@
-"""Which way of running a model is best: every schedule, barriers, split and number of microbatches, simulated and ranked.
+"""Finds the best way of running a model: simulates and ranks every schedule, barriers, split and number of microbatches.
 
 A candidate's time can't be less than its bound. So candidates are simulated in the order of their bounds, the best of each
 schedule first, and those whose bound is above the best time found are set aside: they stand in the ranking as "bounded".
@@ -61,7 +61,8 @@ class PlanRow:
     @property
     def distance(self) -> float:
         """The step's time above the bound, as a share of the bound."""
-        return self.step / self.candidate.bound - 1 if self.step else 0.0
+        # a step that is its bound may come out a rounding below it
+        return max(0.0, self.step / self.candidate.bound - 1) if self.step else 0.0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A plan as a table, one row of it in full, as plain values, and as timelines."""
+"""Shows a plan: as a table, one row of it in full, as plain values, and as timelines."""
 
 from __future__ import annotations
 

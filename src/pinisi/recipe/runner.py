@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pinisi.base.durations import duration
+from pinisi.base.progress import ProgressBar
 from pinisi.recipe.executor import TaskExecutor
 from pinisi.recipe.task import RecipeTask
 
@@ -30,7 +31,10 @@ class StageRunner:
         if not tasks:
             return
         progress = _StageProgress(tasks, self._report)
-        self._executor.run(tasks, self._logs / progress.stage, progress.done)
+        try:
+            self._executor.run(tasks, self._logs / progress.stage, progress.done)
+        finally:
+            progress.bar.close()
         self.seconds[progress.stage] = progress.elapsed()
         told = finished(tasks) if finished else ""
         self._report(progress.summary(self.seconds[progress.stage]) + (f"; {told}" if told else ""))
@@ -44,14 +48,18 @@ class _StageProgress:
         self._resumed = sum(task.folder.exists() for task in tasks)
         self._finished = 0
         self._start = self._shown = time.monotonic()
+        self.bar = ProgressBar(self._total)
 
     def done(self, task: RecipeTask) -> None:
         self._finished += 1
         now, new = time.monotonic(), self._finished - self._resumed
-        if new > 0 and now - self._shown > EVERY and self._finished < self._total:
+        left = (
+            f", ETA {duration((now - self._start) / new * (self._total - self._finished))}" if new > 0 else ""
+        )
+        self.bar.at(self._finished, f"{self.stage}{left}")
+        if new > 0 and now - self._shown > EVERY and self._finished < self._total and not self.bar.shown:
             self._shown = now
-            left = (now - self._start) / new * (self._total - self._finished)
-            self._report(f"{self.stage}: {self._finished} of {self._total} tasks, ETA {duration(left)}")
+            self._report(f"{self.stage}: {self._finished} of {self._total} tasks{left}")
 
     def elapsed(self) -> float:
         return time.monotonic() - self._start

@@ -1,4 +1,4 @@
-"""Several timelines on one page to look into: zoom, pan, what each pass waits for, memory, a Perfetto trace.
+"""Makes a page of several timelines to look into: zoom, pan, what each pass waits for, memory, a Perfetto trace.
 
 One HTML file that loads nothing. The page holds the passes as numbers and draws on a canvas what is in view, so that
 30,000 passes stay quick.

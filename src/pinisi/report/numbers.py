@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them."""
+"""Writes numbers as a reader wants them."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Timelines as a trace that Perfetto (ui.perfetto.dev) and chrome://tracing open: JSON in Chrome's trace-event format.
+"""Writes timelines as a trace that Perfetto (ui.perfetto.dev) and chrome://tracing open: JSON in Chrome's trace-event format.
 
 A timeline is a process, a rank a thread with one complete event ("X") a pass, a rank's memory a counter ("C").
 Format: "Trace Event Format", docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU.

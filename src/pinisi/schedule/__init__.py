@@ -1,4 +1,4 @@
-"""Schedules as data: what each rank runs and in which order. Pure Python; imports no torch.
+"""Treats schedules as data: what each rank runs and in which order. Pure Python; imports no torch.
 
 Reading order: table, needs, costs, graph, blocks, periodic, replay, fill, extend, waves, weave, classic, zero_bubble,
 interleaved, interlaced, build, program, encoding, lower, machine, verify, simulate, timeline; then the folder search.

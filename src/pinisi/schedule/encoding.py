@@ -1,4 +1,4 @@
-"""Programs as numbers, so that a table of 300,000 passes is lowered, verified and simulated in seconds.
+"""Encodes programs as numbers, so that a table of 300,000 passes is lowered, verified and simulated in seconds.
 
 What an instruction is about has one number: a pass the one it has in `graph`, a collective its group's, and messages
 between two ranks those behind. An instruction is what * 8 + its op. `Code` shows a program's numbers as Instructions.

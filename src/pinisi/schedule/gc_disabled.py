@@ -1,4 +1,4 @@
-"""Python's collector of cycles, paused while tables are worked on."""
+"""Pauses Python's collector of cycles while tables are worked on."""
 
 import gc
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The passes of one microbatch as numbers, with what feeds what: `needs` as small tables.
+"""Numbers the passes of one microbatch and what feeds what: `needs` as small tables.
 
 All microbatches are alike, so a pass is its type, (kind, part), and its microbatch; in flat lists its number is
 type * microbatches + microbatch. To replay, fill and lower a table of 300,000 passes asks `needs` a thousand times only.

@@ -1,4 +1,4 @@
-"""Results of the last few calls, for tables that never change but are too large to be compared, or to keep all of them."""
+"""Keeps results of the last few calls, for tables that never change but are too large to compare, or to keep all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who waits for whom, and over which channel: the only statement of it; everything else is derived."""
+"""States who waits for whom, and over which channel: it is stated here alone; everything else is derived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instructions: what one rank's thread does, in order."""
+"""Defines instructions: what one rank's thread does, in order."""
 
 from __future__ import annotations
 

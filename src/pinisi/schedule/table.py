@@ -1,4 +1,4 @@
-"""The schedule as data: for each rank an ordered list of passes. No clock, no holes, no communication."""
+"""Holds the schedule as data: for each rank an ordered list of passes. No clock, no holes, no communication."""
 
 from __future__ import annotations
 

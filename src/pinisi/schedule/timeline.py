@@ -1,4 +1,4 @@
-"""When each pass ran: predicted by `simulate` or measured by the runtime, in one type."""
+"""Holds when each pass ran: predicted by `simulate` or measured by the runtime, in one type."""
 
 from __future__ import annotations
 

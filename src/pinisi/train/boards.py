@@ -1,4 +1,4 @@
-"""Sends a run's numbers to boards that others draw: TensorBoard where it is installed, Weights & Biases where it is asked for."""
+"""Sends a run's numbers to dashboards: TensorBoard where it is installed, Weights & Biases where it is asked for."""
 
 from __future__ import annotations
 

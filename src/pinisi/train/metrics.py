@@ -1,10 +1,9 @@
-"""Writes what a run says while it goes: a progress line, metrics.jsonl, and what goes to boards."""
+"""Writes a run's progress line and metrics.jsonl, and sends its numbers to boards."""
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TextIO
 
 from pinisi.base import json_text, settings
 from pinisi.base.files import write_whole
+from pinisi.base.progress import ProgressBar, say
 from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
 from pinisi.train.boards import Boards
@@ -26,6 +26,7 @@ class Metrics:
         self.folder, self.leader, self.config = folder, leader, config
         self.file: TextIO | None = None
         self.boards: Boards | None = None
+        self.bar: ProgressBar | None = None
         self.began = self.first = 0.0
         self.last_line = 0.0
 
@@ -39,10 +40,11 @@ class Metrics:
         lines = _lines(path) if step else []
         kept = [line for line in lines if _step(line) <= step]
         if lost := lost_lines(lines, step):
-            print(f"{path}: {lost}; the report shows the rest", flush=True)
+            say(f"{path}: {lost}; the report shows the rest")
         write_whole(path, "".join(line + "\n" for line in kept))
         self.file = path.open("a", buffering=1)
         self.boards = Boards(self.config, step)
+        self.bar = ProgressBar(self.config.steps, step)
 
     def training(
         self,
@@ -92,21 +94,22 @@ class Metrics:
         if not self.leader:
             return
         self._write({"step": step, "skipped": why})
-        print(f"step {step} skipped ({count} so far): {why}", flush=True)
+        say(f"step {step} skipped ({count} so far): {why}")
 
     def _progress(self, step: int, result: StepResult, seconds: float) -> None:
         steps = self.config.steps
         now = time.monotonic()
-        due = step % self.config.report.log_every == 0 or step == steps
-        if not due or (not sys.stdout.isatty() and step != steps and now - self.last_line < 1.0):
-            return
-        self.last_line = now
         left = (now - self.began) / max(1, step - self.first) * (steps - step)
-        line = (
-            f"step {step}/{steps}  loss {result.cross_entropy:.4f}  {result.targets / seconds:,.0f} tokens/s  "
+        text = (
+            f"loss {result.cross_entropy:.4f}  {result.targets / seconds:,.0f} tokens/s  "
             f"{seconds:.2f} s/step  ETA {duration(left)}"
         )
-        print(line, end="\r" if sys.stdout.isatty() and step != steps else "\n", flush=True)
+        assert self.bar is not None
+        self.bar.at(step, text)
+        due = step % self.config.report.log_every == 0 and now - self.last_line >= 1.0
+        if step == steps or (due and not self.bar.shown):
+            self.last_line = now
+            say(f"step {step}/{steps}  {text}")
 
     def evaluation(self, step: int, found: dict[str, dict]) -> None:
         if not self.leader or not found:
@@ -117,7 +120,7 @@ class Metrics:
             each = {f"held_out_loss/{name}": entry["loss"] for name, entry in found.items()}
             self.boards.write(step, {"held_out_loss": mean} | each)
         of = f" (mean of {len(found)} languages)" if len(found) > 1 else ""
-        print(f"step {step}  held-out loss {mean:.4f}{of}", flush=True)
+        say(f"step {step}  held-out loss {mean:.4f}{of}")
 
     def tasks(self, step: int, found: dict[str, dict]) -> None:
         """Writes what tasks were answered: {name: {"language", "items", "chance", "scores": {measure: [value, low, high]}}}."""
@@ -130,13 +133,15 @@ class Metrics:
         for name, task in found.items():
             measure, (value, low, high) = next(iter(task["scores"].items()))
             shown = f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-            print(f"step {step}  {name} {measure} {shown} of {task['items']} items", flush=True)
+            say(f"step {step}  {name} {measure} {shown} of {task['items']} items")
 
     def _write(self, record: dict) -> None:
         assert self.file is not None
         self.file.write(json.dumps(record) + "\n")
 
     def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
         if self.file is not None:
             self.file.close()
         if self.boards is not None:

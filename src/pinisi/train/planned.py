@@ -1,4 +1,4 @@
-"""Counts the work of a model's passes, and plans the schedule, the layers and the rows that follow from it."""
+"""Counts the work of a model's passes, and plans schedule, layers and rows by it."""
 
 from __future__ import annotations
 

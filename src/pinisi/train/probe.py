@@ -1,4 +1,4 @@
-"""Names what rooms above may hand down to a run to look at it while it goes."""
+"""Defines the interface of a probe: code that a caller gives a run, to look at its model while it trains."""
 
 from __future__ import annotations
 

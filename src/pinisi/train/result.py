@@ -1,4 +1,4 @@
-"""Holds what a run came to."""
+"""Holds the result of a run."""
 
 from __future__ import annotations
 

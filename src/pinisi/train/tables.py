@@ -1,4 +1,4 @@
-"""Hands a run's schedules from the launcher, which builds and verifies them once, to the ranks, which know them by their digest.
+"""Hands a run's schedules from the launcher, which builds and verifies them once, to the ranks, which look them up by digest.
 
 A large table takes seconds to build and tenths to verify. The launcher leaves each in the run's folder, under a key of all
 that it was asked for, and the digests in the environment: a rank takes a table whose digest it finds there. Where nothing was

@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 
 from pinisi.base.errors import CheckpointError, DataError, PinisiError
+from pinisi.base.progress import say
 from pinisi.config import RunConfig
 from pinisi.engine.engine import Engine
 from pinisi.engine.optimizer import NoTargets, NotFinite
@@ -240,7 +241,7 @@ class Trainer:
         evaluation = {} if stopped else self.best.last if early else self._evaluate()
         if (early or stopped) and self.leader:
             again = f"stopped after step {self.step}; run the same command again to go on"
-            print(again if stopped else self.best.told(), flush=True)
+            say(again if stopped else self.best.told())
         self._end()
         # As a shell has it for a process that a signal ended: an interrupted run is no whole one.
         code = 128 + (self.stop_signal or signal.SIGTERM) if stopped else 0
@@ -284,7 +285,7 @@ class Trainer:
         self.batches = self._batches(phase, self.batches.state())
         self._go_over_to(phase)
         if self.leader:
-            print(f"{phase.told(len(self.phases))} from step {self.step + 1} on", flush=True)
+            say(f"{phase.told(len(self.phases))} from step {self.step + 1} on")
 
     def _go_over_to(self, phase: Phase) -> None:
         if self.tables[phase.number] is not self.engine.schedule:
@@ -352,9 +353,8 @@ class Trainer:
         folder = self.folder / CHECKPOINTS
         self.status.phase(f"reading {folder}")
         reader, passed_over = checkpoint.newest_whole(folder, group=dist.group.WORLD)
-        if self.leader:
-            for wrong in passed_over:
-                print(f"passed over: {wrong}", flush=True)
+        for wrong in passed_over if self.leader else []:
+            say(f"passed over: {wrong}")
         if reader is None:
             self._start()
             return

@@ -1,4 +1,4 @@
-"""The two ends of the model, split by rows over all ranks: embedding (E, G) and LM head (S, T)."""
+"""Splits the two ends of the model by rows over all ranks: embedding (E, G) and LM head (S, T)."""
 
 from pinisi.vocabulary.distribution import DistributionHead
 from pinisi.vocabulary.embedding import EmbeddingShard, owned_positions

@@ -1,4 +1,4 @@
-"""Memory kept from one microbatch to the next, on a CPU.
+"""Keeps memory from one microbatch to the next, on a CPU.
 
 A fresh buffer costs a page fault every 4 KiB there (8 % of S); torch's allocator for GPUs keeps its own, so that both
 classes ask it anew each time.

@@ -1,4 +1,4 @@
-"""The rank's rows of the token embedding: the passes E (lookup) and G (gradient)."""
+"""Holds a rank's rows of the token embedding, with the passes E (lookup) and G (gradient)."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Element-wise work on [T, C] tiles of the logits, in blocks that stay in the cache."""
+"""Does element-wise work on [T, C] tiles of the logits, in blocks that stay in the cache."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The rank's rows of the LM head: the passes S and T, with one barrier or two.
+"""Holds a rank's rows of the LM head, with the passes S and T, for one barrier or two.
 
 After Yeung, Qi, Lin, Wan, "Balancing Pipeline Parallelism with Vocabulary Parallelism", arXiv 2411.05288:
 their Algorithm 1 has two barriers, Algorithm 2 one. Theirs sums the softmax's part and the target's part of

@@ -1,4 +1,4 @@
-"""Keeps what S of one microbatch leaves for U and T, and how much of its [T, V_r] numbers stays in memory until then."""
+"""Keeps the results of S for one microbatch, and how much of its [T, V_r] numbers stays in memory until U and T."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Matrix products in the model's dtype, added to sums in fp32 (fp64 for an fp64 model).
+"""Multiplies matrices in the model's dtype, and adds the products to sums in fp32 (fp64 for an fp64 model).
 
 On a CPU torch makes 16-bit products in 16 bit only. Those of bf16 are made in parts that stay in the cache and join the sum
 there; fp16, in which a sum over tokens or rows may not fit, is widened for them.

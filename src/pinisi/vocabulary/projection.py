@@ -1,4 +1,4 @@
-"""Names the rows of a head and how logits come out of them."""
+"""Holds the rows of a head and says how logits are computed from them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which rank holds which rows of the vocabulary."""
+"""Says which rank holds which rows of the vocabulary."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

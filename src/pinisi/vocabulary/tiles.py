@@ -1,4 +1,4 @@
-"""How logits come out of z, and the tiles of columns in which they are made."""
+"""Computes logits from products by a model's scale and soft cap, and says how many columns a tile has."""
 
 import math
 from dataclasses import dataclass

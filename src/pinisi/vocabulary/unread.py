@@ -1,4 +1,4 @@
-"""Stands in for the head where a step wants hidden states alone."""
+"""Stands in for the head where a step needs hidden states and no logits."""
 
 import torch
 from torch import Tensor

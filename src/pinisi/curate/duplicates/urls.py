@@ -1,4 +1,4 @@
-"""One document for each URL: pages that were fetched several times, under addresses that differ in what doesn't matter."""
+"""Keeps one document for each URL: pages may be fetched several times, under addresses that differ in parts that don't matter."""
 
 from __future__ import annotations
 

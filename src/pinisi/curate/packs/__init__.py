@@ -1,4 +1,4 @@
-"""Language packs: what curation knows of a language, made from a little text of it in seconds.
+"""Makes and reads language packs: what curation knows of a language, learned from a little text of it in seconds.
 
 Read `pack.py` (what a pack holds), `ngrams.py` (its model), `identify.py` (which pack a text fits), `evidence.py` (and
 how well), `background.py` (languages without a pack), `build.py`.

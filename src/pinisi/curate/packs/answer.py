@@ -1,4 +1,4 @@
-"""Says in which language a line of an answer is written, and whether it is the one that was wanted.
+"""Says in which language a line of an answer is written, and whether that is the language asked for.
 
 Letters of other scripts are counted first: in Lao, Thai, Khmer, Burmese and Chinese they tell without a model, where a whole line
 is one word to a rule that counts words. In a script that languages share the packs decide. A line that is too short for either is
@@ -23,6 +23,7 @@ OWN = 1 / 3  # of a line's letters that are of the language's scripts: fewer is 
 # Another script is judged from so many words on, or letters with their marks where words aren't parted: fewer may be a name.
 WORDS, CLUSTERS = 3, 4
 LETTERS = 20  # from which on packs are asked, and two words of another script are judged
+SURE = 60  # from which on a line that is in no known language is a wrong one: in fewer letters names outweigh the rest
 LETTERS_UNSPACED = 8  # the same of scripts without spaces: Chinese from Japanese, Burmese from Shan
 OTHER = "other"  # a language without a pack
 
@@ -78,7 +79,10 @@ class LineJudge:
         evidence = self.packs.weigh(text)
         if evidence.fits(language) >= 0.5:
             return LineVerdict(RIGHT, "", letters, foreign)
-        return LineVerdict(WRONG, self._found(text), letters, foreign)
+        found = self._found(text)
+        if found == OTHER and own < SURE and self.packs[language].segmentation != "characters":
+            return LineVerdict(UNJUDGED, "", letters, foreign)
+        return LineVerdict(WRONG, found, letters, foreign)
 
     def _own(self, text: str, language: str) -> tuple[int, int]:
         """(letters of the language's scripts, letters of any script but the common one)."""

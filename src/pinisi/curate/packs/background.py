@@ -1,4 +1,4 @@
-"""Background: models of languages that have no pack, by which a text is known to be foreign.
+"""Holds models of languages that have no pack, by which a text is known to be foreign.
 
 Two kinds of model stand beside the packs' columns. One of a script's languages in general (code "") is made of
 many languages' text at once; it takes little room, and a new pack's own language may be among them, so packs of

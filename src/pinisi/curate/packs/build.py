@@ -1,4 +1,4 @@
-"""build_pack: the statistics of a language from its documents."""
+"""Builds a pack: the statistics of a language from its documents."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

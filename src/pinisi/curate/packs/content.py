@@ -1,4 +1,4 @@
-"""Tells whether a pack has changed in anything that curation goes by, whatever its version says."""
+"""Tells whether a pack has changed in anything that affects curation, whatever its version says."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""Evidence: how well each pack explains a text, and how well the background does.
+"""Measures how well each pack explains a text, and how well the background does.
 
 All comparisons are of log-likelihoods per character (nats). A word counts as its best model says, but for a
 floor below the likeliest: no single word decides (`FOREIGN`), and a pack that is compared with the background

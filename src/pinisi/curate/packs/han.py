@@ -1,4 +1,4 @@
-"""Chinese characters by standard: which of them are not of simplified Chinese.
+"""Tells which Chinese characters are not of simplified Chinese.
 
 N-grams can't tell: of 60,000 characters a pack has seen two thousand, and a rare name is as new to it as another
 standard. The national standard GB 2312-80 lists the 6,763 characters of simplified Chinese; traditional Chinese,

@@ -1,4 +1,4 @@
-"""Packs: a set of packs, and which of them a text fits.
+"""Identifies the language of a text: which of a set of packs it fits.
 
 Each pack's n-gram model gives a text a likelihood; nothing is trained on several languages together, so a new
 pack takes part at once. Packs are compared within a script (scripts that one pack mixes count as one); what a

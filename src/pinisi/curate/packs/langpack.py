@@ -1,4 +1,4 @@
-"""langpack: a language pack from a user's text."""
+"""Makes a language pack from a user's text: the work of `pinisi langpack`."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A character n-gram model of runs of letters: interpolated, pruned to a size, normalised.
+"""Learns a character n-gram model of runs of letters: interpolated, pruned to a size, normalised.
 
 The model: p(c | h) for a character c (or the boundary that ends a run) after the up to 4 before it in its
 run, by interpolated absolute discounting (Ney, Essen and Kneser 1994; Chen and Goodman 1998, section 2.6):

@@ -1,4 +1,4 @@
-"""A language pack: the statistics of one language in a folder with pack.json and ngrams.npz; no text."""
+"""Reads and writes a language pack: the statistics of one language in a folder with pack.json and ngrams.npz; no text."""
 
 import functools
 import hashlib

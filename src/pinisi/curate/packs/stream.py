@@ -1,4 +1,4 @@
-"""Text as the n-gram model sees it: runs of letters between boundaries, and the hashes of their n-grams.
+"""Turns a text into what the n-gram model sees: runs of letters between boundaries, and the hashes of their n-grams.
 
 The stream of a text is boundary, run, boundary, run, ..., boundary: whatever is no letter or mark ends a run.
 An n-gram is a window of the stream that holds a boundary at its first or last place only, so n-grams never

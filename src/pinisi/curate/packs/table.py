@@ -1,4 +1,4 @@
-"""Several models as one table, so that a text is looked up once for all of them."""
+"""Joins several models into one table, so that a text is looked up once for all of them."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Zawgyi: Burmese in the code points of Unicode, but not as Unicode orders them.
+"""Recognises Zawgyi: Burmese in the code points of Unicode, but not as Unicode orders them.
 
 The Zawgyi font stores what stands left of a consonant - the vowel e (U+1031), the medial r (its U+103B) - before it,
 and writes the killer, Unicode's U+103A, as U+1039, which in Unicode only stacks a consonant on another. To a model,

@@ -1,4 +1,4 @@
-"""Checks of numbers: check digits and dates of birth, of strings of ASCII digits and letters without separators."""
+"""Checks numbers: check digits and dates of birth, of strings of ASCII digits and letters without separators."""
 
 import calendar
 

@@ -1,1 +1,1 @@
-"""How much a text is like the good ones that a user names: a classifier for each language, and the best share of its documents."""
+"""Grades documents by how much they are like the good texts that a user names, with a classifier for each language."""

@@ -1,4 +1,5 @@
-"""A text as hashed features: runs of words (or of letters with their marks, where a script has no spaces) and of characters.
+"""Turns a text into hashed features: runs of words (or of letters with their marks, where a script has no spaces) and of
+characters.
 
 The words say what a text is about and how it puts it; the characters see punctuation, digits and line breaks, of which the
 words know nothing. Hashed as in Weinberger et al., "Feature Hashing for Large Scale Multitask Learning" (ICML 2009),

@@ -1,4 +1,4 @@
-"""The work of two stages: learn what the good texts of a language are like; grade its documents by it.
+"""Does the work of two stages: learns what the good texts of a language are like, and grades its documents by it.
 
 After Sailor2 (arXiv 2502.12982): for each language a classifier of good texts (translated textbooks, instructions, chat) against
 random documents, the best 20 % of which are what its second phase trains on.

@@ -1,1 +1,1 @@
-"""The sample corpus: real text in fifteen languages from package registries."""
+"""Makes the sample corpus: real text in fifteen languages from package registries."""

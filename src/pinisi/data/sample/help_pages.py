@@ -1,4 +1,4 @@
-"""LibreOffice's help: pages of connected prose, whose paragraphs have the same id in every language."""
+"""Reads LibreOffice's help: pages of connected prose, whose paragraphs have the same id in every language."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Message catalogues of programs: JSON of MediaWiki and its kin, gettext .mo, Mozilla's .ftl and .properties.
+"""Reads message catalogues of programs: JSON of MediaWiki and its kin, gettext .mo, Mozilla's .ftl and .properties.
 
 Each reader gives {key: text} of one file; the key is the same in every language (in .mo it is the English).
 """

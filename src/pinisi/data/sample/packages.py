@@ -1,4 +1,4 @@
-"""Packages of npm, pip and apt as files in memory, fetched by the ordinary clients into a cache folder.
+"""Fetches packages of npm, pip and apt by the ordinary clients into a cache folder, and opens them as files in memory.
 
 Nothing is installed and no archive is unpacked to disk, so no path in an archive can lead out of a folder.
 """

@@ -1,4 +1,4 @@
-"""Where the sample corpus comes from: one function per source, each gives pages in every language it has."""
+"""Lists where the sample corpus comes from: a function for each source gives pages in every language it has."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The Universal Declaration of Human Rights: the one text that all fifteen languages have, aligned.
+"""Reads the Universal Declaration of Human Rights: the one text that all fifteen languages have, aligned.
 
 Articles 25 to 30 are held out for evaluation in every language; the rest may be trained on.
 """

@@ -1,4 +1,4 @@
-"""Code points seen as letters, marks, digits and the rest, and their scripts.
+"""Sorts code points into letters, marks, digits and the rest, and into scripts.
 
 A script is the first word of a letter's Unicode name (LATIN, THAI, CJK, ...), so every script that Python's
 Unicode data know is known here, without a table of blocks.

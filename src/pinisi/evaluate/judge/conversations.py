@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from pinisi.base.errors import DataError
 from pinisi.base.files import write_whole
-from pinisi.base.json_text import parse
-from pinisi.evaluate.prompting import Generated, Message, OpenPrompt
+from pinisi.base.json_text import parse, read_utf8
+from pinisi.evaluate.prompting import Generated, Message, OpenPrompt, without_reasoning
 
 ROLES = ("system", "user", "assistant")
 # Codes of languages as SEA-WildBench and FLORES have them, and ours.
@@ -140,13 +140,13 @@ def write_answers(
 def answers_of(
     conversations: Sequence[Conversation], answers: Mapping[str, str], file: str | Path
 ) -> list[str]:
-    """Each conversation's answer. Raises DataError that names those without."""
+    """Each conversation's answer, without its reasoning. Raises DataError that names those without an answer."""
     if missing := [asked.id for asked in conversations if asked.id not in answers]:
         raise DataError(
             f"{file} has no answer to {len(missing)} of {len(conversations)} conversations, such as {missing[0]!r}: let the model "
             "answer all of the set"
         )
-    return [answers[asked.id] for asked in conversations]
+    return [without_reasoning(answers[asked.id]) for asked in conversations]
 
 
 def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -154,7 +154,7 @@ def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from _lines(path)
         return
     try:
-        value = parse(path.read_text("utf-8-sig"))
+        value = parse(read_utf8(path))
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, list) or not all(isinstance(record, Mapping) for record in value):
@@ -163,18 +163,17 @@ def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                record = parse(line)
-            except ValueError as error:
-                raise DataError(f"{where}: not JSON ({error})") from None
-            if not isinstance(record, Mapping):
-                raise DataError(f"{where}: a JSON {type(record).__name__}, needed an object")
-            yield where, record
+    for number, line in enumerate(read_utf8(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            record = parse(line)
+        except ValueError as error:
+            raise DataError(f"{where}: not JSON ({error})") from None
+        if not isinstance(record, Mapping):
+            raise DataError(f"{where}: a JSON {type(record).__name__}, needed an object")
+        yield where, record
 
 
 def _unique(path: Path, names: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +13,9 @@ from torch import Tensor
 from pinisi.base.errors import ModelError
 from pinisi.models.folder import Published, json_object
 from pinisi.models.spec import ModelSpec, read_spec, vocabulary_names
+from pinisi.models.surgery.start_rows import STARTS, Start, StartFacts, start_rows
 from pinisi.models.weights import FolderWeights
 
-Start = Literal["mean", "random"]
-STARTS: tuple[Start, ...] = ("mean", "random")
 ALWAYS = ("bos_token_id", "eos_token_id", "pad_token_id")  # which a config has by default, too
 SUFFIXES = ("_token_id", "_token_ids", "_token_index")
 LISTS = ("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "forced_decoder_ids", "force_words_ids")
@@ -105,39 +104,25 @@ def added_rows(
     spec: ModelSpec,
     weights: FolderWeights,
     rows: int,
-    pieces: Mapping[int, Sequence[int]],
+    facts: StartFacts,
     start: Start = "mean",
     seed: int = 0,
 ) -> Iterator[tuple[str, Tensor]]:
     """All parameters, one at a time, those of the vocabulary with a row for each new token.
 
-    rows: of the new vocabulary. pieces: {row: the old rows of what the token was before}. start: `mean` gives a new row the
-    mean of those; `random` draws it, by `seed`, with the old rows' mean and standard deviation in each column, the
-    control that knows nothing. Rows that are neither old nor new are zero.
+    rows: of the new vocabulary. facts, start, seed: as `start_rows` takes them. Rows that are neither old nor new are zero.
     """
     if start not in STARTS:
         raise ModelError(f"start is {start!r}; it must be one of {', '.join(STARTS)}.")
-    names = vocabulary_names(spec)
+    names = list(vocabulary_names(spec))
     for name, tensor in _parameters(weights):
-        if name not in set(names):
+        if name not in names:
             yield name, tensor
             continue
         grown = tensor.new_zeros(rows, *tensor.shape[1:])
         grown[: len(tensor)] = tensor
-        ids = torch.tensor(sorted(pieces), dtype=torch.long)
-        if start == "mean":
-            for id in ids.tolist():
-                grown[id] = tensor[list(pieces[id])].double().mean(0).to(tensor.dtype)
-        else:
-            grown[ids] = _drawn(tensor, len(ids), seed + list(names).index(name)).to(tensor.dtype)
+        grown[sorted(facts.pieces)] = start_rows(tensor, facts, start, seed + names.index(name))
         yield name, grown
-
-
-def _drawn(tensor: Tensor, count: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    old = tensor.float()
-    noise = torch.randn(count, *tensor.shape[1:], generator=generator)
-    return old.mean(0) + noise * old.std(0)
 
 
 def _parameters(weights: FolderWeights) -> Iterator[tuple[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Building blocks: the passes of one microbatch with their offsets, repeated every interval, then squeezed.
+"""Builds tables from blocks: the passes of one microbatch with their offsets, repeated every interval, then squeezed.
 
 Source: arXiv 2405.15362 section 3 (blocks), arXiv 2411.05288 section 5 (vocabulary passes in a block).
 """

@@ -1,4 +1,4 @@
-"""Schedules by name."""
+"""Builds schedules by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gpipe and 1f1b: one stage on each rank, BW in one."""
+"""Builds gpipe and 1f1b: one stage on each rank, BW in one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of an evaluation: E, F and S only."""
+"""Builds the table of an evaluation: E, F and S only."""
 
 from __future__ import annotations
 

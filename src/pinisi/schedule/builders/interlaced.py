@@ -1,4 +1,4 @@
-"""interlaced: the vocabulary in tensor-parallel style inside segments at which all ranks meet (as nnScaler does).
+"""Builds interlaced: the vocabulary in tensor-parallel style inside segments at which all ranks meet (as nnScaler does).
 
 Every interval all ranks run S and T of one microbatch at the same time and wait for the reduction between them. Between two
 segments a rank has room for one F and one BW, whole: so ranks take turns in which comes first, F's wave moves on by half an

@@ -1,4 +1,4 @@
-"""Several chunks on a rank with BW in one, wholly or mostly: interleaved-1f1b and dualpipev."""
+"""Builds schedules of several chunks on a rank with BW in one, wholly or mostly: interleaved-1f1b and dualpipev."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which builders of schedules there are. A new schedule is one function with `@builder("its-name")`."""
+"""Keeps the builders of schedules by name. A new schedule is one function with `@builder("its-name")`."""
 
 from __future__ import annotations
 

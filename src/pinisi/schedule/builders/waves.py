@@ -1,4 +1,4 @@
-"""Building blocks made of waves: F and B run over the stages at a fixed hop a stage, F = B = W = one slot.
+"""Makes building blocks of waves: F and B run over the stages at a fixed hop a stage, F = B = W = one slot.
 
 A microbatch's F goes through the stages in legs (one, or for a V down the ranks and up again), then B back through them. On one
 rank the passes of a block stand in different slots modulo the interval, so every slot is taken and the steady state has no

@@ -1,4 +1,4 @@
-"""Puts the vocabulary passes into a table that has none.
+"""Inserts the vocabulary passes into a table that has none.
 
 The general method of arXiv 2411.05288 (section 5) for any schedule: the table is run in time with F = B = W = 1; S of a
 microbatch stands at one time on all ranks, right behind its last F; T an interval later; and all backward passes come one

@@ -1,4 +1,4 @@
-"""Schedules that run B and W apart: zb-h1, zb-2p (arXiv 2401.10241), zbv, v-half, v-min (arXiv 2405.15362).
+"""Builds schedules that run B and W apart: zb-h1, zb-2p (arXiv 2401.10241), zbv, v-half, v-min (arXiv 2405.15362).
 
 All but zbv are building blocks of waves (`waves`): the hops set the memory. zbv, which has no bubble but the fill, is made of
 phases. Peak activations with 0 barriers, in microbatches: zb-h1 p, zb-2p 2p - 1, zbv p, v-half p/2 + 1 (p even), v-min about

@@ -1,4 +1,4 @@
-"""An abstract machine that executes a Program: it simulates, and shows whether anything hangs, which no times change."""
+"""Executes a Program on an abstract machine: it simulates, and shows whether anything hangs, which no times change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shorter orders of a schedule's passes for given costs and limits of memory, beside a bound.
+"""Searches shorter orders of a schedule's passes for given costs and limits of memory, and states a bound beside them.
 
 Reading order: network, dispatch, listing, backfill, improve, bound, find.
 """

@@ -1,4 +1,4 @@
-"""Puts passes that nobody waits for (T with 1 barrier, W, G) where they hold nobody up.
+"""Moves passes that nobody waits for (T with 1 barrier, W, G) to where they delay no other.
 
 The other passes are timed without them, in a given order, and so is how late each may start if the step is to end by a deadline.
 Then the order is run again; a rank that would wait runs a free pass if the next pass of the order can start in time behind it.

@@ -1,4 +1,4 @@
-"""Seconds that no order of a step's passes can beat."""
+"""Computes the seconds that no order of a step's passes can beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clock that chooses: what list scheduling and backfilling share.
+"""Runs a clock that chooses: what list scheduling and backfilling share.
 
 A rank is asked for its next pass whenever it is free and something has changed. The order that comes out has been run in time,
 so it can be run.

@@ -1,4 +1,4 @@
-"""Local search over orders: passes of the critical path are moved along their rows, by simulated annealing.
+"""Improves orders by local search: moves passes of the critical path along their rows, by simulated annealing.
 
 Job-shop neighbourhoods: a block of the critical path on one rank is left sooner if its last pass goes earlier, and entered sooner
 if its first one goes later. And one of our own: a stretch of one microbatch's passes moves in time on all ranks at once, since

@@ -1,4 +1,4 @@
-"""List scheduling: a rank that is free runs, of the passes that are there and have room, the first by a list of keys."""
+"""Schedules by list: a rank that is free runs, of the passes that are there and have room, the first by a list of keys."""
 
 from __future__ import annotations
 

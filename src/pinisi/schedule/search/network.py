@@ -1,4 +1,4 @@
-"""A step's passes as whole numbers, and a clock that times an order of them: what `search` tries its orders with.
+"""Numbers a step's passes and times an order of them: what `search` tries its orders with.
 
 Node 0 .. n-1 is a pass, n .. a collective of one microbatch. The model is `simulate`'s with receives that are always posted
 early enough: messages between two ranks, and collectives of one channel, come one after the other. Derived from `needs`; what is

@@ -1,4 +1,4 @@
-"""S and T of a shard for losses that read the whole distribution: its entropy, its divergence from a teacher's.
+"""Computes S and T of a shard for losses that read the whole distribution: its entropy, its divergence from a teacher's.
 
 As `head`, with statistics more in C1 and products more in S. p_v is the student's softmax, q_v the teacher's, each from its own
 hidden states and its own shard of rows, so that no logits travel; H = -Σ p_v log p_v; D = Σ q_v (log q_v - log p_v). Then

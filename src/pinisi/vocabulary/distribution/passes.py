@@ -1,4 +1,4 @@
-"""Keeps what S of one microbatch leaves, where a loss reads the whole distribution."""
+"""Keeps the results of S for one microbatch, where a loss reads the whole distribution."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

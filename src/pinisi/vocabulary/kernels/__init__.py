@@ -1,4 +1,4 @@
-"""The one interface behind which the element-wise work of S and T lives: `kernels_for(tensor)` answers with an implementation.
+"""Hides the element-wise work of S and T behind one interface: `kernels_for(tensor)` answers with an implementation.
 
 Matrix products are torch's in any case. What surrounds them is `reference`, in plain torch operations for any device and
 dtype, or passes over memory once: `native`, in C++ for fp32 and bf16 on a CPU, compiled where it is used first, and `fused`,

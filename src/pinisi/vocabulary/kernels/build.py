@@ -1,4 +1,4 @@
-"""`native.cpp` as a library: compiled by this machine's C++ compiler when it is needed first, then kept in the user's cache. The
+"""Compiles `native.cpp` by this machine's C++ compiler when it is needed first, then keeps it in the user's cache. The
 environment's CXX and CXXFLAGS are heeded."""
 
 import ctypes

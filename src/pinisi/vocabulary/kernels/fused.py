@@ -1,4 +1,4 @@
-"""The element-wise work of S and T in Triton kernels, fp32 and 16 bit. See `Kernels` for what each does.
+"""Does the element-wise work of S and T in Triton kernels, fp32 and 16 bit. See `Kernels` for what each does.
 
 Block sizes and warps are chosen for a Hopper GPU: enough of a row per program that memory is busy, few enough numbers per
 thread (at most 32) that they stay in registers.

@@ -1,4 +1,5 @@
-"""The element-wise work of S and T in C++, fp32 and bf16 on a CPU: `native.cpp`. See `Kernels` for what each function does."""
+"""Does the element-wise work of S and T in C++, fp32 and bf16 on a CPU: `native.cpp`. See `Kernels` for what each function
+does."""
 
 import ctypes
 from collections.abc import Callable

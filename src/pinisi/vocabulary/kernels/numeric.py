@@ -1,5 +1,5 @@
-"""Functions of fp32 blocks for the Triton kernels, as exact as torch's own: Triton's core has no tanh, log1p or rounding to
-bf16 that holds everywhere, and what CUDA's library has can't be interpreted on a CPU."""
+"""Computes functions of fp32 blocks for the Triton kernels, as exact as torch's own: Triton's core has no tanh, log1p or
+rounding to bf16 that holds everywhere, and what CUDA's library has can't be interpreted on a CPU."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,4 @@
-"""The element-wise work of S and T in plain torch operations: any device, any dtype; on a CPU in blocks that stay in the
+"""Does the element-wise work of S and T in plain torch operations: any device, any dtype; on a CPU in blocks that stay in the
 cache. See `Kernels` for what each function does."""
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Which tokens count, and which rows of a shard their targets are."""
+"""Finds which tokens count, and which rows of a shard their targets are."""
 
 from functools import cached_property
 

@@ -1,5 +1,5 @@
-"""Triton kernels on [T, C] tiles of the logits. A program takes ROWS tokens, and reads and writes each row once where it fits
-on the chip (HELD); of wider ones the second reading comes from a cache."""
+"""Defines Triton kernels on [T, C] tiles of the logits. A program takes ROWS tokens, and reads and writes each row once where
+it fits on the chip (HELD); of wider ones the second reading comes from a cache."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,4 @@
-"""Triton kernels on what S and T have of each token: [T] vectors and [T, h] rows, with sums in fp32."""
+"""Defines Triton kernels on what S and T have of each token: [T] vectors and [T, h] rows, with sums in fp32."""
 
 import triton
 import triton.language as tl
