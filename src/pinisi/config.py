@@ -48,8 +48,9 @@ class ModelSection:
     # of the weights at work; with bfloat16 the optimizer keeps float32 master weights. Left out, a run resumes in its own, and
     # begins in that in which the source's files are stored, or float32
     dtype: Literal["float32", "bfloat16", "float64"] | None = None
-    # which of transformers' forms computes attention; its own choice if left out
-    attention: Literal["sdpa", "eager"] | None = None
+    # what computes attention: auto takes what knows the documents of packed rows where that gains; dense makes a mask of all pairs
+    # of a row (in transformers' form sdpa or eager, if one is named); blocks for CPUs, flex and varlen for GPUs make none
+    attention: Literal["auto", "dense", "blocks", "flex", "varlen", "sdpa", "eager"] = "auto"
 
     def validate(self) -> Iterator[Fault]:
         if (self.source is None) == (self.config is None):

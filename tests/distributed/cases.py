@@ -46,6 +46,7 @@ class Case:
     seed: int = 0
     label_smoothing: float = 0.0
     z_loss: float = 0.0
+    attention: str = "auto"
 
 
 SLIDING = {"gemma2", "mistral", "gemma3_text"}
@@ -272,7 +273,7 @@ def run_case(
     """Runs one case on the ranks of `communicator`; None if all agrees, else what did not first, as rank 0 sees it: it alone
     runs the reference, and all ranks go on to the end, since what they have is put together by all."""
     case = possible(case)
-    spec = read_spec(config_of(case))
+    spec = read_spec(config_of(case), attention=case.attention)
     layout = schedule_of(case).layout
     ends_apart = case.barriers == 0 and case.tied and layout.first_rank != layout.last_rank
     engine = engine_of(case, spec, communicator, tied_group=tied_group if ends_apart else None)

@@ -60,18 +60,6 @@ def microbatch(of: list[np.ndarray]):
     return collate(rows, [0] * len(rows))
 
 
-@pytest.fixture
-def double(monkeypatch):
-    """Doubles stay doubles where Gemma's code takes norms and softmaxes in fp32, whose sums hang on a row's length."""
-    single, softmax = torch.Tensor.float, F.softmax
-
-    def wide(x, *args, dtype=None, **options):
-        return softmax(x, *args, dtype=x.dtype if x.dtype == torch.float64 else dtype, **options)
-
-    monkeypatch.setattr(torch.Tensor, "float", lambda x: x if x.dtype == torch.float64 else single(x))
-    monkeypatch.setattr(F, "softmax", wide)
-
-
 KINDS = ("default", "yarn", "longrope", "dynamic")
 CASES = [(name, kind) for name in NAMES for kind in (KINDS if name != "phi3" else ("default", "longrope"))]
 

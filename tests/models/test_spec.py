@@ -91,7 +91,7 @@ def test_settings_that_cannot_work_are_named(changes, message):
 def test_attention_that_cannot_work_is_named():
     with pytest.raises(ModelError, match="soft-caps"):
         read_spec(tiny_config("gemma2"), attention="sdpa")
-    with pytest.raises(ModelError, match="'sdpa' or 'eager'"):
+    with pytest.raises(ModelError, match="'auto', 'dense', 'blocks', 'flex', 'varlen', 'sdpa' and 'eager'"):
         read_spec(tiny_config("llama"), attention="flash")
 
 

@@ -80,7 +80,7 @@ def profile(
     folder = Path(tempfile.mkdtemp(prefix="pinisi-measure-"))  # stays if a rank fails: its log is there
     request = {
         "config": spec.config.to_dict(),
-        "attention": spec.attention,
+        "attention": spec.attention_choice,
         "setting": {k: getattr(setting, k) for k in ("sequence", "microbatch", "dtype")},
         "rows": max(2, -(-spec.vocabulary // ranks)),
         "threads": threads,
@@ -253,7 +253,7 @@ def cut(spec: ModelSpec, piece: Piece) -> ModelSpec:
     if types:
         values["layer_types"] = [types[i % len(types)] for i in range(piece.layers)]
     values |= {"num_hidden_layers": piece.layers, "vocab_size": piece.rows, "pad_token_id": None}
-    return read_spec(values, attention=spec.attention)
+    return read_spec(values, attention=spec.attention_choice)
 
 
 def line_through(a: int, seconds_a: float, b: int, seconds_b: float) -> list[float]:

@@ -31,6 +31,10 @@ BENCHES = {
         "pinisi.bench.vocabulary_extension",
         "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
     ),
+    "packed": (
+        "pinisi.bench.packed",
+        "attention inside packed documents without dense masks: exactness, time, memory; balanced packing",
+    ),
     "free-vocabulary": (
         "pinisi.bench.free_vocabulary",
         "what a larger vocabulary costs beyond its own arithmetic, by plan and by emulated passes",

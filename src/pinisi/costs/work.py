@@ -38,7 +38,8 @@ class Setting:
     """How a model is trained: what a microbatch is and what is kept.
 
     sequence: tokens of a sequence; microbatch: sequences of a microbatch. recompute: a layer keeps its input only.
-    masked: attention takes a mask (documents share a sequence), for which grouped keys and values are repeated.
+    masked: documents share a sequence: dense attention then takes a mask, for which grouped keys and values are repeated.
+    attention: what computes it, of `models.attention.BACKENDS`; only dense makes masks and keeps scores.
     dense: the embedding's gradient of a microbatch is made for all of a rank's rows (autograd's way, which Pinisi
     takes with 0 barriers only). late_head: the weight gradient of an undivided head is made in W (Pinisi makes it in B).
     head_budget: bytes of [T, V_r] numbers that a split head's microbatch may hold; None: all are kept from S to T; 0: none.
@@ -52,6 +53,7 @@ class Setting:
     recompute: bool = False
     head_budget: int | None = None
     masked: bool = True
+    attention: str = "dense"
     dense: bool = False
     late_head: bool = True
     gradient: float = 0.0
@@ -169,10 +171,18 @@ def kept(shape: Shape, setting: Setting, layer: int = 0) -> dict[str, float]:
     for width, groups in shape.head_norms:
         norms += width * (wide + max(product, e)) + wide * groups
     q = shape.heads * shape.head_dim
+    bounds = setting.attention != "dense"
     repeated = setting.masked or shape.attention != "fused" or shape.windows[layer] is not None
-    kv = q if repeated else shape.kv_heads * shape.head_dim
+    kv = q if repeated and not bounds else shape.kv_heads * shape.head_dim
     attention = e * (h + q + 2 * kv + q)
-    if shape.attention == "fused":
+    if (
+        bounds and shape.attention == "fused"
+    ):  # blocks and flex join or turn their output, which is then kept twice
+        attention += wide * shape.heads + (e * q if setting.attention in ("blocks", "flex") else 0)
+    elif bounds:
+        # flex keeps its output twice and statistics; blocks compute soft-capped scores again and keep neither
+        attention += e * q + wide * shape.heads if setting.attention == "flex" else 0
+    elif shape.attention == "fused":
         attention += wide * shape.heads
     else:  # probabilities in fp32 and in the model's dtype, and with a soft-cap its tanh
         same = 1 if e >= 4 else 2
@@ -186,7 +196,8 @@ def shared_bytes(shape: Shape, setting: Setting) -> float:
     """Bytes that a microbatch's layers share on a rank: masks and rotary tables."""
     if shape.positions:
         return 0.0
-    masks = len(set(shape.windows)) * setting.sequence if setting.masked else 0
+    dense = setting.masked and setting.attention == "dense"
+    masks = len(set(shape.windows)) * setting.sequence if dense else 0
     return float(setting.tokens * setting.element * (masks + 2 * shape.head_dim))
 
 

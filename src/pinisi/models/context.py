@@ -1,11 +1,11 @@
-"""Makes what every layer of a microbatch shares: attention masks per attention type and rotary tables.
+"""Makes what every layer of a microbatch shares: rotary tables, and per attention type a mask or documents' bounds.
 
 Shape letters: b sequences, s positions, d head dimension.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,16 +13,25 @@ from torch import Tensor
 
 from pinisi.base.errors import ModelError
 from pinisi.models.architectures import SLIDING
+from pinisi.models.attention import (
+    DENSE,
+    DocumentBounds,
+    PackedRows,
+    choose,
+    dense_mask,
+    document_bounds,
+    packed_rows,
+)
 from pinisi.models.spec import ModelSpec
 
 
 @dataclass(frozen=True)
 class Context:
-    """masks[type]: bool [b,1,s,s] (sdpa), additive [b,1,s,s] in the model's dtype (eager), or None: plain
-    causal. rotary[type]: (cos, sin), each [b,s,d]. positions: [b,s]. seed: of what is dropped; None: as torch's own
-    generator has it."""
+    """masks[type]: bool [b,1,s,s] (sdpa), additive [b,1,s,s] in the model's dtype (eager), None: plain causal, or the documents'
+    bounds for a backend that needs no mask. rotary[type]: (cos, sin), each [b,s,d]. positions: [b,s]. seed: of what is dropped;
+    None: as torch's own generator has it."""
 
-    masks: dict[str, Tensor | None]
+    masks: dict[str, Tensor | PackedRows | None]
     rotary: dict[str, tuple[Tensor, Tensor]]
     positions: Tensor
     seed: int | None = None
@@ -52,9 +61,9 @@ def make_context(
             f"documents {tuple(documents.shape)} and positions {tuple(positions.shape)} must both be [b, s]."
         )
     types = sorted(set(spec.attention_types))
-    single = _single_document(documents)
+    bounds, device = document_bounds(documents), torch.device(device)
     documents, positions = documents.to(device), positions.to(device)
-    masks = {kind: _mask(spec, kind, documents, single, dtype) for kind in types}
+    masks = {kind: _mask(spec, kind, documents, bounds, dtype) for kind in types}
     return Context(masks, _rotary(spec, documents, positions, types, dtype), positions)
 
 
@@ -71,7 +80,7 @@ def reference_inputs(
 
     Make that model with dtype= in from_config or from_pretrained and attn_implementation=spec.attention.
     """
-    context = make_context(spec, documents, positions, dtype, device)
+    context = make_context(replace(spec, backend=DENSE), documents, positions, dtype, device)
     by_type = spec.architecture.windows == "by layer"
     masks: Any = context.masks if by_type else next(iter(context.masks.values()))
     return {
@@ -82,26 +91,22 @@ def reference_inputs(
     }
 
 
-def _single_document(documents: Tensor) -> bool:
-    return bool((documents == documents[:, :1]).all())
-
-
-def _mask(spec: ModelSpec, kind: str, documents: Tensor, single: bool, dtype: torch.dtype) -> Tensor | None:
-    s = documents.shape[1]
+def _mask(
+    spec: ModelSpec, kind: str, documents: Tensor, bounds: DocumentBounds | None, dtype: torch.dtype
+) -> Tensor | PackedRows | None:
+    """What layers of one type take: bounds is None where a document of a row stands in pieces apart."""
+    s, device = documents.shape[1], documents.device
     window = spec.window if kind == SLIDING else None
     if window is not None and window >= s:
         window = None
-    if spec.attention == "sdpa" and single and window is None:
+    backend = choose(spec.backend, spec.attention_features, bounds, window, dtype, device)
+    if backend.name != DENSE:
+        assert bounds is not None
+        return packed_rows(backend, bounds, window, device)
+    if spec.attention == "sdpa" and window is None and bounds is not None and not bounds.packed:
         # sdpa then runs its causal kernel, as it does inside transformers, and needs no s * s mask
         return None
-    place = torch.arange(s, device=documents.device)
-    seen = place[:, None] >= place[None, :]
-    if window is not None:
-        seen &= place[None, :] > place[:, None] - window
-    allowed = seen & (documents[:, None, :, None] == documents[:, None, None, :])
-    if spec.attention == "sdpa":
-        return allowed
-    return torch.zeros((), dtype=dtype, device=documents.device).where(allowed, torch.finfo(dtype).min)
+    return dense_mask(documents, window, dtype, additive=spec.attention == "eager")
 
 
 def _rotary(

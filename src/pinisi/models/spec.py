@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig
 from pinisi.base.errors import ModelError
 from pinisi.models import checks
 from pinisi.models.architectures import ARCHITECTURES, FULL, SLIDING, Architecture
+from pinisi.models.attention import AUTO, BACKENDS, DENSE, AttentionFeatures, check_features
 from pinisi.models.folder import CONFIG, SMALL_FILES, Published, json_object, local_folder, read_published
 
 # First and last (major, minor) with which tests/models has passed: 5.0.0, 5.11.0 and 5.23.
@@ -37,7 +38,8 @@ class ModelSpec:
     """A model as its config describes it; holds no weights.
 
     hidden: h. vocabulary: V. layers: how many. tied: embedding and head are one matrix. softcap: cap of the
-    final logits or None. logit_scale: the logits' factor before soft-capping. attention: `sdpa` or `eager`.
+    final logits or None. logit_scale: the logits' factor before soft-capping. attention: `sdpa` or `eager`,
+    transformers' form of dense attention. backend: `auto` or a row of `attention.BACKENDS`.
     attention_types: per layer, `full_attention` or `sliding_attention`. window: how many positions a sliding
     layer sees, itself included. padding_index: the embedding row that starts at zero and gets no gradient
     from the embedding (torch's padding_idx), or None. folder: the local folder it was read from, if any.
@@ -65,6 +67,7 @@ class ModelSpec:
     generation: Mapping[str, Any] = field(default_factory=dict)
     token_ids: Mapping[str, Any] = field(default_factory=dict)
     rotary_cache: dict[str, Any] = field(default_factory=dict, repr=False)
+    backend: str = AUTO
 
     @property
     def model_type(self) -> str:
@@ -74,6 +77,24 @@ class ModelSpec:
     def dropout(self) -> bool:
         """Whether anything is dropped in training."""
         return any(getattr(self.config, name, None) for name in checks.DROPOUTS)
+
+    @property
+    def attention_choice(self) -> str:
+        """What `read_spec` takes as `attention` to read a changed config in the same way."""
+        return self.attention if self.backend == DENSE else self.backend
+
+    @property
+    def attention_features(self) -> AttentionFeatures:
+        """What the model's attention needs of a backend."""
+        config = self.config
+        return AttentionFeatures(
+            heads=config.num_attention_heads,
+            head_dim=getattr(config, "head_dim", None) or self.hidden // config.num_attention_heads,
+            window=SLIDING in self.attention_types,
+            soft_cap=_cap(config, "attn_logit_softcapping") is not None,
+            dropout=bool(getattr(config, "attention_dropout", None)),
+            narrow_softmax=self.attention == "eager",
+        )
 
     def embedding_scale(self, dtype: torch.dtype) -> float:
         """The factor of the embedding rows, rounded to `dtype` as transformers rounds it; 1.0 where there is
@@ -99,7 +120,8 @@ def read_spec(
 
     Args:
         source: a folder with config.json, a hub id, a dict with "model_type", or a transformers config.
-        attention: `sdpa` or `eager`; the architecture's own choice if not given.
+        attention: `auto`, if not given, or a row of `attention.BACKENDS`; dense attention is then in transformers' form that
+            the architecture needs; `sdpa` or `eager`: dense in this one.
         strict: refuse keys of a dict that the architecture doesn't know; published configs have such.
 
     Raises:
@@ -112,17 +134,15 @@ def read_spec(
     architecture = _architecture(config.model_type)
     config = copy.deepcopy(config)
     _check_config(config)
-    chosen = attention or _attention(architecture, config)
-    if chosen not in ("sdpa", "eager"):
-        raise ModelError(f"attention is {chosen!r}; it must be 'sdpa' or 'eager'.")
-    if chosen == "sdpa" and _cap(config, "attn_logit_softcapping") is not None:
+    backend, form = _attention(attention or AUTO, architecture, config)
+    if form == "sdpa" and _cap(config, "attn_logit_softcapping") is not None:
         raise ModelError(
             f"{config.model_type} soft-caps its attention scores, which sdpa cannot do; use 'eager'."
         )
-    config._attn_implementation = chosen
+    config._attn_implementation = form
     _check_buildable(architecture, config)
     types = architecture.attention_types(config)
-    return ModelSpec(
+    found = ModelSpec(
         config=config,
         architecture=architecture,
         hidden=config.hidden_size,
@@ -132,14 +152,17 @@ def read_spec(
         softcap=_cap(config, "final_logit_softcapping"),
         logit_scale=1.0,
         head_bias=False,
-        attention=chosen,
+        attention=form,
         attention_types=types,
         window=_window(config, types),
         padding_index=_padding_index(config),
         folder=folder,
         published=published,
         generation={key: given[key] for key in checks.generation_keys() if given.get(key) is not None},
+        backend=backend,
     )
+    check_features(backend, found.attention_features)
+    return found
 
 
 def _check_transformers() -> None:
@@ -204,8 +227,15 @@ def _check_config(config: PreTrainedConfig) -> None:
         )
 
 
-def _attention(architecture: Architecture, config: PreTrainedConfig) -> str:
-    return "eager" if _cap(config, "attn_logit_softcapping") is not None else architecture.attention
+def _attention(choice: str, architecture: Architecture, config: PreTrainedConfig) -> tuple[str, str]:
+    """The backend, and transformers' form of dense attention."""
+    if choice in ("sdpa", "eager"):
+        return DENSE, choice
+    if choice != AUTO and choice not in BACKENDS:
+        known = ", ".join(map(repr, (AUTO, *BACKENDS, "sdpa")))
+        raise ModelError(f"attention is {choice!r}; it must be one of {known} and 'eager'.")
+    capped = _cap(config, "attn_logit_softcapping") is not None
+    return choice, "eager" if capped else architecture.attention
 
 
 def _cap(config: PreTrainedConfig, name: str) -> float | None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinisi.base.errors import ModelError
+from pinisi.models.attention import check_place, layer_config
 from pinisi.models.context import Context
 from pinisi.models.spec import ModelSpec
 
@@ -93,14 +94,15 @@ class Stage(nn.Module):
         self.embedding, self.head = embedding, head
         layer_class, norm_class = spec.architecture.part("DecoderLayer"), spec.architecture.part("RMSNorm")
         self.model = Trunk()
+        config = layer_config(spec.config)
         rows = embedding or (head and spec.tied)
         self.model.embed_tokens = Matrix(spec.vocabulary, spec.hidden) if rows else None
-        self.model.layers = nn.ModuleDict({str(i): layer_class(spec.config, i) for i in layers})
+        self.model.layers = nn.ModuleDict({str(i): layer_class(config, i) for i in layers})
         self.model.norm = norm_class(spec.hidden, eps=spec.config.rms_norm_eps) if norm else None
         self.lm_head = Matrix(spec.vocabulary, spec.hidden) if head and not spec.tied else None
         self.layers = [BoundLayer(self.model.layers[str(i)], i, spec.attention_types[i]) for i in layers]
         last = spec.layers - 1
-        self.extra_heads = nn.ModuleList(layer_class(spec.config, last) for _ in range(extra))
+        self.extra_heads = nn.ModuleList(layer_class(config, last) for _ in range(extra))
         self.heads = [
             BoundLayer(module, last + 1 + k, spec.attention_types[last])
             for k, module in enumerate(self.extra_heads)
@@ -162,8 +164,10 @@ def build_stage(
         extra_heads: whether the spec's extra heads are here, beside the model's last layer.
 
     Raises:
-        ModelError: the layers are not the model's, or a parameter is missing or has the wrong shape.
+        ModelError: the layers are not the model's, a parameter is missing or has the wrong shape, or the spec's attention
+            backend doesn't run with this dtype on this device.
     """
+    check_place(spec.backend, dtype, torch.device(device))
     stage = _skeleton(spec, layers, embedding, head, norm, spec.extra_heads if extra_heads else 0)
     for name, parameter in list(stage.named_parameters()):
         tensor = weights.get(name)

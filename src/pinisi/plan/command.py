@@ -19,6 +19,7 @@ from pinisi.costs.hardware import GIB, PRESETS, Hardware, read_hardware
 from pinisi.costs.presets import preset_names
 from pinisi.costs.shape import shape_of
 from pinisi.costs.work import Setting
+from pinisi.models.attention import AUTO, DENSE
 from pinisi.models.stored import stored_dtype
 from pinisi.plan.candidates import Request
 from pinisi.plan.planner import Plan, make_plan
@@ -73,6 +74,8 @@ def setting_of(source: ModelSource, options: argparse.Namespace) -> Setting:
         dtype=options.dtype or (run.model.dtype or stored_dtype(source.spec) if run else "bfloat16"),
         recompute=(options.recompute or (run.memory.activation_checkpointing if run else "none")) == "full",
         head_budget=_head_budget(options.head_memory or (run.memory.head if run else "keep")),
+        # what auto takes follows from documents that a plan doesn't know: it is counted as dense, which needs most
+        attention=DENSE if source.spec.backend == AUTO else source.spec.backend,
     )
     if min(setting.sequence, setting.microbatch) < 1:
         raise ConfigError("--sequence and --microbatch must be at least 1")

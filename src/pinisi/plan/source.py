@@ -46,9 +46,9 @@ def _read(text: str) -> ModelSource:
     if path.suffix == ".toml":
         run = configuration.load(path)
         model = dataclasses.asdict(run.model)
-        return ModelSource(
-            path.stem, read_spec(run.model.source or run.model.config or {}, strict=True), run, model
-        )
+        named = run.model.source or run.model.config or {}
+        spec = read_spec(named, attention=run.model.attention, strict=True)
+        return ModelSource(path.stem, spec, run, model)
     if path.is_dir():
         return ModelSource(path.name, read_spec(path), None, {"source": str(path)})
     if path.suffix == ".json":

@@ -70,7 +70,7 @@ def with_vocabulary(spec: ModelSpec, rows: int, new_id: Callable[[int], int] = l
     assert spec.published is not None
     generation = json.dumps(_map(rest[0], new_id), indent=2, ensure_ascii=False) + "\n" if rest else None
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    changed = read_spec(values, attention=spec.attention)
+    changed = read_spec(values, attention=spec.attention_choice)
     return replace(
         changed,
         published=Published(text, generation, spec.published.folder),
