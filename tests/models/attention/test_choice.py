@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from pinisi.base.errors import ModelError
 from pinisi.models import RandomWeights, build_stage, make_context, read_spec
-from pinisi.models.attention import BACKENDS, DocumentBounds, PackedRows, choose
+from pinisi.models.attention import BACKENDS, DocumentBounds, PackedRows, choose, varlen
+from tests.models.attention.cases import plain_varlen
 from tests.models.tiny import tiny_config, tiny_spec
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -34,12 +37,43 @@ def test_auto_keeps_what_a_backend_cannot_do():
     assert chosen(tiny_spec("gemma2"), PACKED, torch.float64) == "dense"  # transformers' softmax in fp32
 
 
+def _tried(monkeypatch, fault: str | None) -> None:
+    """Stands in for the trial, which needs a GPU."""
+    row = replace(BACKENDS["varlen"], fault=lambda dtype, device: fault)
+    monkeypatch.setitem(BACKENDS, "varlen", row)
+
+
 def test_auto_on_a_gpu(monkeypatch):
+    _tried(monkeypatch, "it fails")
+    assert chosen(tiny_spec("mistral"), PACKED, torch.bfloat16, CUDA) == "dense"
+    _tried(monkeypatch, None)
     assert chosen(tiny_spec("mistral"), PACKED, torch.bfloat16, CUDA) == "varlen"
     assert chosen(tiny_spec("mistral"), PACKED, torch.float32, CUDA) == "dense"
     assert chosen(tiny_spec("mistral"), WHOLE, torch.bfloat16, CUDA) == "dense"
     assert chosen(tiny_spec("gemma2"), PACKED, torch.bfloat16, CUDA) == "dense"
     assert chosen(tiny_spec("qwen3", head_dim=264), PACKED, torch.bfloat16, CUDA) == "dense"
+
+
+def test_a_kernel_is_tried_before_it_is_taken(monkeypatch):
+    def never(*_: object, **__: object) -> None:
+        raise RuntimeError("no kernel image is available\nfor this device")
+
+    def one_too_many(*given: object, window_size: tuple[int, int], **more: object) -> torch.Tensor:
+        return plain_varlen(*given, window_size=(window_size[0] + 1, 0), **more)
+
+    for kernel, said in (
+        (plain_varlen, None),
+        (never, r"fails on cpu \(RuntimeError: no kernel image is available\)"),
+        (one_too_many, "off on cpu"),
+    ):
+        monkeypatch.setattr(varlen, "_kernel", lambda kernel=kernel: kernel)
+        varlen.varlen_fault.cache_clear()
+        if said is None:
+            assert varlen.varlen_fault(torch.bfloat16, CPU) is None
+            continue
+        with pytest.warns(UserWarning, match=said):
+            assert varlen.varlen_fault(torch.bfloat16, CPU) is not None
+    varlen.varlen_fault.cache_clear()
 
 
 def test_what_a_backend_lacks_is_refused_by_name():

@@ -13,7 +13,7 @@ from pinisi.base.errors import ModelError
 from pinisi.models.attention.blocks import attend_in_blocks, document_blocks
 from pinisi.models.attention.bounds import DocumentBounds
 from pinisi.models.attention.flex import attend_flexibly, document_block_mask
-from pinisi.models.attention.varlen import attend_variable, variable_lengths, varlen_missing
+from pinisi.models.attention.varlen import attend_variable, variable_lengths, varlen_fault, varlen_missing
 
 AUTO, DENSE = "auto", "dense"
 HALF = (torch.float16, torch.bfloat16)
@@ -48,7 +48,7 @@ class AttentionBackend:
     """Holds one row of the table.
 
     prepare: makes of the bounds, once for all layers with one window, what `attend` takes. devices, dtypes: None for all.
-    missing: what isn't installed, or None.
+    missing: what isn't installed, or None. fault: what a trial on the device finds wrong, or None; asked before `auto` takes it.
     """
 
     name: str
@@ -62,6 +62,7 @@ class AttentionBackend:
     sinks: bool = False
     dropout: bool = False
     missing: Callable[[], str | None] = lambda: None
+    fault: Callable[[torch.dtype, torch.device], str | None] = lambda dtype, device: None
 
     def lacks(self, needed: AttentionFeatures) -> str | None:
         """Returns what the model needs and this backend can't do, or None."""
@@ -104,6 +105,7 @@ BACKENDS: dict[str, AttentionBackend] = {
             widest_head=256,
             soft_cap=False,
             missing=varlen_missing,
+            fault=varlen_fault,
         ),
     )
 }
@@ -151,6 +153,8 @@ def choose(
         return dense
     found = BACKENDS["blocks" if device.type == "cpu" else "varlen"]
     if found.lacks(needed) is not None or found.unfit(dtype, device) is not None:
+        return dense
+    if found.fault(dtype, device) is not None:
         return dense
     return found if device.type != "cpu" or _blocks_gain(bounds, window, needed) else dense
 
