@@ -1,6 +1,6 @@
 # make demo    sets everything up and runs the main job
 # make test    sets everything up and passes the tests
-# make bench   the full exactness product and every benchmark (about two hours on two cores); REFERENCE=FILE.csv adds others' runs
+# make bench   all cases of all tests and the benchmarks (hours on two cores); REFERENCE=FILE.csv adds others' runs
 # make lint    ruff and mypy
 # make docs    the site of docs/ in build/site
 #
@@ -59,6 +59,9 @@ bench: setup
 	$(BIN)/pinisi bench emulated --json runs/bench/emulated.json
 	$(BIN)/pinisi bench heads --json runs/bench/heads.json
 	$(BIN)/pinisi bench vocabulary --json runs/bench/vocabulary.json
+	$(BIN)/pinisi bench packed --json runs/bench/packed.json
+	$(BIN)/pinisi bench free-vocabulary --json runs/bench/free_vocabulary.json
+	$(BIN)/pinisi bench vocabulary-size --folder runs/bench/vocabulary-size --json runs/bench/vocabulary_size.json
 	$(BIN)/python benchmarks/faults.py --json runs/bench/faults.json
 	$(if $(REFERENCE),$(BIN)/pinisi bench reference $(REFERENCE) --json runs/bench/reference.json)
 

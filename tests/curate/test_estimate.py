@@ -13,6 +13,7 @@ from pinisi.curate import estimate as module
 from pinisi.curate.run import curate
 from tests.curate.test_run import config, packs  # noqa: F401
 from tests.curate.texts import Language
+from tests.effort import only_full
 
 COUNT = 400
 
@@ -47,7 +48,13 @@ def said(path, *overrides: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "off"), [("jsonl", 0.1), ("jsonl.gz", 0.1), ("parquet", 0.01), ("txt", 0.1)]
+    ("kind", "off"),
+    [
+        ("jsonl", 0.1),
+        pytest.param("jsonl.gz", 0.1, marks=only_full),
+        ("parquet", 0.01),
+        pytest.param("txt", 0.1, marks=only_full),
+    ],
 )
 def test_documents_time_and_room(tmp_path, packs, clock, kind, off):  # noqa: F811
     write(tmp_path / "raw", kind)

@@ -348,7 +348,7 @@ def test_the_order_of_the_input_does_not_matter(whole, packs, tmp_path):
     assert {id: record.get("of") for id, record in dropped(out).items()} == of
 
 
-@pytest.mark.parametrize("at", [0, 2, 5])
+@pytest.mark.parametrize("at", [*(pytest.param(at, marks=only_full) for at in (0, 2)), 5])
 def test_killed_anywhere_and_run_again(whole, packs, tmp_path, at):
     """Killed once so many tasks are done; what is half written then is done again."""
     path = config(tmp_path, whole.parent / "raw", packs)
@@ -533,7 +533,10 @@ def apart(tmp_path_factory, whole, packs) -> Path:
     return run(config(tmp_path_factory.mktemp("apart"), whole.parent / "raw", packs), *APART)
 
 
-@pytest.mark.parametrize(("budget", "workers"), [("30 KiB", 1), ("9 KiB", 4), ("3 KiB", 1)])
+@pytest.mark.parametrize(
+    ("budget", "workers"),
+    [pytest.param("30 KiB", 1, marks=only_full), ("9 KiB", 4), pytest.param("3 KiB", 1, marks=only_full)],
+)
 def test_a_language_too_large_for_a_task_is_compared_in_many(apart, whole, packs, tmp_path, budget, workers):
     path, said = config(tmp_path, whole.parent / "raw", packs), []
     overrides = *APART, f"run.budget={budget}", f"run.workers={workers}"

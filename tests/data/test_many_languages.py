@@ -15,9 +15,11 @@ from pinisi.curate import records
 from pinisi.curate.config import CurateConfig
 from pinisi.data import TokenShards, tokenize
 
+from ..effort import only_full
 from .conftest import write_corpus
 
 
+@only_full
 def test_two_thousand_languages_under_256_handles(tmp_path, tokenizer_folder):
     command = [sys.executable, "-m", "tests.data.many_languages", str(tmp_path), str(tokenizer_folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -15,6 +15,7 @@ from pinisi import __version__
 from pinisi.launch import ranks
 from pinisi.launch import supervisor as launch
 from pinisi.train import checkpoint
+from tests.effort import only_full
 from tests.engine.runs import TRAIN, losses, process_of
 
 ENVIRONMENT = {**os.environ, "RANK": "3", "OMP_NUM_THREADS": "1"}
@@ -129,7 +130,7 @@ def test_a_killed_launcher_leaves_no_rank_behind(project):
     assert not left
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=only_full)])
 def test_a_signal_to_the_whole_group_lets_the_ranks_save(project, sent):
     """And the run ends as a shell has it for one that a signal ended: it is no whole one."""
     run = project / f"grouped-{sent}"
@@ -147,7 +148,7 @@ def test_a_signal_to_the_whole_group_lets_the_ranks_save(project, sent):
     assert launcher.returncode == 128 + sent and checkpoint.latest(run / "checkpoints") is not None
 
 
-@pytest.mark.parametrize("after", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("after", [0.0, *(pytest.param(after, marks=only_full) for after in (0.3, 1.0))])
 def test_a_signal_before_the_first_step_is_not_lost(project, tmp_path, after):
     """It came while ranks were started, or joined one another: the run went on, or was told to have been killed."""
     run = tmp_path / "run"
