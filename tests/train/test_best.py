@@ -11,6 +11,7 @@ from pinisi.base.errors import ConfigError
 from pinisi.config import load
 from pinisi.launch.check import check
 from pinisi.train.best import BestLoss, best_step, mean_loss
+from tests.effort import only_full
 from tests.engine.runs import pinisi
 
 # A learning rate at which the loss falls and rises, with an evaluation each step.
@@ -48,44 +49,49 @@ def ends_at(found: list[tuple[int, float]], patience: int) -> int:
     return found[-1][0]
 
 
-def test_best_and_patience_follow_the_evaluations_and_resume(project, tmp_path, capfd) -> None:
-    plain = tmp_path / "plain"
-    train(project, plain, STEPS)
-    found = evaluations(plain)
-    best = best_of(found[:9])
-    assert 0 < best < 8, found  # else this shows nothing
-    assert kept(plain) == {9}
+@pytest.fixture(scope="module")
+def plain(project, tmp_path_factory) -> list[tuple[int, float]]:
+    """The evaluations of a run to its end."""
+    run = tmp_path_factory.mktemp("best") / "plain"
+    train(project, run, STEPS)
+    assert kept(run) == {9}
+    found = evaluations(run)
+    assert 0 < best_of(found[:9]) < 8, found  # else this shows nothing
+    return found
 
-    whole = tmp_path / "whole"
+
+def test_the_best_is_kept_beside_the_last(project, plain, tmp_path) -> None:
+    whole, best = tmp_path / "whole", best_of(plain[:9])
     train(project, whole, "run.steps=8", "checkpoint.best=true", "checkpoint.every=0")
-    assert kept(whole) == {best, 8} and evaluations(whole) == found[:9] and best_step(whole) == best
-
-    for patience in (1, 2):
-        early = tmp_path / f"early-{patience}"
-        capfd.readouterr()
-        train(project, early, STEPS, f"evaluation.patience={patience}", "checkpoint.best=true")
-        end = ends_at(found, patience)
-        best = best_of(found[: end + 1])
-        assert (
-            end < 9 and best < end and evaluations(early) == found[: end + 1] and kept(early) == {best, end}
-        )
-        assert f"ended early: {patience} evaluations" in capfd.readouterr().out
-
-        # as if killed after a save, and before what follows; then the same command again
-        torn = tmp_path / f"torn-{patience}"
-        train(project, torn, f"run.steps={best}", "checkpoint.best=true")
-        lines = (torn / "metrics.jsonl").read_text().splitlines()
-        (torn / "metrics.jsonl").write_text("\n".join(lines[:-1]) + "\n")  # without its evaluation
-        train(project, torn, STEPS, f"evaluation.patience={patience}", "checkpoint.best=true")
-        assert evaluations(torn) == found[: end + 1]
-        assert kept(torn) == {best, end}
-        train(project, early, STEPS, f"evaluation.patience={patience}", "checkpoint.best=true")
-        assert kept(early) == {best, end}  # over stays over
+    assert kept(whole) == {best, 8} and evaluations(whole) == plain[:9] and best_step(whole) == best
 
 
+@pytest.mark.parametrize("patience", [pytest.param(1, marks=only_full), 2])
+def test_patience_follows_the_evaluations_and_resumes(project, plain, tmp_path, capfd, patience) -> None:
+    early = tmp_path / "early"
+    capfd.readouterr()
+    train(project, early, STEPS, f"evaluation.patience={patience}", "checkpoint.best=true")
+    end = ends_at(plain, patience)
+    best = best_of(plain[: end + 1])
+    assert end < 9 and best < end and evaluations(early) == plain[: end + 1] and kept(early) == {best, end}
+    assert f"ended early: {patience} evaluations" in capfd.readouterr().out
+
+    # as if killed after a save, and before what follows; then the same command again
+    torn = tmp_path / "torn"
+    train(project, torn, f"run.steps={best}", "checkpoint.best=true")
+    lines = (torn / "metrics.jsonl").read_text().splitlines()
+    (torn / "metrics.jsonl").write_text("\n".join(lines[:-1]) + "\n")  # without its evaluation
+    train(project, torn, STEPS, f"evaluation.patience={patience}", "checkpoint.best=true")
+    assert evaluations(torn) == plain[: end + 1]
+    assert kept(torn) == {best, end}
+    train(project, early, STEPS, f"evaluation.patience={patience}", "checkpoint.best=true")
+    assert kept(early) == {best, end}  # over stays over
+
+
+@only_full
 def test_an_evaluation_that_a_kill_took_is_made_when_the_run_goes_on(project, tmp_path) -> None:
-    plain, torn = tmp_path / "plain", tmp_path / "torn"
-    train(project, plain, "run.steps=4")
+    through, torn = tmp_path / "plain", tmp_path / "torn"
+    train(project, through, "run.steps=4")
     train(project, torn, "run.steps=2")
     lines = (torn / "metrics.jsonl").read_text().splitlines()
     assert '"evaluation"' in lines[-1]
@@ -93,7 +99,7 @@ def test_an_evaluation_that_a_kill_took_is_made_when_the_run_goes_on(project, tm
         "\n".join(lines[:-1]) + "\n"
     )  # as if killed between saving and evaluating
     train(project, torn, "run.steps=4")
-    assert evaluations(torn) == evaluations(plain) and len(evaluations(plain)) == 5
+    assert evaluations(torn) == evaluations(through) and len(evaluations(through)) == 5
     assert kept(torn) == {4}
 
 

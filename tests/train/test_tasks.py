@@ -14,6 +14,7 @@ from pinisi.base.errors import ConfigError, DataError
 from pinisi.data import Sampler
 from pinisi.data.preferences import PairBatches, PreferencePairs
 from pinisi.train.tasks import find_task, reference_to, task_of
+from tests.effort import only_full
 from tests.engine.runs import pinisi
 
 STEPS, RATE = 3, 1e-3
@@ -66,7 +67,7 @@ def total_losses(result) -> list[float]:
     return [line["total_loss"] for line in result.metrics() if "total_loss" in line]
 
 
-@pytest.mark.parametrize("barriers", [0, 1])
+@pytest.mark.parametrize("barriers", [pytest.param(0, marks=only_full), 1])
 def test_preferences_train_as_in_one_process(model, pairs, tmp_path, barriers) -> None:
     config = configure(
         run={"folder": tmp_path / "run", "steps": STEPS, "seed": 5},

@@ -1,5 +1,7 @@
 """What S keeps for T: all of [T, V_r], what fits a budget, or nothing; exact whichever, and no larger than promised."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -126,6 +128,21 @@ def peak(dtype, barriers, tokens, hidden, rows, budget=None, reads="", softcap=N
     return peak_bytes(work, torch.device("cpu"))
 
 
+@cache
+def scratch(dtype, tokens, hidden, rows):
+    """Bytes that torch's own products of a head, logits and weight gradient, take beside their results: none on most machines,
+    and copies of a factor where the CPU has tiles for 16 bit (AMX)."""
+    x, weight, p = (
+        torch.rand(shape).to(dtype) for shape in ((tokens, hidden), (rows, hidden), (tokens, rows))
+    )
+    products = [lambda: x @ weight.t(), lambda: weight @ x.t(), lambda: p.t() @ x]
+    taken = []
+    for product in products:
+        size = product().nbytes
+        taken.append(peak_bytes(product, torch.device("cpu")) - size)
+    return max(0, *taken)
+
+
 SIZES = [
     (512, 512, 500),
     (512, 512, 1000),
@@ -141,10 +158,11 @@ SIZES = [
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_peak_is_one_buffer_of_logits_and_two_of_hidden_units(sizes, barriers, dtype):
-    """At most a quarter above one [T, V_r] in the model's dtype, A (or dX) in fp32, and one [T, h] in the model's dtype."""
+    """At most a quarter above one [T, V_r] in the model's dtype, A (or dX) in fp32, and one [T, h] in the model's dtype; beside
+    what one of torch's own products takes on this machine."""
     tokens, hidden, rows = sizes
     promised = tokens * (rows * dtype.itemsize + hidden * (4 + dtype.itemsize))
-    assert promised * 0.9 <= peak(dtype, barriers, *sizes) <= 1.25 * promised
+    assert promised * 0.9 <= peak(dtype, barriers, *sizes) <= 1.25 * promised + scratch(dtype, *sizes)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -177,7 +195,8 @@ def test_peak_of_other_losses(loss, barriers):
     units = tokens * hidden * (4 * (products if barriers == 1 else 1) + 2)
     kept = matrices * tokens * rows * 2
     sizes = torch.bfloat16, barriers, tokens, hidden, rows
-    assert peak(*sizes, reads=reads, softcap=softcap) <= 1.25 * (kept + units)
+    own = scratch(torch.bfloat16, tokens, hidden, rows)
+    assert peak(*sizes, reads=reads, softcap=softcap) <= 1.25 * (kept + units) + own
     assert peak(*sizes, kept // 5, reads, softcap) <= kept // 5 + units + 3 * 2**18
 
 
