@@ -10,7 +10,7 @@ from typing import Any
 def add(commands: Any) -> None:
     """Adds the command."""
     demo = commands.add_parser(
-        "demo", help="everything once on real text in fifteen languages, in a few minutes"
+        "demo", help="everything once on real text in fifteen languages, in some ten minutes"
     )
     demo.add_argument("--folder", default="runs/demo", help="where to work")
     demo.add_argument("--steps", type=int, default=None, help="training steps")

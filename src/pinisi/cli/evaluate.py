@@ -136,9 +136,8 @@ def _evaluate(options: argparse.Namespace, _: list[str]) -> int:
     found = evaluator.evaluate(score, generator)
     if found.result["tasks"] or found.result["losses"]:
         print(tables(found.result))
-        print(
-            f"{found.tokens} tokens in {found.seconds:.1f} s on {options.ranks} ranks, {model.kind} {model.path}"
-        )
+        ranks = "1 rank" if options.ranks == 1 else f"{options.ranks} ranks"
+        print(f"{found.tokens} tokens in {found.seconds:.1f} s on {ranks}, {model.kind} {model.path}")
     for task in found.result["tasks"]:
         for name, signature in task.get("signatures", {}).items():
             print(f"{task['name']} {name}: {signature}")

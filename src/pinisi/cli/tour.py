@@ -1,4 +1,4 @@
-"""Shows everything once, on real text in fifteen languages, in a few minutes on two cores: `pinisi demo`.
+"""Shows everything once, on real text in fifteen languages, in some ten minutes on two cores: `pinisi demo`.
 
 Text and tokenizer, curation, token shards, training on two ranks with the vocabulary split over both (stopped and resumed once),
 evaluation per language, export, a line of generated text, and the same step run five ways side by side.

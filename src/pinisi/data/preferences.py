@@ -173,7 +173,7 @@ class PairBatches:
             if state.get(key) != ours:
                 what = f"other pairs than {self.pairs.file}" if key == "fingerprint" else "another seed"
                 raise DataError(
-                    f"the checkpoint was trained with {what}; resume with the same, or start a new run"
+                    f"the checkpoint was trained with {what}; resume with the same, or give another run.folder to start anew"
                 )
         self._drawn = int(state["pairs"])
 

@@ -150,7 +150,7 @@ class Sampler:
         if before.sequence != self.drawing.sequence:
             raise DataError(
                 f"the checkpoint was trained with sequence {before.sequence}, this run has {self.drawing.sequence}; resume with "
-                "the same sequence, or begin a phase of its own with it"
+                "the same data.sequence, give another run.folder to start anew, or begin a phase of its own with it"
             )
         self._go_on(before)
 

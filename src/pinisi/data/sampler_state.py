@@ -63,7 +63,8 @@ class SamplerState:
         for what, before, now in pairs:
             if before != now:
                 raise DataError(
-                    f"the checkpoint was trained with {what} {before}, this run has {now}; resume with the same or start a new run"
+                    f"the checkpoint was trained with {what} {before}, this run has {now}; resume with the same, "
+                    "or give another run.folder to start anew"
                 )
 
     def stream(self, files: DocumentFiles, name: str) -> Stream:

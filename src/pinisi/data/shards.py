@@ -126,9 +126,11 @@ def read_index(folder: str | Path) -> dict[str, Any]:
     """The index of a shards folder. Raises DataError if it is missing, broken or of another format."""
     path = Path(folder) / INDEX
     if not path.is_file():
+        # what stands there, such as a run, is no place for shards
+        out = "SHARDS" if Path(folder).exists() else folder
         raise DataError(
-            f"{folder} holds no token shards ({INDEX} is missing); make them first: pinisi tokenize TEXT --tokenizer MODEL "
-            f"--out {folder}"
+            f"{folder} holds no token shards ({INDEX} is missing); give a folder that `pinisi tokenize` wrote, or make them "
+            f"first: pinisi tokenize TEXT --tokenizer MODEL --out {out}"
         )
     try:
         index = json_text.parse(path.read_text("utf-8"))
