@@ -1,7 +1,7 @@
 """Tells good texts from a language's own: logistic regression on hashed features, each text graded by a model that has not seen
 it.
 
-Ours rather than scikit-learn's, which is no better at it, depends on the order of texts and takes 140 MB (see docs/log.md).
+Ours rather than scikit-learn's, which is about as good, depends on the order of texts and takes 140 MB (see docs/log.md).
 """
 
 import io
