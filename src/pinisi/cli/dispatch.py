@@ -21,6 +21,7 @@ from pinisi.cli import (
     curate,
     demo,
     evaluate,
+    expand,
     export,
     fertility,
     generate,
@@ -28,6 +29,7 @@ from pinisi.cli import (
     judge,
     langpack,
     plan,
+    preset,
     report,
     tokenize,
     trace,
@@ -39,6 +41,7 @@ from pinisi.cli.described import Commands
 COMMANDS = (
     train,
     plan,
+    preset,
     evaluate,
     compare,
     contamination,
@@ -54,6 +57,7 @@ COMMANDS = (
     inspect,
     fertility,
     vocabulary,
+    expand,
     bench,
     demo,
 )
