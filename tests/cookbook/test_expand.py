@@ -101,7 +101,9 @@ def test_what_cannot_be_expanded_is_said_and_nothing_is_written(tmp_path) -> Non
     packed = tmp_path / "packed"
     packed.mkdir()
     (packed / "config.json").write_text((old / "config.json").read_text())
-    save_file(tensors | {"model.layers.0.mlp.up_proj.qweight": torch.zeros(2, 2)}, packed / "model.safetensors")
+    save_file(
+        tensors | {"model.layers.0.mlp.up_proj.qweight": torch.zeros(2, 2)}, packed / "model.safetensors"
+    )
     refused("is quantised .GPTQ or AWQ: it has a tensor model.layers.0.mlp.up_proj.qweight", packed)
     (packed / "model.safetensors").unlink()
     refused("has neither model.safetensors", packed)
@@ -155,7 +157,10 @@ def test_a_dry_run_says_what_it_costs(tmp_path, capsys) -> None:
     said = capsys.readouterr().out
     assert "24 layers become 48" in said and "parameters" in said and "->" in said
     found = json.loads((tmp_path / "cost.json").read_text())
-    before, after = (sum(s.numel() for s in parameter_shapes(read_spec(preset(n))).values()) for n in ("qwen2.5-0.5b", "sailor2-1b"))
+    before, after = (
+        sum(s.numel() for s in parameter_shapes(read_spec(preset(n))).values())
+        for n in ("qwen2.5-0.5b", "sailor2-1b")
+    )
     assert (found["before"]["parameters"], found["after"]["parameters"]) == (before, after)
     assert found["after"]["bytes"] == 2 * after and found["after"]["training_bytes"] == 18 * after
     body = found["after"]["parameters"] - 2 * 151936 * 896
@@ -167,7 +172,10 @@ def test_a_dry_run_says_what_it_costs(tmp_path, capsys) -> None:
 def test_a_cost_counts_the_stored_dtype() -> None:
     spec = read_spec(preset("qwen2.5-0.5b"))
     new, _ = expanded_spec(spec, ExpandOptions(30))
-    assert costs(spec, new, "float32", 64)["before"]["bytes"] == 2 * costs(spec, new, "bfloat16", 64)["before"]["bytes"]
+    assert (
+        costs(spec, new, "float32", 64)["before"]["bytes"]
+        == 2 * costs(spec, new, "bfloat16", 64)["before"]["bytes"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,9 @@ def test_a_wrong_command_is_one_clear_error(words, said, capsys) -> None:
 
 def test_new_layers_need_their_file(tmp_path) -> None:
     old = tiny_model(tmp_path / "old", "llama", "llama", tied=False)
-    with pytest.raises(ModelError, match='new_layers.json, which train = "new_layers" needs: `pinisi expand` writes it'):
+    with pytest.raises(
+        ModelError, match=r'new_layers.json, which train = "new_layers" needs: `pinisi expand` writes it'
+    ):
         new_layers(read_spec(old))
     (old / "new_layers.json").write_text('{"layers": [1, 4]}')
     with pytest.raises(ModelError, match="needs a list of layers from 0 to 3"):
@@ -198,5 +208,7 @@ def test_new_layers_need_their_file(tmp_path) -> None:
 
 
 def test_a_preset_is_for_its_own_model() -> None:
-    with pytest.raises(ConfigError, match="expands Qwen/Qwen2.5-14B, which has 48 layers; this model has 24"):
+    with pytest.raises(
+        ConfigError, match=r"expands Qwen/Qwen2.5-14B, which has 48 layers; this model has 24"
+    ):
         PRESETS["sailor2-20b"].check("sailor2-20b", 24)

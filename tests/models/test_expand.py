@@ -83,7 +83,9 @@ def test_copies_are_spread_evenly_behind_their_sources(layers: int, more: int) -
 
 def test_too_few_layers_are_refused() -> None:
     for wanted in (4, 3, 0, -1):
-        with pytest.raises(ModelError, match=f"{wanted} layers are asked for, and the model has 4; ask for more than 4"):
+        with pytest.raises(
+            ModelError, match=f"{wanted} layers are asked for, and the model has 4; ask for more than 4"
+        ):
             expansion(4, wanted)
 
 

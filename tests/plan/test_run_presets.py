@@ -80,7 +80,9 @@ def test_each_number_has_its_source() -> None:
     for name in NAMES:
         lines = run_preset_text(name).splitlines()
         head = lines[: lines.index("[[phases]]")]
-        given = [line for line in head if re.match(r"\w+ = [\d\[\"t]", line) and not line.startswith("folder")]
+        given = [
+            line for line in head if re.match(r"\w+ = [\d\[\"t]", line) and not line.startswith("folder")
+        ]
         assert len(given) > 12 and all(re.search(r"\[[4c?]\]", line) for line in given), given
 
 
@@ -144,7 +146,9 @@ def test_a_small_one_trains_through_both_phases(name, text, tmp_path) -> None:
         use_sliding_window=False, layer_types=None,
     )  # fmt: skip
     start = tmp_path / f"runs/{name}-start"
-    expand_model(small, start, ExpandOptions(chosen.options.layers, chosen.options.ends), report=lambda line: None)
+    expand_model(
+        small, start, ExpandOptions(chosen.options.layers, chosen.options.ends), report=lambda line: None
+    )
     for shards in (text / "runs").iterdir():
         (tmp_path / "runs" / shards.name).symlink_to(shards)
     changed = run_preset_text(name)

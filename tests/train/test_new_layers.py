@@ -1,4 +1,4 @@
-"""A phase that trains new layers alone (LlamaFactory#7558: 6 to 9 layers, new at 2, 5, 8), over stages, stopped and gone on with."""
+"""A phase that trains new layers alone (LlamaFactory#7558: 6 to 9 layers, new at 2, 5, 8), over stages, stopped, gone on with."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ Demands, written down before anything was measured, for each architecture and se
 - [C] after 50 steps log-probabilities change where any one new layer is silenced;
 - [C] the loss of held-out text is never more than .05 nats a token above that before the first step, in the first 20 steps;
 - [C] plain copies, the control, begin more than .05 above it.
-Measured besides [T]: bits per byte of held-out text of a qwen2 that is expanded and trained on, less those of one that is trained on
-as it is, on equal numbers of operations.
+Measured besides [T]: bits per byte of held-out text of a qwen2 that is expanded and trained on, less those of one that is trained
+on as it is, on equal numbers of operations.
 
 Models first learn mostly English, then four languages alike. Steps and rates were chosen on seed 7.
 """
@@ -52,7 +52,7 @@ MOST_ABOVE = 0.05  # nats a token
 COMPARED = "qwen2"  # the architecture that is also trained on without expansion
 COMPARED_STEPS = 150
 LANGUAGES = ("en", "id", "vi", "th")
-VOCABULARY = 2048
+VOCABULARY = 512
 
 
 class GrowthStudy(NamedTuple):
@@ -173,7 +173,9 @@ def faults_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         if row["looks"] != FIRST or not row["most_above"] <= MOST_ABOVE:
             found.append(f"{where} the loss rises by {row['most_above']:.3f} in the first {FIRST} steps")
         if not row["plain_above"] > MOST_ABOVE:
-            found.append(f"{where} plain copies rise by {row['plain_above']:.3f} alone: the control doesn't jump")
+            found.append(
+                f"{where} plain copies rise by {row['plain_above']:.3f} alone: the control doesn't jump"
+            )
     return found
 
 
@@ -203,7 +205,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="pinisi bench expansion", description=__doc__.split("\n\n")[0])
     parser.add_argument("--corpus", help="a folder of `pinisi corpus fetch`; fetched if left out")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--architectures", nargs="+", choices=list(ARCHITECTURES), default=list(ARCHITECTURES))
+    parser.add_argument(
+        "--architectures", nargs="+", choices=list(ARCHITECTURES), default=list(ARCHITECTURES)
+    )
     parser.add_argument("--folder", default="runs/expansion", help="where trainings stay, to go on with")
     parser.add_argument("--json", help="write what was found to this file")
     options = parser.parse_args(list(arguments))

@@ -40,6 +40,7 @@ SMALL: dict[str, Any] = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 4 * SEQUENCE,
     "tie_word_embeddings": True,
+    "initializer_range": 0.1,
     "pad_token_id": None,
     "bos_token_id": None,
     "eos_token_id": None,
@@ -49,8 +50,8 @@ CHOSEN: dict[str, Any] = {
     "first_steps": 120,
     "first_rate": 6e-3,
     "first_mixture": {"en": 0.85, "id": 0.05, "vi": 0.05, "th": 0.05},
-    "rate": 1e-3,
-    "warmup": 5,
+    "rate": 3e-4,
+    "warmup": 20,
     "mixture": {"en": 0.25, "id": 0.25, "vi": 0.25, "th": 0.25},
 }
 
@@ -104,12 +105,12 @@ class WatchedGrowth(Pretrain):
             if ends:
                 numbers = torch.stack([lp.float() for lp in log_probs]).numpy()
                 np.save(trainer.folder / f"log-probs-{trainer.step}.npy", numbers, allow_pickle=False)
-        return super().evaluate(trainer) if ends else {"text": {"loss": found["loss"], "tokens": targets}}
+        return super().evaluate(trainer) if ends else {}
 
     def _text(self) -> list[Microbatch]:
         assert self.config.data.evaluation is not None
         shards = TokenShards(self.config.data.evaluation)
-        sampler = Sampler(shards, sequence=SEQUENCE, batch=ROWS, positions=self.config.data.positions)
+        sampler = Sampler(shards, sequence=SEQUENCE, batch=ROWS, positions=self.config.data.positions, seed=0)
         return sampler.step(MICROBATCHES)
 
 
@@ -165,7 +166,7 @@ def run_config(
         pipeline={"ranks": RANKS, "microbatches": MICROBATCHES},
         optimizer={
             "learning_rate": CHOSEN["first_rate" if first else "rate"],
-            "warmup": CHOSEN["warmup"],
+            "warmup": min(CHOSEN["warmup"], steps),
             "schedule": "cosine" if first else "constant",
         },
         evaluation={"every": every, "microbatches": 4},

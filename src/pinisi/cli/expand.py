@@ -13,17 +13,26 @@ SAILOR2 = ("sailor2-1b", "sailor2-8b", "sailor2-20b")
 def add(commands: Any) -> None:
     """Adds the command."""
     expand = commands.add_parser(
-        "expand", help="give a model more layers, copies of its own that change nothing until they are trained"
+        "expand",
+        help="give a model more layers, copies of its own that change nothing until they are trained",
     )
     expand.add_argument(
-        "model", metavar="FROM", help="the model's folder; with --dry-run also a preset of `pinisi plan` or a config.json"
+        "model",
+        metavar="FROM",
+        help="the model's folder; with --dry-run also a preset of `pinisi plan` or a config.json",
     )
     expand.add_argument("out", metavar="TO", nargs="?", help="the new model's folder")
-    expand.add_argument("--layers", type=int, metavar="N", help="layers in all, of which the new ones are spread evenly")
+    expand.add_argument(
+        "--layers", type=int, metavar="N", help="layers in all, of which the new ones are spread evenly"
+    )
     expand.add_argument("--preset", choices=SAILOR2, help="a published expansion instead of --layers")
     ends = expand.add_mutually_exclusive_group()
-    ends.add_argument("--untie", action="store_true", help="give the head a matrix of its own, a copy of the embedding")
-    ends.add_argument("--tie", action="store_true", help="let embedding and head be one matrix; refused where they differ")
+    ends.add_argument(
+        "--untie", action="store_true", help="give the head a matrix of its own, a copy of the embedding"
+    )
+    ends.add_argument(
+        "--tie", action="store_true", help="let embedding and head be one matrix; refused where they differ"
+    )
     expand.add_argument("--dry-run", action="store_true", help="only say what it would cost")
     expand.add_argument(
         "--sequence", type=int, default=4096, metavar="S", help="tokens of a sequence, for the cost (4096)"

@@ -8,7 +8,9 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Adds the command."""
-    preset = commands.add_parser("preset", help="print a published training as a TOML file, with the source of each number")
+    preset = commands.add_parser(
+        "preset", help="print a published training as a TOML file, with the source of each number"
+    )
     preset.add_argument("name", metavar="NAME", nargs="?", help="such as sailor2-1b; all names if left out")
     preset.set_defaults(run=_preset)
 
@@ -16,5 +18,8 @@ def add(commands: Any) -> None:
 def _preset(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.plan.run_presets import run_preset_names, run_preset_text
 
-    print(run_preset_text(options.name) if options.name else "\n".join(run_preset_names()), end="" if options.name else "\n")
+    print(
+        run_preset_text(options.name) if options.name else "\n".join(run_preset_names()),
+        end="" if options.name else "\n",
+    )
     return 0

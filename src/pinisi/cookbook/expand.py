@@ -71,7 +71,9 @@ def options_for(
 ) -> ExpandOptions:
     """Returns what the command line asks for. Raises ConfigError where that is neither or both of a number and a preset."""
     if (layers is None) == (preset is None):
-        raise ConfigError(f"how many layers is {model} to have? Give --layers N, or --preset NAME: one of the two")
+        raise ConfigError(
+            f"how many layers is {model} to have? Give --layers N, or --preset NAME: one of the two"
+        )
     if preset is None:
         assert layers is not None
         return ExpandOptions(layers, ends)
@@ -112,9 +114,13 @@ def expand_model(
     for line in told(found):
         report(line)
     if (folder / EXTRA_HEADS).exists():
-        report(f"{EXTRA_HEADS} is left out: extra heads stand beside a model's last layer, which is another one now")
+        report(
+            f"{EXTRA_HEADS} is left out: extra heads stand beside a model's last layer, which is another one now"
+        )
     tokenizer = folder if tokenizer_files(folder) else None
-    tensors = _shown(expanded_weights(spec, weights, new, found, silent=silent), len(list(parameter_names(new))))
+    tensors = _shown(
+        expanded_weights(spec, weights, new, found, silent=silent), len(list(parameter_names(new)))
+    )
     with tempfile.TemporaryDirectory() as files:
         copy_companions(None, folder, Path(files))
         write_new_layers(Path(files), found.new)

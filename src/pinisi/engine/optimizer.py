@@ -106,7 +106,7 @@ class Optimizer:
         return slot.parameter.detach()
 
     def train(self, parts: Mapping[str, Collection[int] | None] | None) -> None:
-        """Trains these rows of these tensors (None: all of them) alone from now on, all else unchanged to the bit; None: everything.
+        """Trains these rows of these tensors (None: all of them) alone from now on, all else unchanged to the bit; None: all.
 
         Where that is a change, moments begin at zero, with a bias correction as of a first step.
         """
@@ -164,7 +164,7 @@ class Optimizer:
                 slot.parameter.detach().copy_(master)
 
     def _step_parts(self, learning_rate: float) -> None:
-        """A step of some parts: what has neither gradient nor moments stays as it is but for weight decay, which others get here."""
+        """A step of some parts: what has neither gradient nor moments stays but for weight decay, which the others get here."""
         assert self.adam is not None
         decay = [group["weight_decay"] for group in self.adam.param_groups]
         for master, slot, trained in zip(self.masters, self.slots, self._trained, strict=True):

@@ -44,9 +44,7 @@ def trained_parts(spec: ModelSpec, train: str) -> TrainedParts | None:
         return {name: rows for name in vocabulary_names(spec) if name is not None}
     if train == "new_layers":
         ranges = (range(layer, layer + 1) for layer in new_layers(spec))
-        return {
-            name: None for each in ranges for name in parameter_names(spec, each, norm=False)
-        }
+        return {name: None for each in ranges for name in parameter_names(spec, each, norm=False)}
     return None
 
 
@@ -70,7 +68,5 @@ def _read(spec: ModelSpec, file: str, key: str, limit: int, command: str) -> lis
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} can't be read ({error!r}); run `{command}` again.") from None
     if not good:
-        raise ModelError(
-            f"{path} needs a list of {key} from 0 to {limit - 1}; run `{command}` again."
-        )
+        raise ModelError(f"{path} needs a list of {key} from 0 to {limit - 1}; run `{command}` again.")
     return list(numbers)

@@ -26,7 +26,9 @@ def run_preset_text(name: str) -> str:
     names = run_preset_names()
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise ConfigError(f"there is no preset {name!r}; there are {', '.join(names)}; the nearest is {near!r}")
+        raise ConfigError(
+            f"there is no preset {name!r}; there are {', '.join(names)}; the nearest is {near!r}"
+        )
     return (_FOLDER / f"{name}.toml").read_text("utf-8")
 
 

@@ -51,7 +51,9 @@ def expansion(layers: int, wanted: int) -> Expansion:
     """
     n = wanted - layers
     if n < 1:
-        raise ModelError(f"{wanted} layers are asked for, and the model has {layers}; ask for more than {layers}.")
+        raise ModelError(
+            f"{wanted} layers are asked for, and the model has {layers}; ask for more than {layers}."
+        )
     copied = [-(-j * layers // n) - 1 for j in range(1, n + 1)]
     return Expansion(tuple(sorted([*range(layers), *copied])))
 
