@@ -58,7 +58,9 @@ class Metrics:
     ) -> None:
         if not self.leader:
             return
-        losses = {name: s / n for name, (s, n) in zip(batches.languages, result.by_language, strict=True) if n}
+        losses = {
+            name: s / n for name, (s, n) in zip(batches.languages, result.by_language, strict=True) if n
+        }
         heads = (
             {"extra_head_losses": [s / max(1, n) for s, n in result.extra_heads]}
             if result.extra_heads
