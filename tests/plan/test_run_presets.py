@@ -89,7 +89,10 @@ def test_each_number_has_its_source() -> None:
 def test_the_command_prints_what_train_takes(tmp_path, capsys) -> None:
     assert main(["preset"]) == 0 and capsys.readouterr().out.split() == list(NAMES)
     assert main(["preset", "sailor2-8b"]) == 0
-    (tmp_path / "run.toml").write_text(capsys.readouterr().out)
+    said = capsys.readouterr().out
+    written = tmp_path / "run.toml"
+    assert main(["preset", "sailor2-8b", "--out", str(written)]) == 0 and written.read_text() == said
+    assert main(["preset", "sailor2-1b", "--out", str(written)]) == 2 and written.read_text() == said
     assert load(tmp_path / "run.toml").run.folder == str(tmp_path / "runs/sailor2-8b")
     assert main(["preset", "sailor2"]) == 2 and "sailor2-1b" in capsys.readouterr().err
 
