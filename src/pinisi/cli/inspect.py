@@ -1,4 +1,4 @@
-"""`pinisi inspect`: shows what token shards hold, the document of a token, or which tokens of a chat are trained; compares digests."""
+"""`pinisi inspect`: shows what token shards hold, a token's document, or which tokens of a chat are trained."""
 
 from __future__ import annotations
 

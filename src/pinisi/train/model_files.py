@@ -88,7 +88,9 @@ def token_ids(
     Generation ends with the tokenizer's own end token, with the one that ends documents in training, and with those that end
     answers (stops). config.json gets a padding token only if it is a token of its own: its row of the embedding doesn't learn.
     """
-    found: dict[str, Any] = {"eos_token_id": end if not stops else [n for n in (end, *stops) if n is not None]}
+    found: dict[str, Any] = {
+        "eos_token_id": end if not stops else [n for n in (end, *stops) if n is not None]
+    }
     if tokenizer is not None:
         loaded = load_tokenizer(tokenizer)
         ends = list(dict.fromkeys(n for n in (loaded.eos_token_id, end, *stops) if n is not None))

@@ -97,8 +97,8 @@ def rows_an_epoch(store: ChatStore, drawing: ChatDrawing, name: str) -> int:
 class ChatBatches:
     """Deals microbatches of packed chats from several sources, by name.
 
-    start: the state in which an earlier phase ended; a source goes on where it stopped, or with its next epoch where the rows are of
-    another length. Raises DataError for weights that name no source, and as `restore` does for `start`.
+    start: the state in which an earlier phase ended; a source goes on where it stopped, or with its next epoch where the rows are
+    of another length. Raises DataError for weights that name no source, and as `restore` does for `start`.
     """
 
     def __init__(
@@ -129,7 +129,9 @@ class ChatBatches:
         name = self._names[choice]
         return name, self._streams[name].draw()
 
-    def _balanced(self, rows: list[list[tuple[str, list[int]]]], count: int) -> list[list[tuple[str, list[int]]]]:
+    def _balanced(
+        self, rows: list[list[tuple[str, list[int]]]], count: int
+    ) -> list[list[tuple[str, list[int]]]]:
         flat = [row for each in rows for row in each]
         costs = [int((self._stores[name].lengths[chats] ** 2).sum()) for name, chats in flat]
         ours = assign(costs, count, self.drawing.batch, self.drawing.data_ranks)[self.drawing.data_rank]

@@ -47,15 +47,16 @@ def chat_of(record: Any) -> Chat:
             return _chat(record, found if own else (*system, *found))
     if "prompt" in record and "completion" in record:
         asked, answered = (
-            _as_turns(record[key], role)
-            for key, role in (("prompt", "user"), ("completion", "assistant"))
+            _as_turns(record[key], role) for key, role in (("prompt", "user"), ("completion", "assistant"))
         )
         return _chat(record, (*system, *asked, *answered))
     for question, beside, answer in QUESTIONS:
         if question in record and answer in record:
             return _chat(record, (*system, *_history(record), *_asked(record, question, beside, answer)))
     if "chosen" in record and "rejected" in record:
-        raise RejectedChat("a pair of answers", "a chat has one: train a preference on it, or keep chosen alone")
+        raise RejectedChat(
+            "a pair of answers", "a chat has one: train a preference on it, or keep chosen alone"
+        )
     raise RejectedChat("no chat's columns", f"got {', '.join(map(str, list(record)[:8])) or 'none'}")
 
 
@@ -124,7 +125,10 @@ def _asked(record: Mapping[str, Any], question: str, beside: str, answer: str) -
     said = record[answer]
     if isinstance(said, list) and len(said) == 1:
         said = said[0]
-    return [message_of({"role": "user", "content": asked}), message_of({"role": "assistant", "content": said})]
+    return [
+        message_of({"role": "user", "content": asked}),
+        message_of({"role": "assistant", "content": said}),
+    ]
 
 
 def _tools(value: Any) -> tuple[Mapping[str, Any], ...]:
@@ -144,5 +148,7 @@ def _decoded(value: Any) -> Any:
             found = json.loads(value)
         except (ValueError, RecursionError):
             return value
-        return found if isinstance(found, list) and all(isinstance(each, Mapping) for each in found) else value
+        return (
+            found if isinstance(found, list) and all(isinstance(each, Mapping) for each in found) else value
+        )
     return value

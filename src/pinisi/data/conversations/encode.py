@@ -12,7 +12,7 @@ from pinisi.base.errors import DataError
 from pinisi.data.control_tokens import TextOnly
 from pinisi.data.conversations.answers import AnswerSpan, Think, answers_of, form_of
 from pinisi.data.conversations.messages import Chat, ChatMessage, RejectedChat, checked
-from pinisi.data.conversations.template import STAND_INS, ChatTemplate, Rendering
+from pinisi.data.conversations.template import STAND_INS, ChatTemplate, Rendering, check_written
 from pinisi.data.document_bounds import beginning_id, end_of_document_id
 from pinisi.data.tokenizer import load_tokenizer
 
@@ -47,6 +47,15 @@ class EncodedChat(NamedTuple):
         return sum(self.trained)
 
 
+class _Written(NamedTuple):
+    """A rendered chat and its answers that are trained. final: where the chat's last answer ends, if it needs a stop token."""
+
+    rendering: Rendering
+    answers: list[AnswerSpan]
+    left_out: str
+    final: int | None
+
+
 class _Pieces(NamedTuple):
     """Tokens with the characters that each stands for."""
 
@@ -59,7 +68,7 @@ class ChatEncoder:
 
     What comes out is what the tokenizer makes of the template's own text, but for control tokens that a message spells: those
     become the text that they are. Where the tokenizer's texts begin with a token (BOS), exactly one begins a chat. A template that
-    ends its last answer with no control token gets the token that ends documents. Raises DataError for a tokenizer without a template.
+    ends its last answer with no control token gets the token that ends documents. Raises DataError without a template.
     """
 
     def __init__(self, tokenizer: str | Path, rule: MaskRule | None = None) -> None:
@@ -92,18 +101,18 @@ class ChatEncoder:
     def encode(self, chats: Sequence[Chat]) -> list[EncodedChat | RejectedChat]:
         """Encodes chats, or says of each why it is rejected."""
         found: list[EncodedChat | RejectedChat] = []
-        ready: list[tuple[int, Rendering, list[AnswerSpan], str]] = []
+        ready: list[tuple[int, _Written]] = []
         for chat in chats:
             try:
-                ready.append((len(found), *self._rendered(chat)))
+                ready.append((len(found), self._written(chat)))
                 found.append(RejectedChat("not encoded"))
             except RejectedChat as error:
                 found.append(error)
-        whole = self.backend.encode_batch([each[1].text for each in ready], add_special_tokens=False)
-        for (place, rendering, spans, left_out), encoding in zip(ready, whole, strict=True):
+        texts = [written.rendering.text for _, written in ready]
+        whole = self.backend.encode_batch(texts, add_special_tokens=False)
+        for (place, written), encoding in zip(ready, whole, strict=True):
             try:
-                pieces = self._pieces(rendering, encoding)
-                found[place] = self._masked(pieces, spans, left_out)
+                found[place] = self._masked(self._pieces(written.rendering, encoding), written)
             except RejectedChat as error:
                 found[place] = error
         return found
@@ -117,26 +126,32 @@ class ChatEncoder:
 
     def prompt(self, chat: Chat) -> list[int]:
         """Returns the tokens of a chat that is to be answered, as training has them before an answer. Raises RejectedChat."""
-        text, _ = self.template.write([message.for_template() for message in chat.messages], chat.tools, ask=True)
+        text, _ = self.template.write(
+            [message.for_template() for message in chat.messages], chat.tools, ask=True
+        )
         return self.begun(list(self.backend.encode(text, add_special_tokens=False).ids))
 
     def begun(self, tokens: list[int]) -> list[int]:
         """Returns a rendered chat's tokens with exactly one that begins a text, where the tokenizer has one."""
         return begun_once(tokens, self.begin, self._bos)
 
-    def _rendered(self, chat: Chat) -> tuple[Rendering, list[AnswerSpan], str]:
+    def _written(self, chat: Chat) -> _Written:
         chat = checked(chat)
         if self.rule.think == "drop":
             chat = replace(chat, messages=tuple(replace(each, reasoning="") for each in chat.messages))
         rendering = self.template.render(chat)
+        check_written(rendering, chat)
         answers = answers_of(rendering, chat, self.form, self.rule.think)
-        if chat.messages[-1].reasoning and "reasoning" not in rendering.texts[-1]:
-            left_out = "the template leaves out the reasoning"
-        else:
-            left_out = ""
+        last = answers[-1]
+        dropped = chat.messages[-1].reasoning and "reasoning" not in rendering.texts[-1]
         if self.rule.trained == "last":
-            answers = answers[-1:]
-        return rendering, [each for each in answers if chat.messages[each.message].trained], left_out
+            answers = [last]
+        return _Written(
+            rendering,
+            [each for each in answers if chat.messages[each.message].trained],
+            "the template leaves out the reasoning" if dropped else "",
+            None if last.ended else last.stop,
+        )
 
     def _pieces(self, rendering: Rendering, encoding: Any) -> _Pieces:
         """The tokens of a rendering, none of whose control tokens a message has spelled."""
@@ -144,7 +159,9 @@ class ChatEncoder:
         if not rendering.spelled and [id for id in encoding.ids if id in self._control_ids] == wanted:
             return _Pieces(list(encoding.ids), list(encoding.offsets))
         if not self._can_be_split:
-            raise RejectedChat("a text spells a control token", "and this tokenizer can't encode a text in parts")
+            raise RejectedChat(
+                "a text spells a control token", "and this tokenizer can't encode a text in parts"
+            )
         return self._in_parts(rendering)
 
     @cached_property
@@ -188,24 +205,26 @@ class ChatEncoder:
         said = (("user", " a b\nc\n"), ("assistant", "d  e.\n\nf"), ("user", "g"), ("assistant", "h"))
         probe = Chat(tuple(ChatMessage(role, text) for role, text in said))
         rendering = self.template.render(probe)
-        return self._in_parts(rendering).ids == self.backend.encode(rendering.text, add_special_tokens=False).ids
+        return (
+            self._in_parts(rendering).ids == self.backend.encode(rendering.text, add_special_tokens=False).ids
+        )
 
-    def _masked(self, pieces: _Pieces, answers: Sequence[AnswerSpan], left_out: str) -> EncodedChat:
-        ids = pieces.ids
-        if self.rule.trained == "all":
-            trained = [True] * len(ids)
-        else:
-            trained = _inside(pieces.spans, answers)
-        if trained and trained[0] and self.rule.trained != "all" and self.begin is None:
-            raise RejectedChat("nothing before the answer", "it begins at the first token, which has no target")
-        if self.form.stop is None and answers:
-            ids, trained = [*ids, self.end_of_document], [*trained, True]
+    def _masked(self, pieces: _Pieces, written: _Written) -> EncodedChat:
+        ids, spans = pieces
+        if written.final is not None:
+            # what the template writes behind the last answer would stand between it and the token that ends it
+            kept = sum(start < written.final for start, _ in spans)
+            ids, spans = [*ids[:kept], self.end_of_document], [*spans[:kept], (written.final,) * 2]
+        every = self.rule.trained == "all"
+        trained = [True] * len(ids) if every else _inside(spans, written.answers)
+        if written.final is not None:
+            trained[-1] = every or (bool(written.answers) and written.answers[-1].stop == written.final)
         tokens = self.begun(ids)
         # tokens were put in front or taken away there, none of them trained
         trained = [False] * (len(tokens) - len(trained)) + trained[max(0, len(trained) - len(tokens)) :]
         if trained:
             trained[0] = False
-        return EncodedChat(tokens, trained, left_out)
+        return EncodedChat(tokens, trained, written.left_out)
 
 
 def begun_once(tokens: list[int], begin: int | None, known: set[int]) -> list[int]:

@@ -130,7 +130,9 @@ def _call(call: Any) -> dict[str, Any]:
     if isinstance(arguments, str):
         arguments = _json(arguments)
     if not isinstance(arguments, Mapping):
-        raise RejectedChat("broken tool call", f"arguments are a {type(arguments).__name__}, needed an object")
+        raise RejectedChat(
+            "broken tool call", f"arguments are a {type(arguments).__name__}, needed an object"
+        )
     known = {"id": call["id"]} if isinstance(call.get("id"), str) else {}
     return {**known, "type": "function", "function": {"name": function["name"], "arguments": dict(arguments)}}
 
@@ -158,9 +160,9 @@ def _think_apart(message: ChatMessage) -> ChatMessage:
 def checked(chat: Chat) -> Chat:
     """Returns a chat without the turns behind its last answer. Raises RejectedChat for what no model should learn from:
 
-    no answer; a system message that isn't the first; two answers in a row; a blank user turn or answer (unless it calls tools); a tool
-    result that no call of the assistant's goes before. Several tool results in a row are results of several calls, and several user
-    turns in a row are as they are: the template decides.
+    no answer; a system message that isn't the first; two answers in a row; a blank user turn or answer (unless it calls tools); a
+    tool result that no call of the assistant's goes before. Several tool results in a row are results of several calls. Several
+    user turns in a row are left to the template.
     """
     messages = chat.messages
     if not messages:

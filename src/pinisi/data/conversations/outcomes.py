@@ -26,7 +26,9 @@ class Outcomes:
     def __enter__(self) -> Outcomes:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def reject(self, record: ChatRecord, why: RejectedChat) -> None:

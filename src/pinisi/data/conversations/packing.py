@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 
 def packed_rows(lengths: Sequence[int], room: int) -> list[list[int]]:
-    """Returns rows of numbers of chats, each row of at most `room` tokens: the longest chats first, each into the row that has least
-    room left beside it (best fit decreasing: Johnson 1974, "Fast algorithms for bin packing"). Rows come in the order of the earliest
-    chat in each, and so do the chats of a row."""
+    """Returns rows of numbers of chats, each row of at most `room` tokens: the longest chats first, each into the row that has
+    least room left beside it (best fit decreasing: Johnson 1974, "Fast algorithms for bin packing"). Rows come in the order of the
+    earliest chat in each, and so do the chats of a row."""
     rows: list[list[int]] = []
     free: list[tuple[int, int]] = []  # (room left, row), sorted
     for number in sorted(range(len(lengths)), key=lambda number: (-lengths[number], number)):

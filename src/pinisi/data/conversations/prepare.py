@@ -74,8 +74,9 @@ def prepare_chats(
     lines = told(store, source)
     if not len(store):
         raise DataError("; ".join(lines))
-    for line in lines if report is not None else ():
-        report(line)
+    if report is not None:
+        for line in lines:
+            report(line)
     return store
 
 
@@ -84,9 +85,7 @@ def told(store: ChatStore, source: ChatSource) -> list[str]:
     index = store.index
     out, cut = sum(index["rejected"].values()), sum(index["cut"].values())
     share = index["targets"] / max(1, index["tokens"])
-    first = (
-        f"{source.path}: {len(store):,} of {len(store) + out:,} chats, {index['tokens']:,} tokens, {share:.0%} of them trained"
-    )
+    first = f"{source.path}: {len(store):,} of {len(store) + out:,} chats, {index['tokens']:,} tokens, {share:.0%} of them trained"
     where = [f"    each with its line: {store.folder / FILE}"] if out or cut else []
     return [first, *(f"    {line}" for line in outcome_lines(index["rejected"], index["cut"])), *where]
 

@@ -24,7 +24,7 @@ KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "pa
 class ChatSource:
     """[[task.sources]] says where chats lie: a file, a folder or a pattern; or, with format = "dataset", a data set."""
 
-    # .jsonl, .json, .parquet, packed as .gz or .zst or not; with format = "dataset" a data set of the hub, or a folder that holds one
+    # .jsonl, .json, .parquet, packed as .gz or .zst or not; with format = "dataset" a data set of the hub, or one in a folder
     path: str = field(metadata=SOURCE)
     name: str = ""  # what a mixture's weights name; the path's last part if left out
     language: str = ""  # of its chats; the record's own, or else the file's name, if left out
@@ -86,13 +86,17 @@ def records_of(
         yield ChatRecord(part.path, line, value, language)
 
 
-def _jsonl(part: Part, source: ChatSource, progress: Callable[[int], None] | None) -> Iterator[tuple[int, Any]]:
+def _jsonl(
+    part: Part, source: ChatSource, progress: Callable[[int], None] | None
+) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(read_lines(part.path, progress), 1):
         if line.strip():
             yield number, _parsed(line)
 
 
-def _json(part: Part, source: ChatSource, progress: Callable[[int], None] | None) -> Iterator[tuple[int, Any]]:
+def _json(
+    part: Part, source: ChatSource, progress: Callable[[int], None] | None
+) -> Iterator[tuple[int, Any]]:
     """The items of a list; lines where the file is none, as some data sets name such files."""
     with opened(part.path) as file:
         begins = file.peek(64).lstrip()[:1]  # type: ignore[attr-defined]
@@ -105,13 +109,17 @@ def _json(part: Part, source: ChatSource, progress: Callable[[int], None] | None
     yield from _jsonl(part, source, progress)
 
 
-def _parquet(part: Part, source: ChatSource, progress: Callable[[int], None] | None) -> Iterator[tuple[int, Any]]:
+def _parquet(
+    part: Part, source: ChatSource, progress: Callable[[int], None] | None
+) -> Iterator[tuple[int, Any]]:
     from pinisi.data.reading.parquet import parquet
 
     yield from _rows(parquet(part, _as_source(source), _raise))
 
 
-def _dataset(part: Part, source: ChatSource, progress: Callable[[int], None] | None) -> Iterator[tuple[int, Any]]:
+def _dataset(
+    part: Part, source: ChatSource, progress: Callable[[int], None] | None
+) -> Iterator[tuple[int, Any]]:
     from pinisi.data.reading.dataset import dataset
 
     yield from _rows(dataset(part, _as_source(source), _raise))

@@ -16,8 +16,8 @@ def fitted(
 ) -> tuple[EncodedChat, str]:
     """Returns a chat of at most `limit` tokens with something to train, and how it was cut ("" if it wasn't).
 
-    drop: a longer chat is left out. cut_end: the tokens behind the limit are left out, cut_start: those before the last `limit`, but
-    for a token that begins a text. drop_turns: the last questions with their answers are left out until the rest fits. Raises
+    drop: a longer chat is left out. cut_end: the tokens behind the limit are left out, cut_start: those before the last `limit`,
+    but for a token that begins a text. drop_turns: the last questions with their answers are left out until the rest fits. Raises
     RejectedChat for what is left out whole, and where nothing is left to train.
     """
     size, cut = len(encoded.tokens), ""
@@ -47,7 +47,9 @@ def _cut_start(encoder: ChatEncoder, chat: Chat, encoded: EncodedChat, limit: in
 
 
 def _drop_turns(encoder: ChatEncoder, chat: Chat, encoded: EncodedChat, limit: int) -> EncodedChat:
-    ends = [n for n, message in enumerate(chat.messages) if message.role == "assistant" and not message.tool_calls]
+    ends = [
+        n for n, message in enumerate(chat.messages) if message.role == "assistant" and not message.tool_calls
+    ]
     for end in reversed(ends[:-1]):
         shorter = encoder.encode_one(replace(chat, messages=chat.messages[: end + 1]))
         if len(shorter.tokens) <= limit:

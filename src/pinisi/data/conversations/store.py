@@ -17,7 +17,13 @@ INDEX = "index.json"
 FORMAT = 1
 TOKENS, TRAINED, BOUNDS, ORIGINS = "tokens.bin", "trained.bin", "bounds.bin", "origins.bin"
 # what a number of each file is; of origins a row is file, line, language
-DTYPES = {TOKENS: np.dtype("<u4"), TRAINED: np.dtype("u1"), BOUNDS: np.dtype("<i8"), ORIGINS: np.dtype("<i8")}
+NUMBER: np.dtype[Any] = np.dtype("<i8")
+DTYPES: dict[str, np.dtype[Any]] = {
+    TOKENS: np.dtype("<u4"),
+    TRAINED: np.dtype("u1"),
+    BOUNDS: NUMBER,
+    ORIGINS: NUMBER,
+}
 
 
 class StoredChat(NamedTuple):
@@ -147,7 +153,9 @@ class ChatStore:
                     np.zeros(0, DTYPES[name]) if empty else np.memmap(path, dtype=DTYPES[name], mode="r")
                 )
             except (OSError, ValueError) as error:
-                raise DataError(f"{path} can't be read ({error}): delete {self.folder} and run again") from None
+                raise DataError(
+                    f"{path} can't be read ({error}): delete {self.folder} and run again"
+                ) from None
         return self._maps[name]
 
 

@@ -25,7 +25,7 @@ MOST_MARKS = (END - MARK) // 2
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
-class Span(NamedTuple):
+class TextSpan(NamedTuple):
     """Names characters from start to stop."""
 
     start: int
@@ -49,9 +49,9 @@ class Rendering(NamedTuple):
     """
 
     text: str
-    texts: list[dict[str, Span]]
+    texts: list[dict[str, TextSpan]]
     controls: list[Control]
-    generated: list[Span]
+    generated: list[TextSpan]
 
     @property
     def spelled(self) -> bool:
@@ -81,7 +81,7 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] = (),
         *,
         ask: bool = False,
-    ) -> tuple[str, list[Span]]:
+    ) -> tuple[str, list[TextSpan]]:
         """Returns what the template writes, and what it marks as generated. ask: with the beginning of an answer at the end.
         Raises RejectedChat with the template's own words."""
         from jinja2 import TemplateError
@@ -99,7 +99,8 @@ class ChatTemplate:
             )
         except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
             raise RejectedChat("the template refuses it", str(error).splitlines()[0][:200]) from None
-        return texts[0], [Span(*span) for span in spans[0]] if spans else []
+        marked: Any = spans[0] if spans else []
+        return texts[0], [TextSpan(int(span[0]), int(span[1])) for span in marked]
 
     def render(self, chat: Chat) -> Rendering:
         """Renders a chat. Raises RejectedChat."""
@@ -107,23 +108,23 @@ class ChatTemplate:
         tools = [self._neutral(tool) for tool in chat.tools]
         plain, generated = self.write(neutral, tools)
         names: list[tuple[int, str]] = []
-        marked = [
-            self._marked(message, place, names) for place, message in enumerate(map(dict, neutral))
-        ]
+        marked = [self._marked(message, place, names) for place, message in enumerate(map(dict, neutral))]
         written, _ = self.write(marked, tools)
         text, texts, controls = self._taken_apart(written, names, len(neutral))
         if text != plain:
             raise RejectedChat(
-                "the template looks into texts", "it writes this chat in another way than one with other texts"
+                "the template looks into texts",
+                "it writes this chat in another way than one with other texts",
             )
-        _check_all_there(chat.messages, texts)
         return Rendering(text, texts, controls, generated)
 
     def _neutral(self, value: Any) -> Any:
         """A value in which every control token that a text spells is a stand-in."""
         if isinstance(value, str):
             if PRIVATE.search(value):
-                raise RejectedChat("private characters", "a text has characters of Unicode's planes 15 and 16")
+                raise RejectedChat(
+                    "private characters", "a text has characters of Unicode's planes 15 and 16"
+                )
             return self.pattern.sub(lambda found: chr(STAND_IN + self._numbers[found[0]]), value)
         if isinstance(value, Mapping):
             return {self._neutral(key): self._neutral(each) for key, each in value.items()}
@@ -154,14 +155,17 @@ class ChatTemplate:
         message["content"] = between(message["content"], "content")
         if "tool_calls" in message:
             message["tool_calls"] = [
-                {**call, "function": {**call["function"], "name": between(call["function"]["name"], f"call {n}")}}
+                {
+                    **call,
+                    "function": {**call["function"], "name": between(call["function"]["name"], f"call {n}")},
+                }
                 for n, call in enumerate(message["tool_calls"])
             ]
         return message
 
     def _taken_apart(
         self, written: str, names: list[tuple[int, str]], messages: int
-    ) -> tuple[str, list[dict[str, Span]], list[Control]]:
+    ) -> tuple[str, list[dict[str, TextSpan]], list[Control]]:
         """The text without marks, where texts stand in it, and the control tokens that lie outside of them."""
         places: dict[int, list[int]] = {}
         pieces, size, last = [], 0, 0
@@ -169,26 +173,33 @@ class ChatTemplate:
         for found in [*MARKS.finditer(written), None]:
             piece = written[last : found.start() if found else len(written)]
             controls += [
-                Control(size + each.start(), size + each.end(), each[0]) for each in self.pattern.finditer(piece)
+                Control(size + each.start(), size + each.end(), each[0])
+                for each in self.pattern.finditer(piece)
             ]
             pieces.append(piece)
             size += len(piece)
             if found:
                 places.setdefault(ord(found[0]) - MARK, []).append(size)
                 last = found.end()
-        texts: list[dict[str, Span]] = [{} for _ in range(messages)]
+        texts: list[dict[str, TextSpan]] = [{} for _ in range(messages)]
         for number, (place, name) in enumerate(names):
             starts, stops = places.get(2 * number, []), places.get(2 * number + 1, [])
             if len(starts) == len(stops) == 1:
-                texts[place][name] = Span(starts[0], stops[0])
+                texts[place][name] = TextSpan(starts[0], stops[0])
             elif starts or stops:
                 raise RejectedChat("the template writes a text twice", f"{name} of turn {place + 1}")
         return "".join(pieces), texts, controls
 
 
-def _check_all_there(messages: Sequence[ChatMessage], texts: list[dict[str, Span]]) -> None:
-    """Raises RejectedChat if the template left out what a message says; reasoning may be left out."""
-    for place, (message, found) in enumerate(zip(messages, texts, strict=True), 1):
+def check_written(rendering: Rendering, chat: Chat) -> None:
+    """Raises RejectedChat if the template left out what a message says, or writes nothing before an answer; reasoning may be left
+    out."""
+    for place, (message, found) in enumerate(zip(chat.messages, rendering.texts, strict=True), 1):
+        if message.role == "assistant" and any(span.start == 0 for span in found.values()):
+            raise RejectedChat(
+                "nothing before an answer", f"turn {place} begins the text: its first token has no target"
+            )
+    for place, (message, found) in enumerate(zip(chat.messages, rendering.texts, strict=True), 1):
         wanted = [*(["content"] if message.content.strip() else []), *_calls(message)]
         if missing := [name for name in wanted if name not in found]:
             raise RejectedChat(

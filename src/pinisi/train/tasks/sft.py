@@ -49,7 +49,9 @@ class SftSettings:
     # a chat of more tokens than data.sequence: left out, cut at its end or at its beginning, or without its last turns
     too_long: TooLong = "drop"
     packing: bool = True  # several chats in a row of data.sequence tokens, none of which sees another
-    prepared: str | None = field(default=None, metadata=PATH)  # where encoded chats are kept; run.folder/chats
+    prepared: str | None = field(
+        default=None, metadata=PATH
+    )  # where encoded chats are kept; run.folder/chats
 
     def validate(self) -> Iterator[Fault]:
         if (self.chats is None) == (not self.sources):
@@ -182,7 +184,10 @@ class Sft(Task):
         drawing = replace(drawing, balance=False)
         return mean_losses(
             trainer.engine,
-            {language: list(held_out_batches(store, language, drawing, most)) for language in store.languages},
+            {
+                language: list(held_out_batches(store, language, drawing, most))
+                for language in store.languages
+            },
         )
 
 
