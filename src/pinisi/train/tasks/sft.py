@@ -56,9 +56,6 @@ class SftSettings:
     def validate(self) -> Iterator[Fault]:
         if (self.chats is None) == (not self.sources):
             yield Fault("chats", "a path, or else [[task.sources]]: one of the two")
-        names = [each.called for each in self.sources]
-        if twice := {name for name in names if names.count(name) > 1}:
-            yield Fault("sources", f"names that differ: {', '.join(sorted(twice))} stands there twice")
 
 
 class Sft(Task):
@@ -69,9 +66,14 @@ class Sft(Task):
 
     @cached_property
     def sources(self) -> dict[str, ChatSource]:
-        """Returns what is trained on, by name."""
+        """Returns what is trained on, by name. Raises ConfigError for two of one name."""
         given = self.settings.sources or [ChatSource(self.settings.chats)]
-        return {each.called: each for each in given}
+        found = {each.called: each for each in given}
+        if len(found) < len(given):
+            names = [each.called for each in given]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"two of [[task.sources]] have the name {twice!r}: give each a name of its own")
+        return found
 
     @cached_property
     def tokenizer(self) -> str:
