@@ -89,7 +89,7 @@ class ChatTemplate:
 
         template = self.tokenizer.get_chat_template(tools=list(tools) or None)
         try:
-            texts, spans = render_jinja_template(
+            rendered: Any = render_jinja_template(
                 [[dict(message) for message in messages]],
                 tools=[dict(tool) for tool in tools] or None,
                 chat_template=template,
@@ -99,8 +99,9 @@ class ChatTemplate:
             )
         except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
             raise RejectedChat("the template refuses it", str(error).splitlines()[0][:200]) from None
-        marked: Any = spans[0] if spans else []
-        return texts[0], [TextSpan(int(span[0]), int(span[1])) for span in marked]
+        (text,), spans = rendered
+        marked = spans[0] if spans else []
+        return text, [TextSpan(int(span[0]), int(span[1])) for span in marked]
 
     def render(self, chat: Chat) -> Rendering:
         """Renders a chat. Raises RejectedChat."""
