@@ -31,6 +31,7 @@ from pinisi.cli import (
     plan,
     preset,
     report,
+    sft,
     tokenize,
     trace,
     train,
@@ -40,6 +41,7 @@ from pinisi.cli.described import Commands
 
 COMMANDS = (
     train,
+    sft,
     plan,
     preset,
     evaluate,
