@@ -99,37 +99,32 @@ def measured(study: GrowthStudy, name: str, seed: int) -> dict[str, Any]:
     began = time.perf_counter()
     model, before = base_model(study, name, seed)
     folder = model.parent
-    for kind in ("silent", "plain"):
-        if not (folder / kind).is_dir():
-            options = ExpandOptions(LAYERS)
-            expand_model(model, folder / kind, options, silent=kind == "silent", report=lambda line: None)
+    if not (folder / "expanded").is_dir():
+        expand_model(model, folder / "expanded", ExpandOptions(LAYERS), report=lambda line: None)
     config = run_config(
-        folder / "run-silent",
+        folder / "run",
         study.shards,
-        {"source": str(folder / "silent")},
+        {"source": str(folder / "expanded")},
         seed=seed,
         steps=STEPS,
         first=False,
         every=1,
     )
     looks = looked_at(config)
-    plain = run_config(
-        folder / "run-plain", study.shards, {"source": str(folder / "plain")}, seed=seed, steps=1, first=False
-    )
-    new, gradients = new_layers(read_spec(folder / "silent")), looks[0]["gradients"]
+    new, gradients = new_layers(read_spec(folder / "expanded")), looks[0]["gradients"]
     old = [norm for layer, norm in enumerate(gradients) if layer not in new]
     losses = [look["loss"] for look in looks if look["step"] <= FIRST]
     return {
         "architecture": name,
         "seed": seed,
-        "same_logits": same_logits(model, folder / "silent", seed),
+        "same_logits": same_logits(model, folder / "expanded", seed),
         "same_log_probs": bool(np.array_equal(before, log_probs_at(config, 0))),
         "gradients": [gradients[layer] / (sum(old) / len(old)) for layer in new],
         "changes": list(looks[-1]["changes"].values()),
         "loss": losses[0],
         "most_above": max(losses[1:]) - losses[0],
         "loss_after": looks[-1]["loss"],
-        "plain_above": looked_at(plain)[0]["loss"] - losses[0],
+        "plain_above": looks[0]["plain"] - losses[0],
         "looks": len(losses) - 1,
         "seconds": time.perf_counter() - began,
     }
@@ -139,7 +134,7 @@ def compared(study: GrowthStudy, seed: int) -> dict[str, Any]:
     """Trains the expanded model on, and the one that it was made of, for as many operations."""
     began = time.perf_counter()
     model, _ = base_model(study, COMPARED, seed)
-    sources = {"expanded": model.parent / "silent", "unexpanded": model}
+    sources = {"expanded": model.parent / "expanded", "unexpanded": model}
     budget = COMPARED_STEPS * flops_a_step(read_spec(sources["expanded"]))
     row: dict[str, Any] = {"seed": seed, "flops": budget}
     for name, source in sources.items():
