@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pinisi.base import settings
 from pinisi.base.paths import LATER, MODEL, PATH, absolute_paths
+from pinisi.base.rounding import LARGEST_BETA
 from pinisi.base.settings import at_least, byte_count, not_empty
 from pinisi.base.typed_toml import Fault, SettingsSource, from_table, plain
 from pinisi.data.components import Component
@@ -152,6 +153,8 @@ class OptimizerSection:
     max_grad_norm: float = 1.0  # largest norm of the whole gradient; 0: none
     # share master weights and moments out over the pipelines of data_parallel (ZeRO-1, arXiv 1910.02054)
     sharded: bool = False
+    # dtype of the moments: that of the master weights, or bfloat16, half as many bytes for steps that are a few per cent off
+    moments: Literal["master", "bfloat16"] = "master"
     # the rate after the warmup; wsd: stable, then decay (arXiv 2404.06395)
     schedule: Literal["constant", "cosine", "wsd"] = "cosine"
     warmup: int = 0  # steps in which the rate rises from 0 to the peak
@@ -164,6 +167,11 @@ class OptimizerSection:
         )
         if not all(0 <= beta < 1 for beta in self.betas):
             yield Fault("betas", "two numbers from 0 to below 1")
+        elif self.moments == "bfloat16" and max(self.betas) > LARGEST_BETA:
+            yield Fault(
+                "betas",
+                f"at most {LARGEST_BETA} with optimizer.moments = 'bfloat16', which loses slower changes",
+            )
         if self.min_lr_ratio > 1:
             yield Fault("min_lr_ratio", "at most 1, being a ratio to the peak")
 
