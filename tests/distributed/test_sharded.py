@@ -114,7 +114,7 @@ OVERLAPPED = [
     Case(barriers=2, microbatches=6, tied=False, schedule="zb-h1"),
     Case(barriers=0, microbatches=6, schedule="zbv"),
     Case(barriers=0, microbatches=6, tied=False, schedule="interleaved-1f1b", dtype=torch.bfloat16),
-    Case(barriers=0, microbatches=6, dtype=torch.bfloat16),
+    Case(barriers=0, microbatches=6, dtype=torch.float32),
     Case(barriers=1, microbatches=6, dtype=torch.bfloat16, tied=False, rows="uneven", split=True),
     Case(barriers=2, microbatches=8, schedule="dualpipev", recompute=True),
 ]
