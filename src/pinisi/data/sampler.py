@@ -96,6 +96,11 @@ class Sampler:
         """How often each component's text has been gone through."""
         return {name: stream.epochs for name, stream in self._streams.items()}
 
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of tokens that this data rank has read so far: those of its own rows."""
+        return sum(stream.files.bytes_read for stream in self._streams.values())
+
     def step(self, microbatches: int) -> list[Microbatch]:
         """This data rank's next `microbatches` microbatches; moves the state on for all data ranks."""
         d = self.drawing

@@ -14,6 +14,7 @@ from pinisi.base.files import write_whole
 from pinisi.base.progress import ProgressBar, say
 from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
+from pinisi.train.ahead import BatchesAhead
 from pinisi.train.boards import Boards
 
 TASKS = "tasks"  # the key of a line of tasks
@@ -53,11 +54,13 @@ class Metrics:
         seconds: float,
         rate: float,
         norm: float,
-        languages: Sequence[str],
+        batches: BatchesAhead,
     ) -> None:
         if not self.leader:
             return
-        losses = {name: s / n for name, (s, n) in zip(languages, result.by_language, strict=True) if n}
+        losses = {
+            name: s / n for name, (s, n) in zip(batches.languages, result.by_language, strict=True) if n
+        }
         heads = (
             {"extra_head_losses": [s / max(1, n) for s, n in result.extra_heads]}
             if result.extra_heads
@@ -75,6 +78,7 @@ class Metrics:
                 "gradient_norm": norm,
                 "losses": losses,
                 "bytes": result.bytes_sent,  # by channel, of a pipeline's ranks together
+                "data": {"waited": batches.waited, "bytes": batches.bytes_read},  # seconds; of this rank
                 **heads,
             }
         )

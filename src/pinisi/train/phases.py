@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
-from pinisi.base.errors import ConfigError
+from pinisi.base.errors import CheckpointError, ConfigError
 from pinisi.config import DataSection, OptimizerSection, PhaseSection, RunConfig
 from pinisi.engine.optimizer import learning_rate
 
@@ -95,6 +96,16 @@ def _check(phase: Phase) -> None:
 def phase_at(phases: Sequence[Phase], step: int) -> Phase:
     """Returns the phase that a step belongs to; the last one for a step past the end."""
     return next((phase for phase in phases if step < phase.stop), phases[-1])
+
+
+def phase_saved(phases: Sequence[Phase], step: int, number: int, folder: Path) -> Phase:
+    """Returns the phase in which a checkpoint of `step` was saved. Raises CheckpointError if these phases have another there."""
+    if number >= len(phases) or phase_at(phases, max(0, step - 1)).number != number:
+        raise CheckpointError(
+            f"{folder} was saved in phase {number + 1}, where step {step} isn't in these [[phases]]: give the phases that the run "
+            "was started with (later ones may change), or another run.folder"
+        )
+    return phases[number]
 
 
 def rates(phases: Sequence[Phase]) -> list[dict[str, Any]]:

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 class Batches(Protocol):
-    """Deals microbatches without end; where it stands is a small state."""
+    """Deals microbatches without end; where it stands is a small state.
+
+    `step` is called on a thread of its own, one step early (`Task.ahead`). Bytes that it has read so far, if it tells them as
+    `bytes_read`, are written into the metrics.
+    """
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -53,6 +57,8 @@ class Task:
     name: ClassVar[str] = ""  # as `[task] name = "..."` has it
     # of the other keys of [task]; a field that is a path says so, field(metadata=PATH) of pinisi.base.paths
     settings_class: ClassVar[type] = NoSettings
+    # whether a step's microbatches may be made while the step before runs: they don't depend on what that trains
+    ahead: ClassVar[bool] = True
 
     def __init__(self, config: RunConfig):
         given = {key: value for key, value in config.task.items() if key != "name"}

@@ -37,17 +37,18 @@ from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
 from pinisi.train import building, checkpoint, memory, records
 from pinisi.train.advice import not_finite_advice
+from pinisi.train.ahead import BatchesAhead
 from pinisi.train.best import BestLoss
 from pinisi.train.identity import check_data, check_model
 from pinisi.train.metrics import Metrics
 from pinisi.train.model_files import files_of, keep_companions, tokenizer_of
-from pinisi.train.phases import Phase, phase_at, phases_of, rate_jump, rates
+from pinisi.train.phases import Phase, phase_at, phase_saved, phases_of, rate_jump, rates
 from pinisi.train.planned import planned, tied_ends
 from pinisi.train.probe import Probe
 from pinisi.train.result import Result
 from pinisi.train.saved import CHECKPOINTS, save_state
 from pinisi.train.tables import one_table
-from pinisi.train.task import Batches, Task
+from pinisi.train.task import Task
 from pinisi.train.tasks import task_of
 
 
@@ -158,8 +159,9 @@ class Trainer:
                 if wrong:
                     raise DataError(f"{wrong}; tokenize again, or bring back a copy")
 
-    def _batches(self, phase: Phase, earlier: dict | None = None) -> Batches:
-        return self.task.batches(phase, self.data_rank, self.data_ranks, earlier)
+    def _batches(self, phase: Phase, earlier: dict | None = None) -> BatchesAhead:
+        batches = self.task.batches(phase, self.data_rank, self.data_ranks, earlier)
+        return BatchesAhead(batches, early=self.task.ahead, pinned=self.device.type == "cuda")
 
     def _make_tables(self) -> None:
         """Makes each phase's schedule, the same on all ranks."""
@@ -249,6 +251,7 @@ class Trainer:
     def _end(self) -> None:
         records.write_memory(self.folder, self.engine, self.leader)
         self.metrics.close()
+        self.batches.close()
         self.status.phase("ending")
         with self.status.waiting():
             dist.barrier()
@@ -271,7 +274,7 @@ class Trainer:
             raise DataError(f"step {self.step + 1}: {error}") from error
         self.step += 1
         seconds = time.perf_counter() - start
-        self.metrics.training(self.step, result, seconds, rate, norm, self.batches.languages)
+        self.metrics.training(self.step, result, seconds, rate, norm, self.batches)
         if record:
             records.write_timeline(self.folder, self.step, self.engine, result, self.leader)
         return result.stop
@@ -281,6 +284,7 @@ class Trainer:
         phase = phase_at(self.phases, self.step)
         if phase.number == self.phase.number:
             return
+        self.batches.close()
         self.batches = self._batches(phase, self.batches.state())
         self._go_over_to(phase)
         if self.leader:
@@ -382,14 +386,9 @@ class Trainer:
 
     def _resume_batches(self, reader: checkpoint.Reader) -> None:
         """Goes on in the data where the checkpoint was saved: within its phase, which the next step may have left behind."""
-        number = reader.index.get("phase", 0)
-        if number >= len(self.phases) or phase_at(self.phases, max(0, self.step - 1)).number != number:
-            raise CheckpointError(
-                f"{reader.folder} was saved in phase {number + 1}, where step {self.step} isn't in these [[phases]]: give the "
-                "phases that the run was started with (later ones may change), or another run.folder"
-            )
-        phase = self.phases[number]
+        phase = phase_saved(self.phases, self.step, reader.index.get("phase", 0), reader.folder)
         if phase.number != self.phase.number:
+            self.batches.close()
             self.batches = self._batches(phase)
             self._go_over_to(phase)
         self.batches.restore(reader.index["sampler"])
