@@ -202,8 +202,9 @@ def on_and_off(world, case: Case) -> tuple[str | None, int, int]:
         Case(barriers=2, microbatches=6, tied=False, schedule="zb-h1"),
         Case(barriers=0, microbatches=6, dtype=torch.bfloat16),
         Case(barriers=1, microbatches=6, dtype=torch.bfloat16, tied=False, rows="uneven", split=True),
+        Case(barriers=1, microbatches=6, dtype=torch.bfloat16, moments=torch.bfloat16),
     ],
-    ids=["fp32", "fp64-split-backward", "bf16-tied-ends-apart", "bf16-uneven"],
+    ids=["fp32", "fp64-split-backward", "bf16-tied-ends-apart", "bf16-uneven", "bf16-moments"],
 )
 def test_two_replicas_train_the_same_weights_to_the_bit_with_half_the_bytes(pool, case):
     for wrong, whole, share in pool.run("tests.distributed.test_sharded:on_and_off", case):
@@ -265,7 +266,8 @@ def resumed(world, given: tuple[Case, str]) -> str | None:
 
 @pytest.mark.parametrize("barriers", [0, 1])
 def test_a_checkpoint_goes_on_with_and_without_shares(pool, barriers, tmp_path):
-    case = Case(barriers=barriers, microbatches=6, dtype=torch.bfloat16 if barriers else torch.float32)
+    dtype, moments = (torch.bfloat16, torch.bfloat16) if barriers else (torch.float32, None)
+    case = Case(barriers=barriers, microbatches=6, dtype=dtype, moments=moments)
     assert pool.run("tests.distributed.test_sharded:resumed", (case, str(tmp_path))) == [None] * 4
 
 

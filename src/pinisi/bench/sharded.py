@@ -22,7 +22,7 @@ from pinisi.schedule.program import Instruction, Program
 # Written down before it was measured.
 MOST_APART = 1e-12  # of three replicas' weights in fp64, relative to the largest weight of a tensor
 MOST_RESUMED = (
-    1e-11  # of weights and moments, norm by norm, of a run that was killed and went on with other replicas
+    1e-12  # of weights and moments, norm by norm, of a run that was killed and went on with other replicas
 )
 MOST_BEYOND = 0.03  # of the optimizer's bytes a rank may have more or less than 1 / d of, as a share of 1 / d
 MOST_SLOWER = 0.02  # [T] of a step that sums among passes may cost
@@ -153,8 +153,8 @@ def _saved(link: Sequence[dict[str, Any]]) -> str:
     found = []
     for name in dict.fromkeys(row["schedule"] for row in link):
         worst = min((row for row in link if row["schedule"] == name), key=lambda row: row["saved"])
-        found.append(f"{name} saves {100 * worst['saved']:.1f} %")
-    return ", ".join(found)
+        found.append(f"{name} saves {100 * worst['saved']:.1f} ({100 * worst['simulated_saved']:.1f}) %")
+    return "measured (simulated): " + ", ".join(found)
 
 
 def _rank_work(part: str, seeds: Sequence[int], steps: int) -> dict[str, Any]:

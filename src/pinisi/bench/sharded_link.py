@@ -21,7 +21,7 @@ from pinisi.costs.hardware import read_hardware
 from pinisi.costs.pass_costs import pass_costs
 from pinisi.costs.presets import preset
 from pinisi.costs.reductions import group_parameters
-from pinisi.costs.shape import shape_of
+from pinisi.costs.shape import Shape, shape_of
 from pinisi.costs.split import even_layers
 from pinisi.costs.work import Setting
 from pinisi.engine.emulate import EmulatedWorker, LimitedLink, Travelling
@@ -146,6 +146,7 @@ def _measured(
         "without_sums_seconds": alone,
         "sums_seconds": max(sum(s for m, s in seconds.items() if m.source == r) for r in range(PIPELINE)),
         "saved": 1 - found["during"] / found["after"],
+        "simulated_saved": 1 - simulated["during"] / simulated["after"],
         "hidden": hidden(found["after"], found["during"], alone),
         "error_percent": {name: 100 * (simulated[name] / found[name] - 1) for name in found},
     }
@@ -161,7 +162,7 @@ def planned(
 ) -> tuple[Schedule, Costs, dict[Message, float]]:
     """The schedule, the seconds of its passes, drawn for the seed, and of each sum on the link."""
     setting = Setting(SEQUENCE)
-    shape = replace(shape_of(read_spec(preset(MODEL) or {})), tied=case.tied)
+    shape = shape_of_case(case)
     layout = layout_of(case.schedule, PIPELINE, chunks=case.chunks, barriers=1)
     layers = even_layers(shape.layers, layout.last_stage + 1)
     rows = [shape.vocabulary // PIPELINE] * PIPELINE
@@ -174,6 +175,11 @@ def planned(
     share = (REPLICAS - 1) / REPLICAS * setting.gradient / LINK
     sums = with_reductions(lower(schedule), tied=case.tied).reductions
     return schedule, costs, {m: share * group_parameters(shape, layout, layers, rows, m) for m in sums}
+
+
+def shape_of_case(case: LinkCase) -> Shape:
+    """The model's shape, with one matrix at both ends if that is the case."""
+    return replace(shape_of(read_spec(preset(MODEL) or {})), tied=case.tied)
 
 
 def _times(factors: Sequence[float], cost: Any) -> Any:
