@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,16 @@ def text_losses(trainer: Trainer, shards: TokenShards) -> dict[str, dict[str, fl
                 "bytes": share * counts["predicted_bytes"],
             }
     return found
+
+
+def mean_losses(engine: Engine, batches: Mapping[str, list[Microbatch]]) -> dict[str, dict[str, float]]:
+    """Returns by language the cross-entropy in nats a target."""
+    sums = {language: _loss(engine, given) for language, given in batches.items()}
+    return {
+        language: {"loss": total / count, "tokens": count}
+        for language, (total, count) in sums.items()
+        if count
+    }
 
 
 def _loss(engine: Engine, batches: list[Microbatch]) -> tuple[float, int]:
