@@ -13,10 +13,9 @@ from pinisi.base import settings
 from pinisi.base.errors import ConfigError, ModelError
 from pinisi.config import RunConfig
 from pinisi.costs.presets import preset, preset_names
-from pinisi.costs.work import Setting
 from pinisi.models import ModelSpec, read_spec, with_extra_heads
 from pinisi.models.folder import json_object
-from pinisi.plan.candidates import Candidate
+from pinisi.plan.candidates import Candidate, Request
 from pinisi.plan.run_presets import run_preset, run_preset_names
 
 
@@ -81,12 +80,13 @@ def _of_hub(text: str) -> ModelSource:
 
 
 def run_config(
-    source: ModelSource, setting: Setting, c: Candidate, shards: str, table: str | None = None
+    source: ModelSource, request: Request, c: Candidate, shards: str, table: str | None = None
 ) -> str:
     """TOML of a run as the candidate has it: CONFIG's own with another [pipeline], or a new one.
 
     table: the file with its order of passes, where that is not the schedule's own.
     """
+    setting = request.setting
     if setting.dtype == "float16":
         raise ConfigError(
             "nothing was written: training runs in bfloat16, float32 or float64, not in float16: give --dtype"
@@ -104,6 +104,7 @@ def run_config(
         rows="even" if c.rows_split == "even" else list(c.rows),
         table=table,
     )
+    shared: dict[str, Any] = {"sharded": request.sharded, "moments": setting.moments}
     head = configuration.head_text(setting.head_budget)
     memory = configuration.MemorySection(
         activation_checkpointing="full" if c.recompute else "none", head=head
@@ -113,7 +114,9 @@ def run_config(
             source.run.data, sequence=setting.sequence, microbatch_size=setting.microbatch
         )
         phases = [_same_step(source.run, number, pipeline, data) for number in range(len(source.run.phases))]
+        optimizer = dataclasses.replace(source.run.optimizer, **shared)
         run = dataclasses.replace(source.run, data=data, pipeline=pipeline, memory=memory, phases=phases)
+        run = dataclasses.replace(run, optimizer=optimizer)
         run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
     else:
         run = RunConfig(
@@ -125,7 +128,7 @@ def run_config(
                 shards=shards, sequence=setting.sequence, microbatch_size=setting.microbatch
             ),
             pipeline=pipeline,
-            optimizer=configuration.OptimizerSection(learning_rate=3e-4, warmup=100),
+            optimizer=configuration.OptimizerSection(learning_rate=3e-4, warmup=100, **shared),
             loss=configuration.LossSection(extra_heads=source.spec.extra_heads),
             memory=memory,
         )
