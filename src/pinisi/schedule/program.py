@@ -23,6 +23,8 @@ class MessageChannel(StrEnum):
     C2 = "C2"  # 2 barriers: reduce of dX to the last stage's rank
 
 
+Edge = tuple[MessageChannel, int, int]  # a channel, and the rank that sends on it to another
+
 P2P = frozenset(
     (
         MessageChannel.ACTIVATION,
