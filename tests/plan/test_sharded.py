@@ -111,6 +111,9 @@ def test_what_is_planned_is_what_is_written(tmp_path, capsys):
     assert again["sharded"] is True and again["moments"] == "bfloat16"
     assert cli([*arguments, "--write", str(out)]) == 0
     assert not load(out).optimizer.sharded and load(out).optimizer.moments == "master"
+    other = tmp_path / "other.toml"
+    given = ["plan", str(out), "--schedules", "1f1b", "--replicas", "2", "--sharded", "--write", str(other)]
+    assert cli(given) == 0 and load(other).optimizer.sharded
 
 
 @pytest.mark.parametrize("name", ["1f1b", "zbv", "interleaved-1f1b"])
