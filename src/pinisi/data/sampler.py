@@ -96,6 +96,20 @@ class Sampler:
         """How often each component's text has been gone through."""
         return {name: stream.epochs for name, stream in self._streams.items()}
 
+    def counters(self) -> dict[str, dict[str, float]]:
+        """Returns what was drawn of each component so far, in all phases: tokens, epochs, and the bytes of text that as many
+        tokens of it stand for on average."""
+        found = {}
+        for component in self.components:
+            name, files = component.name, component.files
+            if (count := self._counts.get(name)) is None:
+                continue
+            each = component.shards.counts(component.language)
+            per_token = each["bytes"] / max(1, each["tokens"])
+            epochs = self._streams[name].epochs if name in self._streams else count / max(1, files.tokens)
+            found[name] = {"tokens": count, "epochs": epochs, "bytes": round(count * per_token)}
+        return found
+
     def step(self, microbatches: int) -> list[Microbatch]:
         """This data rank's next `microbatches` microbatches; moves the state on for all data ranks."""
         d = self.drawing
@@ -124,6 +138,7 @@ class Sampler:
         choice = int(np.searchsorted(self._cumulative, number, side="right"))
         name = self._names[min(choice, len(self._names) - 1)]
         self._sequences += 1
+        self._counts[name] += self.drawing.sequence
         return name, self._streams[name].draw(self.drawing.sequence)
 
     def state(self) -> dict[str, Any]:
@@ -139,6 +154,7 @@ class Sampler:
             dict(sorted(kept.items())),
             self._state.fingerprints | fingerprints,
             self._state.only,
+            dict(sorted(self._counts.items())),
         ).to_dict()
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -165,3 +181,6 @@ class Sampler:
             if name in state.drawn:
                 stream.restore(state.drawn[name])
             self._streams[name] = stream
+        # of a state of before there were counts: about as many as so much of an epoch has
+        begun = {n: round(s.epochs * self.components[n].files.tokens) for n, s in self._streams.items()}
+        self._counts = begun | state.counts

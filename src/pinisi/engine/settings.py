@@ -81,10 +81,12 @@ class Objective:
 @dataclass(frozen=True)
 class OptimizerSettings:
     """Sets up AdamW. max_grad_norm: of the whole gradient, which is scaled down to it; 0: never. sharded: each replica holds
-    and updates a part of the parameters; without replicas it changes nothing."""
+    and updates a part of the parameters; without replicas it changes nothing. average: decay of a moving average of the weights,
+    which is kept beside them; 0: none."""
 
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.1
     max_grad_norm: float = 1.0
     sharded: bool = False
+    average: float = 0.0

@@ -62,7 +62,9 @@ class TaskProbe:
         items = [each for requests in self.tasks for each in requests.continuations]
         scores = self._scores(trainer, items)
         if scores is not None:
-            trainer.metrics.tasks(trainer.step, self._found(scores))
+            found = self._found(scores)
+            standings = trainer.forgetting.answered(trainer.step, found) if trainer.leader else {}
+            trainer.metrics.tasks(trainer.step, found, standings)
 
     def lacks(self, trainer: Trainer) -> bool:
         """Tells whether the run before ended before the tasks of this step were answered."""

@@ -72,8 +72,8 @@ def frozen_weights(config: RunConfig, spec: ModelSpec, source: str | None, dtype
     """Returns the weights of such a model."""
     if source is not None:
         return FolderWeights(spec, spec.folder or source, dtype)
-    if config.run.start is not None:
-        return checkpoint.Reader(Path(config.run.start))
+    if (begun := config.run.start or config.run.branch) is not None:
+        return checkpoint.Reader(Path(begun))
     return first_weights(config, spec, dtype)
 
 

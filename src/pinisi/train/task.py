@@ -41,6 +41,12 @@ class Batches(Protocol):
         """Goes on where `state` was taken. Raises DataError if the data are others."""
 
 
+def counters_of(batches: Batches) -> dict[str, dict[str, float]]:
+    """Returns by component what was drawn so far (tokens, epochs, bytes), of batches that count it; nothing of others."""
+    counters = getattr(batches, "counters", None)
+    return counters() if counters is not None else {}
+
+
 @dataclass(frozen=True)
 class NoSettings:
     """Stands for the settings of a task that has none."""
