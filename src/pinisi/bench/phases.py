@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -37,6 +38,7 @@ from pinisi.bench.phases_model import (
     trained,
 )
 from pinisi.config import RunConfig
+from pinisi.launch.ranks import die_with
 from pinisi.train.result import Result
 
 SEEDS = (0, 1, 2)
@@ -51,13 +53,13 @@ def config_of(work: Path, seed: int, part: str) -> RunConfig:
 
 
 def train_part(work: Path, seed: int, part: str) -> float:
-    """Trains one run of a seed; returns the seconds that it took, of an earlier try if it was there."""
+    """Trains one run of a seed; returns the processor's seconds that it took, with those of earlier tries."""
     config = config_of(work, seed, part)
     file = Path(config.run.folder) / "seconds.json"
-    began = time.perf_counter()
+    began = time.process_time()
     before = json.loads(file.read_text()) if file.is_file() else 0.0
     trained(config)
-    seconds = before + time.perf_counter() - began
+    seconds = float(before + time.process_time() - began)
     write_whole(file, json.dumps(seconds))
     return seconds
 
@@ -65,7 +67,8 @@ def train_part(work: Path, seed: int, part: str) -> float:
 def train_all(work: Path, seeds: Sequence[int], jobs: int) -> dict[tuple[int, str], float]:
     """Trains all runs, so many at once, each base before what continues it."""
     took: dict[tuple[int, str], float] = {}
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn, initializer=die_with, initargs=(os.getpid(),)) as pool:
         running: dict[Future[float], tuple[int, str]] = {
             pool.submit(train_part, work, seed, "base"): (seed, "base") for seed in seeds
         }

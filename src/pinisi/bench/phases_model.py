@@ -6,7 +6,7 @@ import json
 import math
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from pinisi.base import digests
 from pinisi.base.files import new_folder, write_whole
 from pinisi.config import RunConfig, configure
-from pinisi.data import tokenize
+from pinisi.data import read_documents, tokenize
 from pinisi.data.tokenizer import load_tokenizer, vocabulary_size
 from pinisi.data.vocabulary.bpe_file import read_bpe, write_bpe
 from pinisi.data.vocabulary.train import TrainOptions, train
@@ -35,20 +35,21 @@ SIZES: dict[str, Any] = {
     "characters": {"en": 2_000_000, "zh": 900_000},  # that models learn from; of others:
     "others": 200_000,
     "held_out": 0.1,  # share of documents
-    "documents": 60,  # that are judged, of each language, and how much of each:
+    "documents": 40,  # that are judged, of each language, and how much of each:
     "longest": 500,
     "hidden": 96,
     "layers": 3,
     "sequence": 128,
     "rows": 16,  # of a step
-    "base_steps": 500,
+    "base_steps": 400,
     "base_rate": 4e-3,
     "base_mixture": {"en": 0.6, "zh": 0.4},
-    "steps": (160, 80),  # of the two phases
-    "rate": 1.5e-3,
-    "replay": (0.5, 0.5),  # of the tokens of each phase, shared as the base's
+    "steps": (120, 80),  # of the two phases
+    "rate": 4e-4,
+    "warmup": 40,
+    "replay": (0.6, 0.5),  # of the tokens of each phase, shared as the base's
     "intervals": 8,
-    "evaluated": 4,  # microbatches of a language
+    "evaluated": 5,  # microbatches of a language
 }
 
 
@@ -79,9 +80,11 @@ def _silent(line: str) -> None:
 def _split(file: Path, language: str) -> tuple[list[str], list[str]]:
     """Draws by a hash of its text on which side each document is."""
     room = SIZES["characters"].get(language, SIZES["others"])
-    learned, judged, limit = [], [], SIZES["held_out"] * 2**64
-    for line in file.read_text("utf-8").splitlines():
-        text = json.loads(line)["text"]
+    learned: list[str] = []
+    judged: list[str] = []
+    limit = SIZES["held_out"] * 2**64
+    for document in read_documents(file):
+        text = document.text
         if digests.of_text(text) < limit:
             if len(judged) < SIZES["documents"]:
                 judged.append(text[: SIZES["longest"]])
@@ -92,11 +95,10 @@ def _split(file: Path, language: str) -> tuple[list[str], list[str]]:
 
 
 def _texts(folder: Path) -> Texts:
-    def reading(language: str) -> Iterator[str]:
-        for line in (folder / f"{language}.jsonl").read_text("utf-8").splitlines():
-            yield json.loads(line)["text"]
+    def reading(language: str) -> Callable[[], Iterator[str]]:
+        return lambda: (document.text for document in read_documents(folder / f"{language}.jsonl"))
 
-    return {language: (lambda language=language: reading(language)) for language in LANGUAGES}  # type: ignore[misc]
+    return {language: reading(language) for language in LANGUAGES}
 
 
 def _model(work: Path) -> dict[str, Any]:
@@ -146,7 +148,8 @@ def continued_run(work: Path, seed: int, arm: str) -> RunConfig:
         work,
         run={"folder": str(work / f"seed-{seed}" / arm), "seed": seed, "start": str(start)},
         optimizer={
-            **{"learning_rate": SIZES["rate"], "warmup": 10, "schedule": "wsd", "decay": steps[1]},
+            **{"learning_rate": SIZES["rate"], "warmup": SIZES["warmup"]},
+            **{"schedule": "wsd", "decay": steps[1]},
             **{"schedule_over": "run", "min_lr_ratio": 0.1},
         },
         every=sum(steps) // SIZES["intervals"],

@@ -68,7 +68,7 @@ def _be_rank(options: argparse.Namespace) -> int:
 
 def _probes(config: Any) -> Any:
     """What makes the run's probes; None where there are none, which spares the import."""
-    if config.evaluation.tasks is None:
+    if config.evaluation.tasks is None and not config.watch.few_shot:
         return None
     from pinisi.evaluate.run_probe import probes_of
 

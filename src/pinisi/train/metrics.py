@@ -147,20 +147,15 @@ class Metrics:
     ) -> None:
         if not self.leader or not found:
             return
-        self._write({"step": step, "evaluation": found, **self._standings(step, standings or {})})
+        standings = standings or {}
+        self._write({"step": step, "evaluation": found, **_standing(standings)})
         mean = sum(entry["loss"] for entry in found.values()) / len(found)
         if self.boards is not None:
             each = {f"held_out_loss/{name}": entry["loss"] for name, entry in found.items()}
-            self.boards.write(step, {"held_out_loss": mean} | each)
+            self.boards.write(step, {"held_out_loss": mean} | each | _worse(standings))
         of = f" (mean of {len(found)} languages)" if len(found) > 1 else ""
         say(f"step {step}  held-out loss {mean:.4f}{of}")
-        self._alarm(step, standings or {})
-
-    def _standings(self, step: int, standings: Mapping[str, Standing]) -> dict[str, Any]:
-        """What a line of an evaluation says besides of what is forgotten."""
-        if self.boards is not None and standings:
-            self.boards.write(step, {f"worse/{name}": each.worse for name, each in standings.items()})
-        return {"standing": {name: each._asdict() for name, each in standings.items()}} if standings else {}
+        self._alarm(step, standings)
 
     def _alarm(self, step: int, standings: Mapping[str, Standing]) -> None:
         if text := alarm_text(standings):
@@ -172,15 +167,17 @@ class Metrics:
         """Writes what tasks were answered: {name: {"language", "items", "chance", "scores": {measure: [value, low, high]}}}."""
         if not self.leader:
             return
-        self._write({"step": step, TASKS: found, **self._standings(step, standings or {})})
+        standings = standings or {}
+        self._write({"step": step, TASKS: found, **_standing(standings)})
         if self.boards is not None:
             each = ((name, *pair) for name, task in found.items() for pair in task["scores"].items())
-            self.boards.write(step, {f"tasks/{name}/{measure}": score[0] for name, measure, score in each})
+            shares = {f"tasks/{name}/{measure}": score[0] for name, measure, score in each}
+            self.boards.write(step, shares | _worse(standings))
         for name, task in found.items():
             measure, (value, low, high) = next(iter(task["scores"].items()))
             shown = f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
             say(f"step {step}  {name} {measure} {shown} of {task['items']} items")
-        self._alarm(step, standings or {})
+        self._alarm(step, standings)
 
     def _write(self, record: dict) -> None:
         assert self.file is not None
@@ -196,6 +193,16 @@ class Metrics:
         self.bar = self.file = self.boards = None
 
 
+def _standing(standings: Mapping[str, Standing]) -> dict[str, Any]:
+    """What a line says besides of what is forgotten."""
+    return {"standing": {name: each._asdict() for name, each in standings.items()}} if standings else {}
+
+
+def _worse(standings: Mapping[str, Standing]) -> dict[str, float]:
+    """The same for boards."""
+    return {f"worse/{name}": each.worse for name, each in standings.items()}
+
+
 def has_record(folder: Path, step: int, key: str) -> bool:
     """Tells whether a run's metrics have a line of a step with such a key."""
     found = (json.loads(line) for line in _lines(folder / "metrics.jsonl") if _step(line) == step)
@@ -206,7 +213,8 @@ def lacks_evaluation(config: RunConfig, step: int, held_out: bool) -> bool:
     """Tells whether a run has no evaluation of a step: one that was killed behind its last save. held_out: whether it has held-out
     text."""
     folder = Path(config.run.folder)
-    wanted = [*(["evaluation"] if held_out else []), *([TASKS] if config.evaluation.tasks else [])]
+    asks = config.evaluation.tasks is not None or config.watch.few_shot > 0
+    wanted = [*(["evaluation"] if held_out else []), *([TASKS] if asks else [])]
     return not all(has_record(folder, step, key) for key in wanted)
 
 
