@@ -83,6 +83,7 @@ class DocumentFiles:
         self._first = np.cumsum([0, *(file.documents for file in files)])  # each file's first document
         self._first_token = np.cumsum([0, *(file.tokens for file in files)])
         self.documents, self.tokens = int(self._first[-1]), int(self._first_token[-1])
+        self.bytes_read = 0  # of tokens, so far
         for file in self._files:
             _check_size(_path(file, "tokens"), file.tokens * TOKEN_DTYPE.itemsize)
             _check_size(_path(file, "documents"), (file.documents + 1) * BOUND_DTYPE.itemsize)
@@ -168,6 +169,7 @@ class DocumentFiles:
     def _tokens(self, file: int, first: int, stop: int) -> np.ndarray:
         size = TOKEN_DTYPE.itemsize
         data = self._opened.read(_path(self._files[file], "tokens"), first * size, (stop - first) * size)
+        self.bytes_read += len(data)
         return np.frombuffer(data, TOKEN_DTYPE)
 
 

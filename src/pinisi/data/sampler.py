@@ -96,18 +96,23 @@ class Sampler:
         """How often each component's text has been gone through."""
         return {name: stream.epochs for name, stream in self._streams.items()}
 
-    def counters(self) -> dict[str, dict[str, float]]:
-        """Returns what was drawn of each component so far, in all phases: tokens, epochs, and the bytes of text that as many
-        tokens of it stand for on average."""
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of tokens that this data rank has read so far: those of its own rows."""
+        return sum(stream.files.bytes_read for stream in self._streams.values())
+
+    def counters(self, state: dict[str, Any]) -> dict[str, dict[str, float]]:
+        """Returns what had been drawn of each component where `state` was taken, in all phases: tokens, epochs, and the bytes of
+        text that as many tokens of it stand for on average. Nothing for states of before there were counts."""
         found = {}
-        for component in self.components:
-            name, files = component.name, component.files
-            if (count := self._counts.get(name)) is None:
+        for name, drawn in state.get("components", {}).items():
+            component = next((each for each in self.components if each.name == name), None)
+            if component is None or "tokens" not in drawn:
                 continue
             each = component.shards.counts(component.language)
-            per_token = each["bytes"] / max(1, each["tokens"])
-            epochs = self._streams[name].epochs if name in self._streams else count / max(1, files.tokens)
-            found[name] = {"tokens": count, "epochs": epochs, "bytes": round(count * per_token)}
+            size = drawn["tokens"] * each["bytes"] / max(1, each["tokens"])
+            epochs = drawn["epoch"] + drawn["place"] / component.files.documents
+            found[name] = {"tokens": drawn["tokens"], "epochs": epochs, "bytes": round(size)}
         return found
 
     def step(self, microbatches: int) -> list[Microbatch]:

@@ -145,4 +145,6 @@ class Preparation:
         return data | ({"total": request.total} if self.loss.reads_total else {})
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()  # of pageable memory the host would wait for the copy
         return tensor.to(self.device, non_blocking=True)

@@ -15,6 +15,7 @@ from pinisi.base.files import write_whole
 from pinisi.base.progress import ProgressBar, say
 from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
+from pinisi.train.ahead import BatchesAhead
 from pinisi.train.boards import Boards
 from pinisi.train.spikes import Rewind
 from pinisi.train.standing import Standing, alarm_text
@@ -69,12 +70,14 @@ class Metrics:
         step: int,
         result: StepResult,
         rates: StepRates,
-        languages: Sequence[str],
+        batches: BatchesAhead,
     ) -> None:
         if not self.leader:
             return
         seconds, used = rates.seconds, {} if rates.mfu is None else {"mfu": rates.mfu}
-        losses = {name: s / n for name, (s, n) in zip(languages, result.by_language, strict=True) if n}
+        losses = {
+            name: s / n for name, (s, n) in zip(batches.languages, result.by_language, strict=True) if n
+        }
         heads = (
             {"extra_head_losses": [s / max(1, n) for s, n in result.extra_heads]}
             if result.extra_heads
@@ -93,6 +96,7 @@ class Metrics:
                 **used,
                 "losses": losses,
                 "bytes": result.bytes_sent,  # by channel, of a pipeline's ranks together
+                "data": {"waited": batches.waited, "bytes": batches.bytes_read},  # seconds; of this rank
                 **heads,
             }
         )

@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from pinisi.base.errors import ConfigError
+from pinisi.base.errors import CheckpointError, ConfigError
 from pinisi.config import DataSection, OptimizerSection, PhaseSection, RunConfig
 from pinisi.engine.optimizer import learning_rate
 
@@ -130,6 +131,16 @@ def rate_jumps(phases: Sequence[Phase]) -> list[str]:
                 'optimizer.schedule_over = "run" makes one schedule of all phases'
             )
     return found
+
+
+def phase_saved(phases: Sequence[Phase], step: int, number: int, folder: Path) -> Phase:
+    """Returns the phase in which a checkpoint of `step` was saved. Raises CheckpointError if these phases have another there."""
+    if number >= len(phases) or phase_at(phases, max(0, step - 1)).number != number:
+        raise CheckpointError(
+            f"{folder} was saved in phase {number + 1}, where step {step} isn't in these [[phases]]: give the phases that the run "
+            "was started with (later ones may change), or another run.folder"
+        )
+    return phases[number]
 
 
 def rates(phases: Sequence[Phase]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pinisi.base.errors import CheckpointError
 from pinisi.base.progress import say
 from pinisi.train import checkpoint
 from pinisi.train.identity import check_data, check_model
-from pinisi.train.phases import phase_at, rate_jump, rates
+from pinisi.train.phases import phase_saved, rate_jump, rates
 from pinisi.train.saved import CHECKPOINTS, save_state
 from pinisi.train.spikes import Rewind
 
@@ -111,13 +111,7 @@ def _begin(trainer: Trainer) -> None:
 
 def _resume_batches(trainer: Trainer, reader: checkpoint.Reader) -> None:
     """Goes on in the data where the checkpoint was saved: within its phase, which the next step may have left behind."""
-    number = reader.index.get("phase", 0)
-    phases = trainer.phases
-    if number >= len(phases) or phase_at(phases, max(0, trainer.step - 1)).number != number:
-        raise CheckpointError(
-            f"{reader.folder} was saved in phase {number + 1}, where step {trainer.step} isn't in these [[phases]]: give the "
-            "phases that the run was started with (later ones may change), or another run.folder"
-        )
-    if phases[number].number != trainer.phase.number:
-        trainer.enter(phases[number])
+    phase = phase_saved(trainer.phases, trainer.step, reader.index.get("phase", 0), reader.folder)
+    if phase.number != trainer.phase.number:
+        trainer.enter(phase)
     trainer.batches.restore(reader.index["sampler"])

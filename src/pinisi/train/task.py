@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 class Batches(Protocol):
-    """Deals microbatches without end; where it stands is a small state."""
+    """Deals microbatches without end; where it stands is a small state.
+
+    `step` is called on a thread of its own, one step early (`Task.ahead`). Bytes that it has read so far, if it tells them as
+    `bytes_read`, are written into the metrics; so is what `counters(state)` says, if it is there: by component what had been drawn
+    where `state` was taken, in tokens, epochs and bytes.
+    """
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -41,12 +46,6 @@ class Batches(Protocol):
         """Goes on where `state` was taken. Raises DataError if the data are others."""
 
 
-def counters_of(batches: Batches) -> dict[str, dict[str, float]]:
-    """Returns by component what was drawn so far (tokens, epochs, bytes), of batches that count it; nothing of others."""
-    counters = getattr(batches, "counters", None)
-    return counters() if counters is not None else {}
-
-
 @dataclass(frozen=True)
 class NoSettings:
     """Stands for the settings of a task that has none."""
@@ -59,6 +58,8 @@ class Task:
     name: ClassVar[str] = ""  # as `[task] name = "..."` has it
     # of the other keys of [task]; a field that is a path says so, field(metadata=PATH) of pinisi.base.paths
     settings_class: ClassVar[type] = NoSettings
+    # whether a step's microbatches may be made while the step before runs: they don't depend on what that trains
+    ahead: ClassVar[bool] = True
 
     def __init__(self, config: RunConfig):
         given = {key: value for key, value in config.task.items() if key != "name"}

@@ -37,6 +37,7 @@ from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
 from pinisi.train import building, memory, records
 from pinisi.train.advice import not_finite_advice
+from pinisi.train.ahead import BatchesAhead
 from pinisi.train.best import BestLoss
 from pinisi.train.forgetting import ForgettingWatch
 from pinisi.train.metrics import Metrics, StepRates
@@ -48,7 +49,7 @@ from pinisi.train.result import Result
 from pinisi.train.resuming import resume, rewind, save
 from pinisi.train.spikes import LossSpikes
 from pinisi.train.tables import one_table
-from pinisi.train.task import Batches, Task, counters_of
+from pinisi.train.task import Task
 from pinisi.train.tasks import task_of
 from pinisi.train.utilization import Utilization
 
@@ -165,8 +166,9 @@ class Trainer:
                 if wrong:
                     raise DataError(f"{wrong}; tokenize again, or bring back a copy")
 
-    def _batches(self, phase: Phase, earlier: dict | None = None) -> Batches:
-        return self.task.batches(phase, self.data_rank, self.data_ranks, earlier)
+    def _batches(self, phase: Phase, earlier: dict | None = None) -> BatchesAhead:
+        batches = self.task.batches(phase, self.data_rank, self.data_ranks, earlier)
+        return BatchesAhead(batches, early=self.task.ahead, pinned=self.device.type == "cuda")
 
     def _make_tables(self) -> None:
         """Makes each phase's schedule, the same on all ranks."""
@@ -244,7 +246,7 @@ class Trainer:
                 save(self)
             if before < self.step < steps and _due(self.step, config.evaluation.every):
                 self._evaluate()
-        self.metrics.components(self.step, counters_of(self.batches))
+        self.metrics.components(self.step, self.batches.counters())
         early = self.best.exhausted and self.step < steps and not stopped
         if early:
             save(self)
@@ -260,6 +262,7 @@ class Trainer:
     def _end(self) -> None:
         records.write_memory(self.folder, self.engine, self.leader)
         self.metrics.close()
+        self.batches.close()
         self.status.phase("ending")
         with self.status.waiting():
             dist.barrier()
@@ -285,7 +288,7 @@ class Trainer:
         self.step += 1
         seconds = time.perf_counter() - start
         used = self.utilization.share(self.phase, seconds)
-        self.metrics.training(self.step, result, StepRates(seconds, rate, norm, used), self.batches.languages)
+        self.metrics.training(self.step, result, StepRates(seconds, rate, norm, used), self.batches)
         if record:
             records.write_timeline(self.folder, self.step, self.engine, result, self.leader)
         return result.stop
@@ -299,6 +302,7 @@ class Trainer:
 
     def enter(self, phase: Phase, earlier: dict | None = None) -> None:
         """Takes a phase's data and schedule. earlier: the state of the data that it goes on behind."""
+        self.batches.close()
         self.batches = self._batches(phase, earlier)
         self._go_over_to(phase)
 
@@ -349,7 +353,7 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = {}
-        self.metrics.components(self.step, counters_of(self.batches))
+        self.metrics.components(self.step, self.batches.counters())
         if self.task.evaluates:
             self.status.phase("evaluating")
             found = self.task.evaluate(self)
