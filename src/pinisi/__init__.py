@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pinisi.train.tasks.distill import Distill
     from pinisi.train.tasks.dpo import Dpo
     from pinisi.train.tasks.pretrain import Pretrain
+    from pinisi.train.tasks.sft import Sft
     from pinisi.train.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ _MODULES = {
     "Pretrain": "train.tasks.pretrain",
     "Result": "train.result",
     "RunConfig": "config",
+    "Sft": "train.tasks.sft",
     "Task": "train.task",
     "Trainer": "train.trainer",
     "configure": "config",
@@ -50,6 +52,7 @@ __all__ = [
     "Pretrain",
     "Result",
     "RunConfig",
+    "Sft",
     "Task",
     "Trainer",
     "__version__",

@@ -29,6 +29,7 @@ from pinisi.cli import (
     langpack,
     plan,
     report,
+    sft,
     tokenize,
     trace,
     train,
@@ -38,6 +39,7 @@ from pinisi.cli.described import Commands
 
 COMMANDS = (
     train,
+    sft,
     plan,
     evaluate,
     compare,

@@ -85,6 +85,15 @@ class TextOnly:
         encodings = self.backend.encode_batch(texts, add_special_tokens=False)
         return [self._ids(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
 
+    def encode_located(self, text: str) -> list[tuple[int, tuple[int, int]]]:
+        """Returns a text's ids, each with the characters that it stands for; parts of a piece have those of the whole piece."""
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        return [
+            (part, span)
+            for id, span in zip(encoding.ids, encoding.offsets, strict=True)
+            for part in self._parts(id, text[span[0] : span[1]])
+        ]
+
     def _ids(self, encoding: Any, text: str) -> tuple[list[int], int]:
         ids = encoding.ids
         if not ids:

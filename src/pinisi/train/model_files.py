@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,31 +42,58 @@ def keep_companions(run: Path, tokenizer: str | None, spec: ModelSpec) -> None:
 
 
 def files_of(
-    spec: ModelSpec, tokenizer: str | None, given: dict[str, Any] | None = None, end: int | None = None
+    spec: ModelSpec,
+    tokenizer: str | None,
+    given: dict[str, Any] | None = None,
+    end: int | None = None,
+    stops: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Returns what a checkpoint's index keeps for the export: optional keys, which older checkpoints don't have.
 
-    given: the configuration of a random start, as its user wrote it. end: the token that ends documents in training.
+    given: the configuration of a random start, as its user wrote it. end: the token that ends documents in training. stops: those
+    that are trained to end an answer.
     """
     state: dict[str, Any] = {"tokenizer": os.path.abspath(tokenizer) if tokenizer else None}
     if spec.published is not None:
-        files = {"config": spec.published.config, "generation": spec.published.generation}
-        return state | {"published": files}
-    return state | token_ids(given or {}, dict(spec.generation), tokenizer, end)
+        generation = with_stops(spec.published, stops)
+        return state | {"published": {"config": spec.published.config, "generation": generation}}
+    return state | token_ids(given or {}, dict(spec.generation), tokenizer, end, stops)
+
+
+def with_stops(published: Published, stops: Sequence[int]) -> str | None:
+    """Returns a model's generation_config.json, as it is where it names these tokens among those that end generation, else with
+    them behind its own."""
+    text = published.generation
+    config = json_object(published.config, "config.json")
+    given = {key: config[key] for key in IDS if config.get(key) is not None}
+    if text is not None:
+        given = json_object(text, "generation_config.json")
+    named = given.get("eos_token_id", config.get("eos_token_id"))
+    known = named if isinstance(named, list) else [named] if named is not None else []
+    missing = [stop for stop in stops if stop not in known]
+    if not missing:
+        return text
+    return json.dumps({**given, "eos_token_id": [*known, *missing]}, indent=2) + "\n"
 
 
 def token_ids(
-    given: dict[str, Any], generation: dict[str, Any], tokenizer: str | None, end: int | None
+    given: dict[str, Any],
+    generation: dict[str, Any],
+    tokenizer: str | None,
+    end: int | None,
+    stops: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Returns, of a random start, what generation_config.json says, and the ids that config.json lacks.
 
-    Generation ends with the tokenizer's own end token and with the one that ends documents in training. config.json gets a
-    padding token only if it is a token of its own: its row of the embedding doesn't learn.
+    Generation ends with the tokenizer's own end token, with the one that ends documents in training, and with those that end
+    answers (stops). config.json gets a padding token only if it is a token of its own: its row of the embedding doesn't learn.
     """
-    found: dict[str, Any] = {"eos_token_id": end}
+    found: dict[str, Any] = {
+        "eos_token_id": end if not stops else [n for n in (end, *stops) if n is not None]
+    }
     if tokenizer is not None:
         loaded = load_tokenizer(tokenizer)
-        ends = list(dict.fromkeys(n for n in (loaded.eos_token_id, end) if n is not None))
+        ends = list(dict.fromkeys(n for n in (loaded.eos_token_id, end, *stops) if n is not None))
         found = {
             "bos_token_id": loaded.bos_token_id,
             "eos_token_id": ends[0] if len(ends) == 1 else ends or None,

@@ -81,6 +81,11 @@ class Task:
         """Returns the token that ends a text in the task's data, and ends generation too; None if it isn't known."""
         return None
 
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """Returns further tokens that end generation, such as the one that ends an answer of a chat."""
+        return ()
+
     def damage(self) -> Iterator[tuple[str, Callable[[int, int], str | None]]]:
         """Yields data folders that have digests, each with a function (share, shares) that says what is wrong there."""
         yield from ()

@@ -151,8 +151,8 @@ class Trainer:
         self._go_over_to(self.phase)
         self.metrics = Metrics(self.folder, self.leader, config)
         self.utilization = Utilization(config, self.spec)
-        given, end = config.model.config, self.task.end_of_document
-        self.model_files = files_of(self.spec, self.tokenizer, given, end)
+        ends = self.task.end_of_document, self.task.stops
+        self.model_files = files_of(self.spec, self.tokenizer, config.model.config, *ends)
         if self.leader:
             keep_companions(self.folder, self.tokenizer, self.spec)
 

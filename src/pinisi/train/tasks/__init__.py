@@ -14,8 +14,9 @@ from pinisi.train.task import Task
 from pinisi.train.tasks.distill import Distill
 from pinisi.train.tasks.dpo import Dpo
 from pinisi.train.tasks.pretrain import Pretrain
+from pinisi.train.tasks.sft import Sft
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Pretrain, Distill, Dpo)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Pretrain, Distill, Dpo, Sft)}
 
 
 def task_of(config: RunConfig, reference: str | None = None) -> Task:

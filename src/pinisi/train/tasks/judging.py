@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,16 @@ def _documents(
 
 def _sums(documents: Sequence[tuple[float, int]]) -> tuple[float, int]:
     return math.fsum(nats for nats, _ in documents), sum(count for _, count in documents)
+
+
+def mean_losses(engine: Engine, batches: Mapping[str, list[Microbatch]]) -> dict[str, dict[str, float]]:
+    """Returns by language the cross-entropy in nats a target."""
+    sums = {language: _loss(engine, given) for language, given in batches.items()}
+    return {
+        language: {"loss": total / count, "tokens": count}
+        for language, (total, count) in sums.items()
+        if count
+    }
 
 
 def _loss(engine: Engine, batches: list[Microbatch]) -> tuple[float, int]:

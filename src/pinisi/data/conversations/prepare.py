@@ -1,0 +1,159 @@
+"""Encodes the chats of a source once and keeps them in a folder, which later runs with the same files and settings find."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from pinisi.base import digests
+from pinisi.base.errors import DataError
+from pinisi.base.files import new_folder
+from pinisi.base.progress import ProgressBar
+from pinisi.data.conversations.columns import chat_of
+from pinisi.data.conversations.encode import ChatEncoder, MaskRule
+from pinisi.data.conversations.messages import Chat, RejectedChat
+from pinisi.data.conversations.outcomes import FILE, Outcomes, outcome_lines
+from pinisi.data.conversations.records import ChatRecord, ChatSource, chat_files, records_of
+from pinisi.data.conversations.shorten import TooLong, fitted
+from pinisi.data.conversations.store import INDEX, ChatStore, StoreWriter
+from pinisi.data.reading.source import Part
+
+AT_ONCE = 256  # chats that the tokenizer is handed at once, to keep its threads busy
+VERSION = 1  # of what the tokens follow from: another one encodes anew
+ALL = "all"  # the language of chats that name none
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """Says how chats become tokens. limit: most tokens of a chat."""
+
+    tokenizer: str
+    limit: int
+    mask: MaskRule = field(default_factory=MaskRule)
+    too_long: TooLong = "drop"
+
+
+def store_folder(source: ChatSource, settings: EncodeSettings, room: Path) -> Path:
+    """Returns where a source's chats are kept under `room`: the name follows from files and settings."""
+    tokenizer = Path(settings.tokenizer)
+    files = sorted([*tokenizer.glob("tokenizer*.json"), *tokenizer.glob("*.jinja")])
+    value = [
+        VERSION,
+        asdict(source),
+        {**asdict(settings), "tokenizer": ""},
+        [(file.name, digests.of_file(file)) for file in files],
+        [_state(part) for part in chat_files(source)],
+    ]
+    return room / f"{source.called}-{digests.of_value(value)[:16]}"
+
+
+def _state(part: Part) -> list[object]:
+    path = Path(part.path)
+    if part.format == "dataset" or not path.is_file():
+        return [part.path, part.first, part.stop]
+    facts = path.stat()
+    return [str(path.absolute()), facts.st_size, facts.st_mtime_ns]
+
+
+def prepare_chats(
+    source: ChatSource, settings: EncodeSettings, room: Path, report: Report | None = print
+) -> ChatStore:
+    """Returns a source's encoded chats; encodes them first if they aren't under `room`. report: is told what was left out.
+
+    Raises DataError for files that can't be read, and where no chat is left.
+    """
+    folder = store_folder(source, settings, room)
+    if not (folder / INDEX).is_file():
+        with new_folder(folder) as new:
+            _encode(source, settings, new, report)
+    store = ChatStore(folder)
+    lines = told(store, source)
+    if not len(store):
+        raise DataError("; ".join(lines))
+    if report is not None:
+        for line in lines:
+            report(line)
+    return store
+
+
+def told(store: ChatStore, source: ChatSource) -> list[str]:
+    """Returns what became of a source's chats, a line for each reason."""
+    index = store.index
+    out, cut = sum(index["rejected"].values()), sum(index["cut"].values())
+    share = index["targets"] / max(1, index["tokens"])
+    first = f"{source.path}: {len(store):,} of {len(store) + out:,} chats, {index['tokens']:,} tokens, {share:.0%} of them trained"
+    where = [f"    each with its line: {store.folder / FILE}"] if out or cut else []
+    return [first, *(f"    {line}" for line in outcome_lines(index["rejected"], index["cut"])), *where]
+
+
+def _encode(source: ChatSource, settings: EncodeSettings, new: Path, report: Report | None) -> None:
+    encoder = ChatEncoder(settings.tokenizer, settings.mask)
+    writer = StoreWriter(new)
+    with Outcomes(new) as outcomes:
+        for records in _batches(source, report):
+            _encode_batch(records, encoder, settings, writer, outcomes)
+        facts = {
+            "rejected": dict(outcomes.rejected),
+            "cut": dict(outcomes.cut),
+            "end_of_document": encoder.end_of_document,
+            "stop": encoder.stop,
+            "settings": asdict(settings),
+        }
+    writer.close(facts)
+
+
+def _encode_batch(
+    records: list[ChatRecord],
+    encoder: ChatEncoder,
+    settings: EncodeSettings,
+    writer: StoreWriter,
+    outcomes: Outcomes,
+) -> None:
+    chats: list[tuple[ChatRecord, Chat]] = []
+    for record in records:
+        try:
+            chats.append((record, _read(record)))
+        except RejectedChat as error:
+            outcomes.reject(record, error)
+    encoded = encoder.encode([chat for _, chat in chats])
+    for (record, chat), found in zip(chats, encoded, strict=True):
+        try:
+            if isinstance(found, RejectedChat):
+                raise found
+            kept, cut = fitted(encoder, chat, found, settings.limit, settings.too_long)
+        except RejectedChat as error:
+            outcomes.reject(record, error)
+            continue
+        if cut:
+            outcomes.cut_off(record, "too long", cut)
+        if kept.left_out:
+            outcomes.cut_off(record, kept.left_out, "")
+        language = chat.language or record.language or ALL
+        writer.add(kept.tokens, kept.trained, record.file, record.line, language)
+
+
+def _read(record: ChatRecord) -> Chat:
+    if isinstance(record.value, RejectedChat):
+        raise record.value
+    return chat_of(record.value)
+
+
+def _batches(source: ChatSource, report: Report | None) -> Iterator[list[ChatRecord]]:
+    """All records of a source, some at a time, with a bar on a terminal and now and then a line elsewhere."""
+    parts = chat_files(source)
+    bar = ProgressBar(len(parts))
+    count, spoke = 0, time.monotonic()
+    for number, part in enumerate(parts):
+        records = records_of(part, source)
+        while some := list(islice(records, AT_ONCE)):
+            yield some
+            count += len(some)
+            bar.at(number, f"{count:,} chats encoded")
+            if report is not None and not bar.shown and time.monotonic() - spoke > 10:
+                spoke = time.monotonic()
+                report(f"{count:,} chats encoded: file {number + 1} of {len(parts)}")
+    bar.close()
