@@ -319,8 +319,9 @@ class PhaseSection:
 
     steps: int  # how many steps the phase has
     name: str = ""  # said when it begins
-    # what learns: all, or the rows that new_rows.json beside model.source names, of `pinisi vocabulary extend`, and nothing else
-    train: Literal["all", "new_rows"] = "all"
+    # what learns: all, or nothing but the rows that new_rows.json beside model.source names, of `pinisi vocabulary extend`, or the
+    # layers that new_layers.json there names, of `pinisi expand`
+    train: Literal["all", "new_rows", "new_layers"] = "all"
     mixture: dict[str, float] | None = None  # as in [data]
     temperature: float | None = None  # as in [data]
     sequence: int | None = None  # as in [data]

@@ -47,6 +47,10 @@ BENCHES = {
         "pinisi.bench.vocabulary_size",
         "small models with small and large vocabularies on equal floating-point operations",
     ),
+    "expansion": (
+        "pinisi.bench.expansion",
+        "small models of every architecture with layers more: same logits, gradients, loss; equal operations",
+    ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }
 

@@ -29,7 +29,7 @@ from pinisi.engine.prepared import StepRequest, Want
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.engine.sharded import ShardedOptimizer
 from pinisi.engine.worker import PipelineWorker
-from pinisi.models import ModelSpec, vocabulary_names
+from pinisi.models import ModelSpec, TrainedParts
 from pinisi.models.stage import Weights
 from pinisi.parallel.status import waiting
 from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify_once
@@ -142,11 +142,10 @@ class Engine:
         self.optimizer.clear_frozen()
         return self._result(targets, spans, stop)
 
-    def train_rows(self, rows: Collection[int] | None) -> None:
-        """Trains these rows of embedding, head and the head's bias alone from now on, all else unchanged to the bit; None: the
-        whole model. Where that is a change, the optimizer's moments begin at zero."""
-        names = [name for name in vocabulary_names(self.spec) if name is not None]
-        self.optimizer.train(None if rows is None else dict.fromkeys(names, rows))
+    def train(self, parts: TrainedParts | None) -> None:
+        """Trains these parts alone from now on, all else unchanged to the bit; None: the whole model. Where that is a change, the
+        optimizer's moments begin at zero."""
+        self.optimizer.train(parts)
 
     def use(self, schedule: Schedule, verified: Collection[str] = ()) -> None:
         """Takes another schedule of the same stages for the steps to come, such as one of more microbatches; verified: see

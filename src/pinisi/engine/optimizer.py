@@ -83,10 +83,10 @@ class Optimizer:
         self.frozen = not self.slots  # nothing is trained
         self.updates = 0
         self.since = 0  # of these, made before moments last began at zero
-        self.rows: dict[str, frozenset[int]] | None = None
+        self.parts: dict[str, frozenset[int] | None] | None = None
         self._trained: list[
             torch.Tensor
-        ] = []  # by slot the places that are trained, while some rows alone are
+        ] = []  # by slot the places that are trained, while some parts alone are
         self.masters = [self._master(slot) for slot in self.slots]
         self.average = settings.average
         self.averages = [master.clone() for master in self.masters] if self.average else []
@@ -107,15 +107,17 @@ class Optimizer:
             return slot.parameter.detach().float()
         return slot.parameter.detach()
 
-    def train(self, rows: Mapping[str, Collection[int]] | None) -> None:
-        """Trains these rows of these tensors alone from now on, all else unchanged to the bit; None: everything.
+    def train(self, parts: Mapping[str, Collection[int] | None] | None) -> None:
+        """Trains these rows of these tensors (None: all of them) alone from now on, all else unchanged to the bit; None: all.
 
         Where that is a change, moments begin at zero, with a bias correction as of a first step.
         """
-        wanted = None if rows is None else {name: frozenset(of) for name, of in rows.items()}
-        if wanted == self.rows:
+        wanted: dict[str, frozenset[int] | None] | None = None
+        if parts is not None:
+            wanted = {name: None if rows is None else frozenset(rows) for name, rows in parts.items()}
+        if wanted == self.parts:
             return
-        self.rows = wanted
+        self.parts = wanted
         self.since = self.updates
         if self.adam is not None:
             self.adam.state.clear()
@@ -126,6 +128,8 @@ class Optimizer:
     def clear_frozen(self) -> None:
         """Sets the gradients of what isn't trained to zero, before anything is made of them."""
         for slot, trained in zip(self.slots, self._trained, strict=bool(self._trained)):
+            if slot.shape and len(trained) == len(slot.gradient):
+                continue
             kept = slot.gradient[trained] if len(trained) else None
             slot.gradient.zero_()
             if kept is not None:
@@ -153,10 +157,10 @@ class Optimizer:
         if self.adam is not None:
             for group in self.adam.param_groups:
                 group["lr"] = learning_rate
-            if self.rows is None:
+            if self.parts is None:
                 self.adam.step()
             else:
-                self._step_rows(learning_rate)
+                self._step_parts(learning_rate)
         for master, slot in zip(self.masters, self.slots, strict=True):
             if master.dtype != slot.parameter.dtype:
                 slot.parameter.detach().copy_(master)
@@ -164,8 +168,8 @@ class Optimizer:
         for average, master in zip(self.averages, self.masters, strict=bool(self.averages)):
             average.lerp_(master, 1 - decay)
 
-    def _step_rows(self, learning_rate: float) -> None:
-        """A step of some rows: what has neither gradient nor moments stays as it is but for weight decay, which others get here."""
+    def _step_parts(self, learning_rate: float) -> None:
+        """A step of some parts: what has neither gradient nor moments stays but for weight decay, which the others get here."""
         assert self.adam is not None
         decay = [group["weight_decay"] for group in self.adam.param_groups]
         for master, slot, trained in zip(self.masters, self.slots, self._trained, strict=True):
@@ -224,9 +228,11 @@ def average_decay(decay: float, updates: int) -> float:
     return min(decay, (1 + updates) / (10 + updates))
 
 
-def _trained(slot: Slot, rows: Collection[int]) -> torch.Tensor:
-    """Returns which places along the first dimension of what a slot holds belong to these rows of the whole tensor."""
+def _trained(slot: Slot, rows: Collection[int] | None) -> torch.Tensor:
+    """Returns which places along the first dimension of what a slot holds belong to these rows of the whole tensor; None: all."""
     first, count = (slot.box.offset[0], slot.box.size[0]) if slot.shape else (0, 0)
+    if rows is None:
+        return torch.arange(count, device=slot.gradient.device)
     held = sorted(row - first for row in rows if first <= row < first + count)
     return torch.tensor(held, dtype=torch.long, device=slot.gradient.device)
 

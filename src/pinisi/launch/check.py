@@ -11,7 +11,7 @@ import torch
 from pinisi.base.errors import CheckpointError, ConfigError, DataError
 from pinisi.config import RunConfig
 from pinisi.costs.hardware import read_hardware
-from pinisi.models import FolderWeights, ModelSpec, new_rows
+from pinisi.models import FolderWeights, ModelSpec, trained_parts
 from pinisi.schedule import Schedule, verify_once
 from pinisi.train import checkpoint
 from pinisi.train.boards import check_boards
@@ -73,8 +73,8 @@ def check(
             raise DataError(
                 f"data.sequence is {sequence}, the model takes at most {longest} (max_position_embeddings)"
             )
-    if any(phase.train == "new_rows" for phase in phases):
-        new_rows(spec)
+    for phase in phases:
+        trained_parts(spec, phase.train)
     _check_source(config, spec)
     _check_checkpoint(config, spec, task)
     return tables

@@ -17,6 +17,7 @@ from pinisi.costs.work import Setting
 from pinisi.models import ModelSpec, read_spec, with_extra_heads
 from pinisi.models.folder import json_object
 from pinisi.plan.candidates import Candidate
+from pinisi.plan.run_presets import run_preset, run_preset_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,9 @@ def _read(text: str) -> ModelSource:
     values = preset(text)
     if values is None:
         return _of_hub(text)
+    if text.lower() in run_preset_names():
+        run = run_preset(text.lower())
+        return ModelSource(text.lower(), read_spec(values, attention=run.model.attention), run, {})
     return ModelSource(text.lower(), read_spec(values), None, {"config": values})
 
 
@@ -108,7 +112,8 @@ def run_config(
         data = dataclasses.replace(
             source.run.data, sequence=setting.sequence, microbatch_size=setting.microbatch
         )
-        run = dataclasses.replace(source.run, data=data, pipeline=pipeline, memory=memory)
+        phases = [_same_step(source.run, number, pipeline, data) for number in range(len(source.run.phases))]
+        run = dataclasses.replace(source.run, data=data, pipeline=pipeline, memory=memory, phases=phases)
         run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
     else:
         run = RunConfig(
@@ -126,3 +131,22 @@ def run_config(
         )
     settings.validate(run)
     return settings.dump(settings.absolute(run))
+
+
+def _same_step(
+    run: RunConfig, number: int, pipeline: configuration.PipelineSection, data: configuration.DataSection
+) -> configuration.PhaseSection:
+    """A phase whose step has as many sequences as before, where it says a number of microbatches of its own."""
+    phase = run.phases[number]
+    if phase.microbatches is None:
+        return phase
+    before = phase.microbatches * (run.pipeline.data_parallel or 1)
+    copies = pipeline.data_parallel or 1
+    if phase.microbatch_size is None:
+        before, copies = before * run.data.microbatch_size, copies * data.microbatch_size
+    if before % copies:
+        raise ConfigError(
+            f"nothing was written: the step of phases[{number}], {before} sequences, can't be shared out by {copies}: choose a "
+            "row with another number of copies (--explain ROW), or give the phase other microbatches"
+        )
+    return dataclasses.replace(phase, microbatches=before // copies)

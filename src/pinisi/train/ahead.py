@@ -23,8 +23,8 @@ class BatchesAhead:
 
     `state` and `restore` speak of what was dealt, not of what was made. An error in the making is raised by the `step` that would
     have dealt it. early: False makes them when they are asked for. pinned: copies microbatches into page-locked memory, from which
-    a GPU reads without the host waiting.
-    waited, bytes_read: seconds for which the last `step` had nothing to give, and bytes of tokens that were read for it.
+    a GPU reads without the host waiting. waited, bytes_read: seconds for which the last `step` had nothing to give, and bytes of
+    tokens that were read for it.
     """
 
     def __init__(self, batches: Batches, *, early: bool = True, pinned: bool = False) -> None:

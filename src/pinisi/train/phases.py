@@ -44,7 +44,8 @@ class Phase:
     def told(self, phases: int) -> str:
         """Returns its number, its name and what it trains, as text."""
         name = f" ({self.name})" if self.name else ""
-        return f"phase {self.number + 1} of {phases}{name}{', new rows alone,' if self.train == 'new_rows' else ''}"
+        alone = "" if self.train == "all" else f", {self.train.replace('_', ' ')} alone,"
+        return f"phase {self.number + 1} of {phases}{name}{alone}"
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of the run's step number `step`, counted from 0."""

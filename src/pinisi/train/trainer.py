@@ -26,7 +26,7 @@ from pinisi.config import RunConfig
 from pinisi.engine.engine import Engine
 from pinisi.engine.optimizer import NoTargets, NotFinite
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
-from pinisi.models import ModelSpec, new_rows
+from pinisi.models import ModelSpec, trained_parts
 from pinisi.models.stage import Weights
 from pinisi.parallel.agree import gather_json
 from pinisi.parallel.communicator import Communicator
@@ -319,7 +319,7 @@ class Trainer:
     def _go_over_to(self, phase: Phase) -> None:
         if self.tables[phase.number] is not self.engine.schedule:
             self.engine.use(self.tables[phase.number], self.verified)
-        self.engine.train_rows(new_rows(self.spec) if phase.train == "new_rows" else None)
+        self.engine.train(trained_parts(self.spec, phase.train))
         self.phase = phase
 
     def _skipped(self, error: PinisiError) -> bool:
