@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pinisi.base import settings
 from pinisi.base.paths import LATER, MODEL, PATH, absolute_paths
+from pinisi.base.rounding import LARGEST_BETA
 from pinisi.base.settings import at_least, byte_count, not_empty
 from pinisi.base.typed_toml import Fault, SettingsSource, from_table, plain
 from pinisi.data.components import Component
@@ -157,6 +158,8 @@ class OptimizerSection:
     max_grad_norm: float = 1.0  # largest norm of the whole gradient; 0: none
     # share master weights and moments out over the pipelines of data_parallel (ZeRO-1, arXiv 1910.02054)
     sharded: bool = False
+    # dtype of the moments: that of the master weights, or bfloat16, half as many bytes for steps that are a few per cent off
+    moments: Literal["master", "bfloat16"] = "master"
     # the rate after the warmup; wsd: stable, then decay (arXiv 2404.06395)
     schedule: Literal["constant", "cosine", "wsd"] = "cosine"
     warmup: int = 0  # steps in which the rate rises from 0 to the peak
@@ -164,8 +167,7 @@ class OptimizerSection:
     min_lr_ratio: float = 0.1  # learning rate at the end / peak
     # what the schedule spans: each of [[phases]] anew, or the whole run, which keeps the rate continuous over their bounds
     schedule_over: Literal["phase", "run"] = "phase"
-    # decay of a moving average of the weights, kept beside them for `pinisi export --average ema`; less in the first steps; 0: none
-    average: float = 0.0
+    average: float = 0.0  # decay of the weights' moving average, for `pinisi export --average ema`; 0: none
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(
@@ -173,6 +175,11 @@ class OptimizerSection:
         )
         if not all(0 <= beta < 1 for beta in self.betas):
             yield Fault("betas", "two numbers from 0 to below 1")
+        elif self.moments == "bfloat16" and max(self.betas) > LARGEST_BETA:
+            yield Fault(
+                "betas",
+                f"at most {LARGEST_BETA} with optimizer.moments = 'bfloat16', which loses slower changes",
+            )
         if not 0 <= self.average < 1:
             yield Fault("average", "a number from 0 to below 1")
         if self.min_lr_ratio > 1:
@@ -250,26 +257,24 @@ class EvaluationSection:
 class WatchSection:
     """[watch] says when a run speaks up: a language that is forgotten, a loss that leaps."""
 
-    # languages of data.evaluation, and of tasks, that must not be forgotten; all if left out
-    languages: list[str] | None = None
+    languages: list[str] | None = None  # of data.evaluation and tasks, not to be forgotten; all if left out
     # a language counts as forgotten where its bits per byte are this share above the best that the run had, its start included
     tolerance: float = 0.02
     # and so many units of noise more: of documents drawn again, and from one evaluation to the next; 0: no alarm
     noise: float = 3.0
-    # items of each kind (copy, pattern) that each such language is asked with each task's turn (evaluation.tasks_every), which
-    # shows forgetting that the loss hides (arXiv 2506.00288); 0: none
+    # items of each kind (copy, pattern) that such a language is asked, as often as evaluation.tasks (evaluation.tasks_every): they
+    # show forgetting that the loss hides (arXiv 2506.00288); 0: none
     few_shot: int = 0
-    # where a step's loss leaps: nothing is done, or it makes no update, or the run goes back to the newest checkpoint and on from
-    # there with the text behind that step (PaLM, arXiv 2204.02311, section 5.1). A loss that isn't finite leaps, too
+    # where a step's loss leaps, or isn't finite: nothing is done, or it makes no update, or the run goes back to the newest
+    # checkpoint and on with the text behind that step (PaLM, arXiv 2204.02311, section 5.1)
     spike: Literal["none", "skip", "rewind"] = "none"
     spike_noise: float = 10.0  # units of noise above the median of the steps before
     spike_window: int = 64  # steps before, of one phase; the first 16 aren't judged
     most_spikes: int = 10  # in the whole run
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(
-            self, tolerance=0, noise=0, few_shot=0, spike_noise=1, spike_window=16, most_spikes=0
-        )
+        least = {"spike_noise": 1, "spike_window": 16}
+        yield from at_least(self, tolerance=0, noise=0, few_shot=0, most_spikes=0, **least)
 
 
 @dataclass(frozen=True)
@@ -277,8 +282,7 @@ class ReportSection:
     """[report] says what is measured for report.html."""
 
     timeline_every: int = 0  # steps between measured timelines; 0: one, near the end
-    # a device's name or a TOML that describes it, as of `pinisi plan --hardware`: metrics then have the share of its peak that
-    # a step uses (MFU)
+    # a device as of `pinisi plan --hardware`: metrics then have the share of its peak that a step uses (MFU)
     hardware: str | None = field(default=None, metadata=MODEL)
     live: float = 30.0  # seconds between two writings of live.html, the page of a run under way; 0: none
     wandb: str | None = None  # a project of Weights & Biases that metrics go to, too: pinisi[wandb]

@@ -39,6 +39,10 @@ BENCHES = {
         "pinisi.bench.packed",
         "attention inside packed documents without dense masks: exactness, time, memory; balanced packing",
     ),
+    "sharded": (
+        "pinisi.bench.sharded",
+        "an optimizer shared out over replicas: the same weights, bytes, kills, and steps on a limited link",
+    ),
     "free-vocabulary": (
         "pinisi.bench.free_vocabulary",
         "what a larger vocabulary costs beyond its own arithmetic, by plan and by emulated passes",

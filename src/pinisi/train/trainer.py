@@ -25,7 +25,7 @@ from pinisi.base.progress import say
 from pinisi.config import RunConfig
 from pinisi.engine.engine import Engine
 from pinisi.engine.optimizer import NoTargets, NotFinite
-from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
+from pinisi.engine.settings import Numerics, Objective, Placement, Ranks
 from pinisi.models import ModelSpec, trained_parts
 from pinisi.models.stage import Weights
 from pinisi.parallel.agree import gather_json
@@ -183,8 +183,7 @@ class Trainer:
         return Placement(self.tables[self.phase.number], layers, self.rows, self.verified)
 
     def _engine(self, spec: ModelSpec, weights: Weights) -> Engine:
-        config, o = self.config, self.config.optimizer
-        betas = (o.betas[0], o.betas[1])
+        config = self.config
         return Engine(
             spec,
             weights,
@@ -197,7 +196,7 @@ class Trainer:
                 languages=len(self.batches.languages),
                 teacher=self.frozen.get("teacher"),
             ),
-            optimizer=OptimizerSettings(betas, o.eps, o.weight_decay, o.max_grad_norm, o.sharded, o.average),
+            optimizer=building.optimizer_settings(config.optimizer),
         )
 
     def _frozen_engine(self, source: str | None) -> Engine:
