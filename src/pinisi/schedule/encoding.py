@@ -13,7 +13,7 @@ from typing import overload
 from pinisi.base.errors import ScheduleError
 from pinisi.schedule.graph import Feed, graph_of
 from pinisi.schedule.needs import Channel
-from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
+from pinisi.schedule.program import P2P, Edge, Instruction, Message, MessageChannel, Op, Program
 from pinisi.schedule.table import Layout, Pass
 
 OPS = tuple(Op)
@@ -92,6 +92,15 @@ class Encoding:
 @lru_cache(maxsize=16)
 def encoding_of(layout: Layout, microbatches: int, reductions: tuple[Message, ...] = ()) -> Encoding:
     return Encoding(layout, microbatches, reductions)
+
+
+def edges_of(layout: Layout) -> frozenset[Edge]:
+    """Returns the edges over which programs of this layout send, whatever their order of passes."""
+    return frozenset(
+        (each.channel, each.source, each.target)
+        for each in encoding_of(layout, 1).messages
+        if each.channel in P2P
+    )
 
 
 class Code(Sequence[Sequence[Instruction]]):

@@ -26,6 +26,8 @@ class MessageChannel(StrEnum):
     REDUCE = "REDUCE"  # sum of a group of gradients over the replicas of the model
 
 
+Edge = tuple[MessageChannel, int, int]  # a channel, and the rank that sends on it to another
+
 P2P = frozenset(
     (
         MessageChannel.ACTIVATION,

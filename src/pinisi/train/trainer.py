@@ -35,10 +35,12 @@ from pinisi.parallel.place import place
 from pinisi.parallel.rendezvous import init_process_group
 from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
+from pinisi.schedule import Edge, edges_of
 from pinisi.train import building, memory, records
 from pinisi.train.advice import not_finite_advice
 from pinisi.train.ahead import BatchesAhead
 from pinisi.train.best import BestLoss
+from pinisi.train.damage import verify_data
 from pinisi.train.forgetting import ForgettingWatch
 from pinisi.train.metrics import Metrics, StepRates
 from pinisi.train.model_files import files_of, keep_companions, tokenizer_of
@@ -124,12 +126,9 @@ class Trainer:
         self.spec = building.spec_of(config)
         self.status.phase(JOINING, times=1)
         init_process_group(config.runtime.backend, self.device, config.runtime.stuck_after)
-        timeout = timedelta(seconds=longest_wait(config.runtime.stuck_after))
+        self.timeout = timedelta(seconds=longest_wait(config.runtime.stuck_after))
         ends = tied_ends(config, self.spec)
-        self.mesh = Mesh.connect({"pipeline": config.pipeline.ranks}, tied=ends, timeout=timeout)
-        communicator = Communicator.connect(self.mesh.lines("pipeline"), self.device, timeout)
-        assert communicator is not None, "every process is in a pipeline"
-        self.communicator = communicator
+        self.mesh = Mesh.connect({"pipeline": config.pipeline.ranks}, tied=ends, timeout=self.timeout)
         self.data_rank, self.data_ranks = self.mesh.coordinate("data"), self.mesh.size("data")
         self.leader = dist.get_rank() == 0
 
@@ -138,11 +137,13 @@ class Trainer:
         config = self.config
         self.status.phase("reading the data")
         self.tokenizer = tokenizer_of(config, self.spec)
-        self._verify_data()
+        if config.data.verify:
+            verify_data(self.task, self.status)
         self.batches = self._batches(self.phase)
         self._make_tables()
         for jump in rate_jumps(self.phases) if self.leader else ():
             say(jump)
+        self._connect()
         self.status.phase("building the model")
         memory.mark()
         self.frozen = {name: self._frozen_engine(source) for name, source in self.task.frozen().items()}
@@ -156,16 +157,6 @@ class Trainer:
         if self.leader:
             keep_companions(self.folder, self.tokenizer, self.spec)
 
-    def _verify_data(self) -> None:
-        """Raises DataError on every rank if a file of the data is not as it was written."""
-        if not self.config.data.verify:
-            return
-        for name, damage in self.task.damage():
-            self.status.phase(f"comparing the digests of {name}")
-            for wrong in gather_json(damage(dist.get_rank(), dist.get_world_size())):
-                if wrong:
-                    raise DataError(f"{wrong}; tokenize again, or bring back a copy")
-
     def _batches(self, phase: Phase, earlier: dict | None = None) -> BatchesAhead:
         batches = self.task.batches(phase, self.data_rank, self.data_ranks, earlier)
         return BatchesAhead(batches, early=self.task.ahead, pinned=self.device.type == "cuda")
@@ -178,6 +169,14 @@ class Trainer:
             self.tables.append(schedule)
             verified |= {*one_table(schedule, [len(r) for r in self.layers], self.rows.to_list())}
         self.verified = frozenset(verified)
+
+    def _connect(self) -> None:
+        """Connects the ranks of each pipeline where its tables send."""
+        edges = frozenset[Edge]().union(*(edges_of(table.layout) for table in self.tables))
+        lines = self.mesh.lines("pipeline")
+        communicator = Communicator.connect(lines, self.device, self.timeout, edges)
+        assert communicator is not None, "every process is in a pipeline"
+        self.communicator = communicator
 
     def _placement(self, layers: Sequence[int] | None = None) -> Placement:
         return Placement(self.tables[self.phase.number], layers, self.rows, self.verified)
