@@ -13,6 +13,7 @@ from pinisi.base import settings
 from pinisi.base.errors import ConfigError, ModelError
 from pinisi.config import RunConfig
 from pinisi.costs.presets import preset, preset_names
+from pinisi.costs.work import Setting
 from pinisi.models import ModelSpec, read_spec, with_extra_heads
 from pinisi.models.folder import json_object
 from pinisi.plan.candidates import Candidate, Request
@@ -104,36 +105,46 @@ def run_config(
         rows="even" if c.rows_split == "even" else list(c.rows),
         table=table,
     )
-    shared: dict[str, Any] = {"sharded": request.sharded, "moments": setting.moments}
     head = configuration.head_text(setting.head_budget)
     memory = configuration.MemorySection(
         activation_checkpointing="full" if c.recompute else "none", head=head
     )
-    if source.run is not None:
-        data = dataclasses.replace(
-            source.run.data, sequence=setting.sequence, microbatch_size=setting.microbatch
-        )
-        phases = [_same_step(source.run, number, pipeline, data) for number in range(len(source.run.phases))]
-        optimizer = dataclasses.replace(source.run.optimizer, **shared)
-        run = dataclasses.replace(source.run, data=data, pipeline=pipeline, memory=memory, phases=phases)
-        run = dataclasses.replace(run, optimizer=optimizer)
-        run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
-    else:
-        run = RunConfig(
-            run=configuration.RunSection(
-                folder=f"runs/{source.name}", steps=1000
-            ),  # from the working folder, as shards
-            model=configuration.ModelSection(**source.model, dtype=dtype),
-            data=configuration.DataSection(
-                shards=shards, sequence=setting.sequence, microbatch_size=setting.microbatch
-            ),
-            pipeline=pipeline,
-            optimizer=configuration.OptimizerSection(learning_rate=3e-4, warmup=100, **shared),
-            loss=configuration.LossSection(extra_heads=source.spec.extra_heads),
-            memory=memory,
-        )
+    optimizer: dict[str, Any] = {"sharded": request.sharded, "moments": setting.moments}
+    run = _own_run(source, setting, pipeline) or _new_run(source, setting, shards)
+    run = dataclasses.replace(
+        run,
+        model=dataclasses.replace(run.model, dtype=dtype),
+        pipeline=pipeline,
+        optimizer=dataclasses.replace(run.optimizer, **optimizer),
+        memory=memory,
+    )
     settings.validate(run)
     return settings.dump(settings.absolute(run))
+
+
+def _own_run(
+    source: ModelSource, setting: Setting, pipeline: configuration.PipelineSection
+) -> RunConfig | None:
+    """CONFIG's run with microbatches as planned and phases whose steps stay as large; None where CONFIG is a model."""
+    if source.run is None:
+        return None
+    data = dataclasses.replace(source.run.data, sequence=setting.sequence, microbatch_size=setting.microbatch)
+    phases = [_same_step(source.run, number, pipeline, data) for number in range(len(source.run.phases))]
+    return dataclasses.replace(source.run, data=data, pipeline=pipeline, phases=phases)
+
+
+def _new_run(source: ModelSource, setting: Setting, shards: str) -> RunConfig:
+    """A first run of a model, its folder in the working folder, as shards are."""
+    return RunConfig(
+        run=configuration.RunSection(folder=f"runs/{source.name}", steps=1000),
+        model=configuration.ModelSection(**source.model),
+        data=configuration.DataSection(
+            shards=shards, sequence=setting.sequence, microbatch_size=setting.microbatch
+        ),
+        pipeline=configuration.PipelineSection(ranks=1, microbatches=1),
+        optimizer=configuration.OptimizerSection(learning_rate=3e-4, warmup=100),
+        loss=configuration.LossSection(extra_heads=source.spec.extra_heads),
+    )
 
 
 def _same_step(
