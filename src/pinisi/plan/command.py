@@ -143,6 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_machine(parser.add_argument_group("the machine"))
     _add_step(parser.add_argument_group("the step"))
+    _add_optimizer(parser.add_argument_group("the optimizer"))
     _add_output(parser.add_argument_group("what is shown and written"))
     parser.add_argument("--as-rank", action="store_true", help=argparse.SUPPRESS)  # of --hardware measure
 
@@ -206,16 +207,6 @@ def _add_step(group: argparse._ArgumentGroup) -> None:
         help="what S keeps for T: keep, recompute, or the most bytes of a microbatch, as '512 MiB' (default: the TOML's, or keep)",
     )
     group.add_argument(
-        "--sharded",
-        action="store_true",
-        help="share the optimizer out over the replicas, as optimizer.sharded does (default: the TOML's, or not)",
-    )
-    group.add_argument(
-        "--moments",
-        choices=("master", "bfloat16"),
-        help="dtype of AdamW's moments: the master weights', or half of its bytes (default: the TOML's, or master)",
-    )
-    group.add_argument(
         "--schedules",
         type=lambda text: text.split(","),
         metavar="NAME[,NAME]",
@@ -237,6 +228,19 @@ def _add_step(group: argparse._ArgumentGroup) -> None:
         metavar="K",
         help="for the K best rows (3 if not said) look for an order of passes that is faster than the schedule's own, within "
         "the memory that is left; seconds each, half a minute for the largest tables",
+    )
+
+
+def _add_optimizer(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--sharded",
+        action="store_true",
+        help="share the optimizer out over the replicas, as optimizer.sharded does (default: the TOML's, or not)",
+    )
+    group.add_argument(
+        "--moments",
+        choices=("master", "bfloat16"),
+        help="dtype of AdamW's moments: the master weights', or half of its bytes (default: the TOML's, or master)",
     )
 
 
