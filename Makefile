@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/pinisi bench heads --json runs/bench/heads.json
 	$(BIN)/pinisi bench vocabulary --json runs/bench/vocabulary.json
 	$(BIN)/pinisi bench packed --json runs/bench/packed.json
+	$(BIN)/pinisi bench sharded --json runs/bench/sharded.json
 	$(BIN)/pinisi bench free-vocabulary --json runs/bench/free_vocabulary.json
 	$(BIN)/pinisi bench vocabulary-size --folder runs/bench/vocabulary-size --json runs/bench/vocabulary_size.json
 	$(BIN)/pinisi bench expansion --folder runs/bench/expansion --json runs/bench/expansion.json

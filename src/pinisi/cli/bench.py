@@ -31,9 +31,17 @@ BENCHES = {
         "pinisi.bench.vocabulary_extension",
         "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
     ),
+    "phases": (
+        "pinisi.bench.phases",
+        "two languages kept while thirteen others are learned, with their text again and without; the alarm",
+    ),
     "packed": (
         "pinisi.bench.packed",
         "attention inside packed documents without dense masks: exactness, time, memory; balanced packing",
+    ),
+    "sharded": (
+        "pinisi.bench.sharded",
+        "an optimizer shared out over replicas: the same weights, bytes, kills, and steps on a limited link",
     ),
     "free-vocabulary": (
         "pinisi.bench.free_vocabulary",
