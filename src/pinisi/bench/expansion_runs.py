@@ -77,8 +77,8 @@ def flops_a_step(spec: ModelSpec) -> float:
 class WatchedGrowth(Pretrain):
     """Pre-trains, and writes down what layers do: the loss after each of the first steps, and at the ends more.
 
-    Before the first step: the norm of each layer's gradient, and the loss of plain copies. After the last: by how much log-probabilities change without each
-    new layer. At both: the log-probabilities themselves, of held-out text that is the same for all runs.
+    Before the first step: the norm of each layer's gradient, and the loss of plain copies. After the last: by how much
+    log-probabilities change without each new layer. At both: these themselves, of held-out text that is the same for all runs.
     """
 
     def evaluate(self, trainer: Trainer) -> dict[str, dict[str, float]]:
