@@ -1,8 +1,8 @@
 """`pinisi bench vocabulary-advice`: compares the vocabulary that small trainings predict to be best with five trained ones.
 
 The law of `pinisi vocabulary advise` is fitted to its own small trainings, and predicts the bits per byte of a body with five
-sizes of vocabulary on more operations than any of them had. Then the five are trained. Target, written down before: the size that is
-predicted to be best has at most 1 % more bits per byte than the one that is.
+sizes of vocabulary on more operations than any of them had. Then the five are trained. Target, written down before: the size
+that is predicted to be best has at most 1 % more bits per byte than the one that is.
 """
 
 from __future__ import annotations
