@@ -17,8 +17,8 @@ TRITON ?= triton==3.9.0
 # One thread a process: ranks are processes and would take each other's cores.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
-# Of make test; one of them runs all tests that start processes.
-WORKERS ?= 3
+# Of make test; two of them run the tests that start ranks.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint docs
