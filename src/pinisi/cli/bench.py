@@ -31,6 +31,10 @@ BENCHES = {
         "pinisi.bench.vocabulary_extension",
         "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
     ),
+    "phases": (
+        "pinisi.bench.phases",
+        "two languages kept while thirteen others are learned, with their text again and without; the alarm",
+    ),
     "packed": (
         "pinisi.bench.packed",
         "attention inside packed documents without dense masks: exactness, time, memory; balanced packing",
