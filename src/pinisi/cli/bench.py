@@ -31,6 +31,14 @@ BENCHES = {
         "pinisi.bench.vocabulary_extension",
         "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
     ),
+    "sft": (
+        "pinisi.bench.sft",
+        "small models fine-tuned on tasks with exact answers: formats and languages that they never saw",
+    ),
+    "prompt-heavy": (
+        "pinisi.bench.prompt_heavy",
+        "fine-tuning with 80 % prompts beside a head that sees every token, and beside TRL",
+    ),
     "packed": (
         "pinisi.bench.packed",
         "attention inside packed documents without dense masks: exactness, time, memory; balanced packing",
