@@ -181,13 +181,15 @@ def write_chats(questions: Sequence[ExactQuestion], file: Path, shuffled: int | 
 
 def write_tokenizer(questions: Sequence[ExactQuestion], size: int, folder: Path) -> Path:
     """Trains a tokenizer with a chat template on the questions' own texts."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     if (folder / "tokenizer.json").is_file():
         return folder
     tokenizer = Tokenizer(models.BPE())
-    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), bytes_])
+    # marks go with their letters, and so never with the signs of a format behind them
+    words = pre_tokenizers.Split(Regex(r"\p{N}| ?[\p{L}\p{M}’]+| ?[^\s\p{L}\p{M}\p{N}]+|\s+"), "isolated")
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, as_bytes])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
@@ -217,7 +219,7 @@ class LanguageJudge:
     def language_of(self, text: str) -> str | None:
         """Returns the likeliest language; None for text of which most is in none of them."""
         runs = _runs(text)
-        if not runs or sum(run in self.known for run in runs) <= len(runs) / 2:
+        if not text.strip() or sum(run in self.known for run in runs) <= len(runs) / 2:
             return None
         return max(LANGUAGES, key=lambda language: self._score(language, runs))
 

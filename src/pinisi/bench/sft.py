@@ -40,7 +40,8 @@ CHANCE = 1 / len(LANGUAGES)
 Z = 1.959964  # of a two-sided interval of 95 %
 # chosen on seed 7
 QUESTIONS = 144  # judged on either side, and of the control
-CHATS, VOCABULARY, SEQUENCE, STEPS = 16_000, 2_000, 256, 500
+CHATS, VOCABULARY, SEQUENCE, STEPS = 28_000, 2_000, 256, 900
+CONTROL_STEPS = 300  # enough to learn formats
 MODEL = {
     "model_type": "qwen3",
     "hidden_size": 128,
@@ -67,27 +68,28 @@ def measure_seed(seed: int, work: Path) -> dict[str, Any]:
     sides = {"numbers": split.numbers, "pairs": split.pairs}
     for arm, shuffled in (("chats", None), ("shuffled", seed)):
         file = write_chats(split.train, folder / f"{arm}.jsonl", shuffled)
-        run = trained(folder / arm, file, tokenizer, seed)
+        steps = STEPS if shuffled is None else CONTROL_STEPS
+        run = trained(folder / arm, file, tokenizer, seed, steps)
         if shuffled is None:
             result["before"] = scored(run, 0, sides, judge, folder / "before.json")
         judged = sides if shuffled is None else {"control": split.control}
-        result[arm] = scored(run, STEPS, judged, judge, folder / f"{arm}.json")
+        result[arm] = scored(run, steps, judged, judge, folder / f"{arm}.json")
     return {**result, "seconds": time.perf_counter() - began}
 
 
-def trained(folder: Path, chats: Path, tokenizer: Path, seed: int) -> Path:
+def trained(folder: Path, chats: Path, tokenizer: Path, seed: int, steps: int) -> Path:
     """Trains on two ranks, or goes on; returns the run's folder."""
     from pinisi import configure, run
 
-    if (folder / "checkpoints" / f"step-{STEPS:08d}").is_dir():
+    if (folder / "checkpoints" / f"step-{steps:08d}").is_dir():
         return folder
     config = configure(
-        run={"folder": folder, "steps": STEPS, "seed": seed},
+        run={"folder": folder, "steps": steps, "seed": seed},
         model={"config": {**MODEL, "vocab_size": VOCABULARY}, "tokenizer": str(tokenizer)},
         data={"sequence": SEQUENCE, "microbatch_size": 2},
         pipeline={"ranks": 2, "microbatches": ROWS // 2},
-        optimizer={"learning_rate": RATE, "warmup": 20, "weight_decay": 0.0},
-        checkpoint={"every": STEPS // 2, "keep": 9},
+        optimizer={"learning_rate": RATE, "warmup": 20, "weight_decay": 0.1},
+        checkpoint={"every": steps // 2, "keep": 9},
         report={"log_every": 20},
         task={"name": "sft", "chats": str(chats)},
     )
