@@ -63,6 +63,7 @@ bench: setup
 	$(BIN)/python -m pip install --quiet --no-compile -e '.[bench]' trl
 	$(BIN)/pinisi bench sft --work runs/bench/sft --json runs/bench/sft.json
 	$(BIN)/pinisi bench prompt-heavy --json runs/bench/prompt_heavy.json
+	$(BIN)/pinisi bench sharded --json runs/bench/sharded.json
 	$(BIN)/pinisi bench free-vocabulary --json runs/bench/free_vocabulary.json
 	$(BIN)/pinisi bench vocabulary-size --folder runs/bench/vocabulary-size --json runs/bench/vocabulary_size.json
 	$(BIN)/python benchmarks/faults.py --json runs/bench/faults.json

@@ -47,6 +47,7 @@ class Case:
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     attention: str = "auto"
+    moments: torch.dtype | None = None
 
 
 SLIDING = {"gemma2", "mistral", "gemma3_text"}
@@ -206,7 +207,7 @@ def engine_of(
             seed=seed,
         ),
         objective=Objective(**{"loss": smoothed, "languages": 3, **objective}),
-        optimizer=OptimizerSettings(max_grad_norm=0.05, eps=EPSILON, sharded=sharded),
+        optimizer=OptimizerSettings(max_grad_norm=0.05, eps=EPSILON, sharded=sharded, moments=case.moments),
         frozen=frozen,
     )
 

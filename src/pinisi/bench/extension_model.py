@@ -19,7 +19,7 @@ from pinisi.data import tokenize
 from pinisi.data.tokenizer import load_tokenizer, vocabulary_size
 from pinisi.launch.run import run as launch
 from pinisi.models import ModelSpec, parameter_shapes, read_spec, vocabulary_names
-from pinisi.models.new_rows import NEW_ROWS
+from pinisi.models.folder import NEW_ROWS
 from pinisi.train.checkpoint import newest_whole
 from pinisi.train.export import export
 from pinisi.train.saved import CHECKPOINTS

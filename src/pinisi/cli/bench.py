@@ -39,9 +39,17 @@ BENCHES = {
         "pinisi.bench.prompt_heavy",
         "fine-tuning with 80 % prompts beside a head that sees every token, and beside TRL",
     ),
+    "phases": (
+        "pinisi.bench.phases",
+        "two languages kept while thirteen others are learned, with their text again and without; the alarm",
+    ),
     "packed": (
         "pinisi.bench.packed",
         "attention inside packed documents without dense masks: exactness, time, memory; balanced packing",
+    ),
+    "sharded": (
+        "pinisi.bench.sharded",
+        "an optimizer shared out over replicas: the same weights, bytes, kills, and steps on a limited link",
     ),
     "free-vocabulary": (
         "pinisi.bench.free_vocabulary",
@@ -50,6 +58,10 @@ BENCHES = {
     "vocabulary-size": (
         "pinisi.bench.vocabulary_size",
         "small models with small and large vocabularies on equal floating-point operations",
+    ),
+    "expansion": (
+        "pinisi.bench.expansion",
+        "small models of every architecture with layers more: same logits, gradients, loss; equal operations",
     ),
     "vocabulary": ("pinisi.bench.vocabulary", "S and T of one shard against the matrix rate"),
 }

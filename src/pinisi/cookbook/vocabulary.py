@@ -20,7 +20,7 @@ from pinisi.data.vocabulary.train import TrainOptions, train
 from pinisi.data.vocabulary.trim import Trimmed, trim
 from pinisi.data.vocabulary.words import Texts
 from pinisi.models import ModelSpec, read_spec, write_folder
-from pinisi.models.new_rows import write_new_rows
+from pinisi.models.new_parts import write_new_rows
 from pinisi.models.surgery.start_rows import Start, StartFacts
 from pinisi.models.surgery.vocabulary import (
     added_rows,

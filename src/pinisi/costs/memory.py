@@ -82,7 +82,7 @@ def rank_memory(
         always = {
             "weights": held[rank] * setting.element,
             "gradients": held[rank] * setting.gradient,
-            "optimizer": held[rank] * setting.state,
+            "optimizer": held[rank] * setting.state / setting.owners,
             "messages": _message_bytes(shape, setting, layout),
             "workspace": hardware.efficiency.workspace,
         }
@@ -98,6 +98,14 @@ def _stage_bytes(shape: Shape, setting: Setting, layers: range, last: bool) -> f
         found += shape.extra_heads * sum(kept(shape, setting, shape.layers - 1).values())
         found += shape.outputs * t * h * (4 + e)
     return found + shared_bytes(shape, setting)
+
+
+def working_bytes(shape: Shape, setting: Setting) -> float:
+    """Bytes that a layer's backward takes while it runs: gradients, and what is computed again."""
+    found = float(_WORKING * setting.tokens * shape.hidden * setting.element)
+    if setting.recompute:
+        found += sum(kept(shape, replace(setting, recompute=False)).values())
+    return found
 
 
 def _message_bytes(shape: Shape, setting: Setting, layout: Layout) -> float:
@@ -139,7 +147,7 @@ class _Events:
         elif kind in _BACKWARD:
             first = self._alive.get((part, microbatch), (start, start))[0]
             self._alive[part, microbatch] = (first, end)
-            self._during(start, end, "activations", _WORKING * t * h * e + self._recomputed())
+            self._during(start, end, "activations", working_bytes(self.shape, self.setting))
             if self._undivided(part) and kind is not Kind.W:
                 extra = (LOGITS_BACKWARD_PEAK - _LOGITS_KEPT) * n * self.shape.vocabulary
                 self._during(start, end, "logits", extra + e * self.shape.vocabulary_parameters)
@@ -173,12 +181,6 @@ class _Events:
 
     def _undivided(self, stage: int) -> bool:
         return not self.layout.barriers and stage == self.layout.last_stage
-
-    def _recomputed(self) -> float:
-        """What one layer keeps while it is computed again."""
-        if not self.setting.recompute:
-            return 0.0
-        return sum(kept(self.shape, replace(self.setting, recompute=False)).values())
 
     def _during(self, start: float, end: float, part: str, size: float) -> None:
         self._list += [(start, 1, part, size), (end, 0, part, -size)]

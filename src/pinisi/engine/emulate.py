@@ -6,8 +6,11 @@ A sleeping pass takes none, so the measured step is the schedule's and the commu
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import torch
 
@@ -48,3 +51,51 @@ class EmulatedWorker:
 
     def arrived(self, message: Message, tensor: torch.Tensor) -> None:
         """Nothing to keep: passes don't read their inputs."""
+
+
+class LimitedLink:
+    """Emulates a link between replicas: messages go one after the other, each after the seconds that its bytes take."""
+
+    def __init__(self, bytes_per_second: float):
+        self.rate = bytes_per_second
+        self._todo: queue.SimpleQueue[Travelling] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, name="pinisi-link", daemon=True).start()
+
+    def send(self, nbytes: float, then: Callable[[], object] = lambda: None) -> Travelling:
+        """Starts a message; `then` is called on the link's thread when it has gone, such as for a collective of the real ranks."""
+        message = Travelling(nbytes / self.rate, then)
+        self._todo.put(message)
+        return message
+
+    def _serve(self) -> None:
+        free = 0.0
+        while True:
+            message = self._todo.get()
+            free = max(free, message.start) + message.seconds
+            time.sleep(max(0.0, free - time.perf_counter()))
+            message.arrive()
+
+
+class Travelling:
+    """A message on a `LimitedLink`, which is waited for as a `dist.Work` is."""
+
+    def __init__(self, seconds: float, then: Callable[[], object]):
+        self.start, self.seconds, self.then = time.perf_counter(), seconds, then
+        self._done = threading.Event()
+        self._error: BaseException | None = None
+
+    def arrive(self) -> None:
+        """Does what comes at the end, on the link's thread."""
+        try:
+            self.then()
+        except BaseException as error:
+            self._error = error
+        self._done.set()
+
+    def is_completed(self) -> bool:
+        return self._done.is_set()
+
+    def wait(self) -> None:
+        self._done.wait()
+        if self._error is not None:
+            raise self._error

@@ -22,6 +22,7 @@ from pinisi.engine.distill import check_objective
 from pinisi.engine.dropout import Dropout
 from pinisi.engine.executor import Executor
 from pinisi.engine.extra_heads import head_weights
+from pinisi.engine.gradient_sums import GradientSums, WholeSums
 from pinisi.engine.gradients import WeightGradients
 from pinisi.engine.optimizer import NoTargets, NotFinite, Optimizer, global_sum
 from pinisi.engine.parts import Holding, build_parts, split_layers
@@ -29,10 +30,13 @@ from pinisi.engine.prepared import StepRequest, Want
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.engine.sharded import ShardedOptimizer
 from pinisi.engine.worker import PipelineWorker
-from pinisi.models import ModelSpec, vocabulary_names
+from pinisi.models import ModelSpec, TrainedParts
 from pinisi.models.stage import Weights
+from pinisi.parallel.agree import agree_on
 from pinisi.parallel.status import waiting
 from pinisi.schedule import Kind, Layout, Schedule, Span, forward_only, lower, verify_once
+from pinisi.schedule.execution.reduce import with_reductions
+from pinisi.schedule.execution.verify_reductions import verify_reductions
 from pinisi.schedule.program import MessageChannel, Program
 from pinisi.vocabulary import Shards
 
@@ -101,10 +105,12 @@ class Engine:
             if optimizer.sharded and ranks.data_group is not None and not frozen
             else Optimizer(trained, optimizer)
         )
-        self.executor = Executor(self.communicator, self.worker, self.device, ranks.status)
-        self.program: Program = lower(schedule)
+        self.sums = None if frozen else self._sums()
+        self.executor = Executor(self.communicator, self.worker, self.device, ranks.status, self.sums)
+        self.program: Program = self._lowered(schedule)
         self._forward_programs: dict[int, Program] = {}
         self._sent = Counter(self.communicator.bytes_sent)
+        self._summed = False  # gradients hold sums over copies, which no update has used yet
 
     @property
     def layout(self) -> Layout:
@@ -137,26 +143,26 @@ class Engine:
         seeds = self.dropout.seeds(self.optimizer.updates, len(batch)) if self.dropout else None
         weights = head_weights(totals, self.extra_weight)
         self.worker.begin(batch, StepRequest(weights, totals[0], teacher=teacher, seeds=seeds))
+        self._begin_again()
         spans = self.executor.step(self.program, record=record)
         self._sum_over_copies()
         self.optimizer.clear_frozen()
         return self._result(targets, spans, stop)
 
-    def train_rows(self, rows: Collection[int] | None) -> None:
-        """Trains these rows of embedding, head and the head's bias alone from now on, all else unchanged to the bit; None: the
-        whole model. Where that is a change, the optimizer's moments begin at zero."""
-        names = [name for name in vocabulary_names(self.spec) if name is not None]
-        self.optimizer.train(None if rows is None else dict.fromkeys(names, rows))
+    def train(self, parts: TrainedParts | None) -> None:
+        """Trains these parts alone from now on, all else unchanged to the bit; None: the whole model. Where that is a change, the
+        optimizer's moments begin at zero."""
+        self.optimizer.train(parts)
 
     def use(self, schedule: Schedule, verified: Collection[str] = ()) -> None:
         """Takes another schedule of the same stages for the steps to come, such as one of more microbatches; verified: see
-        `Placement`."""
+        `Placement`. With replicas a collective call of them."""
         if schedule.layout != self.layout:
             raise ConfigError(
                 "another schedule must have the same stages and barriers as the one the engine was built with"
             )
         verify_once(schedule, verified)
-        self.schedule, self.program = schedule, lower(schedule)
+        self.schedule, self.program = schedule, self._lowered(schedule)
 
     def update(self, result: StepResult, learning_rate: float) -> float:
         """Takes one optimizer step; returns the gradient's norm before clipping. Raises NotFinite, with the weights
@@ -167,12 +173,13 @@ class Engine:
                 f"the loss is {result.loss} and the gradient's norm {norm}: the weights were left as they were"
             )
         self.optimizer.step(learning_rate, norm)
-        self.optimizer.zero()
+        self.skip()
         return norm
 
     def skip(self) -> None:
         """Forgets the gradients of a step that makes no update."""
         self.optimizer.zero()
+        self._summed = False
 
     def evaluate(self, batch: Sequence[Microbatch]) -> StepResult:
         """Runs forward passes only, of any number of microbatches; the result's loss is the mean over their targets.
@@ -249,20 +256,48 @@ class Engine:
         targets, *totals = sums.tolist()
         return round(targets), totals
 
+    def _sums(self) -> GradientSums | None:
+        """What sums gradients over replicas, where there are any."""
+        group, sent = self.data_group, self.communicator.bytes_sent
+        if group is None or dist.get_world_size(group) == 1:
+            return None
+        if isinstance(self.optimizer, ShardedOptimizer):
+            return self.optimizer.sums(sent)
+        return WholeSums(self.slots, group, sent)
+
+    def _lowered(self, schedule: Schedule) -> Program:
+        """The schedule's program; with replicas sums of gradients are among its instructions, in one order on all of them."""
+        program = lower(schedule)
+        if self.sums is None:
+            return program
+        program = with_reductions(program, tied=self.spec.tied)
+        verify_reductions(program)
+        agree_on(
+            self.data_group, sums_of_gradients=[str(m) for m in program.reductions if m.source == self.rank]
+        )
+        return program
+
+    def _begin_again(self) -> None:
+        """Before passes that add to the sums of a step before: each sum stays with one of those that have it."""
+        if self._summed and self.sums is not None:
+            self.sums.keep_own()
+        for slot in self.slots if self._summed else []:
+            if not slot.counted:
+                slot.gradient.zero_()
+        self._summed = True
+
     def _sum_over_copies(self) -> None:
-        """Gradients of parameters that several ranks hold: data parallel replicas, and tied ends with 0 barriers."""
+        """Gradients that no instruction has summed: of tied ends with 0 barriers, then of what else replicas share."""
         if self.tied_group is not None and self.rank in (self.layout.first_rank, self.layout.last_rank):
             name = self.spec.architecture.embedding_name
             for slot in self.slots:
                 if slot.name == name:
                     with waiting():
                         dist.all_reduce(slot.gradient, group=self.tied_group)
-        if isinstance(self.optimizer, ShardedOptimizer):
-            self.optimizer.sum_gradients()
-        elif self.data_group is not None:
-            for slot in self.slots:
-                with waiting():
-                    dist.all_reduce(slot.gradient, group=self.data_group)
+        if self.sums is not None:
+            self.sums.rest(
+                [message.stage for message in self.program.reductions if message.source == self.rank]
+            )
 
     def _result(self, targets: int, spans: list[Span], stop: bool, *, training: bool = True) -> StepResult:
         """One small all-reduce carries all that every rank must know of the step."""

@@ -40,16 +40,33 @@ class Worker(Protocol):
         """Takes a finished receive or collective. With 1 barrier C1 comes, and U is asked for, on a thread of its own."""
 
 
+class Sums(Protocol):
+    """What a reduction over replicas does, really (`GradientSums`) or with its time alone. part: a group of gradients."""
+
+    def launch(self, part: int) -> None:
+        """Enters the sums of a group; returns at once."""
+
+    def collect(self, part: int) -> None:
+        """Waits for them."""
+
+
 class Executor:
     """Runs a `Program` on one rank. `step` returns the spans of its passes when `record` is set."""
 
     def __init__(
-        self, communicator: Communicator, worker: Worker, device: torch.device, status: Status | None = None
+        self,
+        communicator: Communicator,
+        worker: Worker,
+        device: torch.device,
+        status: Status | None = None,
+        sums: Sums | None = None,
     ):
+        """sums: where a program has reductions."""
         self.communicator = communicator
         self.worker = worker
         self.device = device
         self.status = status or Status.silent()
+        self.sums = sums
         self.chain = chain_on(device)
         self.waited = 0.0  # seconds of the last step spent in WAIT on the host
 
@@ -72,7 +89,7 @@ class _Step:
 
     def __init__(self, executor: Executor, program: Program, record: bool):
         self.worker = executor.worker
-        self.communicator = executor.communicator
+        self.communicator, self.sums = executor.communicator, executor.sums
         self.chain = executor.chain if program.schedule.layout.barriers == 1 else None
         self.root = program.schedule.layout.last_rank
         self.clock = _Clock(executor.device, record)
@@ -107,6 +124,10 @@ class _Step:
             self._wait(what)
 
     def _launch(self, message: Message) -> None:
+        if message.channel is MessageChannel.REDUCE:
+            assert self.sums is not None, "a program with reductions is run with what sums gradients"
+            self.sums.launch(message.stage)
+            return
         if self.chain is not None and message.channel is MessageChannel.U:
             self._chain_up(message)
             return
@@ -131,6 +152,11 @@ class _Step:
 
     def _wait(self, message: Message) -> None:
         start = time.perf_counter()
+        if message.channel is MessageChannel.REDUCE:
+            assert self.sums is not None
+            self.sums.collect(message.stage)
+            self.waited += time.perf_counter() - start
+            return
         if message.channel in _CHAINED and (link := self.links.get(message.microbatch)) is not None:
             link.wait()
             link.awaited += 1

@@ -27,6 +27,7 @@ from pinisi.engine.settings import Numerics, Objective
 from pinisi.models import ModelSpec, build_stage, make_context, vocabulary_names
 from pinisi.models.stage import Stage, Weights
 from pinisi.schedule import Layout
+from pinisi.schedule.needs import Gradients
 from pinisi.vocabulary import Curve, EmbeddingShard, Head, HeadShard, Projection, Shards
 
 
@@ -163,14 +164,24 @@ def _stage_slots(
     embedding_name = vocabulary_names(spec).embedding
     for stage, module in stages.items():
         for name, parameter in module.named_parameters():
-            if parameter in buffers:
+            if parameter in buffers:  # both ends
+                next(slot for slot in slots if slot.parameter is parameter).part = Gradients.ENDS
                 continue
             if frozen:
                 buffers[parameter] = no_buffer(parameter.requires_grad_(False))
             else:
                 buffers[parameter] = attach_buffer(parameter)
-            copy = tied_apart and name == embedding_name and stage == layout.last_stage
-            slots.append(Slot(name, parameter, buffers[parameter], tuple(parameter.shape), counted=not copy))
+            end = tied_apart and name == embedding_name  # summed over both ends when all passes are done
+            slots.append(
+                Slot(
+                    name,
+                    parameter,
+                    buffers[parameter],
+                    tuple(parameter.shape),
+                    counted=not (end and stage == layout.last_stage),
+                    part=None if end else stage,
+                )
+            )
     return buffers, slots
 
 
@@ -194,7 +205,10 @@ def _end_slots(
         shape = (spec.vocabulary, *tensor.shape[1:])
         others = tensor.dim() - 1  # dimensions beside the rows
         offset, axes = (rows.start, *[0] * others), ("pipeline", *[None] * others)
-        slots[name] = Slot(name, parameter, buffer, shape, offset, axes)
+        part = Gradients.TIED if names.embedding == names.head else Gradients.HEAD
+        if name == names.embedding != names.head:
+            part = Gradients.EMBEDDING
+        slots[name] = Slot(name, parameter, buffer, shape, offset, axes, part=part)
     return slots
 
 

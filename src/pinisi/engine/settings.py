@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from pinisi.base.errors import ConfigError
+from pinisi.base.rounding import LARGEST_BETA
 from pinisi.losses import Loss, weighted_cross_entropy
 from pinisi.parallel.communicator import Communicator
 from pinisi.parallel.status import Status
@@ -81,10 +83,21 @@ class Objective:
 @dataclass(frozen=True)
 class OptimizerSettings:
     """Sets up AdamW. max_grad_norm: of the whole gradient, which is scaled down to it; 0: never. sharded: each replica holds
-    and updates a part of the parameters; without replicas it changes nothing."""
+    and updates a part of the parameters; without replicas it changes nothing. moments: their dtype, that of master weights if
+    left out; raises ConfigError for bfloat16 with decays that its eight bits can't follow (see `LARGEST_BETA`). average: decay of a
+    moving average of the weights, which is kept beside them; 0: none."""
 
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.1
     max_grad_norm: float = 1.0
     sharded: bool = False
+    moments: torch.dtype | None = None
+    average: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.moments is torch.bfloat16 and max(self.betas) > LARGEST_BETA:
+            raise ConfigError(
+                f"moments in bfloat16 need betas of at most {LARGEST_BETA}, got {self.betas}: their eight bits lose what changes "
+                "slower; use smaller betas, or moments as precise as the master weights"
+            )

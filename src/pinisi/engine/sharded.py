@@ -1,19 +1,22 @@
 """Shares the optimizer out over the replicas of a model (ZeRO stage 1, arXiv 1910.02054): each holds and updates a part.
 
 A matrix is cut by rows, as even as they go; what has one dimension or none goes whole to the replica that has least. Gradients are
-summed to the part's owner (reduce-scatter, in buckets), the owner updates, and the parameters are gathered. A replica holds 1/d of
-master weights and moments, and saves that part alone.
+summed to the part's owner (reduce-scatter, in buckets) while other passes run, the owner updates, and the parameters are
+gathered. A replica holds 1/d of master weights and moments, and saves that part alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from pinisi.engine.gradient_sums import Flying, GradientSums
 from pinisi.engine.optimizer import Optimizer, Slot, global_sum, row_norms
 from pinisi.engine.settings import OptimizerSettings
 from pinisi.parallel.status import waiting
@@ -63,7 +66,7 @@ class _Cut(NamedTuple):
 class ShardedOptimizer(Optimizer):
     """Updates this replica's part of each slot. `slots` are the parts, views of the whole parameters and gradients.
 
-    A call of any method that sums or gathers is a collective one of the replicas: squared_norm, step, restore, sum_gradients.
+    A call of any method that sums or gathers is a collective one of the replicas: squared_norm, step, restore, those of `sums`.
     """
 
     def __init__(self, whole: Sequence[Slot], settings: OptimizerSettings, group: dist.ProcessGroup):
@@ -77,25 +80,9 @@ class ShardedOptimizer(Optimizer):
         )
         self.frozen = not whole
 
-    def sum_gradients(self) -> None:
-        """Sums every gradient to its owner; what a replica holds of the others' parts is then of no use."""
-        with waiting():
-            flying = [self._reduce(bucket) for bucket in self.buckets]
-            for bucket, (work, _, mine) in zip(self.buckets, flying, strict=True):
-                work.wait()
-                for cut, numbers in self._pieces(bucket, self.replica, mine):
-                    _rows(cut.slot.gradient, cut.parts[self.replica]).copy_(numbers)
-
-    def _reduce(self, bucket: list[_Cut]) -> tuple[dist.Work, torch.Tensor, torch.Tensor]:
-        """Enters a reduce-scatter; returns the work, what it reads, and where this replica's sums will be."""
-        size = _width(bucket, self.replicas)
-        given = bucket[0].slot.gradient.new_zeros(self.replicas, size)
-        for replica in range(self.replicas):
-            for cut, numbers in self._pieces(bucket, replica, given[replica]):
-                numbers.copy_(_rows(cut.slot.gradient, cut.parts[replica]))
-        mine = given.new_empty(size)
-        work = _reduce_scatter(mine, given.view(-1), group=self.group, async_op=True)
-        return work, given, mine
+    def sums(self, sent: Counter[str] | None = None) -> ShardSums:
+        """Returns what sums gradients to their owners."""
+        return ShardSums(self, sent)
 
     def _gather(self) -> None:
         """Brings every part from its owner into the parameters."""
@@ -103,7 +90,7 @@ class ShardedOptimizer(Optimizer):
             flying = []
             for bucket in self.buckets:
                 mine = bucket[0].slot.parameter.detach().new_zeros(_width(bucket, self.replicas))
-                for cut, numbers in self._pieces(bucket, self.replica, mine):
+                for cut, numbers in _pieces(bucket, self.replica, mine):
                     numbers.copy_(_rows(cut.slot.parameter.detach(), cut.parts[self.replica]))
                 everyone = mine.new_empty(self.replicas, len(mine))
                 work = _all_gather(everyone.view(-1), mine, group=self.group, async_op=True)
@@ -112,18 +99,8 @@ class ShardedOptimizer(Optimizer):
                 work.wait()
                 for replica in range(self.replicas):
                     if replica != self.replica:
-                        for cut, numbers in self._pieces(bucket, replica, everyone[replica]):
+                        for cut, numbers in _pieces(bucket, replica, everyone[replica]):
                             _rows(cut.slot.parameter.detach(), cut.parts[replica]).copy_(numbers)
-
-    @staticmethod
-    def _pieces(bucket: list[_Cut], replica: int, flat: torch.Tensor) -> list[tuple[_Cut, torch.Tensor]]:
-        """Views of a replica's share of a bucket, in the shape of each of its parts."""
-        found, at = [], 0
-        for cut in bucket:
-            view = _rows(cut.slot.gradient, cut.parts[replica])
-            found.append((cut, flat[at : at + view.numel()].view(view.shape)))
-            at += view.numel()
-        return found
 
     def squared_norm(self) -> torch.Tensor:
         """Sum of squares of this rank's gradients, all replicas' parts; to the bit as without shares, for the same gradients.
@@ -158,6 +135,61 @@ class ShardedOptimizer(Optimizer):
         self._gather()
 
 
+class ShardSums(GradientSums):
+    """Sums gradients to their owners by reduce-scatters, a bucket at a time; no bucket holds what two groups have.
+
+    What a replica has of the others' parts is of no use from a launch on.
+    """
+
+    def __init__(self, optimizer: ShardedOptimizer, sent: Counter[str] | None = None):
+        super().__init__([cut.slot for cut in optimizer.cuts], optimizer.group, sent)
+        self.cuts, self.replica, self.replicas = optimizer.cuts, optimizer.replica, optimizer.replicas
+        self.buckets = {
+            part: _buckets([cut for cut in self.cuts if cut.slot.part == part])
+            for part in dict.fromkeys(slot.part for slot in self.slots)
+        }
+
+    def _start(self, part: int | None) -> Iterator[Flying]:
+        for bucket in self.buckets.get(part, []):
+            yield self._reduce(bucket)
+
+    def _reduce(self, bucket: list[_Cut]) -> Flying:
+        """Enters a reduce-scatter of a bucket."""
+        first, size = bucket[0].slot.gradient, _width(bucket, self.replicas)
+        if _is_even(bucket):
+            given = first.view(self.replicas, size)  # the matrix as it is
+        else:
+            given = first.new_zeros(self.replicas, size)
+            for replica in range(self.replicas):
+                for cut, numbers in _pieces(bucket, replica, given[replica]):
+                    numbers.copy_(_rows(cut.slot.gradient, cut.parts[replica]))
+        mine = given.new_empty(size)
+        self._count(given.nbytes)
+        work = _reduce_scatter(mine, given.view(-1), group=self.group, async_op=True)
+        return Flying(work, partial(self._take, bucket, mine, given))
+
+    def _take(self, bucket: list[_Cut], mine: torch.Tensor, _: torch.Tensor) -> None:
+        """Puts the sums into this replica's rows. _: what the reduce-scatter reads, alive until here."""
+        for cut, numbers in _pieces(bucket, self.replica, mine):
+            _rows(cut.slot.gradient, cut.parts[self.replica]).copy_(numbers)
+
+    def keep_own(self) -> None:
+        for cut in self.cuts:
+            for replica in range(self.replicas):
+                if replica != self.replica:
+                    _rows(cut.slot.gradient, cut.parts[replica]).zero_()
+
+
+def _pieces(bucket: list[_Cut], replica: int, flat: torch.Tensor) -> list[tuple[_Cut, torch.Tensor]]:
+    """Views of a replica's share of a bucket, in the shape of each of its parts."""
+    found, at = [], 0
+    for cut in bucket:
+        view = _rows(cut.slot.gradient, cut.parts[replica])
+        found.append((cut, flat[at : at + view.numel()].view(view.shape)))
+        at += view.numel()
+    return found
+
+
 def _owned(slot: Slot, part: range) -> Slot:
     """Returns the part of a slot as a slot of its own, of the same memory."""
     parameter = nn.Parameter(_rows(slot.parameter.detach(), part), requires_grad=False)
@@ -187,16 +219,25 @@ def _width(bucket: list[_Cut], replicas: int) -> int:
     )
 
 
+def _is_even(bucket: list[_Cut]) -> bool:
+    """Whether a bucket is one matrix of which every replica has as many rows: its memory is the message."""
+    sizes = {len(part) for part in bucket[0].parts}
+    return len(bucket) == 1 and len(sizes) == 1 and bucket[0].slot.gradient.is_contiguous()
+
+
 def _buckets(cuts: Sequence[_Cut]) -> list[list[_Cut]]:
-    """Puts slots together, in their order, until they have a bucket's bytes."""
+    """Puts slots together, in their order, until they have a bucket's bytes; a matrix of half a bucket goes alone, which
+    spares the copy where its rows divide evenly."""
     found: list[list[_Cut]] = []
     size = BUCKET
     for cut in cuts:
-        if not cut.slot.gradient.numel():
+        nbytes = cut.slot.gradient.nbytes
+        if not nbytes:
             continue
-        if size >= BUCKET or found[-1][0].slot.parameter.dtype != cut.slot.parameter.dtype:
+        alone = nbytes >= BUCKET // 2 and _is_even([cut])
+        if alone or size >= BUCKET or found[-1][0].slot.parameter.dtype != cut.slot.parameter.dtype:
             found.append([])
             size = 0
         found[-1].append(cut)
-        size += cut.slot.gradient.nbytes
+        size += BUCKET if alone else nbytes
     return found

@@ -5,7 +5,7 @@ from pinisi.models.context import Context, make_context, reference_inputs
 from pinisi.models.export import copy_companions, write_folder
 from pinisi.models.folder import Published, tokenizer_files
 from pinisi.models.heads import is_extra_head, with_extra_heads
-from pinisi.models.new_rows import new_rows
+from pinisi.models.new_parts import TrainedParts, new_layers, new_rows, trained_parts
 from pinisi.models.spec import TESTED_TRANSFORMERS, ModelSpec, VocabularyNames, read_spec, vocabulary_names
 from pinisi.models.stage import Stage, build_stage, parameter_names, parameter_shapes
 from pinisi.models.weights import FolderWeights, RandomWeights
@@ -20,17 +20,20 @@ __all__ = [
     "Published",
     "RandomWeights",
     "Stage",
+    "TrainedParts",
     "VocabularyNames",
     "build_stage",
     "copy_companions",
     "is_extra_head",
     "make_context",
+    "new_layers",
     "new_rows",
     "parameter_names",
     "parameter_shapes",
     "read_spec",
     "reference_inputs",
     "tokenizer_files",
+    "trained_parts",
     "vocabulary_names",
     "with_extra_heads",
     "write_folder",

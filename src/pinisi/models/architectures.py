@@ -28,6 +28,7 @@ class Architecture:
     norm_start: initial value of a norm's weight; Gemma's norms multiply by 1 + weight.
     scaled_embedding: embeddings are multiplied by sqrt(hidden), rounded to the model's dtype.
     rotary_by_type: full and sliding layers have rotary tables of their own.
+    norms_after: a layer's attention and MLP each end with a norm, behind the last projection.
     attention: the attention implementation; `sdpa` cannot soft-cap attention scores.
     """
 
@@ -39,6 +40,7 @@ class Architecture:
     norm_start: float = 1.0
     scaled_embedding: bool = False
     rotary_by_type: bool = False
+    norms_after: bool = False
     attention: Literal["sdpa", "eager"] = "sdpa"
 
     embedding_name = "model.embed_tokens.weight"
@@ -73,7 +75,13 @@ _ROWS = (
     Architecture("qwen2", "Qwen2", windows="by layer"),
     Architecture("llama", "Llama"),
     Architecture(
-        "gemma2", "Gemma2", windows="by layer", norm_start=0.0, scaled_embedding=True, attention="eager"
+        "gemma2",
+        "Gemma2",
+        windows="by layer",
+        norm_start=0.0,
+        scaled_embedding=True,
+        norms_after=True,
+        attention="eager",
     ),
     Architecture("mistral", "Mistral", windows="all"),
     Architecture("qwen3", "Qwen3", windows="by layer"),
@@ -86,9 +94,10 @@ _ROWS = (
         norm_start=0.0,
         scaled_embedding=True,
         rotary_by_type=True,
+        norms_after=True,
     ),
     Architecture("phi3", "Phi3", windows="all"),
-    Architecture("olmo2", "Olmo2"),
+    Architecture("olmo2", "Olmo2", norms_after=True),
 )
 
 ARCHITECTURES: dict[str, Architecture] = {row.model_type: row for row in _ROWS}

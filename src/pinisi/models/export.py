@@ -22,7 +22,7 @@ from pinisi.models import checks, heads, quantised
 from pinisi.models.folder import (
     CONFIG,
     GENERATION,
-    LICENCE_FILES,
+    MODEL_FILES,
     json_object,
     matching,
     tokenizer_files,
@@ -219,8 +219,8 @@ def _as_published(spec: ModelSpec, given: dict[str, Any], dtype: str, ours: str)
 def copy_companions(
     tokenizer_folder: Path | None, model_folder: Path | None, new: Path, *, replace: bool = False
 ) -> None:
-    """Copies the tokenizer's files, byte for byte, and the licences of the model, to where they aren't yet. Raises ModelError
-    for a tokenizer's folder without any."""
+    """Copies the tokenizer's files, byte for byte, and the model's licences and list of new layers, to where they aren't yet.
+    Raises ModelError for a tokenizer's folder without any."""
     pairs = []
     if tokenizer_folder is not None:
         found = tokenizer_files(tokenizer_folder)
@@ -228,7 +228,7 @@ def copy_companions(
             raise ModelError(f"{tokenizer_folder} has no tokenizer files; it needs at least tokenizer.json.")
         pairs += [(path, path.relative_to(tokenizer_folder)) for path in found]
     if model_folder is not None:
-        pairs += [(path, Path(path.name)) for path in matching(model_folder, LICENCE_FILES)]
+        pairs += [(path, Path(path.name)) for path in matching(model_folder, MODEL_FILES)]
     for path, name in pairs:
         (new / name).parent.mkdir(parents=True, exist_ok=True)
         if replace or not (new / name).exists():

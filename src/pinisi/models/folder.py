@@ -16,10 +16,11 @@ from pinisi.base.errors import ModelError
 
 EXTRA_HEADS = "extra_heads.safetensors"  # beside an exported model
 CONFIG, GENERATION = "config.json", "generation_config.json"
+NEW_ROWS, NEW_LAYERS = "new_rows.json", "new_layers.json"  # see `new_parts`
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
-    "new_rows.json",
+    NEW_ROWS,
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
@@ -46,7 +47,8 @@ LICENCE_FILES = tuple(
     for word in ("LICENSE", "LICENCE", "NOTICE", "COPYING", "USE_POLICY")
     for name in (word, word.capitalize(), word.lower())
 )
-SMALL_FILES = ("*.json", "*.txt", *TOKENIZER_FILES, *LICENCE_FILES)
+MODEL_FILES = (NEW_LAYERS, *LICENCE_FILES)  # which go along with the weights
+SMALL_FILES = ("*.json", "*.txt", *TOKENIZER_FILES, *MODEL_FILES)
 
 
 @dataclass(frozen=True)

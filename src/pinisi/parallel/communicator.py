@@ -2,21 +2,23 @@
 
 Each channel of `pinisi.schedule.execution.lower` has a process group of its own, so that messages of one channel never queue
 behind those of another. ACTIVATION and GRADIENT have one for each direction: in a V they go both ways between the same
-two ranks, and NCCL runs what a group does between two ranks one after the other, sends and receives alike. Groups and
-pairs are connected when the communicator is built, in one fixed order, because a lazily made connection in the middle of
-a step can wait for a rank that waits for something else.
+two ranks, and NCCL runs what a group does between two ranks one after the other, sends and receives alike. Groups are connected
+when the communicator is built, in one fixed order, because a lazily made connection in the middle of a step can wait for a rank
+that waits for something else: each collective, and each pair of ranks that a message goes between, which is one communicator of
+NCCL's. Other pairs are not.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from pinisi.parallel.status import waiting
-from pinisi.schedule.program import Message, MessageChannel
+from pinisi.schedule.program import Edge, Message, MessageChannel
 
 P2P = (
     MessageChannel.ACTIVATION,
@@ -26,6 +28,24 @@ P2P = (
 )
 _BOTH_WAYS = (MessageChannel.ACTIVATION, MessageChannel.GRADIENT)
 COLLECTIVES = (MessageChannel.C0, MessageChannel.C1, MessageChannel.C2)
+
+
+def possible_edges(ranks: int) -> frozenset[Edge]:
+    """Returns the edges of all layouts: stages go around on a ring, either way, and embeddings to the first rank and back."""
+    neighbours = {(a, (a + 1) % ranks) for a in range(ranks) if ranks > 1}
+    ring = neighbours | {(b, a) for a, b in neighbours}
+    found = {(channel, a, b) for channel in _BOTH_WAYS for a, b in ring}
+    for rank in range(1, ranks):
+        found |= {(MessageChannel.EMBEDDING, rank, 0), (MessageChannel.EMBEDDING_GRADIENT, 0, rank)}
+    return frozenset(found)
+
+
+def pairs_of(edges: Set[Edge], rank: int) -> int:
+    """Counts the communicators of NCCL's for messages that a rank has: one a pair of ranks and group."""
+    groups = (
+        (channel, channel not in _BOTH_WAYS or a < b, a, b) for channel, a, b in edges if rank in (a, b)
+    )
+    return len({(channel, up, min(a, b), max(a, b)) for channel, up, a, b in groups})
 
 
 class Communicator:
@@ -50,12 +70,17 @@ class Communicator:
 
     @classmethod
     def connect(
-        cls, pipelines: list[list[int]], device: torch.device, timeout: timedelta | None = None
+        cls,
+        pipelines: list[list[int]],
+        device: torch.device,
+        timeout: timedelta | None = None,
+        edges: Set[Edge] | None = None,
     ) -> Communicator | None:
         """Makes the groups of every pipeline; returns this process' own, or None if it is in none.
 
         `pipelines`: global ranks of each, such as `mesh.lines("pipeline")`. A collective call: all processes of the world make
-        all groups in one order. timeout: after which a collective or a message gives up; torch's own if left out.
+        all groups in one order. timeout: after which a collective or a message gives up; torch's own if left out. edges: over which
+        messages will go, by places in the pipeline; those of all layouts if left out.
         """
         mine = dist.get_rank()
         result = None
@@ -72,25 +97,21 @@ class Communicator:
                 result = cls(ranks, ranks.index(mine), groups, world)
         if result is not None:
             with waiting():
-                result._warm_up(device)
+                result._warm_up(device, possible_edges(result.size) if edges is None else edges)
         return result
 
     @property
     def size(self) -> int:
         return len(self.ranks)
 
-    def _warm_up(self, device: torch.device) -> None:
+    def _warm_up(self, device: torch.device, edges: Set[Edge]) -> None:
         token = torch.zeros(1, device=device)
-        for channel in P2P:
-            for a in range(self.size):
-                for b in range(self.size):
-                    if a == b or self.rank not in (a, b):
-                        continue
-                    group = self.groups[channel, a < b]
-                    if self.rank == a:
-                        dist.send(token, self.ranks[b], group=group)
-                    else:
-                        dist.recv(token, self.ranks[a], group=group)
+        for channel, source, target in sorted(edges):
+            group = self.groups[channel, source < target]
+            if self.rank == source:
+                dist.send(token, self.ranks[target], group=group)
+            elif self.rank == target:
+                dist.recv(token, self.ranks[source], group=group)
         for channel in COLLECTIVES:
             dist.all_reduce(token, group=self.groups[channel, True])
 

@@ -8,7 +8,9 @@ from pinisi.base.errors import ConfigError, ScheduleError
 from pinisi.costs.hardware import GIB
 from pinisi.costs.work import head_layers
 from pinisi.plan.candidates import Candidate, Request
+from pinisi.plan.megatron import megatron_layout
 from pinisi.plan.planner import Plan, PlanRow, make_plan
+from pinisi.plan.rivals import rivals
 
 _MANY_RANKS = 8  # a longer list of layers is cut in the middle
 _SECONDS = 5.0  # for each number of ranks that is tried where nothing fits
@@ -55,6 +57,44 @@ def whether_passes_pay(plan: Plan) -> str:
         f"vocabulary passes don't pay here: the best row with them ({n}) is {-100 * gain:.1f} % slower than the best without "
         f"({m}), since {_why_not(plan.request, other.candidate)}"
     )
+
+
+def without_pipeline(plan: Plan) -> list[str]:
+    """Compares the best row with what all ranks would do without a pipeline, a line each."""
+    best = plan.rows[0]
+    lines = []
+    for rival in rivals(plan.request):
+        where = f"without a pipeline, {rival.name} on {plan.request.ranks} ranks"
+        where += (
+            " (not in Pinisi)"
+            if rival.elsewhere
+            else ' (pipeline.ranks = 1, optimizer.sharded, memory.head = "recompute")'
+        )
+        if not rival.fits:
+            lines.append(
+                f"{where}: doesn't fit, {rival.memory / GIB:.1f} GiB of {plan.request.room / GIB:.1f}"
+            )
+            continue
+        gain = rival.tokens_per_second / best.tokens_per_second - 1
+        again = ", layers recomputed" if rival.recompute else ""
+        lines.append(
+            f"{where}: {rival.tokens_per_second:,.0f} tokens/s, {rival.memory / GIB:.1f} GiB{again}: {abs(100 * gain):.1f} % "
+            f"{'faster' if gain > 0 else 'slower'} than row 1"
+        )
+    return lines
+
+
+def in_megatron(plan: Plan) -> str:
+    """Gives the layout string of the best row that Megatron-LM can have; empty where there is none."""
+    for number, row in enumerate(plan.rows, 1):
+        c = row.candidate
+        layout = megatron_layout(c, plan.request.shape.extra_heads)
+        if layout is not None and c.ranks > 1 and row.status != "too large":
+            return (
+                f"row {number} in Megatron-LM: --pipeline-model-parallel-size {c.ranks} --pipeline-model-parallel-layout "
+                f'"{layout}"'
+            )
+    return ""
 
 
 def _one_kind_alone(plan: Plan, best: tuple[int, PlanRow] | None) -> str:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from pinisi.base.errors import ConfigError
 from pinisi.costs.hardware import GIB
 from pinisi.costs.work import head_layers, model_flops
-from pinisi.plan.advice import layers_of_rank, open_rows, placement, what_would_fit, whether_passes_pay
+from pinisi.plan.advice import (
+    in_megatron,
+    layers_of_rank,
+    open_rows,
+    placement,
+    what_would_fit,
+    whether_passes_pay,
+    without_pipeline,
+)
 from pinisi.plan.candidates import Candidate
 from pinisi.plan.planner import Plan, PlanRow, row_dict
+from pinisi.plan.rivals import rivals
 from pinisi.plan.source import ModelSource
 from pinisi.report.trace import TraceEntry
 
@@ -42,7 +52,8 @@ def format_plan(source: ModelSource, plan: Plan, top: int) -> str:
         f"the head is {head_layers(shape, setting):.2f} layers' work",
         f"{request.ranks} x {hardware.name}, {request.room / GIB:.1f} GiB each; microbatches of {setting.microbatch} x "
         f"{setting.sequence} tokens in {setting.dtype}, {model_flops(shape, setting) / 1e12:,.4g} TFLOP each",
-        "ranks: of a pipeline x replicas of it; m: microbatches of a step on each pipeline",
+        "ranks: of a pipeline x replicas of it; m: microbatches of a step on each pipeline"
+        + ("; the optimizer is shared out over replicas" if request.sharded else ""),
         "",
         _line((*_HEAD, *_HEAD_MORE)),
     ]
@@ -77,9 +88,8 @@ def _in_words(plan: Plan, fitting: Sequence[tuple[int, PlanRow]], most: int) -> 
         return [*lines, what_would_fit(plan)]
     number, best = fitting[0]
     lines += ["", placement(number, best.candidate)]
-    if pays := whether_passes_pay(plan):
-        lines.append(pays)
-    return lines
+    said = (whether_passes_pay(plan), *without_pipeline(plan), in_megatron(plan))
+    return [*lines, *(line for line in said if line)]
 
 
 def _group(title: str, rows: Sequence[tuple[int, PlanRow]], most: int) -> list[str]:
@@ -183,9 +193,12 @@ def plan_dict(source: ModelSource, plan: Plan) -> dict[str, Any]:
         "sequence": request.setting.sequence,
         "microbatch": request.setting.microbatch,
         "dtype": request.setting.dtype,
+        "moments": request.setting.moments,
+        "sharded": request.sharded,
         "head_layers": head_layers(request.shape, request.setting),
         "seconds": plan.seconds,
         "rows": [row_dict(row) for row in plan.rows],
+        "without_pipeline": [dataclasses.asdict(rival) for rival in rivals(request)],
         "refused": [{"what": what, "why": why} for what, why in plan.refused],
     }
 

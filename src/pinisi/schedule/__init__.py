@@ -7,17 +7,19 @@ interleaved, interlaced, build, program, encoding, lower, machine, verify, simul
 from pinisi.schedule.builders.build import build, layout_of, names
 from pinisi.schedule.builders.forward import forward_only
 from pinisi.schedule.costs import Costs
+from pinisi.schedule.encoding import edges_of
 from pinisi.schedule.execution.lower import lower
 from pinisi.schedule.execution.simulate import simulate
 from pinisi.schedule.execution.verify import verify, verify_once
 from pinisi.schedule.needs import Channel, Need, needs
-from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
+from pinisi.schedule.program import Edge, Instruction, Message, MessageChannel, Op, Program
 from pinisi.schedule.table import Kind, Layout, Pass, Schedule
 from pinisi.schedule.timeline import Span, Timeline
 
 __all__ = [
     "Channel",
     "Costs",
+    "Edge",
     "Instruction",
     "Kind",
     "Layout",
@@ -31,6 +33,7 @@ __all__ = [
     "Span",
     "Timeline",
     "build",
+    "edges_of",
     "forward_only",
     "layout_of",
     "lower",

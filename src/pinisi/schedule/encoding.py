@@ -13,7 +13,7 @@ from typing import overload
 from pinisi.base.errors import ScheduleError
 from pinisi.schedule.graph import Feed, graph_of
 from pinisi.schedule.needs import Channel
-from pinisi.schedule.program import Instruction, Message, MessageChannel, Op, Program
+from pinisi.schedule.program import P2P, Edge, Instruction, Message, MessageChannel, Op, Program
 from pinisi.schedule.table import Layout, Pass
 
 OPS = tuple(Op)
@@ -28,9 +28,10 @@ _P2P = {
 
 
 class Encoding:
-    """messages[k]: the message of microbatch 0 of type `first_message + k`; the first three are C0, C1, and U or C2."""
+    """messages[k]: the message of microbatch 0 of type `first_message + k`; the first three are C0, C1, and U or C2, the last
+    ones, from type `first_reduction` on, the reductions."""
 
-    def __init__(self, layout: Layout, microbatches: int) -> None:
+    def __init__(self, layout: Layout, microbatches: int, reductions: tuple[Message, ...] = ()) -> None:
         self.graph, self.microbatches = graph_of(layout), microbatches
         self.first_message = len(self.graph.types)
         second = MessageChannel.U if layout.barriers == 1 else MessageChannel.C2
@@ -47,6 +48,9 @@ class Encoding:
             self.sent.append(
                 [(feed, self._add(t, feed)) for feed in feeds if feed.via in _P2P and not feed.local]
             )
+        self.first_reduction = self.first_message + len(self.messages)
+        self._type |= {message: self.first_reduction + k for k, message in enumerate(reductions)}
+        self.messages += reductions
         self.size = (self.first_message + len(self.messages)) * microbatches
 
     def _add(self, t: int, feed: Feed) -> int:
@@ -86,8 +90,17 @@ class Encoding:
 
 
 @lru_cache(maxsize=16)
-def encoding_of(layout: Layout, microbatches: int) -> Encoding:
-    return Encoding(layout, microbatches)
+def encoding_of(layout: Layout, microbatches: int, reductions: tuple[Message, ...] = ()) -> Encoding:
+    return Encoding(layout, microbatches, reductions)
+
+
+def edges_of(layout: Layout) -> frozenset[Edge]:
+    """Returns the edges over which programs of this layout send, whatever their order of passes."""
+    return frozenset(
+        (each.channel, each.source, each.target)
+        for each in encoding_of(layout, 1).messages
+        if each.channel in P2P
+    )
 
 
 class Code(Sequence[Sequence[Instruction]]):
@@ -126,5 +139,6 @@ def encoded(program: Program) -> tuple[Encoding, Sequence[list[int]]]:
     """A program's numbers, made from its instructions where they were written by hand."""
     if isinstance(program.instructions, Code):
         return program.instructions.encoding, program.instructions.rows
-    encoding = encoding_of(program.schedule.layout, program.schedule.microbatches)
+    schedule = program.schedule
+    encoding = encoding_of(schedule.layout, schedule.microbatches, program.reductions)
     return encoding, [[encoding.encode(instruction) for instruction in row] for row in program.instructions]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -71,3 +71,46 @@ def needs(p: Pass, layout: Layout) -> Iterator[Need]:
         yield Need(_shards(Kind.S, layout.ranks, i), Channel.C1)
     elif kind is Kind.G:
         yield Need((Pass(Kind.B, 0, i),), Channel.EMBEDDING_GRADIENT)
+
+
+class Gradients(IntEnum):
+    """Numbers the gradients of a rank that are no one stage's; a stage's own have the stage's number, from 0 on."""
+
+    EMBEDDING = -1  # the rank's rows of the embedding
+    HEAD = -2  # the rank's rows of the head
+    TIED = -3  # the rank's rows of one matrix that is both
+    ENDS = -4  # with 0 barriers the one matrix that the first and the last stage, on the same rank, share
+
+
+_TIED = (Gradients.TIED, Gradients.ENDS)
+
+
+def gradients_of(layout: Layout, rank: int, *, tied: bool) -> list[int]:
+    """Returns the numbers of a rank's groups of gradients: each group is complete when the same passes are done.
+
+    tied: embedding and head are one matrix. Where the two ends of one stand on two ranks (0 barriers), it is in no group: it
+    is summed over these ranks first, when all passes are done.
+    """
+    found: list[int] = list(layout.stages[rank])
+    if layout.barriers:
+        return found + ([Gradients.TIED] if tied else [Gradients.EMBEDDING, Gradients.HEAD])
+    ends = {0, layout.last_stage}
+    return found + ([Gradients.ENDS] if tied and len(ends) == 2 and ends <= set(found) else [])
+
+
+def are_tied(group: int) -> bool:
+    """Whether a group is there in models alone whose embedding and head are one matrix."""
+    return group in _TIED
+
+
+def adders(group: int, rank: int, layout: Layout) -> tuple[tuple[Kind, int], ...]:
+    """Returns the kinds and parts of all passes that add to a group of gradients. B and W both do to a stage's: what isn't a
+    linear layer's is added in B."""
+    if group == Gradients.EMBEDDING:
+        return ((Kind.G, rank),)
+    if group == Gradients.HEAD:
+        return ((Kind.T, rank),)
+    if group == Gradients.TIED:
+        return ((Kind.T, rank), (Kind.G, rank))
+    stages = {0: None, layout.last_stage: None} if group == Gradients.ENDS else {group: None}
+    return tuple((kind, stage) for stage in stages for kind in (Kind.B, Kind.W, Kind.BW))

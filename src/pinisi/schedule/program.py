@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from pinisi.schedule.needs import Gradients
 from pinisi.schedule.table import Pass, Schedule
 
 
 class MessageChannel(StrEnum):
-    """What carries a message. ACTIVATION to EMBEDDING_GRADIENT are point to point, the rest collectives."""
+    """What carries a message. ACTIVATION to EMBEDDING_GRADIENT are point to point, the rest collectives: REDUCE of a rank
+    with the same rank of every other replica, the others of all ranks of a pipeline."""
 
     ACTIVATION = "ACTIVATION"
     GRADIENT = "GRADIENT"
@@ -21,7 +23,10 @@ class MessageChannel(StrEnum):
     C1 = "C1"  # all-gather of the statistics
     U = "U"  # 1 barrier: reduce to the last stage's rank, chained behind C1
     C2 = "C2"  # 2 barriers: reduce of dX to the last stage's rank
+    REDUCE = "REDUCE"  # sum of a group of gradients over the replicas of the model
 
+
+Edge = tuple[MessageChannel, int, int]  # a channel, and the rank that sends on it to another
 
 P2P = frozenset(
     (
@@ -35,7 +40,7 @@ P2P = frozenset(
 
 class Message(NamedTuple):
     """source, target: ranks; -1 = every rank. stage: the stage whose F or B takes an activation or
-    gradient."""
+    gradient; of a REDUCE, which has microbatch 0 and its own rank at both ends, the group of gradients (see `gradients_of`)."""
 
     channel: MessageChannel
     microbatch: int
@@ -44,6 +49,9 @@ class Message(NamedTuple):
     stage: int = 0
 
     def __str__(self) -> str:
+        if self.channel is MessageChannel.REDUCE:
+            group = f"stage {self.stage}" if self.stage >= 0 else Gradients(self.stage).name
+            return f"{self.channel}({group} of rank {self.source})"
         ends = ("all" if rank < 0 else str(rank) for rank in (self.source, self.target))
         return f"{self.channel}({self.microbatch}, {' to '.join(ends)})"
 
@@ -68,8 +76,10 @@ class Instruction(NamedTuple):
 
 @dataclass(frozen=True)
 class Program:
-    """instructions[rank]; collectives: the one order in which every rank launches them."""
+    """instructions[rank]; collectives: the one order in which every rank launches them; reductions: of each rank the sums over
+    replicas, in the order in which it and the same rank of every other replica launch them. One pipeline alone has none."""
 
     schedule: Schedule
     instructions: Sequence[Sequence[Instruction]]
     collectives: tuple[Message, ...]
+    reductions: tuple[Message, ...] = ()

@@ -22,8 +22,9 @@ class BatchesAhead:
     """Deals what `batches` deals, and makes it one step early.
 
     `state` and `restore` speak of what was dealt, not of what was made. An error in the making is raised by the `step` that would
-    have dealt it. early: False makes them when they are asked for. pinned: copies microbatches into page-locked memory, from which a GPU reads without the host waiting.
-    waited, bytes_read: seconds for which the last `step` had nothing to give, and bytes of tokens that were read for it.
+    have dealt it. early: False makes them when they are asked for. pinned: copies microbatches into page-locked memory, from which
+    a GPU reads without the host waiting. waited, bytes_read: seconds for which the last `step` had nothing to give, and bytes of
+    tokens that were read for it.
     """
 
     def __init__(self, batches: Batches, *, early: bool = True, pinned: bool = False) -> None:
@@ -55,6 +56,11 @@ class BatchesAhead:
 
     def state(self) -> dict[str, Any]:
         return self._dealt
+
+    def counters(self) -> dict[str, dict[str, float]]:
+        """Returns by component what was dealt so far (tokens, epochs, bytes), of batches that tell it; nothing of others."""
+        told = getattr(self.batches, "counters", None)
+        return {} if told is None else told(self._dealt)
 
     def restore(self, state: dict[str, Any]) -> None:
         self._forget()

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from pinisi.base.errors import ConfigError, DataError
-from pinisi.config import RunConfig
+from pinisi.config import OptimizerSection, RunConfig
 from pinisi.data import load_tokenizer
 from pinisi.data.control_tokens import control_tokens
+from pinisi.engine.settings import OptimizerSettings
 from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.stage import Weights
 from pinisi.models.stored import stored_dtype
@@ -72,9 +73,22 @@ def frozen_weights(config: RunConfig, spec: ModelSpec, source: str | None, dtype
     """Returns the weights of such a model."""
     if source is not None:
         return FolderWeights(spec, spec.folder or source, dtype)
-    if config.run.start is not None:
-        return checkpoint.Reader(Path(config.run.start))
+    if (begun := config.run.start or config.run.branch) is not None:
+        return checkpoint.Reader(Path(begun))
     return first_weights(config, spec, dtype)
+
+
+def optimizer_settings(section: OptimizerSection) -> OptimizerSettings:
+    """Returns what an engine's optimizer is told, but for the rates."""
+    return OptimizerSettings(
+        betas=(section.betas[0], section.betas[1]),
+        eps=section.eps,
+        weight_decay=section.weight_decay,
+        max_grad_norm=section.max_grad_norm,
+        sharded=section.sharded,
+        moments=torch.bfloat16 if section.moments == "bfloat16" else None,
+        average=section.average,
+    )
 
 
 def check_rows(spec: ModelSpec, tokenizer: str | None) -> None:

@@ -103,7 +103,8 @@ def _trial_error(dtype: torch.dtype, device: torch.device) -> float:
     weights = torch.randn(1, 64, heads, width, generator=generator)
     inputs = [x.clone().to(device).requires_grad_() for x in given]
     prepared = variable_lengths(DocumentBounds((lengths,)), window, device)
-    output = attend_variable(*inputs, prepared, width**-0.5, None)
+    query, *others = inputs
+    output = attend_variable(query, others[0], others[1], prepared, width**-0.5, None)
     (output.float() * weights.to(device)).sum().backward()
     plain = [x.detach().float().requires_grad_() for x in given]
     number, place = torch.arange(64) >= lengths[0], torch.arange(64)

@@ -20,7 +20,8 @@ class Machine:
 
     A thread per rank: a RUN takes its time, a WAIT lasts until its message has arrived, the rest takes none.
     A message starts when both ends have posted it (rendezvous; a collective: when all ranks have launched
-    it) and the one before it on its channel, and between the same two ranks, is through; U when C1 is, too.
+    it) and the one before it on its channel, and between the same two ranks, is through; U when C1 is, too. The
+    same rank of every replica launches a reduction at the same time, and has a channel for all of its own.
 
     run, travel: seconds of a pass and of a message, asked once for all microbatches. starts[rank]: of its RUNs, in order.
     """
@@ -41,8 +42,11 @@ class Machine:
         self.now = [0.0] * len(self.rows)
         self.starts: list[list[float]] = [[] for _ in self.rows]
         size = self.encoding.size - self._shift
+        reductions = self.encoding.first_reduction - first
         self._wanted = [
-            len(self.rows) if k < len(GROUPS) else 2 for k in range(len(self._travel)) for _ in range(m)
+            len(self.rows) if k < len(GROUPS) else 2 if k < reductions else 1
+            for k in range(len(self._travel))
+            for _ in range(m)
         ]
         self._done = [-1.0] * size  # seconds at which a message has arrived
         self._latest = [0.0] * size

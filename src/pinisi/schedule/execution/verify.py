@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
-from typing import NoReturn
 
 from pinisi.base.errors import ScheduleError
 from pinisi.schedule.costs import NOMINAL
@@ -20,9 +19,11 @@ from pinisi.schedule.encoding import (
     Encoding,
     encoded,
 )
+from pinisi.schedule.execution.faults import fail, fail_at
 from pinisi.schedule.execution.lower import lower
 from pinisi.schedule.execution.machine import Machine
 from pinisi.schedule.execution.simulate import timed
+from pinisi.schedule.execution.verify_reductions import verify_reductions
 from pinisi.schedule.gc_disabled import gc_disabled
 from pinisi.schedule.graph import graph_of, numbered
 from pinisi.schedule.needs import Channel, gives, needs
@@ -62,7 +63,7 @@ def verify_activations(schedule: Schedule, most: float) -> None:
             alive += p.kind is Kind.F
             if alive > most * stages + 1e-9:
                 held = alive / stages
-                _fail(
+                fail(
                     schedule,
                     rank,
                     step,
@@ -88,16 +89,16 @@ def verify_passes(schedule: Schedule) -> None:
         for step, p in enumerate(row):
             t = graph.number.get(p[:2])
             if t is None or graph.rank[t] != rank or not 0 <= p.microbatch < m:
-                _fail(schedule, rank, step, f"rank {rank}, step {step}: {p} {_fault(schedule, p, t)}")
+                fail(schedule, rank, step, f"rank {rank}, step {step}: {p} {_fault(schedule, p, t)}")
             for first in given[t]:
                 if seen[first + p.microbatch]:
-                    _fail(schedule, rank, step, f"rank {rank}, step {step}: {p} {_fault(schedule, p, t)}")
+                    fail(schedule, rank, step, f"rank {rank}, step {step}: {p} {_fault(schedule, p, t)}")
                 seen[first + p.microbatch] = 1
     for t, (kind, part) in enumerate(graph.types):
         at = seen.find(0, t * m, (t + 1) * m) if kind is not Kind.BW else -1
         if at >= 0:
             missing = Pass(kind, part, at - t * m)
-            _fail(schedule, graph.rank[t], 0, f"rank {graph.rank[t]} never runs {missing}")
+            fail(schedule, graph.rank[t], 0, f"rank {graph.rank[t]} never runs {missing}")
 
 
 def _fault(schedule: Schedule, p: Pass, t: int | None) -> str:
@@ -111,13 +112,14 @@ def _fault(schedule: Schedule, p: Pass, t: int | None) -> str:
 
 def verify_program(program: Program) -> None:
     """Every pass of the table once, one order of collectives, each channel first in, first out, no data used
-    before it is there, and no wait that never ends."""
+    before it is there, sums over replicas of complete gradients, and no wait that never ends."""
     schedule = program.schedule
     encoding, rows = encoded(program)
     _verify_runs(program, encoding, rows)
     _verify_launches(program, rows)
     _verify_channels(program, encoding, rows)
     _verify_data(program, encoding, rows)
+    verify_reductions(program)
     machine = timed(program, schedule.costs or NOMINAL)
     if not machine.finished:
         stuck = [rank for rank, row in enumerate(rows) if machine.at[rank] < len(row)]
@@ -146,14 +148,15 @@ def _verify_launches(program: Program, rows: Sequence[list[int]]) -> None:
     """One order of collectives on all ranks, across all communicators; U behind C1, from which it is made."""
     encoding, _ = encoded(program)
     order = [encoding.number(message) for message in program.collectives]
+    beyond = encoding.first_reduction * encoding.microbatches  # sums over replicas, see `verify_reductions`
     for rank, row in enumerate(rows):
-        launched = [code >> SHIFT for code in row if code & MASK == LAUNCH]
+        launched = [code >> SHIFT for code in row if code & MASK == LAUNCH and code >> SHIFT < beyond]
         if launched == order:
             continue
         for want, got in zip(order, launched, strict=False):
             if want != got:
                 expected = encoding.what(want)
-                _fail_at(program, rank, got << SHIFT | LAUNCH, f"comes where the global order has {expected}")
+                fail_at(program, rank, got << SHIFT | LAUNCH, f"comes where the global order has {expected}")
         raise ScheduleError(
             f"rank {rank} launches {len(launched)} collectives, the global order has {len(order)}"
         )
@@ -162,7 +165,7 @@ def _verify_launches(program: Program, rows: Sequence[list[int]]) -> None:
         if message.channel is MessageChannel.C1:
             gathered.add(message.microbatch)
         elif message.channel is MessageChannel.U and message.microbatch not in gathered:
-            _fail_at(program, 0, number << SHIFT | LAUNCH, "comes before C1, from which it is made")
+            fail_at(program, 0, number << SHIFT | LAUNCH, "comes before C1, from which it is made")
 
 
 def _verify_channels(program: Program, encoding: Encoding, rows: Sequence[list[int]]) -> None:
@@ -187,7 +190,7 @@ def _verify_channels(program: Program, encoding: Encoding, rows: Sequence[list[i
         )
         names = [None if number is None else encoding.what(number) for number in (out, back)]
         rank, code = (key[1], out << SHIFT | SEND) if out is not None else (key[2], back << SHIFT | RECEIVE)
-        _fail_at(program, rank, code, f"message {at} is {names[0]} sent but {names[1]} received")
+        fail_at(program, rank, code, f"message {at} is {names[0]} sent but {names[1]} received")
 
 
 def _verify_data(program: Program, encoding: Encoding, rows: Sequence[list[int]]) -> None:
@@ -217,7 +220,7 @@ def _verify_data(program: Program, encoding: Encoding, rows: Sequence[list[int]]
             t, i = divmod(what, m)
             for item in uses[t]:
                 if not there[item + i]:
-                    _fail_at(program, rank, code, f"uses {encoding.what(item + i)}, which isn't there yet")
+                    fail_at(program, rank, code, f"uses {encoding.what(item + i)}, which isn't there yet")
             if op == RUN:
                 for item in given[t]:
                     there[item + i] = 1
@@ -261,15 +264,3 @@ def _carried(message: Message, layout: Layout, rank: int) -> Iterator[Pass | Mes
             yield Pass(Kind.S, rank, i)
         case MessageChannel.C2:
             yield Pass(Kind.T, rank, i)
-
-
-def _fail(schedule: Schedule, rank: int, step: int, message: str) -> NoReturn:
-    raise ScheduleError(f"schedule '{schedule.name}': {message}\n  {schedule.excerpt(rank, step)}")
-
-
-def _fail_at(program: Program, rank: int, code: int, message: str) -> NoReturn:
-    encoding, rows = encoded(program)
-    before = rows[rank][: rows[rank].index(code)]
-    step = sum(1 for each in before if each & MASK == RUN)
-    instruction = encoding.decode(code)
-    _fail(program.schedule, rank, step, f"rank {rank}, step {step}, {instruction}: {message}")
