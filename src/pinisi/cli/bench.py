@@ -37,7 +37,7 @@ BENCHES = {
     ),
     "prompt-heavy": (
         "pinisi.bench.prompt_heavy",
-        "fine-tuning with 80 % prompts beside a head that sees every token, and beside TRL",
+        "fine-tuning on chats that are four fifths prompt, beside a head that sees every token, and beside TRL",
     ),
     "phases": (
         "pinisi.bench.phases",
