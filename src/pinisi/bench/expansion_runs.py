@@ -220,6 +220,8 @@ def looked_at(config: RunConfig) -> list[dict[str, Any]]:
         if folder.exists():
             shutil.rmtree(folder)
         result = launch(config, WatchedGrowth)
+        if not result.whole:
+            raise SystemExit(result.code)
         looks = [json.loads(line) for line in (folder / LOOKS).read_text("utf-8").splitlines()]
         looks[-1]["evaluation"] = result.evaluation
         write_whole(done, json.dumps(looks) + "\n")
