@@ -26,7 +26,7 @@ SEEDS = (0, 1, 2)
 TUNED_ON = 7
 RATES = (3e-3, 1e-2, 3e-2)  # that --tune tries
 # What --tune found: rows of the vocabulary, rounded to thousands: learning rate.
-CHOSEN = {8: 3e-3, 16: 3e-3, 152: 3e-2}
+CHOSEN = {8: 1e-2, 16: 3e-3, 152: 1e-2}
 CONTROL = 0.01  # of the operations
 DRAWS = 2_000
 
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--corpus", help="a folder of `pinisi corpus fetch`; fetched if left out")
     parser.add_argument("--held-out", help="a folder of <language>.jsonl; the corpus's own eval if left out")
-    parser.add_argument("--flops", type=float, default=3e11, help="of each training; default %(default)g")
+    parser.add_argument("--flops", type=float, default=1.5e12, help="of each training; default %(default)g")
     parser.add_argument(
         "--folder",
         default="runs/vocabulary-size",
