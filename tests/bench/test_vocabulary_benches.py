@@ -76,4 +76,7 @@ def test_each_seed_needs_a_small_vocabulary_that_wins_and_a_control_that_does_no
     assert len(faults_of([*good, row(1, 8, -0.2, 0.01), row(1, 152, 0, 0)])) == 1
     assert len(faults_of([*good[:3], row(0, 152, -0.3, -0.2, CONTROL)])) == 1
     assert faults_of([*good, row(0, 152, -0.3, -0.2, CONTROL)]) == []  # not in each seed
-    assert len(faults_of([row(0, 16, -0.1, 0.1), row(0, 152, 0, 0), row(0, 8, -0.2, -0.1, NOT_JUDGED), good[3]])) == 1
+    assert (
+        len(faults_of([row(0, 16, -0.1, 0.1), row(0, 152, 0, 0), row(0, 8, -0.2, -0.1, NOT_JUDGED), good[3]]))
+        == 1
+    )
