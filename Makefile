@@ -60,6 +60,9 @@ bench: setup
 	$(BIN)/pinisi bench heads --json runs/bench/heads.json
 	$(BIN)/pinisi bench vocabulary --json runs/bench/vocabulary.json
 	$(BIN)/pinisi bench packed --json runs/bench/packed.json
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[bench]' trl
+	$(BIN)/pinisi bench sft --work runs/bench/sft --json runs/bench/sft.json
+	$(BIN)/pinisi bench prompt-heavy --json runs/bench/prompt_heavy.json
 	$(BIN)/pinisi bench sharded --json runs/bench/sharded.json
 	$(BIN)/pinisi bench free-vocabulary --json runs/bench/free_vocabulary.json
 	$(BIN)/pinisi bench vocabulary-size --folder runs/bench/vocabulary-size --json runs/bench/vocabulary_size.json

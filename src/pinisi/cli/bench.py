@@ -31,6 +31,14 @@ BENCHES = {
         "pinisi.bench.vocabulary_extension",
         "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
     ),
+    "sft": (
+        "pinisi.bench.sft",
+        "small models fine-tuned on tasks with exact answers: formats and languages that they never saw",
+    ),
+    "prompt-heavy": (
+        "pinisi.bench.prompt_heavy",
+        "fine-tuning on chats that are four fifths prompt, beside a head that sees every token, and beside TRL",
+    ),
     "phases": (
         "pinisi.bench.phases",
         "two languages kept while thirteen others are learned, with their text again and without; the alarm",
