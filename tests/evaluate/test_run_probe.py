@@ -191,11 +191,9 @@ def test_few_shot_items_are_asked_in_every_watched_language(train, tmp_path) -> 
         assert sorted(record["tasks"]) == ["copy-en", "copy-th", "pattern-en", "pattern-th"]
         assert all(each["items"] == 3 and each["chance"] == 0.25 for each in record["tasks"].values())
     assert "standing" not in asked[0] and asked[1]["standing"].keys() == asked[1]["tasks"].keys()
-    for before, record in zip(asked, asked[1:], strict=False):
-        best = max(before["tasks"]["copy-en"]["scores"]["accuracy"][0], 0.0)
-        now = record["tasks"]["copy-en"]["scores"]["accuracy"][0]
-        if record is asked[1]:
-            assert record["standing"]["copy-en"]["worse"] == pytest.approx(best - now)
+    shares = [record["tasks"]["copy-en"]["scores"]["accuracy"][0] for record in asked]
+    assert asked[1]["standing"]["copy-en"]["worse"] == pytest.approx(shares[0] - shares[1])
+    assert asked[2]["standing"]["copy-en"]["worse"] == pytest.approx(max(shares[:2]) - shares[2])
 
 
 def test_few_shot_items_need_languages(project) -> None:
