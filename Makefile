@@ -17,8 +17,8 @@ TRITON ?= triton==3.9.0
 # One thread a process: ranks are processes and would take each other's cores.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
-# Of make test; one of them runs all tests that start processes.
-WORKERS ?= 3
+# Of make test; two of them run the tests that start ranks.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint docs
@@ -66,6 +66,8 @@ bench: setup
 	$(BIN)/pinisi bench sharded --json runs/bench/sharded.json
 	$(BIN)/pinisi bench free-vocabulary --json runs/bench/free_vocabulary.json
 	$(BIN)/pinisi bench vocabulary-size --folder runs/bench/vocabulary-size --json runs/bench/vocabulary_size.json
+	$(BIN)/pinisi bench expansion --folder runs/bench/expansion --json runs/bench/expansion.json
+	$(BIN)/pinisi bench vocabulary-advice --folder runs/bench/vocabulary-advice --json runs/bench/vocabulary_advice.json
 	$(BIN)/python benchmarks/faults.py --json runs/bench/faults.json
 	$(if $(REFERENCE),$(BIN)/pinisi bench reference $(REFERENCE) --json runs/bench/reference.json)
 

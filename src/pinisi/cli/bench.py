@@ -59,6 +59,10 @@ BENCHES = {
         "pinisi.bench.vocabulary_size",
         "small models with small and large vocabularies on equal floating-point operations",
     ),
+    "vocabulary-advice": (
+        "pinisi.bench.vocabulary_advice",
+        "the size of vocabulary that small trainings predict against the best of five trained ones",
+    ),
     "expansion": (
         "pinisi.bench.expansion",
         "small models of every architecture with layers more: same logits, gradients, loss; equal operations",
