@@ -93,6 +93,7 @@ class Metrics:
                 "tokens_per_second": result.targets / seconds,
                 "learning_rate": rates.learning_rate,
                 "gradient_norm": rates.gradient_norm,
+                "gradient_norms": result.stage_norms,
                 **used,
                 "losses": losses,
                 "bytes": result.bytes_sent,  # by channel, of a pipeline's ranks together
@@ -109,12 +110,14 @@ class Metrics:
                 "gradient_norm": rates.gradient_norm,
                 **used,
             }
-            self.boards.write(step, numbers | {f"loss/{name}": value for name, value in losses.items()})
+            parts = {f"gradient_norm/{name}": value for name, value in result.stage_norms.items()}
+            by_language = {f"loss/{name}": value for name, value in losses.items()}
+            self.boards.write(step, numbers | by_language | parts)
         self._progress(step, result, seconds)
 
     def components(self, step: int, counters: Mapping[str, Mapping[str, float]]) -> None:
-        """Writes how much of each component was drawn so far, once a step; says it at the end."""
-        if not self.leader or not counters or self.counted == step:
+        """Writes how much of each component was drawn so far, once a step from the first on; says it at the end."""
+        if not (self.leader and counters and step) or self.counted == step:
             return
         self.counted = step
         self._write({"step": step, COMPONENTS: counters})
