@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from pinisi.base.devices import to_device
 from pinisi.base.ids import IGNORE
 from pinisi.data.batches import Microbatch
 from pinisi.engine.extra_heads import by_head, head_targets
@@ -145,6 +146,4 @@ class Preparation:
         return data | ({"total": request.total} if self.loss.reads_total else {})
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()  # of pageable memory the host would wait for the copy
-        return tensor.to(self.device, non_blocking=True)
+        return to_device(tensor, self.device)

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from pinisi.base.devices import works_beside
 from pinisi.base.errors import CheckpointError, DataError, PinisiError
 from pinisi.base.progress import say
 from pinisi.config import RunConfig
@@ -152,7 +153,7 @@ class Trainer:
 
     def _batches(self, phase: Phase, earlier: dict | None = None) -> BatchesAhead:
         batches = self.task.batches(phase, self.data_rank, self.data_ranks, earlier)
-        return BatchesAhead(batches, early=self.task.ahead, pinned=self.device.type == "cuda")
+        return BatchesAhead(batches, early=self.task.ahead, pinned=works_beside(self.device))
 
     def _make_tables(self) -> None:
         """Makes each phase's schedule, the same on all ranks."""
