@@ -85,6 +85,14 @@ def _in_a_pass() -> bool:
     return False
 
 
+def _keeps_random_numbers() -> bool:
+    """Whether torch's own checkpointing, which sets torch's random numbers back, is at work itself."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename == torch.random.__file__
+
+
 class PretendMode(TorchDispatchMode):
     """Runs what touches the device with fake tensors, all else for real."""
 
@@ -114,7 +122,7 @@ class PretendMode(TorchDispatchMode):
         device = kwargs.get("device")
         there = device is not None and torch.device(device).type == NAME
         if not there and not any(isinstance(x, FakeTensor) for x in tensors):
-            return func(*args, **kwargs)
+            return self._on_the_host(func, tensors, args, kwargs)
         self.operations += 1
         if not all(isinstance(x, FakeTensor) for x in tensors):
             self._check(func, tensors, there)
@@ -122,6 +130,15 @@ class PretendMode(TorchDispatchMode):
         if _reads(func, tensors, device):
             return self._read(func, tensors)
         return self._pretend(func, types, args, kwargs)
+
+    def _on_the_host(self, func: Any, tensors: list[torch.Tensor], args: Any, kwargs: Any) -> Any:
+        found = func(*args, **kwargs)
+        made = isinstance(found, torch.Tensor) and found.dim() and not tensors
+        if made and _in_a_pass() and not _keeps_random_numbers():
+            raise OtherDevice(
+                f"{place()}: a pass makes {list(found.shape)} numbers on {found.device} ({func})"
+            )
+        return found
 
     def _faked(self, tensor: torch.Tensor) -> FakeTensor:
         return tensor if isinstance(tensor, FakeTensor) else self.fake.from_tensor(tensor)
@@ -133,7 +150,9 @@ class PretendMode(TorchDispatchMode):
         if real and not copies:
             raise OtherDevice(f"{place()}: {func} of tensors on {sorted({str(x.device) for x in tensors})}")
         if real and _in_a_pass():
-            raise OtherDevice(f"{place()}: a pass copies {list(real[0].shape)} numbers between host and device")
+            raise OtherDevice(
+                f"{place()}: a pass copies {list(real[0].shape)} numbers between host and device"
+            )
 
     def _read(self, func: Any, tensors: list[torch.Tensor]) -> Any:
         """Some number, where the host may read."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import multiprocessing as mp
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -77,6 +80,10 @@ def engine_on_the_device(case: PretendCase, spec: Any, microbatches: int) -> Eng
     )
 
 
+def _planted(fault: str | None) -> AbstractContextManager[None]:
+    return FAULTS[fault].planted() if fault else nullcontext()
+
+
 def run_case(case: PretendCase) -> int:
     """Runs it; returns how many operations the device was given. Raises what the device finds wrong."""
     small = possible(
@@ -85,7 +92,7 @@ def run_case(case: PretendCase) -> int:
     stages = layout_of(case.schedule, RANKS).last_stage + 1
     spec = read_spec(config_of(small) | {"num_hidden_layers": stages})
     batch = [_with_data(b, case.loss) for b in batches(small)]
-    with pretend.pretend_rank(case.rank, RANKS) as mode, FAULTS[case.fault]():
+    with pretend.pretend_rank(case.rank, RANKS) as mode, _planted(case.fault):
         engine = engine_on_the_device(case, spec, len(batch))
         before = mode.operations
         if case.work == "gradients":
@@ -95,47 +102,89 @@ def run_case(case: PretendCase) -> int:
         return mode.operations - before
 
 
-def _replaced(path: str, make: Callable[[Any], Any]) -> Callable[[], Any]:
-    """A fault: a function of Pinisi's in another form. path: "module:Class.function"."""
+class Fault(NamedTuple):
+    """A line of Pinisi's in another form. where: "module:Class.function" that has the line. found: file and beginning of the line
+    at which the device finds it, where that isn't the line itself."""
+
+    where: str
+    line: str
+    instead: str
+    found: tuple[str, str] | None = None
+
+    @property
+    def place(self) -> str:
+        """File and number of the line at which it is found, as `pretend.place` says it."""
+        path = self.where.partition(":")[0].removeprefix("pinisi.").replace(".", "/") + ".py"
+        path, line = self.found or (path, self.line)
+        lines = (pretend.PACKAGE / path).read_text().splitlines()
+        numbers = [at for at, text in enumerate(lines, 1) if text.strip().startswith(line)]
+        assert len(numbers) == 1, f"{path} has {len(numbers)} lines {line!r}"
+        return f"{path}:{numbers[0]} "
 
     @contextmanager
-    def planted() -> Iterator[None]:
-        module, _, name = path.partition(":")
+    def planted(self) -> Iterator[None]:
+        """Puts the function in its place, made of the module's text with the other line, numbers of lines unchanged."""
+        module, _, name = self.where.partition(":")
         owner: Any = importlib.import_module(module)
+        path, text = str(owner.__file__), Path(str(owner.__file__)).read_text()
+        assert text.count(self.line) == 1, f"{path} has {text.count(self.line)} times {self.line!r}"
+        namespace: dict[str, Any] = dict(vars(owner))
+        exec(compile(text.replace(self.line, self.instead), path, "exec"), namespace)
         *parents, leaf = name.split(".")
+        other: Any = SimpleNamespace(**namespace)
         for parent in parents:
-            owner = getattr(owner, parent)
-        whole = getattr(owner, leaf)
-        setattr(owner, leaf, make(whole))
+            owner, other = getattr(owner, parent), getattr(other, parent)
+        whole = vars(owner)[leaf]
+        setattr(owner, leaf, vars(other)[leaf])
         try:
             yield
         finally:
             setattr(owner, leaf, whole)
 
-    return planted
 
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-def _reading(whole: Any) -> Any:
-    def s(self: Any, microbatch: Any) -> None:
-        microbatch.x.sum().item()
-        whole(self, microbatch)
-
-    return s
-
-
-FAULTS: dict[str | None, Callable[[], Any]] = {
-    None: _nothing,
+_WORKER, _HEAD = "pinisi.engine.worker:PipelineWorker", "pinisi.engine.head_work:HeadWork"
+_BUFFER = "return torch.empty(shape, dtype=self.parts.dtype, device=self.device)"
+_S, _B = "self._alive += microbatch.head_bytes", "gradient, leaf.grad = leaf.grad, None"
+FAULTS = {
+    "item in S": Fault(f"{_HEAD}.s", _S, f"microbatch.x.sum().item(); {_S}"),
+    "bool in S": Fault(f"{_HEAD}.s", _S, f"bool(given.targets.sum() > 0); {_S}"),
+    "nonzero in S": Fault(f"{_HEAD}.s", _S, f"given.targets.nonzero(); {_S}"),
+    "a mask in S": Fault(f"{_HEAD}.s", _S, f"microbatch.x[given.targets >= 0]; {_S}"),
+    "list in B": Fault(f"{_WORKER}._backward", _B, f"{_B}; gradient.flatten()[:3].tolist()"),
+    "copy to the host in B": Fault(f"{_WORKER}._backward", _B, f"{_B}; gradient.cpu()"),
+    "copy from the host in B": Fault(
+        f"{_WORKER}._backward", _B, f"{_B}; torch.tensor([1.0], device=self.device)"
+    ),
+    "item inside autograd": Fault(
+        "pinisi.engine.gradients:_DeferredLinear.backward",
+        "(x,), weight = ctx.saved_tensors, ctx.weight",
+        "(x,), weight = ctx.saved_tensors, ctx.weight; dy.sum().item()",
+    ),
+    "a wait in B": Fault(
+        f"{_WORKER}._backward", _B, f"{_B}; torch.get_device_module(self.device).synchronize()"
+    ),
+    "a buffer on the host": Fault(
+        f"{_WORKER}._empty", _BUFFER, "return torch.empty(shape, dtype=self.parts.dtype)"
+    ),
+    "positions on the host": Fault(
+        "pinisi.engine.prepared:Preparation._owned",
+        "return [torch.nonzero(owner == r).flatten().to(self.device) for",
+        "return [torch.nonzero(owner == r).flatten() for",
+        ("engine/worker.py", "return given.ids.reshape(-1)[given.positions_by_rank[self.rank]]"),
+    ),
+    "rows on the host": Fault(
+        "pinisi.engine.parts:_end_slots",
+        "tensor = weights.get(name, rows).to(device=device, dtype=dtype)",
+        "tensor = weights.get(name, rows).to(dtype=dtype)",
+        ("vocabulary/embedding.py", "return self.weight.index_select(0, ids - self.rows.start)"),
+    ),
 }
 
 
 def serve(pipe: Connection) -> None:
     """Runs what it is sent, until the pipe is closed: (None, operations) or (the error's text, 0)."""
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
     pretend.install()
     while True:
         try:

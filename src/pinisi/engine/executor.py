@@ -200,7 +200,9 @@ class _Clock:
         self.record = record
         self.marks: list[tuple[Pass, object, object]] = []
         if record and self.beside:
-            devices.synchronize(device)  # what the device still has to do from before would set the origin late
+            devices.synchronize(
+                device
+            )  # what the device still has to do from before would set the origin late
         self.origin = self._now() if record else None
         self.host_origin = time.perf_counter()
 
