@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pinisi.schedule import names
+from tests.effort import FULL
 from tests.engine.pretend_cases import FAULTS, LOSSES, RANKS, PretendCase, PretendProcess
 
 
@@ -26,6 +27,8 @@ def device() -> Iterator[PretendProcess]:
 def test_every_step_stays_on_the_device(device, schedule, barriers, work, rank, loss, recompute):
     if not barriers and (schedule == "interlaced" or work == "hidden_states"):
         pytest.skip("needs a split vocabulary")
+    if FULL and work in ("log_probs", "hidden_states") and loss != "weighted":
+        pytest.skip("reads no loss")
     error, operations = device.run(PretendCase(rank, schedule, barriers, recompute, work, loss))
     assert error is None, error
     assert operations > 20  # the device had something to do

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 
-from pinisi.base import devices
+from pinisi.engine import devices
 from pinisi.engine.overlap import Link, chain_on
 from pinisi.parallel.agree import gather_json
 from pinisi.parallel.communicator import Communicator

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 import torch.distributed as dist
 
-from pinisi.base import devices
+from pinisi.engine import devices
 
 Result = tuple[dist.Work, torch.Tensor]
 Then = Callable[[], Result]  # takes the first collective's result, enters the second

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from pinisi.base.devices import to_device
 from pinisi.base.ids import IGNORE
 from pinisi.data.batches import Microbatch
+from pinisi.engine.devices import to_device
 from pinisi.engine.extra_heads import by_head, head_targets
 from pinisi.engine.loss_inputs import flat_data, target_weights
 from pinisi.engine.parts import Parts

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pinisi.base.devices import forked_random
 from pinisi.base.errors import ModelError
 from pinisi.models.attention import check_place, layer_config
 from pinisi.models.context import Context
@@ -71,7 +70,7 @@ class BoundLayer:
 def _seeded(seed: int | None, index: int, device: torch.device) -> Iterator[None]:
     """Draws random numbers that follow from a seed and a layer's number, and leaves torch's generators as they were."""
     digest = hashlib.sha256(f"{seed}\0{index}".encode()).digest()
-    with forked_random(device):
+    with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
         torch.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
         yield
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from pinisi.base.devices import accelerator
+from pinisi.engine.devices import accelerator
 
 _before = 0  # bytes resident before the model was built
 

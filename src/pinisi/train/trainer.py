@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from pinisi.base.devices import works_beside
 from pinisi.base.errors import CheckpointError, DataError, PinisiError
 from pinisi.base.progress import say
 from pinisi.config import RunConfig
+from pinisi.engine.devices import works_beside
 from pinisi.engine.engine import Engine
 from pinisi.engine.optimizer import NoTargets, NotFinite
 from pinisi.engine.settings import Numerics, Objective, Placement, Ranks

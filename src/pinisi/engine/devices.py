@@ -1,4 +1,4 @@
-"""Does what differs between devices: streams, events, pinned memory, random numbers, and how much memory was held.
+"""Does what differs between devices: streams, events, pinned memory, and how much memory was held.
 
 A CPU works when it is told to, so it has no streams. Every other kind of device is asked through the module that torch has
 for it (`torch.cuda` for a GPU), so that a device of a test's own stands in by registering one.
@@ -6,8 +6,6 @@ for it (`torch.cuda` for a GPU), so that a device of a test's own stands in by r
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -50,14 +48,6 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     if works_beside(device):
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
-
-
-@contextlib.contextmanager
-def forked_random(device: torch.device) -> Iterator[None]:
-    """Leaves the random numbers of the host and of the device as they were."""
-    devices = [device] if works_beside(device) else []
-    with torch.random.fork_rng(devices, device_type=device.type):
-        yield
 
 
 def accelerator() -> ModuleType | None:
