@@ -213,4 +213,5 @@ class PretendProcess:
 
     def close(self) -> None:
         self._pipe.close()
-        self._process.join(10)
+        self._process.kill()
+        self._process.join()

@@ -211,6 +211,7 @@ class Trainer:
             dtype=self.dtype,
             device=self.device,
             activation_checkpointing=self.config.memory.activation_checkpointing == "full",
+            compiler="inductor" if self.config.runtime.compile == "layers" else None,
             head_budget=self.config.memory.head_budget,
             seed=self.config.run.seed,
         )
