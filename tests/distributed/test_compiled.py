@@ -10,7 +10,7 @@ from pinisi.engine.compiled import CompiledLayer, check_compiled
 from pinisi.engine.gradients import WeightGradients, attach_buffer, defer_weight_gradients
 from pinisi.models import RandomWeights, build_stage, make_context, read_spec
 from tests.distributed.cases import TOLERANCE, Case, batches, check_cases, config_of
-from tests.effort import only_full
+from tests.effort import FULL, only_full
 
 BACKEND = "aot_eager"  # traces and differentiates as inductor does, without its kernels
 ARCHITECTURES = ["qwen2", "llama", "gemma2", "mistral", "qwen3", "gemma3_text", "phi3", "olmo2"]
@@ -78,8 +78,8 @@ def _checkpointed(layer):
 @pytest.mark.parametrize("split", [True, False])
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("attention", ["dense", "blocks"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, *([torch.float32] if FULL else [])])
+@pytest.mark.parametrize("architecture", ARCHITECTURES if FULL else ["qwen2", "gemma2", "phi3"])
 def test_compiled_layers_give_what_plain_ones_give(architecture, dtype, attention, recompute, split):
     case = Case(architecture=architecture, dtype=dtype, attention=attention, recompute=recompute)
     plain, compiled = (_step(case, compiled=compiled, split=split) for compiled in (False, True))
@@ -90,7 +90,7 @@ def test_compiled_layers_give_what_plain_ones_give(architecture, dtype, attentio
 
 def test_a_model_with_dropout_is_refused():
     spec = read_spec(config_of(Case()) | {"attention_dropout": 0.1})
-    with pytest.raises(ConfigError, match="set runtime.compile = 'none'"):
+    with pytest.raises(ConfigError, match=r"set runtime\.compile = 'none'"):
         check_compiled(spec)
 
 
