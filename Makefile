@@ -17,8 +17,8 @@ TRITON ?= triton==3.9.0
 # One thread a process: ranks are processes and would take each other's cores.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
-# Of make test; one of them runs all tests that start processes.
-WORKERS ?= 3
+# Of make test; two of them run the tests that start ranks.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint docs
@@ -60,9 +60,13 @@ bench: setup
 	$(BIN)/pinisi bench heads --json runs/bench/heads.json
 	$(BIN)/pinisi bench vocabulary --json runs/bench/vocabulary.json
 	$(BIN)/pinisi bench packed --json runs/bench/packed.json
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[bench]' trl
+	$(BIN)/pinisi bench sft --work runs/bench/sft --json runs/bench/sft.json
+	$(BIN)/pinisi bench prompt-heavy --json runs/bench/prompt_heavy.json
 	$(BIN)/pinisi bench sharded --json runs/bench/sharded.json
 	$(BIN)/pinisi bench free-vocabulary --json runs/bench/free_vocabulary.json
 	$(BIN)/pinisi bench vocabulary-size --folder runs/bench/vocabulary-size --json runs/bench/vocabulary_size.json
+	$(BIN)/pinisi bench vocabulary-advice --folder runs/bench/vocabulary-advice --json runs/bench/vocabulary_advice.json
 	$(BIN)/python benchmarks/faults.py --json runs/bench/faults.json
 	$(if $(REFERENCE),$(BIN)/pinisi bench reference $(REFERENCE) --json runs/bench/reference.json)
 

@@ -11,8 +11,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
-def _starts_processes(nodeid: str) -> bool:
-    return nodeid.startswith(("tests/engine/", "tests/distributed/", "tests/bench/"))
+# Tests that start ranks take one another's cores and wait for one another's messages: as many lanes of them as cores keep busy.
+LANES = (("tests/engine/",), ("tests/distributed/", "tests/bench/"))
+
+
+def _lane(nodeid: str) -> int | None:
+    """The lane of a test that starts ranks."""
+    return next((number for number, folders in enumerate(LANES) if nodeid.startswith(folders)), None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -20,17 +25,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not FULL:
         items[:], left = split(items)
         config.hook.pytest_deselected(items=left)
-    items.sort(key=lambda item: _starts_processes(item.nodeid), reverse=True)
+    items.sort(key=lambda item: _lane(item.nodeid) is not None, reverse=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """For several workers: tests that start processes of their own take one another's cores, so one worker runs them all; of the
-    others those of a file stay together."""
+    """For several workers: one runs all tests of a lane; of the others those of a file stay together."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByCores(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "processes" if _starts_processes(nodeid) else nodeid.partition("::")[0]
+            lane = _lane(nodeid)
+            return nodeid.partition("::")[0] if lane is None else f"lane {lane}"
 
     return ByCores(config, log)

@@ -29,6 +29,9 @@ class RunSection:
     start: str | None = field(
         default=None, metadata=PATH
     )  # another run's checkpoint: its weights are the first
+    # another run's checkpoint that this one branches off: weights, moments and the place in the text go on, steps count anew, and
+    # the other run stays as it is. For several endings of one trunk, with the trunk's seed and data
+    branch: str | None = field(default=None, metadata=PATH)
     # at a step without a finite loss or any target: end the run, or leave it out
     on_bad_step: Literal["stop", "skip"] = "stop"
     bad_steps: int = 10  # how many steps may be skipped in the whole run
@@ -37,6 +40,8 @@ class RunSection:
     def validate(self) -> Iterator[Fault]:
         yield from at_least(self, steps=1, seed=0, bad_steps=0)
         yield from not_empty(self, "folder")
+        if self.start is not None and self.branch is not None:
+            yield Fault("branch", "to be left out where there is run.start, which takes weights alone")
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,9 @@ class OptimizerSection:
     warmup: int = 0  # steps in which the rate rises from 0 to the peak
     decay: int | None = None  # how many last steps decay under wsd; a tenth of all if left out
     min_lr_ratio: float = 0.1  # learning rate at the end / peak
+    # what the schedule spans: each of [[phases]] anew, or the whole run, which keeps the rate continuous over their bounds
+    schedule_over: Literal["phase", "run"] = "phase"
+    average: float = 0.0  # decay of the weights' moving average, for `pinisi export --average ema`; 0: none
 
     def validate(self) -> Iterator[Fault]:
         yield from at_least(
@@ -172,6 +180,8 @@ class OptimizerSection:
                 "betas",
                 f"at most {LARGEST_BETA} with optimizer.moments = 'bfloat16', which loses slower changes",
             )
+        if not 0 <= self.average < 1:
+            yield Fault("average", "a number from 0 to below 1")
         if self.min_lr_ratio > 1:
             yield Fault("min_lr_ratio", "at most 1, being a ratio to the peak")
 
@@ -244,15 +254,42 @@ class EvaluationSection:
 
 
 @dataclass(frozen=True)
+class WatchSection:
+    """[watch] says when a run speaks up: a language that is forgotten, a loss that leaps."""
+
+    languages: list[str] | None = None  # of data.evaluation and tasks, not to be forgotten; all if left out
+    # a language counts as forgotten where its bits per byte are this share above the best that the run had, its start included
+    tolerance: float = 0.02
+    # and so many units of noise more: of documents drawn again, and from one evaluation to the next; 0: no alarm
+    noise: float = 3.0
+    # items of each kind (copy, pattern) that such a language is asked, as often as evaluation.tasks (evaluation.tasks_every): they
+    # show forgetting that the loss hides (arXiv 2506.00288); 0: none
+    few_shot: int = 0
+    # where a step's loss leaps, or isn't finite: nothing is done, or it makes no update, or the run goes back to the newest
+    # checkpoint and on with the text behind that step (PaLM, arXiv 2204.02311, section 5.1)
+    spike: Literal["none", "skip", "rewind"] = "none"
+    spike_noise: float = 10.0  # units of noise above the median of the steps before
+    spike_window: int = 64  # steps before, of one phase; the first 16 aren't judged
+    most_spikes: int = 10  # in the whole run
+
+    def validate(self) -> Iterator[Fault]:
+        least = {"spike_noise": 1, "spike_window": 16}
+        yield from at_least(self, tolerance=0, noise=0, few_shot=0, most_spikes=0, **least)
+
+
+@dataclass(frozen=True)
 class ReportSection:
     """[report] says what is measured for report.html."""
 
     timeline_every: int = 0  # steps between measured timelines; 0: one, near the end
+    # a device as of `pinisi plan --hardware`: metrics then have the share of its peak that a step uses (MFU)
+    hardware: str | None = field(default=None, metadata=MODEL)
+    live: float = 30.0  # seconds between two writings of live.html, the page of a run under way; 0: none
     wandb: str | None = None  # a project of Weights & Biases that metrics go to, too: pinisi[wandb]
     log_every: int = 1  # steps between progress lines; in a log at most one a second is written
 
     def validate(self) -> Iterator[Fault]:
-        yield from at_least(self, timeline_every=0, log_every=1)
+        yield from at_least(self, timeline_every=0, log_every=1, live=0)
 
 
 MOST_PATIENCE = (
@@ -325,6 +362,7 @@ class RunConfig:
     memory: MemorySection = field(default_factory=MemorySection)
     checkpoint: CheckpointSection = field(default_factory=CheckpointSection)
     evaluation: EvaluationSection = field(default_factory=EvaluationSection)
+    watch: WatchSection = field(default_factory=WatchSection)
     report: ReportSection = field(default_factory=ReportSection)
     runtime: RuntimeSection = field(default_factory=RuntimeSection)
     # [task] has a name, and what that task takes besides: see `pinisi.train.tasks`

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pinisi.bench.free_vocabulary import emulated_cases, faults_of_steps, longer
-from pinisi.bench.vocabulary_size import difference_interval, faults_of, mean_bits
+from pinisi.bench.vocabulary_size import CONTROL, NOT_JUDGED, difference_interval, faults_of, mean_bits
 from pinisi.schedule import build, simulate
 from pinisi.schedule.costs import Costs
 
@@ -71,7 +71,12 @@ def test_each_seed_needs_a_small_vocabulary_that_wins_and_a_control_that_does_no
     def row(seed: int, rows: int, low: float, high: float, note: str = "") -> dict:
         return {"seed": seed, "rows": rows, "low": low, "high": high, "note": note}
 
-    good = [row(0, 8, -0.2, -0.1), row(0, 16, -0.1, 0.1), row(0, 152, 0, 0), row(0, 8, 0.5, 0.6, "control")]
+    good = [row(0, 8, -0.2, -0.1), row(0, 16, -0.1, 0.1), row(0, 152, 0, 0), row(0, 152, -0.5, 0.6, CONTROL)]
     assert faults_of(good) == []
     assert len(faults_of([*good, row(1, 8, -0.2, 0.01), row(1, 152, 0, 0)])) == 1
-    assert len(faults_of([*good[:3], row(0, 8, -0.1, 0.2, "control")])) == 1
+    assert len(faults_of([*good[:3], row(0, 152, -0.3, -0.2, CONTROL)])) == 1
+    assert faults_of([*good, row(0, 152, -0.3, -0.2, CONTROL)]) == []  # not in each seed
+    assert (
+        len(faults_of([row(0, 16, -0.1, 0.1), row(0, 152, 0, 0), row(0, 8, -0.2, -0.1, NOT_JUDGED), good[3]]))
+        == 1
+    )

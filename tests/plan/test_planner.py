@@ -318,7 +318,7 @@ def test_replicas_on_the_command_line(tmp_path, config_json, capsys) -> None:
     ("arguments", "message"),
     [
         (["nothing"], "no TOML file, config.json, model folder or preset"),
-        (["sailor2-1b"], "how many ranks"),
+        (["qwen3-8b"], "how many ranks"),
         (["sailor2-1b", "--ranks", "2", "--hardware", "V100"], "neither a preset"),
         (["sailor2-1b", "--ranks", "2", "--schedules", "2f2b"], "2f2b"),
         (["sailor2-1b", "--ranks", "400", "--replicas", "1"], "too few"),

@@ -64,7 +64,9 @@ def test_boards_get_the_numbers_of_the_metrics(project, tmp_path, wandb, alone, 
             losses = {name: entry["loss"] for name, entry in record["evaluation"].items()}
             assert {f"held_out_loss/{name}": loss for name, loss in losses.items()}.items() <= at.items()
             assert at["held_out_loss"] == pytest.approx(sum(losses.values()) / len(losses))
-        else:
+            worse = {f"worse/{name}": each["worse"] for name, each in record.get("standing", {}).items()}
+            assert worse.items() <= at.items() and bool(worse) == (record["step"] > 0)
+        elif "components" not in record:
             keys = ("loss", "total_loss", "tokens_per_second", "learning_rate", "gradient_norm")
             assert {key: record[key] for key in keys}.items() <= at.items()
             assert {f"loss/{name}": loss for name, loss in record["losses"].items()}.items() <= at.items()

@@ -29,7 +29,7 @@ SEQUENCE, ROWS_A_STEP = 128, 8
 MOST: dict[str, Any] = {
     "hidden": 64,
     "layers": 2,
-    "first_steps": 220,
+    "first_steps": 500,
     "steps": 120,  # without the extension
     "new_rows": 0.1,  # of the extended model's steps, for new rows alone
     "english_first": 0.6,  # in the phase of new rows alone, which learn there that they are no English

@@ -87,15 +87,15 @@ class BenchSetting:
 class Bench:
     """One rank of the benchmark."""
 
-    def __init__(self, setting: BenchSetting):
-        self.setting, self.spec = setting, setting.spec()
+    def __init__(self, setting: BenchSetting, seed: int = 0):
+        self.setting, self.spec, self.seed = setting, setting.spec(), seed
         self.device = torch.device("cpu")
         init_process_group(None, self.device)
         self.rank = dist.get_rank()
         communicator = Communicator.connect([list(range(setting.ranks))], self.device)
         assert communicator is not None
         self.communicator = communicator
-        random = torch.Generator().manual_seed(0)
+        random = torch.Generator().manual_seed(seed)
         shape = (1, setting.sequence + 1)
         zeros = torch.zeros((1, setting.sequence), dtype=torch.int64)
         self.batch = []
@@ -124,7 +124,7 @@ class Bench:
         schedule = build("1f1b", setting.ranks, setting.microbatches, barriers=barriers, costs=costs)
         return Engine(
             self.spec,
-            RandomWeights(self.spec, 0, setting.torch_dtype),
+            RandomWeights(self.spec, self.seed, setting.torch_dtype),
             Ranks(self.communicator),
             Placement(schedule, given, rows),
             numerics=Numerics(setting.torch_dtype),

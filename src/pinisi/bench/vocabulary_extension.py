@@ -166,10 +166,13 @@ def small_vocabulary(corpus: Path, work: Path) -> Small:
 
 def measure_seed(seed: int, small: Small, work: Path, rules: Sequence[Start] = STARTS) -> dict[str, Any]:
     """Trains one model, then goes on with it without the extension and with each rule of first rows; what was done stays."""
-    began, split = time.perf_counter(), small.split
+    split = small.split
     folder = work / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
+    file, began = folder / "first.json", time.perf_counter()
     model = first_model(folder / "first", small.tokenizer, split.train, seed)
+    if not file.is_file():
+        write_whole(file, json.dumps(time.perf_counter() - began) + "\n")
     spec = read_spec(model)
     budget = MOST["steps"] * flops_a_step(spec)
     bits, took = {}, {}
@@ -183,7 +186,7 @@ def measure_seed(seed: int, small: Small, work: Path, rules: Sequence[Start] = S
                 spec, read_bpe(small.tokenizer), small.extension, texts, extended, options, lambda line: None
             )
         bits[rule], took[rule] = arm(folder / rule, extended, split, seed, budget)
-    seconds = time.perf_counter() - began
+    seconds = float(file.read_text("utf-8")) + sum(each["seconds"] for each in took.values())
     return {"seed": seed, "took": took, **compared(bits), "seconds": seconds}
 
 
@@ -191,8 +194,10 @@ def arm(run: Path, model: Path, split: Split, seed: int, budget: float) -> tuple
     """Trains a model on; returns the bits of each held-out document, and what the training took."""
     file = run.parent / f"{run.name}.json"
     if not file.is_file():
+        began = time.perf_counter()
         trained, took = continued(run, model, split.train, seed, budget)
-        write_whole(file, json.dumps([document_bits(trained, split.held_out), took]) + "\n")
+        bits = document_bits(trained, split.held_out)
+        write_whole(file, json.dumps([bits, took | {"seconds": time.perf_counter() - began}]) + "\n")
     bits, took = json.loads(file.read_text("utf-8"))
     return bits, took
 

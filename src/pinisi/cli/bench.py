@@ -31,6 +31,18 @@ BENCHES = {
         "pinisi.bench.vocabulary_extension",
         "bits per byte of my, km, lo with an extended vocabulary and without, at equal FLOPs",
     ),
+    "sft": (
+        "pinisi.bench.sft",
+        "small models fine-tuned on tasks with exact answers: formats and languages that they never saw",
+    ),
+    "prompt-heavy": (
+        "pinisi.bench.prompt_heavy",
+        "fine-tuning on chats that are four fifths prompt, beside a head that sees every token, and beside TRL",
+    ),
+    "phases": (
+        "pinisi.bench.phases",
+        "two languages kept while thirteen others are learned, with their text again and without; the alarm",
+    ),
     "packed": (
         "pinisi.bench.packed",
         "attention inside packed documents without dense masks: exactness, time, memory; balanced packing",
@@ -46,6 +58,10 @@ BENCHES = {
     "vocabulary-size": (
         "pinisi.bench.vocabulary_size",
         "small models with small and large vocabularies on equal floating-point operations",
+    ),
+    "vocabulary-advice": (
+        "pinisi.bench.vocabulary_advice",
+        "the size of vocabulary that small trainings predict against the best of five trained ones",
     ),
     "expansion": (
         "pinisi.bench.expansion",

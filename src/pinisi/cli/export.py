@@ -23,6 +23,12 @@ def add(commands: Any) -> None:
         choices=["float32", "bfloat16", "float16"],
         help="of the weights; the run's own if left out",
     )
+    export.add_argument(
+        "--average",
+        type=_average,
+        metavar="N|ema",
+        help="the mean of the last N checkpoints, or the moving average that the run keeps (optimizer.average)",
+    )
     export.add_argument("--tokenizer", help="a folder with a tokenizer; the run's own if left out")
     export.set_defaults(run=_export)
 
@@ -39,9 +45,16 @@ def _export(options: argparse.Namespace, _: list[str]) -> int:
             step=options.step,
             dtype=options.dtype,
             tokenizer=options.tokenizer,
+            average=options.average,
         )
     )
     return 0
+
+
+def _average(text: str) -> int | str:
+    if text != "ema" and not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of checkpoints nor ema")
+    return text if text == "ema" else int(text)
 
 
 def _best(options: argparse.Namespace) -> int:

@@ -21,17 +21,49 @@ def add(commands: Any) -> None:
     report.add_argument(
         "--out", help="the file; RUN/report.html, or evaluation.html beside the first result, if left out"
     )
+    report.add_argument(
+        "--live",
+        type=float,
+        nargs="?",
+        const=30.0,
+        metavar="SECONDS",
+        help="keep RUN/live.html while the run goes on, written anew every so many seconds (30), until Ctrl-C",
+    )
     report.set_defaults(run=_report)
 
 
 def _report(options: argparse.Namespace, _: list[str]) -> int:
     out = Path(options.out) if options.out else None
+    if options.live is not None:
+        return _keep_live(options.what, options.live)
     if len(options.what) == 1 and Path(options.what[0]).is_dir():
         from pinisi.report import write_report
 
         print(write_report(Path(options.what[0]), out))
         return 0
     return _evaluations(options.what, out)
+
+
+def _keep_live(what: list[str], every: float) -> int:
+    import time
+
+    from pinisi.base.errors import ConfigError, DataError
+    from pinisi.report.live import write_live
+
+    if len(what) != 1 or every < 1:
+        raise ConfigError("--live takes the folder of one run, and at least a second")
+    if not Path(what[0]).is_dir():
+        raise DataError(
+            f"{what[0]}: no such folder; give the folder of one run (run.folder in its configuration)"
+        )
+    print(write_live(Path(what[0]), every), flush=True)
+    try:
+        while True:
+            time.sleep(every)
+            write_live(Path(what[0]), every)
+    except KeyboardInterrupt:
+        write_live(Path(what[0]), every, ended=True)
+        return 0
 
 
 def _evaluations(given: list[str], out: Path | None) -> int:

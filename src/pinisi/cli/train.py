@@ -36,7 +36,8 @@ def _train(options: argparse.Namespace, arguments: list[str]) -> int:
 
     config = load(options.config, options.overrides)
     with terminal.heard_or_not():
-        code = start(config, options.task, _probes(config))
+        with _live(config):
+            code = start(config, options.task, _probes(config))
         _write_report(Path(config.run.folder), code)
         sys.stdout.flush()
     return code
@@ -67,11 +68,18 @@ def _be_rank(options: argparse.Namespace) -> int:
 
 def _probes(config: Any) -> Any:
     """What makes the run's probes; None where there are none, which spares the import."""
-    if config.evaluation.tasks is None:
+    if config.evaluation.tasks is None and not config.watch.few_shot:
         return None
     from pinisi.evaluate.run_probe import probes_of
 
     return probes_of
+
+
+def _live(config: Any) -> Any:
+    """Keeps the run's live page meanwhile."""
+    from pinisi.report.live import kept_live
+
+    return kept_live(Path(config.run.folder), config.report.live)
 
 
 def _write_report(folder: Path, code: int) -> None:

@@ -28,7 +28,7 @@ FLAT = 0.02  # sizes that cost at most so much more than the cheapest one are as
 BODIES = (SmallBody(), SmallBody(hidden=96, layers=6, ffn=288))
 SMALL_SIZES = (2_048, 4_096, 8_192)
 SMALL_FLOPS = (1e11, 3e11)
-SMALL_RATE = 1e-2  # learning rate, as in `pinisi bench vocabulary-size`
+SMALL_RATE = 1e-2  # learning rate, between those that `pinisi bench vocabulary-size` found for small and large vocabularies
 
 Report = Callable[[str], None]
 

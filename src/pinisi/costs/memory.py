@@ -82,7 +82,7 @@ def rank_memory(
         always = {
             "weights": held[rank] * setting.element,
             "gradients": held[rank] * setting.gradient,
-            "optimizer": held[rank] * setting.state,
+            "optimizer": held[rank] * setting.state / setting.owners,
             "messages": _message_bytes(shape, setting, layout),
             "workspace": hardware.efficiency.workspace,
         }

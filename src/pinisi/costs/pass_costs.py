@@ -13,6 +13,8 @@ from pinisi.costs.split import with_heads
 from pinisi.costs.work import Setting, model_flops
 from pinisi.schedule import Costs, Layout
 
+BUCKET = 32 * 2**20  # bytes of one message of a shared optimizer: `engine.sharded`, which plans don't import
+
 
 def pass_costs(
     shape: Shape,
@@ -112,8 +114,10 @@ def step_end(
 ) -> float:
     """Seconds between a step's last pass and the next step: sums over copies of parameters, then the optimizer.
 
-    The engine sums gradients when all passes are done, parameter by parameter: those of a tied matrix that both ends hold
-    (0 barriers), then those of all replicas. The optimizer reads and writes its state, weights and gradients once.
+    Sums are counted as if they all came behind the passes, the most that they can take: those of a tied matrix that both ends hold
+    (0 barriers), then those of all replicas, parameter by parameter, or in buckets where the optimizer is shared out
+    (setting.owners), which sums to the owners and gathers the weights. The optimizer reads and writes its state, weights and
+    gradients once; an owner its share of them.
     """
     p = layout.ranks
     held = parameters_of(shape, layout, layers, rows)
@@ -123,7 +127,9 @@ def step_end(
         sum(work[stage] for stage in stages) * shape.tensors + 2 for stages in layout.stages
     ]  # the matrices at the ends besides
     sums = [
-        all_reduce(hardware, n * setting.gradient, replicas, count, within=within)
+        _over_owners(hardware, n, setting, within=within)
+        if setting.owners > 1
+        else all_reduce(hardware, n * setting.gradient, replicas, count, within=within)
         for n, count in zip(held, tensors, strict=True)
     ]
     if shape.tied and not layout.barriers and layout.first_rank != layout.last_rank:
@@ -132,7 +138,15 @@ def step_end(
         tied = all_reduce(hardware, shape.vocabulary_parameters * setting.gradient, 2, 1, within=near)
         for rank in ends:
             sums[rank] += tied
-    return max(sums) + rates_of(shape, setting, hardware).update(max(held))
+    return max(sums) + rates_of(shape, setting, hardware).update(max(held) / setting.owners)
+
+
+def _over_owners(hardware: Hardware, parameters: float, setting: Setting, *, within: bool) -> float:
+    """Seconds of a reduce-scatter of gradients and an all-gather of weights, in buckets: each is half of an all-reduce."""
+    found = 0.0
+    for nbytes in (parameters * setting.gradient, parameters * setting.element):
+        found += all_reduce(hardware, nbytes, setting.owners, math.ceil(nbytes / BUCKET), within=within) / 2
+    return found
 
 
 def mfu(shape: Shape, setting: Setting, microbatches: int, ranks: int, seconds: float, peak: float) -> float:

@@ -44,7 +44,8 @@ class Setting:
     takes with 0 barriers only). late_head: the weight gradient of an undivided head is made in W (Pinisi makes it in B).
     head_budget: bytes of [T, V_r] numbers that a split head's microbatch may hold; None: all are kept from S to T; 0: none.
     gradient, state: bytes per parameter; by default Pinisi's own: fp32 gradients, fp32 master weights and Adam's moments,
-    the master being the weight itself in fp32 and fp64.
+    the master being the weight itself in fp32 and fp64. moments: "master", whose dtype they then have, or "bfloat16".
+    owners: replicas that the optimizer is shared out over (ZeRO-1); 1: each has a whole one.
     """
 
     sequence: int
@@ -58,13 +59,16 @@ class Setting:
     late_head: bool = True
     gradient: float = 0.0
     state: float = 0.0
+    moments: str = "master"
+    owners: int = 1
 
     def __post_init__(self) -> None:
         full = 8.0 if self.dtype == "float64" else 4.0
         if not self.gradient:
             object.__setattr__(self, "gradient", full)
         if not self.state:
-            object.__setattr__(self, "state", 2 * full + (4.0 if self.element == 2 else 0.0))
+            moments = 4.0 if self.moments == "bfloat16" else 2 * full
+            object.__setattr__(self, "state", moments + (4.0 if self.element == 2 else 0.0))
 
     @property
     def element(self) -> int:
@@ -78,8 +82,13 @@ class Setting:
 
     @property
     def parameter(self) -> float:
-        """Bytes per parameter that are always held."""
+        """Bytes per parameter that training reads and writes, and that are always held where the optimizer is whole."""
         return self.element + self.gradient + self.state
+
+    @property
+    def held(self) -> float:
+        """Bytes per parameter that a rank always holds."""
+        return self.element + self.gradient + self.state / self.owners
 
 
 # -- floating-point operations of a forward; a backward has twice as many -----------------------------------------------

@@ -125,15 +125,47 @@ def eval_batches(
     A document that fits into a sequence is never cut; a longer one starts a sequence of its own.
     Bits per byte: nats over all targets / ln 2 / shards.counts(language)["predicted_bytes"].
     """
+    found, _ = eval_documents(shards, sequence=sequence, batch=batch, language=language, positions=positions)
+    return found
+
+
+def eval_documents(
+    shards: TokenShards | str | Path,
+    *,
+    sequence: int,
+    batch: int,
+    language: str,
+    positions: Positions = "document",
+    most: int | None = None,
+) -> tuple[list[Microbatch], list[np.ndarray]]:
+    """`eval_batches`, the first `most` of them, and of each microbatch which document its tokens are of: int64 [b, s], -1 for
+    padding."""
     shards = shards if isinstance(shards, TokenShards) else TokenShards(shards)
     rows: list[PackedRow] = []
-    for document in shards.files(language).each():
+    owners: list[np.ndarray] = []
+
+    def begin() -> None:
+        rows.append(PackedRow(sequence, shards.end_of_document))
+        owners.append(np.full(sequence, -1, np.int64))
+
+    for number, document in enumerate(shards.files(language).each()):
         done = 0
         if not rows or rows[-1].room < len(document):
-            rows.append(PackedRow(sequence, shards.end_of_document))
-        while (done := done + rows[-1].add(document, done)) < len(document):
-            rows.append(PackedRow(sequence, shards.end_of_document))
+            begin()
+        while True:
+            start = rows[-1].filled
+            done += rows[-1].add(document, done)
+            owners[-1][start : rows[-1].filled] = number
+            if done >= len(document):
+                break
+            begin()
+        if most is not None and len(rows) > most * batch:
+            break
     while len(rows) % batch:
-        rows.append(PackedRow(sequence, shards.end_of_document))
-    number = shards.languages.index(language)
-    return [collate(rows[at : at + batch], [number] * batch, positions) for at in range(0, len(rows), batch)]
+        begin()
+    index = shards.languages.index(language)
+    starts = range(0, len(rows), batch)[: most if most is not None else len(rows)]
+    return (
+        [collate(rows[at : at + batch], [index] * batch, positions) for at in starts],
+        [np.stack(owners[at : at + batch]) for at in starts],
+    )

@@ -101,6 +101,20 @@ class Sampler:
         """Bytes of tokens that this data rank has read so far: those of its own rows."""
         return sum(stream.files.bytes_read for stream in self._streams.values())
 
+    def counters(self, state: dict[str, Any]) -> dict[str, dict[str, float]]:
+        """Returns what had been drawn of each component where `state` was taken, in all phases: tokens, epochs, and the bytes of
+        text that as many tokens of it stand for on average. Nothing for states of before there were counts."""
+        found = {}
+        for name, drawn in state.get("components", {}).items():
+            component = next((each for each in self.components if each.name == name), None)
+            if component is None or "tokens" not in drawn:
+                continue
+            each = component.shards.counts(component.language)
+            size = drawn["tokens"] * each["bytes"] / max(1, each["tokens"])
+            epochs = drawn["epoch"] + drawn["place"] / component.files.documents
+            found[name] = {"tokens": drawn["tokens"], "epochs": epochs, "bytes": round(size)}
+        return found
+
     def step(self, microbatches: int) -> list[Microbatch]:
         """This data rank's next `microbatches` microbatches; moves the state on for all data ranks."""
         d = self.drawing
@@ -129,6 +143,7 @@ class Sampler:
         choice = int(np.searchsorted(self._cumulative, number, side="right"))
         name = self._names[min(choice, len(self._names) - 1)]
         self._sequences += 1
+        self._counts[name] += self.drawing.sequence
         return name, self._streams[name].draw(self.drawing.sequence)
 
     def state(self) -> dict[str, Any]:
@@ -144,6 +159,7 @@ class Sampler:
             dict(sorted(kept.items())),
             self._state.fingerprints | fingerprints,
             self._state.only,
+            dict(sorted(self._counts.items())),
         ).to_dict()
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -170,3 +186,6 @@ class Sampler:
             if name in state.drawn:
                 stream.restore(state.drawn[name])
             self._streams[name] = stream
+        # of a state of before there were counts: about as many as so much of an epoch has
+        begun = {n: round(s.epochs * self.components[n].files.tokens) for n, s in self._streams.items()}
+        self._counts = begun | state.counts

@@ -18,7 +18,8 @@ class SamplerState:
     permuted: the order of documents; False is that of before there was a permutation, whose states name no order and have the
         count of tokens drawn of each language.
     drawn: each component's stream's state, also of those that the present phase leaves out. fingerprints: of their shards.
-    only: the fingerprint of the only folder of shards, where the order is the one of before.
+    only: the fingerprint of the only folder of shards, where the order is the one of before. counts: tokens drawn of each
+        component, in all phases; states of before there were counts have none.
     """
 
     seed: int
@@ -28,6 +29,7 @@ class SamplerState:
     drawn: dict[str, Any] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
     only: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> "SamplerState":
@@ -43,16 +45,21 @@ class SamplerState:
             )
         components = {name: dict(each) for name, each in state["components"].items()}
         fingerprints = {name: each.pop("fingerprint") for name, each in components.items()}
-        return cls(*common, True, components, fingerprints)
+        counts = {name: int(each.pop("tokens")) for name, each in components.items() if "tokens" in each}
+        return cls(*common, True, components, fingerprints, counts=counts)
 
     def to_dict(self) -> dict[str, Any]:
         common = {"seed": self.seed, "sequence": self.sequence, "sequences": self.sequences}
         if not self.permuted:
             return {"fingerprint": self.only, **common, "tokens": self.drawn}
         components = {
-            name: {"fingerprint": self.fingerprints[name], **each} for name, each in self.drawn.items()
+            name: {"fingerprint": self.fingerprints[name], **each, **self._count(name)}
+            for name, each in self.drawn.items()
         }
         return {"order": ORDER, **common, "components": components}
+
+    def _count(self, name: str) -> dict[str, int]:
+        return {"tokens": self.counts[name]} if name in self.counts else {}
 
     def check(self, seed: int, fingerprints: dict[str, str]) -> None:
         """Raises DataError if the seed, or the shards of a component that was drawn from, are others than these."""

@@ -99,6 +99,8 @@ class Optimizer:
             torch.Tensor
         ] = []  # by slot the places that are trained, while some parts alone are
         self.masters = [self._master(slot) for slot in self.slots]
+        self.average = settings.average
+        self.averages = [master.clone() for master in self.masters] if self.average else []
         groups = []
         for decays in (True, False):
             chosen = [
@@ -173,6 +175,9 @@ class Optimizer:
         for master, slot in zip(self.masters, self.slots, strict=True):
             if master.dtype != slot.parameter.dtype:
                 slot.parameter.detach().copy_(master)
+        decay = average_decay(self.average, self.updates)
+        for average, master in zip(self.averages, self.masters, strict=bool(self.averages)):
+            average.lerp_(master, 1 - decay)
 
     def _step_all(self) -> None:
         assert self.adam is not None
@@ -210,21 +215,25 @@ class Optimizer:
             slot.gradient.zero_()
 
     def state(self) -> list[dict[str, torch.Tensor]]:
-        """Per slot: `weight`, the master weight, and after the first step both moments, `exp_avg` and `exp_avg_sq`."""
+        """Per slot: `weight`, the master weight, after the first step both moments, `exp_avg` and `exp_avg_sq`, and `average`
+        of the weights where there is one."""
         result = []
-        for master in self.masters:
+        for number, master in enumerate(self.masters):
             kept = self.adam.state.get(master, {}) if self.adam is not None else {}
-            result.append({"weight": master} | {k: kept[k] for k in MOMENTS if k in kept})
+            found = {"weight": master} | {k: kept[k] for k in MOMENTS if k in kept}
+            result.append(found | ({"average": self.averages[number]} if self.averages else {}))
         return result
 
     def restore(self, state: Sequence[dict[str, torch.Tensor]], steps: int, since: int = 0) -> None:
         """Takes back what `state` gave; `steps` is the number of updates behind it, `since` of those before moments began at zero.
 
-        Without any since then, they start at zero."""
+        Without any since then, they start at zero. An average that wasn't kept begins with the weights."""
         self.updates, self.since = steps, since
         steps -= since
         if self.adam is not None:
             self.adam.state.clear()
+        for average, kept in zip(self.averages, state, strict=bool(self.averages)):
+            average.copy_(kept.get("average", kept["weight"]))
         for master, slot, kept in zip(self.masters, self.slots, state, strict=True):
             master.copy_(kept["weight"])
             if master.data_ptr() != slot.parameter.data_ptr():
@@ -235,6 +244,12 @@ class Optimizer:
                     "step": torch.tensor(float(steps), dtype=torch.float32),
                     **{k: kept[k].to(device=master.device, dtype=dtype) for k in MOMENTS},
                 }
+
+
+def average_decay(decay: float, updates: int) -> float:
+    """Returns the decay of a moving average at an update, counted from 1: less in the first ones, so that the start soon weighs
+    nothing (as TensorFlow's ExponentialMovingAverage has it)."""
+    return min(decay, (1 + updates) / (10 + updates))
 
 
 def _step_rounded(master: torch.Tensor, kept: dict[str, torch.Tensor], group: Mapping[str, Any]) -> None:

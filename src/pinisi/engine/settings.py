@@ -86,7 +86,8 @@ class Objective:
 class OptimizerSettings:
     """Sets up AdamW. max_grad_norm: of the whole gradient, which is scaled down to it; 0: never. sharded: each replica holds
     and updates a part of the parameters; without replicas it changes nothing. moments: their dtype, that of master weights if
-    left out; raises ConfigError for bfloat16 with decays that its eight bits can't follow (see `LARGEST_BETA`)."""
+    left out; raises ConfigError for bfloat16 with decays that its eight bits can't follow (see `LARGEST_BETA`). average: decay of a
+    moving average of the weights, which is kept beside them; 0: none."""
 
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
@@ -94,6 +95,7 @@ class OptimizerSettings:
     max_grad_norm: float = 1.0
     sharded: bool = False
     moments: torch.dtype | None = None
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         if self.moments is torch.bfloat16 and max(self.betas) > LARGEST_BETA:

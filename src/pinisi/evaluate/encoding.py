@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pinisi.base.errors import DataError
 from pinisi.data import beginning_id, load_tokenizer
 from pinisi.data.control_tokens import TextOnly
+from pinisi.data.conversations.encode import begun_once
 from pinisi.evaluate.prompting import Message
 
 
@@ -77,7 +78,12 @@ class PromptEncoder:
                 )
 
     def chat(self, text: str) -> list[int]:
-        """A rendered chat as tokens: the template has written all that begins it."""
+        """Returns a rendered chat as tokens, with exactly one that begins a text where the tokenizer has one, as in training."""
+        known = {id for id in (*self.before, self.tokenizer.bos_token_id) if id is not None}
+        return begun_once(self.written(text), self.before[0] if self.before else None, known)
+
+    def written(self, text: str) -> list[int]:
+        """Returns what a template has written as tokens, with nothing before it."""
         return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def border(self, context: str, continuation: str, *, chat: bool = False) -> tuple[list[int], list[int]]:

@@ -9,8 +9,10 @@ import numpy as np
 
 from pinisi.base.errors import ConfigError
 from pinisi.config import RunConfig
+from pinisi.data import TokenShards
 from pinisi.evaluate.choices import ChoiceRequests, accuracies
 from pinisi.evaluate.encoding import Continuation, PromptEncoder
+from pinisi.evaluate.formats import MADE
 from pinisi.evaluate.induction import vocabulary_words
 from pinisi.evaluate.likelihood import AT_ONCE, LikelihoodScorer
 from pinisi.evaluate.model_source import longest_of
@@ -26,33 +28,32 @@ from pinisi.train.trainer import Trainer
 
 def probes_of(config: RunConfig) -> Sequence[Probe]:
     """The probes that a run's configuration asks for. Raises ConfigError or DataError for tasks that can't be asked."""
-    return () if config.evaluation.tasks is None else (TaskProbe(config),)
+    return (TaskProbe(config),) if config.evaluation.tasks is not None or config.watch.few_shot else ()
 
 
 class TaskProbe:
-    """Asks the choices of `evaluation.tasks`: pipelines share the rows, and every rank takes part in its pipeline's passes.
+    """Asks the choices of `evaluation.tasks`, and what `watch.few_shot` makes: pipelines share the rows, and every rank takes part
+    in its pipeline's passes.
 
     Items and their tokens are made once, before the run begins.
     """
 
     def __init__(self, config: RunConfig) -> None:
         file = config.evaluation.tasks
-        assert file is not None
+        key = "watch.few_shot" if file is None else "evaluation.tasks"
         if config.loss.extra_heads:
             raise ConfigError(
-                "evaluation.tasks can't be asked of a model with extra heads (loss.extra_heads): leave it out, and ask "
+                f"{key} can't be asked of a model with extra heads (loss.extra_heads): leave it out, and ask "
                 "exports with `pinisi evaluate`"
             )
         spec = spec_of(config)
         tokenizer = tokenizer_of(config, spec)
         if tokenizer is None:
-            raise ConfigError(
-                "evaluation.tasks needs the model's tokenizer: name its folder (model.tokenizer)"
-            )
+            raise ConfigError(f"{key} needs the model's tokenizer: name its folder (model.tokenizer)")
         encoder, longest = PromptEncoder(tokenizer), longest_of(spec.config)
-        tasks = read_tasks(file)
+        tasks = [*(read_tasks(file) if file is not None else ()), *few_shot_tasks(config)]
         check_titles(tasks)
-        self.tasks = [_requests(task, file, encoder, longest) for task in tasks]
+        self.tasks = [_requests(task, file or key, encoder, longest) for task in tasks]
         self.every = config.evaluation.tasks_every
 
     def __call__(self, trainer: Trainer) -> None:
@@ -62,7 +63,9 @@ class TaskProbe:
         items = [each for requests in self.tasks for each in requests.continuations]
         scores = self._scores(trainer, items)
         if scores is not None:
-            trainer.metrics.tasks(trainer.step, self._found(scores))
+            found = self._found(scores)
+            standings = trainer.forgetting.answered(trainer.step, found) if trainer.leader else {}
+            trainer.metrics.tasks(trainer.step, found, standings)
 
     def lacks(self, trainer: Trainer) -> bool:
         """Tells whether the run before ended before the tasks of this step were answered."""
@@ -105,6 +108,23 @@ class TaskProbe:
                 "scores": {name: list(score[:3]) for name, score in accuracies(records).items()},
             }
         return found
+
+
+def few_shot_tasks(config: RunConfig) -> list[EvaluationTask]:
+    """The made tasks of `watch.few_shot`: every kind in each watched language, or in all of the held-out text."""
+    watch, held_out = config.watch, config.data.evaluation
+    if not watch.few_shot:
+        return []
+    if watch.languages is None and held_out is None:
+        raise ConfigError(
+            "watch.few_shot asks in the languages of data.evaluation: name that, or watch.languages"
+        )
+    languages = watch.languages or (TokenShards(held_out).languages if held_out is not None else ())
+    return [
+        EvaluationTask(kind, language, limit=watch.few_shot)
+        for language in languages
+        for kind in sorted(MADE)
+    ]
 
 
 def _requests(task: EvaluationTask, file: str, encoder: PromptEncoder, longest: int) -> ChoiceRequests:

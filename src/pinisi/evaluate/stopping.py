@@ -54,7 +54,7 @@ def turn_end(encoder: PromptEncoder) -> int | None:
         return None
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": ANSWER}]
     text = tokenizer.apply_chat_template(turns, tokenize=False)
-    behind = encoder.chat(text[text.rfind(ANSWER) + len(ANSWER) :])
+    behind = encoder.written(text[text.rfind(ANSWER) + len(ANSWER) :])
     return next((id for id in behind if id in encoder.text_only.controls), None)
 
 

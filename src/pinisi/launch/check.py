@@ -10,6 +10,7 @@ import torch
 
 from pinisi.base.errors import CheckpointError, ConfigError, DataError
 from pinisi.config import RunConfig
+from pinisi.costs.hardware import read_hardware
 from pinisi.engine.compiled import check_compiled
 from pinisi.models import FolderWeights, ModelSpec, trained_parts
 from pinisi.schedule import Schedule, verify_once
@@ -63,6 +64,8 @@ def check(
     check_rows(spec, tokenizer)
     task.check(spec, tokenizer)
     check_boards(config)
+    if config.report.hardware is not None:
+        read_hardware(config.report.hardware).rate(dtype_of(config, spec))
     if (config.checkpoint.best or config.evaluation.patience) and not task.evaluates:
         raise ConfigError(
             "checkpoint.best and evaluation.patience go by held-out loss: name held-out data (data.evaluation), or leave both out"
@@ -102,7 +105,9 @@ def _check_checkpoint(config: RunConfig, spec: ModelSpec, task: Task) -> None:
         reader = checkpoint.newest_whole(folder).reader
     if reader is None:
         if config.run.start is not None:
-            _check_start(checkpoint.Reader(Path(config.run.start)), spec)
+            _check_start(checkpoint.Reader(Path(config.run.start)), spec, "run.start")
+        if config.run.branch is not None:
+            _check_branch(checkpoint.Reader(Path(config.run.branch)), config, spec, task)
         return
     check_model(reader, spec)
     check_data(reader, task.fingerprint)
@@ -114,8 +119,18 @@ def _check_checkpoint(config: RunConfig, spec: ModelSpec, task: Task) -> None:
         )
 
 
-def _check_start(reader: checkpoint.Reader, spec: ModelSpec) -> None:
+def _check_start(reader: checkpoint.Reader, spec: ModelSpec, key: str) -> None:
     """Looks whether a checkpoint of another run is whole and holds this model."""
     if wrong := reader.damage():
-        raise CheckpointError(f"{wrong}; give another run.start")
+        raise CheckpointError(f"{wrong}; give another {key}")
     check_model(reader, spec)
+
+
+def _check_branch(reader: checkpoint.Reader, config: RunConfig, spec: ModelSpec, task: Task) -> None:
+    """Looks whether a run can go on where a checkpoint of another one stands, in its data, too."""
+    _check_start(reader, spec, "run.branch")
+    if "sampler" not in reader.index:
+        raise CheckpointError(
+            f"{reader.folder} doesn't say which texts were read, so that no run can branch off: run.start takes its weights alone"
+        )
+    task.batches(phases_of(config)[0], 0, 1, reader.index["sampler"])  # raises DataError for others

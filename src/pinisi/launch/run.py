@@ -17,6 +17,7 @@ from pinisi.launch.supervisor import STOPPED, launch
 from pinisi.parallel.place import joined, place
 from pinisi.parallel.watchdog import STATUS, watched
 from pinisi.train.building import with_dtype
+from pinisi.train.forgetting import FOLDER as HELD_OUT
 from pinisi.train.metrics import last_of
 from pinisi.train.model_files import COMPANIONS
 from pinisi.train.probe import Probe
@@ -38,6 +39,8 @@ REPLACED = (
     LAUNCHED,
     "metrics.jsonl",
     "report.html",
+    "live.html",
+    HELD_OUT,
     "timeline.json",
     "memory.json",
     COMPANIONS,

@@ -76,6 +76,7 @@ class Request:
     barriers: tuple[int, ...] = (0, 1, 2)
     replicas: tuple[int, ...] = (1,)
     seconds: float = 20.0  # after which no further candidate is simulated
+    sharded: bool = False  # the optimizer is shared out over the replicas
     searches: int = 0  # of the best candidates, for how many an order of their own is searched
 
     @property
@@ -199,10 +200,14 @@ def _rows(request: Request, layout: Layout, layers: Sequence[int]) -> Iterator[t
         yield "balanced", rows_for([n * sum(rates.layer()) for n in held], head, vocabulary)
 
 
-def setting_of(request: Request, layout: Layout, recompute: bool) -> Setting:
+def setting_of(request: Request, layout: Layout, recompute: bool, replicas: int = 1) -> Setting:
     """Pinisi's embedding makes a dense gradient with 0 barriers only; its undivided head makes all gradients in B."""
     return dataclasses.replace(
-        request.setting, recompute=recompute, dense=not layout.barriers, late_head=False
+        request.setting,
+        recompute=recompute,
+        dense=not layout.barriers,
+        late_head=False,
+        owners=replicas if request.sharded else 1,
     )
 
 
@@ -214,7 +219,7 @@ def recomputing(request: Request, c: Candidate) -> Candidate:
 
 def _candidate(request: Request, **given: Any) -> Candidate:
     layout, layers, rows = given["layout"], given["layers"], given["rows"]
-    setting = setting_of(request, layout, given["recompute"])
+    setting = setting_of(request, layout, given["recompute"], given["replicas"])
     sizes = (request.shape, setting, request.hardware, layout, layers, rows)
     costs = pass_costs(*sizes, replicas=given["replicas"])
     end = step_end(*sizes, given["replicas"])

@@ -60,6 +60,7 @@ def request_of(source: ModelSource, options: argparse.Namespace, measure: Measur
         barriers=options.barriers,
         replicas=_replicas(options.replicas, ranks, shape.layers, microbatches),
         seconds=options.seconds,
+        sharded=options.sharded or (run is not None and run.optimizer.sharded),
         searches=options.search,
     )
 
@@ -76,6 +77,7 @@ def setting_of(source: ModelSource, options: argparse.Namespace) -> Setting:
         head_budget=_head_budget(options.head_memory or (run.memory.head if run else "keep")),
         # what auto takes follows from documents that a plan doesn't know: it is counted as dense, which needs most
         attention=DENSE if source.spec.backend == AUTO else source.spec.backend,
+        moments=options.moments or (run.optimizer.moments if run else "master"),
     )
     if min(setting.sequence, setting.microbatch) < 1:
         raise ConfigError("--sequence and --microbatch must be at least 1")
@@ -141,6 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_machine(parser.add_argument_group("the machine"))
     _add_step(parser.add_argument_group("the step"))
+    _add_optimizer(parser.add_argument_group("the optimizer"))
     _add_output(parser.add_argument_group("what is shown and written"))
     parser.add_argument("--as-rank", action="store_true", help=argparse.SUPPRESS)  # of --hardware measure
 
@@ -228,6 +231,19 @@ def _add_step(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_optimizer(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--sharded",
+        action="store_true",
+        help="share the optimizer out over the replicas, as optimizer.sharded does (default: the TOML's, or not)",
+    )
+    group.add_argument(
+        "--moments",
+        choices=("master", "bfloat16"),
+        help="dtype of AdamW's moments: the master weights', or half of its bytes (default: the TOML's, or master)",
+    )
+
+
 def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--seconds", type=_positive, default=20.0, help="time for simulating (default: %(default)g)"
@@ -312,7 +328,7 @@ def _write_files(source: ModelSource, plan: Plan, options: argparse.Namespace) -
             table = str(Path(options.write).with_suffix(".schedule"))
             _write(table, chosen.timeline.schedule.to_text())
             print(f"written: {Path(table).absolute()}")
-        text = run_config(source, plan.request.setting, chosen.candidate, options.shards, table)
+        text = run_config(source, plan.request, chosen.candidate, options.shards, table)
         _write(options.write, text)
         print(f"written: {Path(options.write).absolute()}")
 

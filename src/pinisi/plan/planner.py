@@ -230,11 +230,11 @@ def _most_alive(order: Sequence[Pass]) -> int:
 
 
 def _least_memory(request: Request, c: Candidate, alive: Sequence[float]) -> list[float]:
-    setting = setting_of(request, c.layout, c.recompute)
+    setting = setting_of(request, c.layout, c.recompute, c.replicas)
     held = parameters_of(request.shape, c.layout, c.layers, c.rows)
     layer = sum(kept(request.shape, setting).values())
     layers = [sum(c.layers[s] for s in stages) for stages in c.layout.stages]
-    return [n * setting.parameter + a * k * layer for n, a, k in zip(held, alive, layers, strict=True)]
+    return [n * setting.held + a * k * layer for n, a, k in zip(held, alive, layers, strict=True)]
 
 
 def _per_token(candidate: Candidate) -> float:
@@ -265,7 +265,7 @@ def _simulated(request: Request, c: Candidate, refused: Refused) -> PlanRow | No
 
 
 def _predicted(request: Request, c: Candidate, timeline: Timeline) -> PlanRow:
-    setting = setting_of(request, c.layout, c.recompute)
+    setting = setting_of(request, c.layout, c.recompute, c.replicas)
     shape, hardware, ranks = request.shape, request.hardware, c.ranks
     memory = rank_memory(shape, setting, hardware, timeline, c.layers, c.rows)
     step = timeline.makespan + c.end

@@ -52,7 +52,8 @@ def format_plan(source: ModelSource, plan: Plan, top: int) -> str:
         f"the head is {head_layers(shape, setting):.2f} layers' work",
         f"{request.ranks} x {hardware.name}, {request.room / GIB:.1f} GiB each; microbatches of {setting.microbatch} x "
         f"{setting.sequence} tokens in {setting.dtype}, {model_flops(shape, setting) / 1e12:,.4g} TFLOP each",
-        "ranks: of a pipeline x replicas of it; m: microbatches of a step on each pipeline",
+        "ranks: of a pipeline x replicas of it; m: microbatches of a step on each pipeline"
+        + ("; the optimizer is shared out over replicas" if request.sharded else ""),
         "",
         _line((*_HEAD, *_HEAD_MORE)),
     ]
@@ -192,6 +193,8 @@ def plan_dict(source: ModelSource, plan: Plan) -> dict[str, Any]:
         "sequence": request.setting.sequence,
         "microbatch": request.setting.microbatch,
         "dtype": request.setting.dtype,
+        "moments": request.setting.moments,
+        "sharded": request.sharded,
         "head_layers": head_layers(request.shape, request.setting),
         "seconds": plan.seconds,
         "rows": [row_dict(row) for row in plan.rows],

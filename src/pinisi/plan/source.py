@@ -16,7 +16,7 @@ from pinisi.costs.presets import preset, preset_names
 from pinisi.costs.work import Setting
 from pinisi.models import ModelSpec, read_spec, with_extra_heads
 from pinisi.models.folder import json_object
-from pinisi.plan.candidates import Candidate
+from pinisi.plan.candidates import Candidate, Request
 from pinisi.plan.run_presets import run_preset, run_preset_names
 
 
@@ -81,12 +81,13 @@ def _of_hub(text: str) -> ModelSource:
 
 
 def run_config(
-    source: ModelSource, setting: Setting, c: Candidate, shards: str, table: str | None = None
+    source: ModelSource, request: Request, c: Candidate, shards: str, table: str | None = None
 ) -> str:
     """TOML of a run as the candidate has it: CONFIG's own with another [pipeline], or a new one.
 
     table: the file with its order of passes, where that is not the schedule's own.
     """
+    setting = request.setting
     if setting.dtype == "float16":
         raise ConfigError(
             "nothing was written: training runs in bfloat16, float32 or float64, not in float16: give --dtype"
@@ -108,29 +109,42 @@ def run_config(
     memory = configuration.MemorySection(
         activation_checkpointing="full" if c.recompute else "none", head=head
     )
-    if source.run is not None:
-        data = dataclasses.replace(
-            source.run.data, sequence=setting.sequence, microbatch_size=setting.microbatch
-        )
-        phases = [_same_step(source.run, number, pipeline, data) for number in range(len(source.run.phases))]
-        run = dataclasses.replace(source.run, data=data, pipeline=pipeline, memory=memory, phases=phases)
-        run = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
-    else:
-        run = RunConfig(
-            run=configuration.RunSection(
-                folder=f"runs/{source.name}", steps=1000
-            ),  # from the working folder, as shards
-            model=configuration.ModelSection(**source.model, dtype=dtype),
-            data=configuration.DataSection(
-                shards=shards, sequence=setting.sequence, microbatch_size=setting.microbatch
-            ),
-            pipeline=pipeline,
-            optimizer=configuration.OptimizerSection(learning_rate=3e-4, warmup=100),
-            loss=configuration.LossSection(extra_heads=source.spec.extra_heads),
-            memory=memory,
-        )
+    optimizer: dict[str, Any] = {"sharded": request.sharded, "moments": setting.moments}
+    run = _own_run(source, setting, pipeline) or _new_run(source, setting, shards)
+    run = dataclasses.replace(
+        run,
+        model=dataclasses.replace(run.model, dtype=dtype),
+        pipeline=pipeline,
+        optimizer=dataclasses.replace(run.optimizer, **optimizer),
+        memory=memory,
+    )
     settings.validate(run)
     return settings.dump(settings.absolute(run))
+
+
+def _own_run(
+    source: ModelSource, setting: Setting, pipeline: configuration.PipelineSection
+) -> RunConfig | None:
+    """CONFIG's run with microbatches as planned and phases whose steps stay as large; None where CONFIG is a model."""
+    if source.run is None:
+        return None
+    data = dataclasses.replace(source.run.data, sequence=setting.sequence, microbatch_size=setting.microbatch)
+    phases = [_same_step(source.run, number, pipeline, data) for number in range(len(source.run.phases))]
+    return dataclasses.replace(source.run, data=data, pipeline=pipeline, phases=phases)
+
+
+def _new_run(source: ModelSource, setting: Setting, shards: str) -> RunConfig:
+    """A first run of a model, its folder in the working folder, as shards are."""
+    return RunConfig(
+        run=configuration.RunSection(folder=f"runs/{source.name}", steps=1000),
+        model=configuration.ModelSection(**source.model),
+        data=configuration.DataSection(
+            shards=shards, sequence=setting.sequence, microbatch_size=setting.microbatch
+        ),
+        pipeline=configuration.PipelineSection(ranks=1, microbatches=1),
+        optimizer=configuration.OptimizerSection(learning_rate=3e-4, warmup=100),
+        loss=configuration.LossSection(extra_heads=source.spec.extra_heads),
+    )
 
 
 def _same_step(

@@ -2,10 +2,14 @@
 
     config.toml      the configuration, as pinisi.base.settings.dump writes it
     metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second",
-                     "learning_rate", "gradient_norm", "total_loss", "losses": {language: loss},
+                     "learning_rate", "gradient_norm", "gradient_norms": {stage: norm}, "mfu", "total_loss",
+                     "losses": {language: loss},
                      "extra_head_losses": [loss]} and, between them,
                      {"step", "evaluation": {language: {"loss", "tokens", "bytes"}}} and
                      {"step", "tasks": {name: {"language", "items", "chance", "scores": {measure: [value, low, high]}}}}
+                     (both with "standing": {name: {"worse", "noise", "since", "alarm"}} behind the first),
+                     {"step", "components": {name: {"tokens", "epochs", "bytes"}}}, {"step", "skipped": why} and
+                     {"step", "rewind": {"step", "back_to", "why"}}
     timeline.json    {"step", "schedule", "predicted", "measured"} (the last two: Timeline.to_dict)
     memory.json      {"ranks": [{"rank", "parts": {name: bytes}, "peak": bytes}]}
     comparison.json  [{"name", "tokens_per_second", "peak": [bytes per rank], "ratio"}], or that under "rows"
@@ -22,6 +26,7 @@ from typing import Any
 
 from pinisi.base.errors import DataError, PinisiError
 from pinisi.report.numbers import is_number
+from pinisi.report.watching import good_standing
 from pinisi.schedule import Timeline
 
 TRAINING_KEYS = ("loss", "tokens", "seconds", "tokens_per_second")
@@ -37,6 +42,10 @@ class RunFiles:
     training: list[dict[str, Any]] = field(default_factory=list)  # by step, each step once
     evaluations: list[dict[str, Any]] = field(default_factory=list)  # by step, each step once
     tasks: list[dict[str, Any]] = field(default_factory=list)  # by step, each step once
+    components: list[dict[str, Any]] = field(default_factory=list)  # what was drawn, by step, each step once
+    events: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # steps left out or gone back behind, as they came
     timeline_step: int | None = None
     predicted: Timeline | None = None
     measured: Timeline | None = None
@@ -102,6 +111,7 @@ def read_metrics(run: RunFiles) -> None:
     training: dict[int, dict] = {}
     evaluations: dict[int, dict] = {}
     tasks: dict[int, dict] = {}
+    components: dict[int, dict] = {}
     bad = []
     for number, line in enumerate((text or "").splitlines(), 1):
         if not line.strip():
@@ -113,11 +123,16 @@ def read_metrics(run: RunFiles) -> None:
             evaluations[record["step"]] = record
         elif "tasks" in record:
             tasks[record["step"]] = record
+        elif "components" in record:
+            components[record["step"]] = record
+        elif "rewind" in record or "skipped" in record:
+            run.events.append(record)
         else:
             training[record["step"]] = record
     run.training = [training[step] for step in sorted(training)]
     run.evaluations = [evaluations[step] for step in sorted(evaluations)]
     run.tasks = [tasks[step] for step in sorted(tasks)]
+    run.components = [components[step] for step in sorted(components)]
     if bad:
         lines = f"line {bad[0]} is" if len(bad) == 1 else f"lines {', '.join(map(str, bad))} are"
         run.notes["metrics.jsonl"] = f"metrics.jsonl: {lines} torn or not a metric, and left out."
@@ -134,9 +149,18 @@ def parse_metrics_line(line: str) -> dict[str, Any] | None:
             good = good and all(map(is_number, rest))
         elif "tasks" in record:
             good = all(map(good_task, record["tasks"].values()))
+        elif "components" in record:
+            keys = ("tokens", "epochs", "bytes")
+            good = all(is_number(each[key]) for each in record["components"].values() for key in keys)
+        elif "rewind" in record:
+            good = all(key in record["rewind"] for key in ("step", "back_to", "why"))
+        elif "skipped" in record:
+            good = True
         else:
             good = all(is_number(record[key]) for key in TRAINING_KEYS)
             good = good and all(map(is_number, record.get("extra_head_losses", [])))
+            good = good and all(map(is_number, record.get("gradient_norms", {}).values()))
+        good = good and all(map(good_standing, record.get("standing", {}).values()))
         return record if good and isinstance(record["step"], int) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -71,7 +71,7 @@ def machine_cards(run: RunFiles) -> Iterator[Card]:
 def ranks_card(run: RunFiles) -> Iterator[Card]:
     """How many ranks there were, by the timeline or else by the configuration."""
     timeline = run.measured or run.predicted
-    plan = (run.config or {}).get("schedule", {})
+    plan = (run.config or {}).get("pipeline", {})
     if timeline:
         schedule = timeline.schedule
         note = f"{schedule.name}, {schedule.microbatches} microbatches, {barriers(schedule.layout.barriers)}"

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pinisi.base.files import write_whole
-from pinisi.report import sections
+from pinisi.report import sections, watching
 from pinisi.report.files import RunFiles, read_run
 from pinisi.report.headline import headline
 from pinisi.report.render import render
@@ -18,14 +19,18 @@ SECTIONS: dict[str, tuple[str, Callable[[RunFiles], sections.View]]] = {
     "languages": ("Loss by language", sections.languages),
     "held_out": ("Held-out text, before and after", sections.held_out),
     "tasks": ("Tasks", run_tasks),
+    "forgetting": ("Kept and forgotten", watching.forgetting),
+    "components": ("What was seen", watching.components),
     "throughput": ("Throughput", sections.throughput),
+    "gradients": ("Gradients", watching.gradients),
     "timelines": ("One step on every rank", timelines),
     "memory": ("Memory", sections.memory),
     "comparison": ("Side by side", sections.comparison),
     "configuration": ("Configuration", sections.configuration),
 }
-# That most runs lack: only a demo or a bench writes the first one's file, only evaluation.tasks asks for the other.
-OPTIONAL = {"comparison", "tasks"}
+# That many runs lack: a demo or a bench writes the first one's file, evaluation.tasks asks for the second, and runs of before tell
+# nothing of the others.
+OPTIONAL = {"comparison", "tasks", "forgetting", "components", "gradients"}
 
 
 def write_report(run_folder: str | Path, out: Path | None = None) -> Path:
@@ -38,14 +43,15 @@ def write_report(run_folder: str | Path, out: Path | None = None) -> Path:
     return write_whole(out or folder / "report.html", page(read_run(folder)))
 
 
-def page(run: RunFiles) -> str:
-    """The page's HTML, which is also well-formed XML."""
+def page(run: RunFiles, live: Mapping[str, Any] | None = None) -> str:
+    """The page's HTML, which is also well-formed XML. live: of a run under way, see `live`."""
     name = (run.config or {}).get("run", {}).get("name") or run.folder.resolve().name
     faults = [note for note in run.notes.values() if "missing" not in note]
     views = {
         section: {"title": title, "missing": "", **make(run)} for section, (title, make) in SECTIONS.items()
     }
-    return render("run.html", title=name, lead=describe(run), faults=faults, lacking=lacking(views), **views)
+    values: dict[str, Any] = {"title": name, "lead": describe(run), "faults": faults, "live": live}
+    return render("run.html", **values, alarms=watching.alarms(run), lacking=lacking(views), **views)
 
 
 def lacking(views: Mapping[str, sections.View]) -> dict[str, list[str]]:

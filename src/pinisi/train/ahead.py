@@ -57,6 +57,11 @@ class BatchesAhead:
     def state(self) -> dict[str, Any]:
         return self._dealt
 
+    def counters(self) -> dict[str, dict[str, float]]:
+        """Returns by component what was dealt so far (tokens, epochs, bytes), of batches that tell it; nothing of others."""
+        told = getattr(self.batches, "counters", None)
+        return {} if told is None else told(self._dealt)
+
     def restore(self, state: dict[str, Any]) -> None:
         self._forget()
         self.batches.restore(state)

@@ -73,8 +73,8 @@ def frozen_weights(config: RunConfig, spec: ModelSpec, source: str | None, dtype
     """Returns the weights of such a model."""
     if source is not None:
         return FolderWeights(spec, spec.folder or source, dtype)
-    if config.run.start is not None:
-        return checkpoint.Reader(Path(config.run.start))
+    if (begun := config.run.start or config.run.branch) is not None:
+        return checkpoint.Reader(Path(begun))
     return first_weights(config, spec, dtype)
 
 
@@ -87,6 +87,7 @@ def optimizer_settings(section: OptimizerSection) -> OptimizerSettings:
         max_grad_norm=section.max_grad_norm,
         sharded=section.sharded,
         moments=torch.bfloat16 if section.moments == "bfloat16" else None,
+        average=section.average,
     )
 
 

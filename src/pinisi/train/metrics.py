@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import Any, NamedTuple, TextIO
 
 from pinisi.base import json_text, settings
 from pinisi.base.files import write_whole
@@ -16,8 +17,20 @@ from pinisi.config import RunConfig
 from pinisi.engine.engine import StepResult
 from pinisi.train.ahead import BatchesAhead
 from pinisi.train.boards import Boards
+from pinisi.train.spikes import Rewind
+from pinisi.train.standing import Standing, alarm_text
 
 TASKS = "tasks"  # the key of a line of tasks
+COMPONENTS = "components"  # the key of a line of what was drawn
+
+
+class StepRates(NamedTuple):
+    """Holds how a step went besides its losses. mfu: the share of the machine's peak; None where that isn't known."""
+
+    seconds: float
+    learning_rate: float
+    gradient_norm: float
+    mfu: float | None = None
 
 
 class Metrics:
@@ -30,16 +43,21 @@ class Metrics:
         self.bar: ProgressBar | None = None
         self.began = self.first = 0.0
         self.last_line = 0.0
+        self.counted = -1  # the step of the last line of components
 
-    def start(self, step: int) -> None:
+    def start(self, step: int, rewinds: Sequence[Rewind] = ()) -> None:
+        """Begins behind a step, with a line for each return to a checkpoint so far; also where a run has just gone back."""
         self.began, self.first = time.monotonic(), step
         if not self.leader:
             return
+        self.close()
+        self.counted = -1
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.toml").write_text(settings.dump(self.config), "utf-8")
         path = self.folder / "metrics.jsonl"
         lines = _lines(path) if step else []
-        kept = [line for line in lines if _step(line) <= step]
+        kept = [line for line in lines if _step(line) <= step and '"rewind"' not in line]
+        kept += [json.dumps({"step": event.back_to, "rewind": asdict(event)}) for event in rewinds]
         if lost := lost_lines(lines, step):
             say(f"{path}: {lost}; the report shows the rest")
         write_whole(path, "".join(line + "\n" for line in kept))
@@ -51,13 +69,12 @@ class Metrics:
         self,
         step: int,
         result: StepResult,
-        seconds: float,
-        rate: float,
-        norm: float,
+        rates: StepRates,
         batches: BatchesAhead,
     ) -> None:
         if not self.leader:
             return
+        seconds, used = rates.seconds, {} if rates.mfu is None else {"mfu": rates.mfu}
         losses = {
             name: s / n for name, (s, n) in zip(batches.languages, result.by_language, strict=True) if n
         }
@@ -74,8 +91,9 @@ class Metrics:
                 "tokens": result.targets,
                 "seconds": seconds,
                 "tokens_per_second": result.targets / seconds,
-                "learning_rate": rate,
-                "gradient_norm": norm,
+                "learning_rate": rates.learning_rate,
+                "gradient_norm": rates.gradient_norm,
+                **used,
                 "losses": losses,
                 "bytes": result.bytes_sent,  # by channel, of a pipeline's ranks together
                 "data": {"waited": batches.waited, "bytes": batches.bytes_read},  # seconds; of this rank
@@ -87,11 +105,24 @@ class Metrics:
                 "loss": result.cross_entropy,
                 "total_loss": result.loss,
                 "tokens_per_second": result.targets / seconds,
-                "learning_rate": rate,
-                "gradient_norm": norm,
+                "learning_rate": rates.learning_rate,
+                "gradient_norm": rates.gradient_norm,
+                **used,
             }
             self.boards.write(step, numbers | {f"loss/{name}": value for name, value in losses.items()})
         self._progress(step, result, seconds)
+
+    def components(self, step: int, counters: Mapping[str, Mapping[str, float]]) -> None:
+        """Writes how much of each component was drawn so far, once a step; says it at the end."""
+        if not self.leader or not counters or self.counted == step:
+            return
+        self.counted = step
+        self._write({"step": step, COMPONENTS: counters})
+        if step == self.config.steps:
+            each = (
+                f"{name} {c['tokens']:,.0f} tokens ({c['epochs']:.2f} epochs)" for name, c in counters.items()
+            )
+            say(f"step {step}  seen: {', '.join(each)}")
 
     def skipped(self, step: int, why: str, count: int) -> None:
         """Writes a step that made no update."""
@@ -115,29 +146,42 @@ class Metrics:
             self.last_line = now
             say(f"step {step}/{steps}  {text}")
 
-    def evaluation(self, step: int, found: dict[str, dict]) -> None:
+    def evaluation(
+        self, step: int, found: dict[str, dict], standings: Mapping[str, Standing] | None = None
+    ) -> None:
         if not self.leader or not found:
             return
-        self._write({"step": step, "evaluation": found})
+        standings = standings or {}
+        self._write({"step": step, "evaluation": found, **_standing(standings)})
         mean = sum(entry["loss"] for entry in found.values()) / len(found)
         if self.boards is not None:
             each = {f"held_out_loss/{name}": entry["loss"] for name, entry in found.items()}
-            self.boards.write(step, {"held_out_loss": mean} | each)
+            self.boards.write(step, {"held_out_loss": mean} | each | _worse(standings))
         of = f" (mean of {len(found)} languages)" if len(found) > 1 else ""
         say(f"step {step}  held-out loss {mean:.4f}{of}")
+        self._alarm(step, standings)
 
-    def tasks(self, step: int, found: dict[str, dict]) -> None:
+    def _alarm(self, step: int, standings: Mapping[str, Standing]) -> None:
+        if text := alarm_text(standings):
+            say(f"step {step}  {text}")
+
+    def tasks(
+        self, step: int, found: dict[str, dict], standings: Mapping[str, Standing] | None = None
+    ) -> None:
         """Writes what tasks were answered: {name: {"language", "items", "chance", "scores": {measure: [value, low, high]}}}."""
         if not self.leader:
             return
-        self._write({"step": step, TASKS: found})
+        standings = standings or {}
+        self._write({"step": step, TASKS: found, **_standing(standings)})
         if self.boards is not None:
             each = ((name, *pair) for name, task in found.items() for pair in task["scores"].items())
-            self.boards.write(step, {f"tasks/{name}/{measure}": score[0] for name, measure, score in each})
+            shares = {f"tasks/{name}/{measure}": score[0] for name, measure, score in each}
+            self.boards.write(step, shares | _worse(standings))
         for name, task in found.items():
             measure, (value, low, high) = next(iter(task["scores"].items()))
             shown = f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
             say(f"step {step}  {name} {measure} {shown} of {task['items']} items")
+        self._alarm(step, standings)
 
     def _write(self, record: dict) -> None:
         assert self.file is not None
@@ -150,6 +194,17 @@ class Metrics:
             self.file.close()
         if self.boards is not None:
             self.boards.close()
+        self.bar = self.file = self.boards = None
+
+
+def _standing(standings: Mapping[str, Standing]) -> dict[str, Any]:
+    """What a line says besides of what is forgotten."""
+    return {"standing": {name: each._asdict() for name, each in standings.items()}} if standings else {}
+
+
+def _worse(standings: Mapping[str, Standing]) -> dict[str, float]:
+    """The same for boards."""
+    return {f"worse/{name}": each.worse for name, each in standings.items()}
 
 
 def has_record(folder: Path, step: int, key: str) -> bool:
@@ -162,7 +217,8 @@ def lacks_evaluation(config: RunConfig, step: int, held_out: bool) -> bool:
     """Tells whether a run has no evaluation of a step: one that was killed behind its last save. held_out: whether it has held-out
     text."""
     folder = Path(config.run.folder)
-    wanted = [*(["evaluation"] if held_out else []), *([TASKS] if config.evaluation.tasks else [])]
+    asks = config.evaluation.tasks is not None or config.watch.few_shot > 0
+    wanted = [*(["evaluation"] if held_out else []), *([TASKS] if asks else [])]
     return not all(has_record(folder, step, key) for key in wanted)
 
 

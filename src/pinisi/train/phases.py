@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from pinisi.engine.optimizer import learning_rate
 
 OLD_NAMES = {old: new for old, new, _ in OptimizerSection.RENAMED}
 OF_DATA = ("mixture", "temperature", "sequence", "microbatch_size")
+JUMP = 0.25  # of the rate: what counts as a leap between two phases
 OF_OPTIMIZER = ("learning_rate", "schedule", "warmup", "decay", "min_lr_ratio")
 
 
 @dataclass(frozen=True)
 class Phase:
     """Holds steps `start` to `start + steps` of a run, counted from 0. microbatches: of a step and replica. train: as in
-    [[phases]]."""
+    [[phases]]. run_steps: of the whole run, over which the learning rate goes if optimizer.schedule_over says so."""
 
     number: int
     start: int
@@ -33,6 +35,7 @@ class Phase:
     optimizer: OptimizerSection
     name: str = ""
     train: str = "all"
+    run_steps: int = 0
 
     @property
     def stop(self) -> int:
@@ -47,13 +50,14 @@ class Phase:
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of the run's step number `step`, counted from 0."""
         optimizer = self.optimizer
+        start, steps = (0, self.run_steps) if optimizer.schedule_over == "run" else (self.start, self.steps)
         return learning_rate(
-            step - self.start,
+            step - start,
             peak=optimizer.learning_rate,
             schedule=optimizer.schedule,
             warmup=optimizer.warmup,
-            steps=self.steps,
-            decay=optimizer.decay if optimizer.decay is not None else self.steps // 10,
+            steps=steps,
+            decay=optimizer.decay if optimizer.decay is not None else steps // 10,
             minimum=optimizer.min_lr_ratio,
         )
 
@@ -61,7 +65,12 @@ class Phase:
 def phases_of(config: RunConfig) -> list[Phase]:
     """Returns the phases of a run in their order; what a phase leaves out is as the rest of the configuration says."""
     if not config.phases:
-        return [Phase(0, 0, config.steps, config.pipeline.microbatches, config.data, config.optimizer)]
+        return [
+            Phase(
+                *(0, 0, config.steps, config.pipeline.microbatches, config.data, config.optimizer),
+                run_steps=config.steps,
+            )
+        ]
     found: list[Phase] = []
     for number, section in enumerate(config.phases):
         start = found[-1].stop if found else 0
@@ -73,11 +82,12 @@ def phases_of(config: RunConfig) -> list[Phase]:
         optimizer = replace(config.optimizer, **_given(section, OF_OPTIMIZER))
         microbatches = section.microbatches or config.pipeline.microbatches
         phase = Phase(
-            number, start, section.steps, microbatches, data, optimizer, section.name, section.train
+            *(number, start, section.steps, microbatches, data, optimizer, section.name, section.train),
+            run_steps=config.steps,
         )
         found.append(phase)
-    for phase in found:
-        _check(phase)
+    for phase, section in zip(found, config.phases, strict=True):
+        _check(phase, section)
     return found
 
 
@@ -86,7 +96,19 @@ def _given(section: PhaseSection, names: Sequence[str]) -> dict[str, Any]:
     return {name: values[name] for name in names if values[name] is not None}
 
 
-def _check(phase: Phase) -> None:
+def _check(phase: Phase, section: PhaseSection) -> None:
+    if phase.optimizer.schedule_over == "run":
+        if given := [name for name in OF_OPTIMIZER if getattr(section, name) is not None]:
+            raise ConfigError(
+                f'phases[{phase.number}].{given[0]} is set, and optimizer.schedule_over = "run" has one schedule for all phases: '
+                "leave one of the two out"
+            )
+        steps = phase.optimizer.warmup + (phase.optimizer.decay or 0)
+        if steps > phase.run_steps:
+            raise ConfigError(
+                f"the phases have {phase.run_steps} steps in all, too few for {steps} of warm-up and decay: give more steps"
+            )
+        return
     if phase.optimizer.warmup + (phase.optimizer.decay or 0) > phase.steps:
         raise ConfigError(
             f"phases[{phase.number}] has {phase.steps} steps, too few for {phase.optimizer.warmup} of warm-up and "
@@ -97,6 +119,19 @@ def _check(phase: Phase) -> None:
 def phase_at(phases: Sequence[Phase], step: int) -> Phase:
     """Returns the phase that a step belongs to; the last one for a step past the end."""
     return next((phase for phase in phases if step < phase.stop), phases[-1])
+
+
+def rate_jumps(phases: Sequence[Phase]) -> list[str]:
+    """Says where the learning rate leaps from one phase to the next, beyond what a single step of a schedule does."""
+    found = []
+    for before, phase in pairwise(phases):
+        last, first = before.learning_rate(phase.start - 1), phase.learning_rate(phase.start)
+        if not math.isclose(first, last, rel_tol=JUMP):
+            found.append(
+                f"{phase.told(len(phases))} begins with a learning rate of {first:.3g}, where the one before ends with {last:.3g}; "
+                'optimizer.schedule_over = "run" makes one schedule of all phases'
+            )
+    return found
 
 
 def phase_saved(phases: Sequence[Phase], step: int, number: int, folder: Path) -> Phase:
@@ -145,4 +180,4 @@ def _phases_of_before(stored: Any, like: Phase) -> list[Phase]:
             found.append(replace(like, number=number, start=start, steps=each["steps"], optimizer=optimizer))
     except (TypeError, KeyError):
         return []
-    return found
+    return [replace(phase, run_steps=found[-1].stop) for phase in found]

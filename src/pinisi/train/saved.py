@@ -53,6 +53,7 @@ def save_state(
             **model_identity(engine.spec),
             "updates": engine.optimizer.updates,
             "moments_since": engine.optimizer.since,
+            "average": engine.optimizer.average or None,
             "dtype": str(engine.parts.dtype).removeprefix("torch."),
             **state,
         }

@@ -28,7 +28,8 @@ class Batches(Protocol):
     """Deals microbatches without end; where it stands is a small state.
 
     `step` is called on a thread of its own, one step early (`Task.ahead`). Bytes that it has read so far, if it tells them as
-    `bytes_read`, are written into the metrics.
+    `bytes_read`, are written into the metrics; so is what `counters(state)` says, if it is there: by component what had been drawn
+    where `state` was taken, in tokens, epochs and bytes.
     """
 
     @property

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from pinisi.base.errors import CheckpointError, DataError, PinisiError
+from pinisi.base.errors import DataError, PinisiError
 from pinisi.base.progress import say
 from pinisi.config import RunConfig
 from pinisi.engine.devices import works_beside
@@ -37,22 +37,24 @@ from pinisi.parallel.rendezvous import init_process_group
 from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
 from pinisi.schedule import Edge, edges_of
-from pinisi.train import building, checkpoint, memory, records
+from pinisi.train import building, memory, records
 from pinisi.train.advice import not_finite_advice
 from pinisi.train.ahead import BatchesAhead
 from pinisi.train.best import BestLoss
 from pinisi.train.damage import verify_data
-from pinisi.train.identity import check_data, check_model
-from pinisi.train.metrics import Metrics
+from pinisi.train.forgetting import ForgettingWatch
+from pinisi.train.metrics import Metrics, StepRates
 from pinisi.train.model_files import files_of, keep_companions, tokenizer_of
-from pinisi.train.phases import Phase, phase_at, phase_saved, phases_of, rate_jump, rates
+from pinisi.train.phases import Phase, phase_at, phases_of, rate_jumps
 from pinisi.train.planned import planned, tied_ends
 from pinisi.train.probe import Probe
 from pinisi.train.result import Result
-from pinisi.train.saved import CHECKPOINTS, save_state
+from pinisi.train.resuming import resume, rewind, save
+from pinisi.train.spikes import LossSpikes
 from pinisi.train.tables import one_table
 from pinisi.train.task import Task
 from pinisi.train.tasks import task_of
+from pinisi.train.utilization import Utilization
 
 
 class Trainer:
@@ -81,6 +83,8 @@ class Trainer:
         self.bad_steps = 0  # of those, skipped
         self.saved: int | None = None  # the step of the newest checkpoint
         self.best = BestLoss(config)
+        self.spikes = LossSpikes(config.watch)
+        self.forgetting = ForgettingWatch(config)
         self.stop_signal: int | None = None
         self._watched = status is not None
 
@@ -138,6 +142,8 @@ class Trainer:
             verify_data(self.task, self.status)
         self.batches = self._batches(self.phase)
         self._make_tables()
+        for jump in rate_jumps(self.phases) if self.leader else ():
+            say(jump)
         self._connect()
         self.status.phase("building the model")
         memory.mark()
@@ -146,6 +152,7 @@ class Trainer:
         self.engine = self._engine(self.spec, weights)
         self._go_over_to(self.phase)
         self.metrics = Metrics(self.folder, self.leader, config)
+        self.utilization = Utilization(config, self.spec)
         ends = self.task.end_of_document, self.task.stops
         self.model_files = files_of(self.spec, self.tokenizer, config.model.config, *ends)
         if self.leader:
@@ -220,26 +227,29 @@ class Trainer:
 
     def _go(self) -> Result:
         config, steps = self.config, self.config.steps
-        self._resume()
-        self.metrics.start(self.step)
-        self.best.read(self.step)
+        resume(self)
+        self.begin_records()
         # where one is due that isn't there, the run before ended between saving and evaluating
         due = self.step < steps and _due(self.step, config.evaluation.every)
         if self.step == 0 or (due and self.task.evaluates and self.best.lacks(self.step)):
             self._evaluate()
-            self._save()  # so that a run that dies in its first steps resumes, and the report has the untrained model
+            save(
+                self
+            )  # so that a run that dies in its first steps resumes, and the report has the untrained model
         elif due:
             self._probe([probe for probe in self.probes if probe.lacks(self)])
         stopped = False
         while self.step < steps and not (stopped or self.best.exhausted):
+            before = self.step
             stopped = self._one_step() and self.step < steps
             if stopped or self.step == steps or _due(self.step, config.checkpoint.every):
-                self._save()
-            if self.step < steps and _due(self.step, config.evaluation.every):
+                save(self)
+            if before < self.step < steps and _due(self.step, config.evaluation.every):
                 self._evaluate()
+        self.metrics.components(self.step, self.batches.counters())
         early = self.best.exhausted and self.step < steps and not stopped
         if early:
-            self._save()
+            save(self)
         evaluation = {} if stopped else self.best.last if early else self._evaluate()
         if (early or stopped) and self.leader:
             again = f"stopped after step {self.step}; run the same command again to go on"
@@ -268,6 +278,8 @@ class Trainer:
         try:
             batch = self.task.prepare(self.batches.step(self.phase.microbatches), self.frozen)
             result = self.engine.gradients(batch, record=record, stop=self.stop_signal is not None)
+            if why := self.spikes.judge(result.loss, result.squared_norm):
+                return self._spiked(why)
             norm = self.engine.update(result, rate)
         except (NoTargets, NotFinite) as error:
             return self._skipped(error)
@@ -275,19 +287,32 @@ class Trainer:
             raise DataError(f"step {self.step + 1}: {error}") from error
         self.step += 1
         seconds = time.perf_counter() - start
-        self.metrics.training(self.step, result, seconds, rate, norm, self.batches)
+        used = self.utilization.share(self.phase, seconds)
+        self.metrics.training(self.step, result, StepRates(seconds, rate, norm, used), self.batches)
         if record:
             records.write_timeline(self.folder, self.step, self.engine, result, self.leader)
         return result.stop
+
+    def begin_records(self) -> None:
+        """Lets metrics, and what is judged by them, go on behind this step; a collective call."""
+        self.metrics.start(self.step, self.spikes.rewinds)
+        self.best.read(self.step)
+        if self.leader:
+            self.forgetting.start(self.step)
+
+    def enter(self, phase: Phase, earlier: dict | None = None) -> None:
+        """Takes a phase's data and schedule. earlier: the state of the data that it goes on behind."""
+        self.batches.close()
+        self.batches = self._batches(phase, earlier)
+        self._go_over_to(phase)
 
     def _enter_phase(self) -> None:
         """Goes over to the phase that the next step belongs to: its data go on where those of the one before ended."""
         phase = phase_at(self.phases, self.step)
         if phase.number == self.phase.number:
             return
-        self.batches.close()
-        self.batches = self._batches(phase, self.batches.state())
-        self._go_over_to(phase)
+        self.enter(phase, self.batches.state())
+        self.spikes.forget()
         if self.leader:
             say(f"{phase.told(len(self.phases))} from step {self.step + 1} on")
 
@@ -309,90 +334,39 @@ class Trainer:
                 f"{message}; {self.bad_steps} steps were skipped before, and run.bad_steps = {run.bad_steps}"
             )
         self.bad_steps += 1
+        return self._leave_out(str(error), self.bad_steps)
+
+    def _spiked(self, why: str) -> bool:
+        """Answers a spike of the loss as the configuration says, on every rank alike; returns whether the run is to stop."""
+        self.spikes.counted(self.step + 1, why)
+        if not self.spikes.rewinds_asked:
+            return self._leave_out(why, self.spikes.count)
+        rewind(self, why)
+        return any(gather_json(self.stop_signal is not None))
+
+    def _leave_out(self, why: str, count: int) -> bool:
+        """Makes no update of a step; returns whether the run is to stop."""
         self.step += 1
         self.engine.skip()
-        self.metrics.skipped(self.step, str(error), self.bad_steps)
+        self.metrics.skipped(self.step, why, count)
         return any(gather_json(self.stop_signal is not None))
 
     def _evaluate(self) -> dict[str, dict[str, float]]:
         found: dict[str, dict[str, float]] = {}
+        self.metrics.components(self.step, self.batches.counters())
         if self.task.evaluates:
             self.status.phase("evaluating")
             found = self.task.evaluate(self)
-            self.metrics.evaluation(self.step, found)
+            standings = self.forgetting.evaluated(self.step, found, write=self.leader)
+            self.metrics.evaluation(self.step, found, standings)
             if self.best.add(self.step, found) and self.best.keep:
-                self._save()
+                save(self)
         self._probe(self.probes)
         return found
 
     def _probe(self, probes: Sequence[Probe]) -> None:
         for probe in probes:
             probe(self)
-
-    # -- what is kept --------------------------------------------------------------------------------------------------
-
-    def _save(self) -> None:
-        if self.saved == self.step:
-            return
-        self.status.phase("saving a checkpoint")
-        state = {
-            **self.model_files,
-            "data": self.task.fingerprint,
-            "bad_steps": self.bad_steps,
-            "rates": rates(self.phases),
-            "sampler": self.batches.state(),
-            "phase": self.phase.number,
-        }
-        save_state(
-            self.engine,
-            self.folder,
-            self.step,
-            state,
-            keep=self.config.checkpoint.keep,
-            spare=self.best.spared,
-        )
-        self.saved = self.step
-
-    def _resume(self) -> None:
-        folder = self.folder / CHECKPOINTS
-        self.status.phase(f"reading {folder}")
-        reader, passed_over = checkpoint.newest_whole(folder, group=dist.group.WORLD)
-        for wrong in passed_over if self.leader else []:
-            say(f"passed over: {wrong}")
-        if reader is None:
-            self._start()
-            return
-        check_model(reader, self.spec)
-        check_data(reader, self.task.fingerprint)
-        if reader.step > self.config.steps:
-            raise CheckpointError(
-                f"{reader.folder} is past the end of this run (run.steps = {self.config.steps}): give more steps or another "
-                "run.folder"
-            )
-        self.step = self.saved = reader.step
-        self.bad_steps = reader.index.get("bad_steps", 0)
-        self._resume_batches(reader)
-        checkpoint.restore(
-            reader, self.engine.optimizer
-        )  # last: another phase may begin with moments of its own
-        if self.leader:
-            print(f"resumed from {reader.folder} (step {self.step} of {self.config.steps})", flush=True)
-            if jump := rate_jump(reader.index.get("rates"), self.phases, self.step):
-                print(jump, flush=True)
-
-    def _start(self) -> None:
-        """Takes the weights that the run is to start from, if run.start names a checkpoint."""
-        if self.config.run.start is not None:
-            checkpoint.start_from(checkpoint.Reader(Path(self.config.run.start)), self.engine.optimizer)
-
-    def _resume_batches(self, reader: checkpoint.Reader) -> None:
-        """Goes on in the data where the checkpoint was saved: within its phase, which the next step may have left behind."""
-        phase = phase_saved(self.phases, self.step, reader.index.get("phase", 0), reader.folder)
-        if phase.number != self.phase.number:
-            self.batches.close()
-            self.batches = self._batches(phase)
-            self._go_over_to(phase)
-        self.batches.restore(reader.index["sampler"])
 
 
 def _due(step: int, every: int) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pinisi.base.errors import DataError
+from pinisi.data.conversations import prepare
 from pinisi.data.conversations.batches import ChatBatches, ChatDrawing, held_out_batches, rows_an_epoch
 from pinisi.data.conversations.columns import chat_of
 from pinisi.data.conversations.encode import ChatEncoder
@@ -24,6 +25,7 @@ from pinisi.data.conversations.records import ChatSource, chat_files, records_of
 from pinisi.data.conversations.shorten import fitted
 from pinisi.data.conversations.show import as_page, in_terminal
 from pinisi.data.conversations.store import ChatStore
+from tests.effort import only_full
 from tests.engine.runs import pinisi
 
 from .made import assistant, chat, hi, tokenizer, user, write_chats
@@ -82,6 +84,19 @@ def test_every_chat_that_is_left_out_is_written_with_its_line_and_reason(folder,
     again: list[str] = []
     found = prepare_chats(ChatSource(str(file)), settings, tmp_path / "room", again.append)
     assert found.folder == store.folder and again == said  # found, not encoded again
+
+
+@only_full  # seconds, in which processes start
+def test_several_processes_write_the_same_files(folder, tmp_path, monkeypatch):
+    records = [*(made(n) for n in range(700)), chat(user("a")), "{broken", *(made(n) for n in range(300))]
+    source = ChatSource(str(write_chats(tmp_path / "id.jsonl", records)))
+    stores = []
+    for count in (1, 2):
+        monkeypatch.setattr(prepare, "workers_for", lambda _, count=count: count)
+        settings = EncodeSettings(str(folder), 64)
+        stores.append(prepare_chats(source, settings, tmp_path / str(count), None))
+    one, two = ({file.name: file.read_bytes() for file in store.folder.iterdir()} for store in stores)
+    assert one == two and len(stores[0]) == 1000
 
 
 def test_no_chat_left_is_an_error_that_says_why(folder, tmp_path):

@@ -18,6 +18,9 @@ class RejectedChat(Exception):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason, self.detail = reason, detail
 
+    def __reduce__(self) -> tuple[type[RejectedChat], tuple[str, str]]:
+        return RejectedChat, (self.reason, self.detail)
+
 
 @dataclass(frozen=True)
 class ChatMessage:

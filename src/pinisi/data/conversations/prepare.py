@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from pinisi.base import digests
 from pinisi.base.errors import DataError
 from pinisi.base.files import new_folder
 from pinisi.base.progress import ProgressBar
 from pinisi.data.conversations.columns import chat_of
-from pinisi.data.conversations.encode import ChatEncoder, MaskRule
+from pinisi.data.conversations.encode import ChatEncoder, EncodedChat, MaskRule
 from pinisi.data.conversations.messages import Chat, RejectedChat
 from pinisi.data.conversations.outcomes import FILE, Outcomes, outcome_lines
 from pinisi.data.conversations.records import ChatRecord, ChatSource, chat_files, records_of
@@ -22,6 +28,7 @@ from pinisi.data.conversations.store import INDEX, ChatStore, StoreWriter
 from pinisi.data.reading.source import Part
 
 AT_ONCE = 256  # chats that the tokenizer is handed at once, to keep its threads busy
+LARGE, MOST_WORKERS = 64 * 2**20, 16  # bytes from which several processes encode, and how many at most
 VERSION = 1  # of what the tokens follow from: another one encodes anew
 ALL = "all"  # the language of chats that name none
 Report = Callable[[str], None]
@@ -90,12 +97,23 @@ def told(store: ChatStore, source: ChatSource) -> list[str]:
     return [first, *(f"    {line}" for line in outcome_lines(index["rejected"], index["cut"])), *where]
 
 
+class _Encoded(NamedTuple):
+    """What became of a record: a chat that is kept, or why there is none. cut: how it was shortened."""
+
+    record: ChatRecord
+    chat: EncodedChat | None
+    language: str = ""
+    cut: str = ""
+    why: RejectedChat | None = None
+
+
 def _encode(source: ChatSource, settings: EncodeSettings, new: Path, report: Report | None) -> None:
     encoder = ChatEncoder(settings.tokenizer, settings.mask)
     writer = StoreWriter(new)
     with Outcomes(new) as outcomes:
-        for records in _batches(source, report):
-            _encode_batch(records, encoder, settings, writer, outcomes)
+        for found in _encoded(source, settings, encoder, report):
+            for each in found:
+                _write(each, writer, outcomes)
         facts = {
             "rejected": dict(outcomes.rejected),
             "cut": dict(outcomes.cut),
@@ -106,34 +124,74 @@ def _encode(source: ChatSource, settings: EncodeSettings, new: Path, report: Rep
     writer.close(facts)
 
 
-def _encode_batch(
-    records: list[ChatRecord],
-    encoder: ChatEncoder,
-    settings: EncodeSettings,
-    writer: StoreWriter,
-    outcomes: Outcomes,
-) -> None:
-    chats: list[tuple[ChatRecord, Chat]] = []
-    for record in records:
+def _write(each: _Encoded, writer: StoreWriter, outcomes: Outcomes) -> None:
+    if each.chat is None:
+        assert each.why is not None
+        outcomes.reject(each.record, each.why)
+        return
+    if each.cut:
+        outcomes.cut_off(each.record, "too long", each.cut)
+    if each.chat.left_out:
+        outcomes.cut_off(each.record, each.chat.left_out, "")
+    writer.add(each.chat.tokens, each.chat.trained, each.record.file, each.record.line, each.language)
+
+
+def _encoded(
+    source: ChatSource, settings: EncodeSettings, encoder: ChatEncoder, report: Report | None
+) -> Iterator[list[_Encoded]]:
+    """All records of a source in their order, encoded here or, of much text, by several processes."""
+    batches = _batches(source, report)
+    count = workers_for(source)
+    if count == 1:
+        yield from (encode_records(records, settings, encoder) for records in batches)
+        return
+    with ProcessPoolExecutor(count, get_context("spawn"), _one_thread) as pool:
+        waiting: deque[Future[list[_Encoded]]] = deque()
+        for records in batches:
+            waiting.append(pool.submit(encode_records, records, settings))
+            if len(waiting) > 4 * count:
+                yield waiting.popleft().result()
+        yield from (future.result() for future in waiting)
+
+
+def workers_for(source: ChatSource) -> int:
+    """Returns how many processes encode a source: one for little text, for others take seconds to start."""
+    paths = [Path(part.path) for part in chat_files(source) if part.format != "dataset"]
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    return 1 if size < LARGE else min(MOST_WORKERS, os.cpu_count() or 1)
+
+
+def _one_thread() -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@lru_cache(maxsize=1)
+def _encoder_of_process(settings: EncodeSettings) -> ChatEncoder:
+    return ChatEncoder(settings.tokenizer, settings.mask)
+
+
+def encode_records(
+    records: list[ChatRecord], settings: EncodeSettings, encoder: ChatEncoder | None = None
+) -> list[_Encoded]:
+    """Encodes records, and says of each what became of it, in their order. encoder: this process' own if left out."""
+    encoder = encoder or _encoder_of_process(settings)
+    chats: dict[int, Chat] = {}
+    found: dict[int, _Encoded] = {}
+    for number, record in enumerate(records):
         try:
-            chats.append((record, _read(record)))
+            chats[number] = _read(record)
         except RejectedChat as error:
-            outcomes.reject(record, error)
-    encoded = encoder.encode([chat for _, chat in chats])
-    for (record, chat), found in zip(chats, encoded, strict=True):
+            found[number] = _Encoded(record, None, why=error)
+    for (number, chat), encoded in zip(chats.items(), encoder.encode(list(chats.values())), strict=True):
+        record = records[number]
         try:
-            if isinstance(found, RejectedChat):
-                raise found
-            kept, cut = fitted(encoder, chat, found, settings.limit, settings.too_long)
+            if isinstance(encoded, RejectedChat):
+                raise encoded
+            kept, cut = fitted(encoder, chat, encoded, settings.limit, settings.too_long)
+            found[number] = _Encoded(record, kept, chat.language or record.language or ALL, cut)
         except RejectedChat as error:
-            outcomes.reject(record, error)
-            continue
-        if cut:
-            outcomes.cut_off(record, "too long", cut)
-        if kept.left_out:
-            outcomes.cut_off(record, kept.left_out, "")
-        language = chat.language or record.language or ALL
-        writer.add(kept.tokens, kept.trained, record.file, record.line, language)
+            found[number] = _Encoded(record, None, why=error)
+    return [found[number] for number in range(len(records))]
 
 
 def _read(record: ChatRecord) -> Chat:

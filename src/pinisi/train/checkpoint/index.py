@@ -11,6 +11,7 @@ from pinisi.parallel.boxes import Box, parting_fault
 FORMAT = 2
 READ = (1, 2)
 KINDS = ("weight", "exp_avg", "exp_avg_sq")
+AVERAGE = "average"  # of the weights, where the run keeps one
 NAME = re.compile(r"step-(\d{8,})$")  # of a checkpoint's folder
 # What an index must hold, and what it may: checkpoints of before there were digests have no "files".
 NEEDED: dict[str, type] = {"step": int, "updates": int, "tensors": dict}

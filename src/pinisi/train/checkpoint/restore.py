@@ -8,7 +8,7 @@ import torch
 
 from pinisi.base.errors import CheckpointError
 from pinisi.engine.optimizer import Optimizer
-from pinisi.train.checkpoint.index import KINDS
+from pinisi.train.checkpoint.index import AVERAGE, KINDS
 from pinisi.train.checkpoint.reader import Reader
 
 
@@ -19,7 +19,9 @@ def restore(reader: Reader, optimizer: Optimizer) -> None:
     no slots.
     """
     updates, since = reader.index["updates"], reader.index.get("moments_since", 0)
-    kinds = KINDS if updates > since else KINDS[:1]
+    kinds: tuple[str, ...] = KINDS if updates > since else KINDS[:1]
+    if optimizer.averages and reader.index.get("average"):
+        kinds = (*kinds, AVERAGE)
     optimizer.restore(_state(reader, optimizer, kinds), updates, since)
 
 
@@ -32,11 +34,23 @@ def start_from(reader: Reader, optimizer: Optimizer) -> None:
 
 
 def weights(
-    reader: Reader, dtype: torch.dtype, names: Sequence[str] | None = None
+    reader: Reader, dtype: torch.dtype, names: Sequence[str] | None = None, kind: str = "weight"
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields the weights of a checkpoint (all if no names are given) in turn, whole: one tensor in memory at a time."""
+    """Yields the weights of a checkpoint (all if no names are given) in turn, whole: one tensor in memory at a time. kind: average
+    instead of weight gives the moving average of them."""
     for name in reader.names() if names is None else names:
-        yield name, reader.get(name).to(dtype)
+        yield name, reader.get(name, kind=kind).to(dtype)
+
+
+def mean_weights(
+    readers: Sequence[Reader], dtype: torch.dtype, names: Sequence[str] | None = None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields the mean of several checkpoints' weights, tensor by tensor; two tensors are in memory at a time. Summed in fp64."""
+    for name in readers[0].names() if names is None else names:
+        total = readers[0].get(name).double()
+        for reader in readers[1:]:
+            total += reader.get(name).double()
+        yield name, (total / len(readers)).to(dtype)
 
 
 def _state(reader: Reader, optimizer: Optimizer, kinds: Sequence[str]) -> list[dict[str, torch.Tensor]]:

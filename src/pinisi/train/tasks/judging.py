@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from pinisi.data import TokenShards, eval_batches
-from pinisi.data.batches import Microbatch
+from pinisi.base.ids import IGNORE
+from pinisi.data import TokenShards
+from pinisi.data.batches import Microbatch, eval_documents
 from pinisi.data.preferences import PreferencePairs
 from pinisi.engine.engine import Engine
+from pinisi.train.standing import DOCUMENTS
 
 if TYPE_CHECKING:
     from pinisi.train.trainer import Trainer
@@ -20,18 +23,21 @@ if TYPE_CHECKING:
 AT_ONCE = 8  # microbatches of one forward-only step
 
 
-def text_losses(trainer: Trainer, shards: TokenShards) -> dict[str, dict[str, float]]:
-    """Returns by language the cross-entropy in nats a token; "bytes": of the text that its tokens stand for."""
-    found = {}
+def text_losses(trainer: Trainer, shards: TokenShards) -> dict[str, dict[str, Any]]:
+    """Returns by language the cross-entropy in nats a token; "bytes": of the text that its tokens stand for; "documents": (nats,
+    tokens) of each document, which models with extra heads don't tell."""
+    found: dict[str, dict[str, Any]] = {}
     for language in shards.languages:
-        batches = eval_batches(
+        batches, owners = eval_documents(
             shards,
             sequence=trainer.phase.data.sequence,
             batch=trainer.phase.data.microbatch_size,
             language=language,
             positions=trainer.config.data.positions,
+            most=trainer.config.evaluation.microbatches,
         )
-        total, count = _loss(trainer.engine, batches[: trainer.config.evaluation.microbatches])
+        documents = [] if trainer.spec.extra_heads else _documents(trainer.engine, batches, owners)
+        total, count = _loss(trainer.engine, batches) if trainer.spec.extra_heads else _sums(documents)
         counts = shards.counts(language)
         share = count / max(1, counts["tokens"] - counts["documents"])  # of the text's targets
         if count:
@@ -39,8 +45,29 @@ def text_losses(trainer: Trainer, shards: TokenShards) -> dict[str, dict[str, fl
                 "loss": total / count,
                 "tokens": count,
                 "bytes": share * counts["predicted_bytes"],
+                **({DOCUMENTS: documents} if documents else {}),
             }
     return found
+
+
+def _documents(
+    engine: Engine, batches: list[Microbatch], owners: list[np.ndarray]
+) -> list[tuple[float, int]]:
+    """Returns the sum of -lp and the number of targets of each document."""
+    size = max((int(each.max()) for each in owners), default=-1) + 1
+    nats, tokens = np.zeros(size), np.zeros(size, np.int64)
+    for start in range(0, len(batches), AT_ONCE):
+        given = batches[start : start + AT_ONCE]
+        log_probs = engine.log_probs(given)
+        for batch, owner, lp in zip(given, owners[start : start + AT_ONCE], log_probs, strict=True):
+            told = batch.targets.numpy() != IGNORE
+            np.add.at(nats, owner[told], -lp.to("cpu", torch.float64).numpy()[told])
+            np.add.at(tokens, owner[told], 1)
+    return [(float(sum), int(count)) for sum, count in zip(nats, tokens, strict=True) if count]
+
+
+def _sums(documents: Sequence[tuple[float, int]]) -> tuple[float, int]:
+    return math.fsum(nats for nats, _ in documents), sum(count for _, count in documents)
 
 
 def mean_losses(engine: Engine, batches: Mapping[str, list[Microbatch]]) -> dict[str, dict[str, float]]:

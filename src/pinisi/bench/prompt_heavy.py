@@ -1,0 +1,254 @@
+"""Times fine-tuning on chats of which 80 % are prompts, beside a head that sees every token, and beside TRL's SFTTrainer.
+
+Demands, written down before anything was measured, for a model whose head weighs as much as its layers (by matrix products):
+- [C] loss and gradient's norm with and without prompts in the head agree to 1e-5 (fp32);
+- [F] per sample a whole step (gradients and update) is at least 1.5 times as fast with prompts left out of the head as with the
+  head on every token, prompts weighing 0 there: on two ranks, the median of ratios of rounds in which both have their turn;
+- [T] one process, the same model and batch, row by row: seconds a step at most, and peak memory at most, those of TRL's SFTTrainer.
+The last is measured where trl is installed. In each seed tokens and first weights are drawn anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from pinisi.base.ids import IGNORE
+from pinisi.base.libraries import library
+from pinisi.bench import processes
+from pinisi.bench.peak import peak_bytes
+from pinisi.bench.pipeline import Bench, BenchSetting, head_work
+from pinisi.data.batches import Microbatch
+from pinisi.engine.engine import Engine
+from pinisi.models import RandomWeights
+
+SEEDS = (0, 1, 2)
+PROMPT = 0.8  # share of a chat's tokens
+FASTER, ALIKE = 1.5, 1e-5
+RATE = 1e-4
+ROWS = 4  # samples of a step
+
+
+def setting_of(ranks: int, rounds: int) -> BenchSetting:
+    """Returns a model of which the head weighs as much as the layers."""
+    setting = BenchSetting(
+        ranks=ranks, hidden=256, layers=4, vocabulary=2**12, sequence=512, microbatches=ROWS, rounds=rounds
+    )
+    rows = round(setting.vocabulary * setting.layers / head_work(setting))
+    return replace(setting, vocabulary=64 * round(rows / 64))
+
+
+def with_prompts(batch: Sequence[Microbatch], *, in_head: bool) -> list[Microbatch]:
+    """Returns microbatches whose first tokens are a prompt: without targets, or with targets that weigh nothing."""
+    found = []
+    for each in batch:
+        answer = torch.zeros(each.targets.shape, dtype=torch.bool)
+        answer[:, round(PROMPT * answer.shape[1]) :] = True
+        if in_head:
+            found.append(replace(each, weights=answer.double()))
+        else:
+            found.append(replace(each, targets=torch.where(answer, each.targets, IGNORE)))
+    return found
+
+
+def one_step(engine: Engine, batch: Sequence[Microbatch]) -> tuple[float, float, float]:
+    """Takes a step; returns its seconds, its loss and the gradient's norm."""
+    dist.barrier()
+    start = time.perf_counter()
+    result = engine.gradients(batch)
+    norm = engine.update(result, RATE)
+    dist.barrier()
+    return time.perf_counter() - start, result.loss, norm
+
+
+def measure(setting: BenchSetting, seed: int) -> dict[str, Any]:
+    """On each rank what was found; equal on all."""
+    bench = Bench(setting, seed)
+    engine = bench.engine("1")
+    batches = {
+        way: with_prompts(bench.batch, in_head=way == "every token") for way in ("answers", "every token")
+    }
+    # both from the first weights: the second step's loss would follow from the first one's update
+    first = {}
+    for way, batch in batches.items():
+        result = engine.gradients(batch)
+        first[way] = (result.loss, result.squared_norm**0.5)
+        engine.skip()
+    seconds: dict[str, list[float]] = {way: [] for way in batches}
+    for round_ in range(setting.rounds + 1):
+        for way in sorted(batches, reverse=bool(round_ % 2)):
+            taken, *_ = one_step(engine, batches[way])
+            if round_:  # the first round pays for memory and kernels
+                seconds[way].append(taken)
+    ratios = [b / a for a, b in zip(seconds["answers"], seconds["every token"], strict=True)]
+    pairs = list(zip(first["answers"], first["every token"], strict=True))
+    return {
+        "seed": seed,
+        "head_layers": head_work(setting),
+        "seconds": {way: median(found) for way, found in seconds.items()},
+        "ratio": median(ratios),
+        "ratios": ratios,
+        "apart": max(abs(a - b) / abs(b) for a, b in pairs),
+    }
+
+
+def measure_beside_trl(setting: BenchSetting, seed: int) -> dict[str, Any] | None:
+    """In one process, by turns: seconds and peak bytes of our step and of TRL's; None where trl isn't installed."""
+    try:
+        library("trl", "bench")
+    except ValueError:
+        return None
+    bench = Bench(setting, seed)
+    engine = bench.engine("1")
+    whole = with_prompts(bench.batch, in_head=False)
+    with tempfile.TemporaryDirectory() as folder:
+        ours: Callable[[], Any] = lambda: one_step(engine, whole)  # noqa: E731
+        steps = {"ours": ours, "trl": trl_step(bench, whole, Path(folder))}
+        losses = {"ours": steps["ours"]()[1], "trl": steps["trl"]()}
+        seconds: dict[str, list[float]] = {name: [] for name in steps}
+        for round_ in range(setting.rounds):
+            for name in sorted(steps, reverse=bool(round_ % 2)):
+                start = time.perf_counter()
+                steps[name]()
+                seconds[name].append(time.perf_counter() - start)
+        peaks = {name: peak_bytes(step, torch.device("cpu")) for name, step in steps.items()}
+    return {
+        "seed": seed,
+        "losses": losses,
+        "seconds": {name: median(found) for name, found in seconds.items()},
+        "peak": peaks,
+    }
+
+
+def trl_step(bench: Bench, batch: Sequence[Microbatch], folder: Path) -> Callable[[], float]:
+    """Returns a function that takes one step of TRL's trainer on the same rows from the same weights, and returns its loss."""
+    from tokenizers import Tokenizer, models
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    trl, datasets = library("trl", "bench"), library("datasets", "bench")
+    model: Any = AutoModelForCausalLM.from_config(bench.spec.config, dtype=torch.float32)
+    weights = RandomWeights(bench.spec, bench.seed, torch.float32)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(weights.get(name))
+    rows = [_row(each) for each in batch]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"<pad>": 0}, "<pad>")),
+        pad_token="<pad>",
+        eos_token="<pad>",
+    )
+    arguments = trl.SFTConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=1,
+        learning_rate=RATE,
+        weight_decay=0.1,
+        max_length=None,
+        gradient_checkpointing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+        disable_tqdm=True,
+    )
+    data = datasets.Dataset.from_list(rows)
+    trainer = trl.SFTTrainer(model=model, args=arguments, train_dataset=data, processing_class=tokenizer)
+    trainer.create_optimizer()
+    given = list(trainer.get_train_dataloader())
+    targets = torch.tensor(sum(int((each["labels"] != IGNORE).sum()) for each in given))
+
+    def step() -> float:
+        loss = sum(
+            float(trainer.training_step(trainer.model, dict(each), num_items_in_batch=targets))
+            for each in given
+        )
+        torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
+        trainer.optimizer.step()
+        trainer.model.zero_grad()
+        return loss
+
+    trainer.model.train()
+    return step
+
+
+def _row(batch: Microbatch) -> dict[str, list[int]]:
+    """A row with its labels as transformers has them: a token's own, not the next one's."""
+    tokens, targets = batch.tokens[0].tolist(), batch.targets[0].tolist()
+    # the last target has no place of its own: it is one more token
+    return {"input_ids": [*tokens, targets[-1]], "labels": [IGNORE, *targets]}
+
+
+def faults_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns what falls short of a demand that gates."""
+    found = []
+    for row in rows:
+        if not row["apart"] <= ALIKE:
+            found.append(f"[C] seed {row['seed']}: loss or norm differ by {row['apart']:.1e}")
+        if not row["ratio"] >= FASTER:
+            found.append(
+                f"[F] seed {row['seed']}: {row['ratio']:.2f} times as fast as with the head on every token"
+            )
+    return found
+
+
+def lines_of(rows: Sequence[dict[str, Any]], beside: Sequence[dict[str, Any] | None]) -> list[str]:
+    """Returns what was found, as lines of text."""
+    lines = []
+    for row in rows:
+        each = {way: seconds / ROWS * 1e3 for way, seconds in row["seconds"].items()}
+        lines.append(
+            f"seed {row['seed']}  {each['answers']:.0f} ms a sample with prompts left out of the head, {each['every token']:.0f} "
+            f"with every token in it: {row['ratio']:.2f} times as fast (rounds: {min(row['ratios']):.2f} to "
+            f"{max(row['ratios']):.2f}); apart by {row['apart']:.1e}"
+        )
+    for found in beside:
+        if found is None:
+            lines.append("[T] not measured: trl is not installed (pip install trl)")
+            break
+        seconds, peak = found["seconds"], found["peak"]
+        lines.append(
+            f"seed {found['seed']}  [T] one process: {seconds['ours']:.2f} s a step, TRL {seconds['trl']:.2f} s; peak "
+            f"{peak['ours'] / 2**20:.0f} MiB, TRL {peak['trl'] / 2**20:.0f} MiB; losses {found['losses']['ours']:.5f}, "
+            f"{found['losses']['trl']:.5f}"
+        )
+    return lines
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="pinisi bench prompt-heavy", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="in which each way has its turn (default: %(default)s)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write what was found to this file")
+    parser.add_argument("--beside-trl", action="store_true", help=argparse.SUPPRESS)
+    processes.add_argument(parser)
+    options = parser.parse_args(list(arguments))
+    setting = setting_of(1 if options.beside_trl else 2, options.rounds)
+    if processes.is_rank(options):
+        work = measure_beside_trl if options.beside_trl else measure
+        return processes.work_as_rank(options, lambda: work(setting, options.seeds[0]))
+    rows, beside = [], []
+    for seed in options.seeds:
+        given = ["--seeds", str(seed), "--rounds", str(options.rounds)]
+        rows.append(processes.measured("prompt-heavy", given, 2))
+        beside.append(processes.measured("prompt-heavy", [*given, "--beside-trl"], 1))
+    wrong = faults_of(rows)
+    print(
+        f"h = {setting.hidden}, {setting.layers} layers, V = {setting.vocabulary:,} (the head weighs {rows[0]['head_layers']:.2f} "
+        f"layers), {ROWS} samples of {setting.sequence} tokens, {PROMPT:.0%} of them prompts, fp32, one thread a process"
+    )
+    print("\n".join(lines_of(rows, beside)))
+    print("\n".join(f"FALLS SHORT: {fault}" for fault in wrong) or "all demands hold")
+    result = {"setting": vars(setting), "rows": rows, "beside_trl": beside, "faults": wrong}
+    processes.write_json(options.json, json.loads(json.dumps(result)))
+    return 1 if wrong else 0
