@@ -6,6 +6,7 @@ tap, whose gradient is that of the layer's output, and hands its input out of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -20,7 +21,7 @@ from pinisi.models import ModelSpec
 from pinisi.models.attention.backends import BACKENDS, AttentionBackend
 from pinisi.models.attention.interface import PackedRows
 from pinisi.models.context import Context
-from pinisi.models.stage import BoundLayer
+from pinisi.models.stage import BoundLayer, LayerCall
 
 
 class _Tapped:
@@ -132,6 +133,17 @@ class CompiledLayer:
         inputs: Any = tuple(held.inputs) if taps is not None else ()
         held.taps, held.inputs = None, []
         return (found[0] if isinstance(found, tuple) else found), inputs
+
+
+def compiled_layers(
+    layers: Sequence[LayerCall], compiler: str, later: WeightGradients | None
+) -> list[LayerCall]:
+    """Returns a stage's layers compiled, each by itself."""
+    found: list[LayerCall] = []
+    for layer in layers:
+        assert isinstance(layer, BoundLayer)
+        found.append(CompiledLayer(layer, compiler, later))
+    return found
 
 
 @cache

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pinisi.base.errors import ConfigError
 from pinisi.costs import even_layers
-from pinisi.engine.compiled import CompiledLayer, check_compiled
+from pinisi.engine.compiled import check_compiled, compiled_layers
 from pinisi.engine.distill import head_for
 from pinisi.engine.gradients import (
     WeightGradients,
@@ -132,8 +132,8 @@ def _wrap_layers(spec: ModelSpec, module: Stage, numerics: Numerics, later: Weig
         defer_weight_gradients(module, later)
     if (compiler := numerics.compiler) is not None:
         check_compiled(spec)
-        module.layers = [CompiledLayer(layer, compiler, later) for layer in module.layers]
-        module.heads = [CompiledLayer(head, compiler, later) for head in module.heads]
+        module.layers = compiled_layers(module.layers, compiler, later)
+        module.heads = compiled_layers(module.heads, compiler, later)
     if numerics.activation_checkpointing:
         module.layers = [partial(checkpoint, layer, use_reentrant=False) for layer in module.layers]
         module.heads = [partial(checkpoint, head, use_reentrant=False) for head in module.heads]
