@@ -66,6 +66,7 @@ bench: setup
 	$(BIN)/pinisi bench sharded --json runs/bench/sharded.json
 	$(BIN)/pinisi bench free-vocabulary --json runs/bench/free_vocabulary.json
 	$(BIN)/pinisi bench vocabulary-size --folder runs/bench/vocabulary-size --json runs/bench/vocabulary_size.json
+	$(BIN)/pinisi bench expansion --folder runs/bench/expansion --json runs/bench/expansion.json
 	$(BIN)/pinisi bench vocabulary-advice --folder runs/bench/vocabulary-advice --json runs/bench/vocabulary_advice.json
 	$(BIN)/python benchmarks/faults.py --json runs/bench/faults.json
 	$(if $(REFERENCE),$(BIN)/pinisi bench reference $(REFERENCE) --json runs/bench/reference.json)

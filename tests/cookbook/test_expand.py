@@ -138,6 +138,29 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path) -> None:
         expand_model(old, tmp_path / "new", ExpandOptions(6), report=quiet)
 
 
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path, monkeypatch) -> None:
+    from pinisi.cookbook import expand
+
+    old = tiny_model(tmp_path / "old", "llama", "llama", tied=False)
+    size = 4 * sum(shape.numel() for shape in parameter_shapes(read_spec(old)).values())
+    monkeypatch.setattr(expand, "free_bytes", lambda path: size)
+    with pytest.raises(ModelError, match="GiB are free there"):
+        expand_model(old, tmp_path / "new", ExpandOptions(5), report=quiet)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_a_folder_keeps_its_dtype(dtype, tmp_path, capsys) -> None:
+    old = tiny_model(tmp_path / "old", "llama", "llama", tied=False)
+    tensors = load_file(old / "model.safetensors")
+    save_file({name: tensor.to(dtype) for name, tensor in tensors.items()}, old / "model.safetensors")
+    assert main(["expand", str(old), str(tmp_path / "new"), "--layers", "5"]) == 0
+    assert f"weights, {str(dtype).removeprefix('torch.')} " in capsys.readouterr().out
+    assert {tensor.dtype for tensor in load_file(tmp_path / "new" / "model.safetensors").values()} == {dtype}
+    found = json.loads((tmp_path / "new" / "config.json").read_text())
+    assert str(dtype) == f"torch.{found.get('dtype') or found.get('torch_dtype')}"
+
+
 # -- presets and costs -------------------------------------------------------------------------------------------------
 
 

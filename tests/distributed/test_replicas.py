@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from pinisi.models import read_spec
 from tests.distributed.cases import (
@@ -32,6 +33,10 @@ def run(world, case: Case) -> str | None:
     loss = reference_gradients(spec, model, everything, case.dtype)
     if abs(result.loss - loss) > 1e-11 * abs(loss):
         return f"loss {result.loss}, reference {loss}"
+    held = torch.tensor([float(sum(slot.gradient.nbytes for slot in engine.slots))])
+    dist.all_reduce(held, group=communicator.world)
+    if result.bytes_sent["REDUCE"] != int(held):
+        return f"{result.bytes_sent['REDUCE']} bytes were summed over replicas of {int(held)}"
     if not result.stop:
         return "rank 3's wish to stop did not come"
     if result.targets != sum(b.target_count for b in everything):

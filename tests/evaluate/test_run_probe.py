@@ -181,3 +181,22 @@ def test_tasks_that_a_run_cannot_ask_are_named_before_it_starts(project, tasks, 
         "train", str(project / "config.toml"), f"run.folder={tmp_path / 'r'}", f"evaluation.tasks={missing}"
     )
     assert done.returncode == 2 and "gone.jsonl" in done.stderr and not (tmp_path / "r").exists()
+
+
+def test_few_shot_items_are_asked_in_every_watched_language(train, tmp_path) -> None:
+    found = train(tmp_path / "run", "watch.few_shot=3", "watch.languages=['th', 'en']", "run.steps=2")
+    asked = [record for record in found if "tasks" in record]
+    assert [record["step"] for record in asked] == [0, 1, 2]
+    for record in asked:
+        assert sorted(record["tasks"]) == ["copy-en", "copy-th", "pattern-en", "pattern-th"]
+        assert all(each["items"] == 3 and each["chance"] == 0.25 for each in record["tasks"].values())
+    assert "standing" not in asked[0] and asked[1]["standing"].keys() == asked[1]["tasks"].keys()
+    shares = [record["tasks"]["copy-en"]["scores"]["accuracy"][0] for record in asked]
+    assert asked[1]["standing"]["copy-en"]["worse"] == pytest.approx(shares[0] - shares[1])
+    assert asked[2]["standing"]["copy-en"]["worse"] == pytest.approx(max(shares[:2]) - shares[2])
+
+
+def test_few_shot_items_need_languages(project) -> None:
+    config = load(project / "config.toml", ["watch.few_shot=3", "data.evaluation=none"])
+    with pytest.raises(ConfigError, match=r"watch\.few_shot asks in the languages of data\.evaluation"):
+        probes_of(config)

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from pinisi.base.made import MARK
 from pinisi.models import RandomWeights, read_spec, write_folder
-from pinisi.models.folder import LICENCE_FILES, SMALL_FILES, TOKENIZER_FILES
+from pinisi.models.folder import MODEL_FILES, SMALL_FILES, TOKENIZER_FILES
 
 from .tiny import NAMES, tiny_config, tiny_spec
 
@@ -157,7 +157,7 @@ def test_all_of_a_tokenizers_files_and_the_licence_come_along(tmp_path):
 
 def test_all_that_is_copied_is_asked_of_the_hub():
     """the hub's own filter of names; a pattern of ours that it doesn't know would be missing from an export."""
-    names = [pattern.replace("*", "x") for pattern in (*TOKENIZER_FILES, *LICENCE_FILES)]
+    names = [pattern.replace("*", "x") for pattern in (*TOKENIZER_FILES, *MODEL_FILES)]
     assert list(filter_repo_objects(names, allow_patterns=list(SMALL_FILES))) == names
 
 

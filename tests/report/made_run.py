@@ -57,6 +57,7 @@ def training_line(step: int, rng: random.Random) -> dict:
         "tokens_per_second": 2048 / seconds,
         "learning_rate": 1e-3,
         "gradient_norm": abs(rng.gauss(1, 0.2)),
+        "gradient_norms": {name: abs(rng.gauss(0.5, 0.1)) for name in ("stage 0", "stage 1", "ends")},
         "losses": losses,
     }
 
@@ -67,7 +68,25 @@ def evaluation_line(step: int) -> dict:
         name: {"loss": loss + 0.4 * math.sin(at), "tokens": 4001 + 13 * at, "bytes": 17003 + 997 * at}
         for at, name in enumerate(LANGUAGES)
     }
-    return {"step": step, "evaluation": entries}
+    standing = {
+        name: {
+            "language": name,
+            "worse": 0.03 * math.sin(at) * step / 150,
+            "noise": 0.004,
+            "since": 0,
+            "alarm": at == 1 and step == 150,
+        }
+        for at, name in enumerate(LANGUAGES)
+    }
+    return {"step": step, "evaluation": entries, **({"standing": standing} if step else {})}
+
+
+def components_line(step: int) -> dict:
+    each = {
+        name: {"tokens": 997 * step * (at + 1), "epochs": step * 0.01, "bytes": 3001 * step * (at + 1)}
+        for at, name in enumerate(LANGUAGES)
+    }
+    return {"step": step, "components": each}
 
 
 def tasks_line(step: int) -> dict:
@@ -97,11 +116,14 @@ def make_run(
     folder.mkdir(parents=True, exist_ok=True)
     plan = dict(steps=steps, ranks=ranks, microbatches=microbatches, barriers=barriers)
     (folder / "config.toml").write_text(CONFIG.format(**plan))
-    lines = [evaluation_line(0), tasks_line(0)]
+    lines = [evaluation_line(0), tasks_line(0), components_line(0)]
     for step in range(1, steps + 1):
         lines.append(training_line(step, rng))
         if step % 50 == 0:
-            lines += [evaluation_line(step), tasks_line(step)]
+            lines += [evaluation_line(step), tasks_line(step), components_line(step)]
+    if steps > 90:
+        why = "the loss is 9.0000, 12.3 units of noise above 4.0000, the median of 64 steps before"
+        lines.append({"step": 80, "rewind": {"step": 91, "back_to": 80, "why": why}})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     schedule = build("1f1b", ranks, microbatches, barriers=barriers)
     costs = Costs(

@@ -10,6 +10,7 @@ from pinisi.report.curation import write_curation_report
 from pinisi.report.evaluation import write_evaluation
 from pinisi.report.explore import write_explorer
 from pinisi.report.fertility import write_fertility
+from pinisi.report.live import write_live
 from pinisi.report.vocabulary_advice import write_advice
 
 from . import browser
@@ -26,6 +27,10 @@ MEASURE = Path(__file__).with_name("measure.js").read_text("utf-8")
 
 def run_page(folder: Path) -> Path:
     return write_report(make_run(folder / "demo", ranks=8, microbatches=11))
+
+
+def live_page(folder: Path) -> Path:
+    return write_live(make_run(folder / "demo", ranks=3, microbatches=5), 30.0)
 
 
 def small_run_page(folder: Path) -> Path:
@@ -64,7 +69,16 @@ def advice_page(folder: Path) -> Path:
     return write_advice(made_advice(), folder / "advice.html")
 
 
-PAGES = [run_page, small_run_page, curation_page, fertility_page, explorer_page, evaluation_page, advice_page]
+PAGES = [
+    run_page,
+    live_page,
+    small_run_page,
+    curation_page,
+    fertility_page,
+    explorer_page,
+    evaluation_page,
+    advice_page,
+]
 
 
 @pytest.mark.parametrize("make", PAGES, ids=lambda make: make.__name__)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from pinisi.base.errors import ConfigError
 from pinisi.config import load
-from pinisi.train.phases import phase_at, phases_of, rate_jump, rates
+from pinisi.data import Sampler, TokenShards
+from pinisi.train.phases import phase_at, phases_of, rate_jump, rate_jumps, rates
 from tests.engine.runs import TRAIN, losses, pinisi
 
 PHASES = """
@@ -71,6 +74,55 @@ def test_the_rate_is_the_same_where_nothing_changed_and_a_jump_is_said(phased) -
     assert rate_jump(before, single, 3) is None  # as a version without phases, and with other names, left it
 
 
+def test_one_schedule_spans_all_phases_and_is_continuous(phased) -> None:
+    over = [
+        "optimizer.schedule_over=run",
+        "optimizer.schedule=wsd",
+        "optimizer.warmup=2",
+        "optimizer.decay=4",
+    ]
+    three = "phases=[{steps = 3}, {steps = 4, sequence = 8}, {steps = 5}]"
+    phases = phases_of(load(phased, [*over, three]))
+    single = phases_of(load(phased, [*over, "phases=[]", "run.steps=12"]))
+    found = [phase_at(phases, step).learning_rate(step) for step in range(12)]
+    assert found == [single[0].learning_rate(step) for step in range(12)]
+    # by hand: two steps up, stable, four down to a tenth
+    wanted = [0.5, 1, 1, 1, 1, 1, 1, 1, 1, 0.775, 0.55, 0.325]
+    assert found == pytest.approx([1e-2 * each for each in wanted])
+    assert rate_jumps(phases) == []
+    assert rate_jump(rates(phases), phases, 7) is None and rate_jump(rates(phases), single, 7) is None
+    apart = phases_of(load(phased, [*over[1:], "optimizer.decay=1", three]))
+    jumps = rate_jumps(apart)
+    assert (
+        len(jumps) == 2
+        and "phase 2 of 3 begins with a learning rate of 0.005, where the one before ends" in jumps[0]
+    )
+    with pytest.raises(ConfigError, match=r"phases\[1\]\.warmup is set, and optimizer\.schedule_over"):
+        phases_of(load(phased, [*over, "phases=[{steps = 3}, {steps = 9, warmup = 1}]"]))
+    with pytest.raises(ConfigError, match="5 steps in all, too few for 6 of warm-up and decay"):
+        phases_of(load(phased, [*over, "phases=[{steps = 5}]"]))
+
+
+def test_what_was_seen_of_each_component_is_counted_over_the_phases(phased, uninterrupted) -> None:
+    run = phased.parent / "whole"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    counts = {line["step"]: line["components"] for line in lines if "components" in line}
+    assert sorted(counts) == [0, 9]
+    config = load(phased)
+    sampler = Sampler(TokenShards(str(config.data.shards)), sequence=16, batch=1, seed=0)
+    drawn: Counter[str] = Counter()
+    for _ in range(4):  # the first phase, microbatch by microbatch
+        for microbatch in sampler.step(3):
+            for language in microbatch.languages[:, 0].tolist():
+                drawn[sampler.languages[language]] += 16
+    drawn["id"] += 5 * 4 * 2 * 8
+    assert {name: each["tokens"] for name, each in counts[9].items() if each["tokens"]} == dict(drawn)
+    files = TokenShards(str(config.data.shards)).files("id")
+    assert int(counts[9]["id"]["epochs"]) == drawn["id"] // files.tokens > 0
+    index = TokenShards(str(config.data.shards)).counts("id")
+    assert counts[9]["id"]["bytes"] == round(drawn["id"] * index["bytes"] / index["tokens"])
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -90,17 +142,23 @@ def test_a_warmup_must_fit_into_its_phase(phased) -> None:
         phases_of(load(phased, ["phases=[{steps = 3, warmup = 5}]"]))
 
 
-@pytest.mark.parametrize("step", [2, 4, 6])  # in the first phase, at the boundary, in the second
-def test_a_phased_run_that_is_killed_goes_on_to_the_bit(phased, uninterrupted, step) -> None:
-    run = phased.parent / f"killed-{step}"
+# in the first phase, at the boundary, in the second, each behind a save; and within the one at the boundary
+@pytest.mark.parametrize(
+    "name", ["step-00000002", "step-00000004", "step-00000006", ".step-00000004.partial"]
+)
+def test_a_phased_run_that_is_killed_goes_on_to_the_bit(phased, uninterrupted, name) -> None:
+    run = phased.parent / f"killed{name}"
     command = [*TRAIN, str(phased), f"run.folder={run}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wanted, end = run / "checkpoints" / f"step-{step:08d}", time.monotonic() + 300
+    wanted, end = run / "checkpoints" / name, time.monotonic() + 300
+    behind = run / "checkpoints" / "step-00000004"
     while not wanted.exists() and time.monotonic() < end and process.poll() is None:
-        time.sleep(0.005)
+        if "partial" in name and behind.exists():
+            break  # the save was over before it was seen: this try is one behind it
+        time.sleep(0.0005 if "partial" in name else 0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert wanted.exists()
+    assert wanted.exists() or ("partial" in name and behind.exists())
     assert pinisi("train", str(phased), f"run.folder={run}").returncode == 0
     assert losses(run) == uninterrupted and len(uninterrupted) == 9
 
@@ -112,8 +170,6 @@ def test_a_checkpoint_of_another_phase_is_refused(phased, uninterrupted) -> None
 
 
 def test_the_second_phase_goes_on_where_the_first_stopped_in_the_text(phased, uninterrupted) -> None:
-    import json
-
     run = phased.parent / "whole"
     index = [json.loads((run / "checkpoints" / f"step-{n:08d}" / "index.json").read_text()) for n in (4, 9)]
     first, second = (each["sampler"] for each in index)

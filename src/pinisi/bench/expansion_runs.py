@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from io import StringIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from pinisi.data import TokenShards
 from pinisi.data.batches import Microbatch
 from pinisi.data.sampler import Sampler
 from pinisi.launch.run import run as launch
-from pinisi.models import ModelSpec, new_layers, read_spec
+from pinisi.models import FolderWeights, ModelSpec, new_layers, read_spec
 from pinisi.models.folder import NEW_LAYERS
 from pinisi.models.surgery.expand import silencing
 from pinisi.parallel.agree import gather_json
@@ -35,20 +34,17 @@ LOOKS = "looks.jsonl"  # in a run's folder
 SMALL: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 160,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 4 * SEQUENCE,
     "tie_word_embeddings": True,
-    "initializer_range": 0.1,
-    "pad_token_id": None,
-    "bos_token_id": None,
-    "eos_token_id": None,
+    "initializer_range": 0.05,
 }
 # Chosen on seed 7.
 CHOSEN: dict[str, Any] = {
-    "first_steps": 120,
-    "first_rate": 6e-3,
+    "first_steps": 240,
+    "first_rate": 1e-2,
     "first_mixture": {"en": 0.85, "id": 0.05, "vi": 0.05, "th": 0.05},
     "rate": 3e-4,
     "warmup": 20,
@@ -57,12 +53,13 @@ CHOSEN: dict[str, Any] = {
 
 
 def small_config(model_type: str, rows: int) -> dict[str, Any]:
-    """Returns the configuration of a model of four layers, with both types of attention where the architecture has them."""
-    config = SMALL | {"model_type": model_type, "vocab_size": rows}
+    """Returns the configuration of a model of two layers, of both types of attention where the architecture has them."""
+    ids = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), rows)  # in a row that no text has
+    config = SMALL | {"model_type": model_type, "vocab_size": rows + 1, **ids}
     if model_type in ("qwen3", "gemma2", "gemma3_text"):
         config["head_dim"] = 16
     if model_type in ("qwen2", "qwen3", "gemma2", "gemma3_text"):
-        config |= {"sliding_window": 32, "layer_types": ["sliding_attention", "full_attention"] * 2}
+        config |= {"sliding_window": 32, "layer_types": ["sliding_attention", "full_attention"]}
     if model_type in ("qwen2", "qwen3"):
         config["use_sliding_window"] = True
     if model_type in ("mistral", "phi3"):
@@ -80,8 +77,8 @@ def flops_a_step(spec: ModelSpec) -> float:
 class WatchedGrowth(Pretrain):
     """Pre-trains, and writes down what layers do: the loss after each of the first steps, and at the ends more.
 
-    Before the first step: the norm of each layer's gradient. After the last: by how much log-probabilities change without each
-    new layer. At both: the log-probabilities themselves, of held-out text that is the same for all runs.
+    Before the first step: the norm of each layer's gradient, and the loss of plain copies. After the last: by how much
+    log-probabilities change without each new layer. At both: these themselves, of held-out text that is the same for all runs.
     """
 
     def evaluate(self, trainer: Trainer) -> dict[str, dict[str, float]]:
@@ -93,10 +90,12 @@ class WatchedGrowth(Pretrain):
         targets = sum(each.target_count for each in batch)
         found: dict[str, Any] = {
             "step": trainer.step,
-            "loss": -sum(lp.double().sum().item() for lp in log_probs) / targets,
+            "loss": mean_loss(log_probs, targets),
         }
         if trainer.step == 0:
             found["gradients"] = gradient_norms(trainer, batch)
+            if added(trainer.spec):
+                found["plain"] = mean_loss(plain_log_probs(trainer, batch), targets)
         if trainer.step == trainer.config.steps:
             found["changes"] = changes_without(trainer, batch, log_probs)
         if trainer.leader:
@@ -112,6 +111,11 @@ class WatchedGrowth(Pretrain):
         shards = TokenShards(self.config.data.evaluation)
         sampler = Sampler(shards, sequence=SEQUENCE, batch=ROWS, positions=self.config.data.positions, seed=0)
         return sampler.step(MICROBATCHES)
+
+
+def mean_loss(log_probs: Sequence[torch.Tensor], targets: int) -> float:
+    """Returns the loss a target, in nats."""
+    return -sum(lp.double().sum().item() for lp in log_probs) / targets
 
 
 def gradient_norms(trainer: Trainer, batch: Sequence[Microbatch]) -> list[float]:
@@ -131,21 +135,54 @@ def changes_without(
     trainer: Trainer, batch: Sequence[Microbatch], before: Sequence[torch.Tensor]
 ) -> dict[str, float]:
     """Returns, for each new layer, the largest change of a log-probability where that layer adds nothing."""
-    spec, found = trainer.spec, {}
-    there = spec.folder is not None and (spec.folder / NEW_LAYERS).is_file()
-    for layer in new_layers(spec) if there else ():
-        prefix = f"{spec.architecture.layers_name}.{layer}."
-        kept = []
-        for slot in trainer.engine.slots:
-            value = silencing(spec.architecture, slot.name.removeprefix(prefix))
-            if slot.name.startswith(prefix) and value is not None:
-                kept.append((slot.parameter.detach(), slot.parameter.detach().clone()))
-                slot.parameter.detach().fill_(value)
-        without = trainer.engine.log_probs(batch)
-        for parameter, values in kept:
-            parameter.copy_(values)
+    found = {}
+    for layer in added(trainer.spec):
+        with replaced(trainer, [layer], lambda name, value: value):
+            without = trainer.engine.log_probs(batch)
         found[str(layer)] = max((a - b).abs().max().item() for a, b in zip(before, without, strict=True))
     return found
+
+
+def plain_log_probs(trainer: Trainer, batch: Sequence[Microbatch]) -> list[torch.Tensor]:
+    """Returns the log-probabilities where new layers are plain copies, nothing in them silenced: the control."""
+    assert trainer.spec.folder is not None
+    weights = FolderWeights(trainer.spec, trainer.spec.folder)
+    prefix = f"{trainer.spec.architecture.layers_name}."
+
+    def of_source(name: str, _: float) -> torch.Tensor:
+        number, _, part = name.removeprefix(prefix).partition(".")
+        return weights.get(f"{prefix}{int(number) - 1}.{part}")  # each copy stands right behind its source
+
+    with replaced(trainer, added(trainer.spec), of_source):
+        return trainer.engine.log_probs(batch)
+
+
+def added(spec: ModelSpec) -> list[int]:
+    """Returns the layers that an expansion added, if the model was expanded."""
+    return new_layers(spec) if spec.folder is not None and (spec.folder / NEW_LAYERS).is_file() else []
+
+
+@contextmanager
+def replaced(
+    trainer: Trainer, layers: Sequence[int], values: Callable[[str, float], float | torch.Tensor]
+) -> Iterator[None]:
+    """Puts other values into the parameters that silence these layers, where this rank holds them, and the old ones back.
+
+    values: of a parameter's name and of the number that silences.
+    """
+    architecture, kept = trainer.spec.architecture, []
+    for slot in trainer.engine.slots:
+        number, _, part = slot.name.removeprefix(f"{architecture.layers_name}.").partition(".")
+        value = silencing(architecture, part)
+        if number.isdecimal() and int(number) in layers and value is not None:
+            parameter = slot.parameter.detach()
+            kept.append((parameter, parameter.clone()))
+            parameter.copy_(torch.as_tensor(values(slot.name, value)))
+    try:
+        yield
+    finally:
+        for parameter, before in kept:
+            parameter.copy_(before)
 
 
 def run_config(
@@ -182,8 +219,9 @@ def looked_at(config: RunConfig) -> list[dict[str, Any]]:
     if not done.is_file():
         if folder.exists():
             shutil.rmtree(folder)
-        with redirect_stdout(StringIO()):
-            result = launch(config, WatchedGrowth)
+        result = launch(config, WatchedGrowth)
+        if not result.whole:
+            raise SystemExit(result.code)
         looks = [json.loads(line) for line in (folder / LOOKS).read_text("utf-8").splitlines()]
         looks[-1]["evaluation"] = result.evaluation
         write_whole(done, json.dumps(looks) + "\n")

@@ -45,9 +45,9 @@ SIZES: dict[str, Any] = {
     "base_rate": 4e-3,
     "base_mixture": {"en": 0.6, "zh": 0.4},
     "steps": (120, 80),  # of the two phases
-    "rate": 3e-4,
+    "rate": 4e-4,
     "warmup": 40,
-    "replay": (0.6, 0.5),  # of the tokens of each phase, shared as the base's
+    "replay": (0.75, 0.5),  # of the tokens of each phase, shared as the base's
     "intervals": 8,
     "evaluated": 5,  # microbatches of a language
 }

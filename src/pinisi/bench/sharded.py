@@ -167,7 +167,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)), help="default 0,1,2")
     parser.add_argument(
-        "--steps", type=int, default=3, help="on the link, of each way; the median counts (3)"
+        "--steps", type=int, default=1, help="on the link, of each way; the median counts (1)"
     )
     parser.add_argument("--json", help="write the figures to this file")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)

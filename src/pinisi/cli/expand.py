@@ -46,7 +46,7 @@ def _expand(options: argparse.Namespace, _: list[str]) -> int:
 
     from pinisi.base.results import write_result
     from pinisi.cookbook.expand import cost_lines, costs, expand_model, expanded_spec, options_for, told
-    from pinisi.models.stored import stored_dtype
+    from pinisi.models.surgery.vocabulary import stored_weights
     from pinisi.plan.source import read_source
 
     if options.out is None and not options.dry_run:
@@ -55,7 +55,7 @@ def _expand(options: argparse.Namespace, _: list[str]) -> int:
     ends: Any = "untie" if options.untie else "tie" if options.tie else "keep"
     chosen = options_for(options.model, options.layers, options.preset, ends, spec)
     new, found = expanded_spec(spec, chosen)
-    dtype = stored_dtype(spec) if spec.folder is not None else "bfloat16"
+    dtype = "bfloat16" if spec.folder is None else str(stored_weights(spec).dtype).removeprefix("torch.")
     cost = costs(spec, new, dtype, options.sequence)
     if options.dry_run:
         print("\n".join(told(found)))

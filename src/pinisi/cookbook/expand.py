@@ -93,13 +93,12 @@ def expand_model(
     out: str | Path,
     options: ExpandOptions,
     *,
-    silent: bool = True,
     max_shard_bytes: int = 4 * 2**30,
     report: Report = print,
 ) -> Expansion:
     """Writes the folder of a model with more layers that does the same; returns which they are.
 
-    model: its folder, or its name on the hub. silent: False leaves copies as they are, the control. max_shard_bytes: of a file.
+    model: its folder, or its name on the hub. max_shard_bytes: of a file.
     Raises ModelError, `out` unchanged.
     """
     folder = local_folder(model, ("*.safetensors", *SMALL_FILES), "safetensors files")
@@ -118,9 +117,7 @@ def expand_model(
             f"{EXTRA_HEADS} is left out: extra heads stand beside a model's last layer, which is another one now"
         )
     tokenizer = folder if tokenizer_files(folder) else None
-    tensors = _shown(
-        expanded_weights(spec, weights, new, found, silent=silent), len(list(parameter_names(new)))
-    )
+    tensors = _shown(expanded_weights(spec, weights, new, found), len(list(parameter_names(new))))
     with tempfile.TemporaryDirectory() as files:
         copy_companions(None, folder, Path(files))
         write_new_layers(Path(files), found.new)

@@ -26,7 +26,7 @@ SIZES = (16_384, 32_768, 65_536, 131_072, 262_144, 524_288)
 FLAT = 0.02  # sizes that cost at most so much more than the cheapest one are as good
 # Small trainings that the law is fitted to: bodies, sizes of vocabularies, operations of each (times `scale`).
 BODIES = (SmallBody(), SmallBody(hidden=96, layers=6, ffn=288))
-SMALL_SIZES = (2_048, 4_096, 8_192)
+SMALL_SIZES = (2_048, 8_192, 32_768)
 SMALL_FLOPS = (1e11, 3e11)
 SMALL_RATE = 1e-2  # learning rate, between those that `pinisi bench vocabulary-size` found for small and large vocabularies
 

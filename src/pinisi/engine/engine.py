@@ -29,6 +29,7 @@ from pinisi.engine.parts import Holding, build_parts, split_layers
 from pinisi.engine.prepared import StepRequest, Want
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.engine.sharded import ShardedOptimizer
+from pinisi.engine.stage_norms import StageNorms
 from pinisi.engine.worker import PipelineWorker
 from pinisi.models import ModelSpec, TrainedParts
 from pinisi.models.stage import Weights
@@ -46,7 +47,8 @@ class StepResult:
     """Holds what a whole step came to, the same on every rank. `loss` is the mean over targets of what is trained;
     `by_language` has (sum of -lp, number of targets) per language number, and `cross_entropy` is the mean of them;
     `extra_heads` has the same pair for each extra head (none in evaluation); `squared_norm` of the whole gradient (0 in
-    evaluation); `bytes_sent`: by channel, what the ranks of this pipeline handed over, all together (see `traffic`)."""
+    evaluation); `stage_norms`: of each stage's part of it (none in evaluation); `bytes_sent`: by channel, what the ranks of this
+    pipeline handed over, all together (see `traffic`)."""
 
     loss: float
     targets: int
@@ -55,6 +57,7 @@ class StepResult:
     stop: bool
     spans: list[Span]
     extra_heads: list[tuple[float, int]] = field(default_factory=list)
+    stage_norms: dict[str, float] = field(default_factory=dict)
     bytes_sent: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -109,6 +112,7 @@ class Engine:
         self.executor = Executor(self.communicator, self.worker, self.device, ranks.status, self.sums)
         self.program: Program = self._lowered(schedule)
         self._forward_programs: dict[int, Program] = {}
+        self.stage_norms = StageNorms(spec, self.layers, self.device)
         self._sent = Counter(self.communicator.bytes_sent)
         self._summed = False  # gradients hold sums over copies, which no update has used yet
 
@@ -303,19 +307,16 @@ class Engine:
         """One small all-reduce carries all that every rank must know of the step."""
         totals = self.worker.end()
         last = self.rank == self.layout.last_rank
-        norm = (
-            self.optimizer.squared_norm()
-            if training
-            else torch.zeros((), dtype=torch.float64, device=self.device)
-        )
+        norm, by_stage = self.stage_norms(self.optimizer.squares() if training else [])
         sums = torch.cat([totals.loss[None], totals.by_language.flatten()]) * (1.0 if last else 0.0)
         wish = torch.tensor([float(stop)], dtype=torch.float64, device=self.device)
         mine = torch.cat([sums, wish])
         if training and self.data_group is not None:
             # a wish to stop must reach every replica, or the others wait in the next step
             global_sum(mine, self.data_group)
-        mine = torch.cat([mine[:-1], norm[None], mine[-1:], self._bytes()])
+        mine = torch.cat([mine[:-1], norm[None], mine[-1:], self._bytes(), by_stage])
         values = global_sum(mine, self.communicator.world).tolist()
+        values, stages = values[: -len(by_stage)], values[-len(by_stage) :]
         values, sent = values[: -len(MessageChannel)], values[-len(MessageChannel) :]
         n, languages = totals.by_language.shape[1], self.worker.languages
         pairs = list(zip(values[1 : 1 + n], map(round, values[1 + n : 1 + 2 * n]), strict=True))
@@ -326,6 +327,7 @@ class Engine:
             by_language=by_head[0],
             extra_heads=[(sum(a for a, _ in head), sum(b for _, b in head)) for head in by_head[1:]],
             squared_norm=values[-2],
+            stage_norms=self.stage_norms.named(stages) if training else {},
             stop=values[-1] > 0,
             spans=spans,
             bytes_sent={c.value: round(n) for c, n in zip(MessageChannel, sent, strict=True) if n},

@@ -147,14 +147,19 @@ class Optimizer:
                 slot.gradient[trained] = kept
 
     def squared_norm(self) -> torch.Tensor:
-        """Sum of squares of this rank's gradients, each parameter counted once over the ranks; fp64 scalar."""
-        parts = [
-            row_norms(s.gradient).double().square().sum()
+        """Sum of squares of this rank's gradients; fp64 scalar."""
+        found = [square for _, square in self.squares()]
+        device = self.slots[0].gradient.device if self.slots else torch.device("cpu")
+        return torch.stack(found).sum() if found else torch.zeros((), dtype=torch.float64, device=device)
+
+    def squares(self) -> list[tuple[str, torch.Tensor]]:
+        """Returns by tensor's name the sums of squares of this rank's gradients, each parameter counted once over the ranks; fp64
+        scalars."""
+        return [
+            (s.name, row_norms(s.gradient).double().square().sum())
             for s in self.slots
             if s.counted and s.gradient.numel()
         ]
-        device = self.slots[0].gradient.device if self.slots else torch.device("cpu")
-        return torch.stack(parts).sum() if parts else torch.zeros((), dtype=torch.float64, device=device)
 
     def step(self, learning_rate: float, norm: float) -> None:
         """One update with gradients scaled to `max_grad_norm` when the global norm exceeds it (0: never)."""

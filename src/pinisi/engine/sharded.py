@@ -66,7 +66,7 @@ class _Cut(NamedTuple):
 class ShardedOptimizer(Optimizer):
     """Updates this replica's part of each slot. `slots` are the parts, views of the whole parameters and gradients.
 
-    A call of any method that sums or gathers is a collective one of the replicas: squared_norm, step, restore, those of `sums`.
+    A call of any method that sums or gathers is a collective one of the replicas: squares, step, restore, those of `sums`.
     """
 
     def __init__(self, whole: Sequence[Slot], settings: OptimizerSettings, group: dist.ProcessGroup):
@@ -102,14 +102,14 @@ class ShardedOptimizer(Optimizer):
                         for cut, numbers in _pieces(bucket, replica, everyone[replica]):
                             _rows(cut.slot.parameter.detach(), cut.parts[replica]).copy_(numbers)
 
-    def squared_norm(self) -> torch.Tensor:
-        """Sum of squares of this rank's gradients, all replicas' parts; to the bit as without shares, for the same gradients.
+    def squares(self) -> list[tuple[str, torch.Tensor]]:
+        """Returns sums of squares of this rank's gradients, all replicas' parts; to the bit as without shares, for the same ones.
 
         Owners tell the norms of their rows, and all sum them in one order.
         """
         counted = [cut for cut in self.cuts if cut.slot.counted and cut.slot.gradient.numel()]
         if not counted:
-            return super().squared_norm()
+            return super().squares()
         sizes = [_norms(cut.slot.gradient) for cut in counted]
         told = counted[0].slot.gradient.new_zeros(sum(sizes))
         views = told.split(sizes)
@@ -120,7 +120,9 @@ class ShardedOptimizer(Optimizer):
                 first = part.start if cut.slot.gradient.dim() > 1 else 0
                 view[first : first + len(rows)] = rows
         global_sum(told, self.group)
-        return torch.stack([view.double().square().sum() for view in views]).sum()
+        return [
+            (cut.slot.name, view.double().square().sum()) for cut, view in zip(counted, views, strict=True)
+        ]
 
     def step(self, learning_rate: float, norm: float) -> None:
         super().step(learning_rate, norm)

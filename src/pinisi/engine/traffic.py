@@ -1,7 +1,7 @@
 """Computes the bytes that a step sends, channel by channel, by the formula of docs/architecture.md ("Bytes").
 
-`Communicator.bytes_sent` counts the same while it runs; a test holds one against the other. Gradients of copies (replicas,
-tied ends with 0 barriers) and the few numbers of a step's end are no channel's and not in here.
+`Communicator.bytes_sent` counts the same while it runs; a test holds one against the other. Sums over replicas (REDUCE), those of
+tied ends with 0 barriers and the few numbers of a step's end are not in here.
 """
 
 from __future__ import annotations

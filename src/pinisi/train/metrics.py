@@ -93,6 +93,7 @@ class Metrics:
                 "tokens_per_second": result.targets / seconds,
                 "learning_rate": rates.learning_rate,
                 "gradient_norm": rates.gradient_norm,
+                "gradient_norms": result.stage_norms,
                 **used,
                 "losses": losses,
                 "bytes": result.bytes_sent,  # by channel, of a pipeline's ranks together
@@ -109,7 +110,9 @@ class Metrics:
                 "gradient_norm": rates.gradient_norm,
                 **used,
             }
-            self.boards.write(step, numbers | {f"loss/{name}": value for name, value in losses.items()})
+            parts = {f"gradient_norm/{name}": value for name, value in result.stage_norms.items()}
+            by_language = {f"loss/{name}": value for name, value in losses.items()}
+            self.boards.write(step, numbers | by_language | parts)
         self._progress(step, result, seconds)
 
     def components(self, step: int, counters: Mapping[str, Mapping[str, float]]) -> None:

@@ -83,11 +83,11 @@ def with_layers(spec: ModelSpec, expanded: Expansion, *, tied: bool | None = Non
 
 
 def expanded_weights(
-    spec: ModelSpec, weights: FolderWeights, new: ModelSpec, expanded: Expansion, *, silent: bool = True
+    spec: ModelSpec, weights: FolderWeights, new: ModelSpec, expanded: Expansion
 ) -> Iterator[tuple[str, Tensor]]:
     """Yields all parameters of the expanded model, one at a time.
 
-    spec, weights: of the model as it was; new: of `with_layers`. silent: False makes plain copies, which change the function.
+    spec, weights: of the model as it was; new: of `with_layers`.
     """
     prefix, copies = f"{spec.architecture.layers_name}.", set(expanded.new)
     for name in parameter_names(new):
@@ -100,7 +100,7 @@ def expanded_weights(
         if int(number) not in copies:
             yield name, tensor
             continue
-        value = silencing(spec.architecture, part) if silent else None
+        value = silencing(spec.architecture, part)
         yield name, tensor.clone() if value is None else torch.full_like(tensor, value)
 
 
