@@ -144,3 +144,13 @@ def test_a_slow_or_different_step_falls_short() -> None:
     good = {"seed": 0, "apart": 1e-7, "ratio": 1.6}
     assert prompt_heavy.faults_of([good]) == []
     assert len(prompt_heavy.faults_of([good, {**good, "ratio": 1.4}, {**good, "apart": 1e-4}])) == 2
+    beside = {"seed": 0, "losses": {"ours": 2.0, "trl": 2.0}, "gradients_apart": 1e-6, "where": "x"}
+    other = {**beside, "losses": {"ours": 2.0, "trl": 2.001}}
+    assert len(prompt_heavy.faults_of([], [None, beside, other, {**beside, "gradients_apart": 1e-4}])) == 2
+
+
+def test_the_worst_gradient_is_named() -> None:
+    ones, other = torch.ones(2, 3), torch.ones(2, 3) * 1.5
+    assert prompt_heavy.worst_apart({"a": ones, "b": ones}, {"a": ones, "b": ones}) == (0.0, "b")
+    assert prompt_heavy.worst_apart({"a": other, "b": ones}, {"a": ones, "b": ones}) == (0.5, "a")
+    assert prompt_heavy.worst_apart({"a": ones}, {"b": ones})[0] == float("inf")

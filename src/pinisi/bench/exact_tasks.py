@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pinisi.base.files import new_folder
+from pinisi.base.files import new_folder, write_whole
 from pinisi.base.libraries import library
 
 LANGUAGES = {
@@ -162,21 +162,23 @@ def _with_all_names(train: Sequence[ExactQuestion], most: int) -> list[ExactQues
 
 
 def write_chats(questions: Sequence[ExactQuestion], file: Path, shuffled: int | None = None) -> Path:
-    """Writes chats. shuffled: a seed with which the languages' names are drawn anew, which the answers then don't follow."""
-    draw = random.Random(shuffled)
-    with file.open("w", encoding="utf-8") as out:
-        for question in questions:
-            asked = question
-            if shuffled is not None:
-                asked = question._replace(language=draw.choice(list(LANGUAGES)))
-            turns = [
-                {"role": "user", "content": asked.prompt},
-                {"role": "assistant", "content": question.written},
-            ]
-            out.write(
-                json.dumps({"messages": turns, "language": question.language}, ensure_ascii=False) + "\n"
-            )
-    return file
+    """Writes chats, unless they are there. shuffled: a seed with which the languages' names are drawn anew, which the answers then
+    don't follow."""
+    if file.is_file():
+        return file
+    draw, lines = random.Random(shuffled), []
+    for question in questions:
+        asked = question
+        if shuffled is not None:
+            asked = question._replace(language=draw.choice(list(LANGUAGES)))
+        turns = [
+            {"role": "user", "content": asked.prompt},
+            {"role": "assistant", "content": question.written},
+        ]
+        lines.append(
+            json.dumps({"messages": turns, "language": question.language}, ensure_ascii=False) + "\n"
+        )
+    return write_whole(file, "".join(lines))
 
 
 def write_tokenizer(questions: Sequence[ExactQuestion], size: int, folder: Path) -> Path:

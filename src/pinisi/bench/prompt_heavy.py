@@ -4,8 +4,10 @@ Demands, written down before anything was measured, for a model whose head weigh
 - [C] loss and gradient's norm with and without prompts in the head agree to 1e-5 (fp32);
 - [F] per sample a whole step (gradients and update) is at least 1.5 times as fast with prompts left out of the head as with the
   head on every token, prompts weighing 0 there: on two ranks, the median of ratios of rounds in which both have their turn;
-- [T] one process, the same model and batch, row by row: seconds a step at most, and peak memory at most, those of TRL's SFTTrainer.
-The last is measured where trl is installed. In each seed tokens and first weights are drawn anew.
+- [C] one process, the same model and batch, row by row: loss and every parameter's gradient agree with those of TRL's SFTTrainer to
+  1e-5 (fp32);
+- [T] there, too: seconds a step at most, and peak memory at most, those of TRL's.
+The last two are measured where trl is installed. In each seed tokens and first weights are drawn anew.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from pinisi.base.errors import DataError
 from pinisi.base.ids import IGNORE
 from pinisi.base.libraries import library
 from pinisi.bench import processes
@@ -36,7 +39,7 @@ SEEDS = (0, 1, 2)
 PROMPT = 0.8  # share of a chat's tokens
 FASTER, ALIKE = 1.5, 1e-5
 RATE = 1e-4
-ROWS = 4  # samples of a step
+ROWS = 8  # samples of a step
 
 
 def setting_of(ranks: int, rounds: int) -> BenchSetting:
@@ -103,81 +106,107 @@ def measure(setting: BenchSetting, seed: int) -> dict[str, Any]:
 
 
 def measure_beside_trl(setting: BenchSetting, seed: int) -> dict[str, Any] | None:
-    """In one process, by turns: seconds and peak bytes of our step and of TRL's; None where trl isn't installed."""
+    """In one process: how far apart loss and gradients are, then by turns seconds and peak bytes of our step and of TRL's; None
+    where trl isn't installed."""
     try:
         library("trl", "bench")
-    except ValueError:
+    except DataError:
         return None
     bench = Bench(setting, seed)
     engine = bench.engine("1")
     whole = with_prompts(bench.batch, in_head=False)
     with tempfile.TemporaryDirectory() as folder:
-        ours: Callable[[], Any] = lambda: one_step(engine, whole)  # noqa: E731
-        steps = {"ours": ours, "trl": trl_step(bench, whole, Path(folder))}
-        losses = {"ours": steps["ours"]()[1], "trl": steps["trl"]()}
+        theirs = TrlSide(bench, whole, Path(folder))
+        losses = {"ours": engine.gradients(whole).loss, "trl": theirs.gradients()}
+        error, where = worst_apart({slot.name: slot.gradient for slot in engine.slots}, theirs.found())
+        engine.skip()
+        theirs.forget()
+        steps: dict[str, Callable[[], Any]] = {"ours": lambda: one_step(engine, whole), "trl": theirs.step}
         seconds: dict[str, list[float]] = {name: [] for name in steps}
-        for round_ in range(setting.rounds):
+        for round_ in range(setting.rounds + 1):
             for name in sorted(steps, reverse=bool(round_ % 2)):
                 start = time.perf_counter()
                 steps[name]()
-                seconds[name].append(time.perf_counter() - start)
+                if round_:
+                    seconds[name].append(time.perf_counter() - start)
         peaks = {name: peak_bytes(step, torch.device("cpu")) for name, step in steps.items()}
     return {
         "seed": seed,
         "losses": losses,
+        "gradients_apart": error,
+        "where": where,
         "seconds": {name: median(found) for name, found in seconds.items()},
         "peak": peaks,
     }
 
 
-def trl_step(bench: Bench, batch: Sequence[Microbatch], folder: Path) -> Callable[[], float]:
-    """Returns a function that takes one step of TRL's trainer on the same rows from the same weights, and returns its loss."""
-    from tokenizers import Tokenizer, models
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
-
-    trl, datasets = library("trl", "bench"), library("datasets", "bench")
-    model: Any = AutoModelForCausalLM.from_config(bench.spec.config, dtype=torch.float32)
-    weights = RandomWeights(bench.spec, bench.seed, torch.float32)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weights.get(name))
-    rows = [_row(each) for each in batch]
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel({"<pad>": 0}, "<pad>")),
-        pad_token="<pad>",
-        eos_token="<pad>",
+def worst_apart(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> tuple[float, str]:
+    """Returns the largest relative difference of a parameter's gradient, and which parameter's it is."""
+    if ours.keys() != theirs.keys():
+        return float("inf"), f"names differ: {sorted(ours.keys() ^ theirs.keys())[:3]}"
+    return max(
+        (float((ours[name].view_as(grad) - grad).norm() / grad.norm()), name) for name, grad in theirs.items()
     )
-    arguments = trl.SFTConfig(
-        output_dir=str(folder),
-        per_device_train_batch_size=1,
-        learning_rate=RATE,
-        weight_decay=0.1,
-        max_length=None,
-        gradient_checkpointing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        disable_tqdm=True,
-    )
-    data = datasets.Dataset.from_list(rows)
-    trainer = trl.SFTTrainer(model=model, args=arguments, train_dataset=data, processing_class=tokenizer)
-    trainer.create_optimizer()
-    given = list(trainer.get_train_dataloader())
-    targets = torch.tensor(sum(int((each["labels"] != IGNORE).sum()) for each in given))
 
-    def step() -> float:
-        loss = sum(
-            float(trainer.training_step(trainer.model, dict(each), num_items_in_batch=targets))
-            for each in given
+
+class TrlSide:
+    """Trains with TRL's trainer on the same rows, one after the other, from the same weights."""
+
+    def __init__(self, bench: Bench, batch: Sequence[Microbatch], folder: Path) -> None:
+        from tokenizers import Tokenizer, models
+        from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+        trl, datasets = library("trl", "bench"), library("datasets", "bench")
+        model: Any = AutoModelForCausalLM.from_config(bench.spec.config, dtype=torch.float32)
+        weights = RandomWeights(bench.spec, bench.seed, torch.float32)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(weights.get(name))
+        words = Tokenizer(models.WordLevel({"<pad>": 0}, "<pad>"))
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<pad>")
+        arguments = trl.SFTConfig(
+            output_dir=str(folder),
+            per_device_train_batch_size=1,
+            learning_rate=RATE,
+            weight_decay=0.1,
+            max_length=None,
+            gradient_checkpointing=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            report_to="none",
+            use_cpu=True,
+            bf16=False,
+            disable_tqdm=True,
         )
-        torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
-        trainer.optimizer.step()
-        trainer.model.zero_grad()
-        return loss
+        data = datasets.Dataset.from_list([_row(each) for each in batch])
+        self.trainer = trl.SFTTrainer(
+            model=model, args=arguments, train_dataset=data, processing_class=tokenizer
+        )
+        self.trainer.create_optimizer()
+        self.model = self.trainer.model.train()
+        self.given = list(self.trainer.get_train_dataloader())
+        self.targets = torch.tensor(sum(int((each["labels"] != IGNORE).sum()) for each in self.given))
 
-    trainer.model.train()
-    return step
+    def gradients(self) -> float:
+        """Adds the gradients of all rows; returns the loss over their targets."""
+        losses = (
+            self.trainer.training_step(self.model, dict(each), num_items_in_batch=self.targets)
+            for each in self.given
+        )
+        return sum(float(loss) for loss in losses)
+
+    def found(self) -> dict[str, torch.Tensor]:
+        """Returns the gradients by parameter."""
+        return {name: parameter.grad for name, parameter in self.model.named_parameters()}
+
+    def forget(self) -> None:
+        self.model.zero_grad()
+
+    def step(self) -> None:
+        """Takes a whole step: gradients, their norm clipped, and the update."""
+        self.gradients()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.trainer.optimizer.step()
+        self.forget()
 
 
 def _row(batch: Microbatch) -> dict[str, list[int]]:
@@ -187,7 +216,7 @@ def _row(batch: Microbatch) -> dict[str, list[int]]:
     return {"input_ids": [*tokens, targets[-1]], "labels": [IGNORE, *targets]}
 
 
-def faults_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+def faults_of(rows: Sequence[dict[str, Any]], beside: Sequence[dict[str, Any] | None] = ()) -> list[str]:
     """Returns what falls short of a demand that gates."""
     found = []
     for row in rows:
@@ -196,6 +225,15 @@ def faults_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         if not row["ratio"] >= FASTER:
             found.append(
                 f"[F] seed {row['seed']}: {row['ratio']:.2f} times as fast as with the head on every token"
+            )
+    for each in beside:
+        if each is None:
+            continue
+        loss = abs(each["losses"]["ours"] / each["losses"]["trl"] - 1)
+        if not max(loss, each["gradients_apart"]) <= ALIKE:
+            found.append(
+                f"[C] seed {each['seed']}: TRL's loss differs by {loss:.1e}, its gradient of {each['where']} by "
+                f"{each['gradients_apart']:.1e}"
             )
     return found
 
@@ -212,13 +250,13 @@ def lines_of(rows: Sequence[dict[str, Any]], beside: Sequence[dict[str, Any] | N
         )
     for found in beside:
         if found is None:
-            lines.append("[T] not measured: trl is not installed (pip install trl)")
+            lines.append("not measured: trl is not installed (pip install trl)")
             break
         seconds, peak = found["seconds"], found["peak"]
         lines.append(
             f"seed {found['seed']}  [T] one process: {seconds['ours']:.2f} s a step, TRL {seconds['trl']:.2f} s; peak "
             f"{peak['ours'] / 2**20:.0f} MiB, TRL {peak['trl'] / 2**20:.0f} MiB; losses {found['losses']['ours']:.5f}, "
-            f"{found['losses']['trl']:.5f}"
+            f"{found['losses']['trl']:.5f}, gradients apart by {found['gradients_apart']:.1e}"
         )
     return lines
 
@@ -242,7 +280,7 @@ def main(arguments: Sequence[str]) -> int:
         given = ["--seeds", str(seed), "--rounds", str(options.rounds)]
         rows.append(processes.measured("prompt-heavy", given, 2))
         beside.append(processes.measured("prompt-heavy", [*given, "--beside-trl"], 1))
-    wrong = faults_of(rows)
+    wrong = faults_of(rows, beside)
     print(
         f"h = {setting.hidden}, {setting.layers} layers, V = {setting.vocabulary:,} (the head weighs {rows[0]['head_layers']:.2f} "
         f"layers), {ROWS} samples of {setting.sequence} tokens, {PROMPT:.0%} of them prompts, fp32, one thread a process"

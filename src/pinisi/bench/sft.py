@@ -41,7 +41,7 @@ Z = 1.959964  # of a two-sided interval of 95 %
 # chosen on seed 7
 QUESTIONS = 144  # judged on either side, and of the control
 CHATS, VOCABULARY, SEQUENCE, STEPS = 28_000, 2_000, 256, 900
-CONTROL_STEPS = 300  # enough to learn formats
+CONTROL_CHATS, CONTROL_STEPS = 10_000, 300  # enough to learn formats
 MODEL = {
     "model_type": "qwen3",
     "hidden_size": 128,
@@ -67,8 +67,8 @@ def measure_seed(seed: int, work: Path) -> dict[str, Any]:
     result: dict[str, Any] = {"seed": seed, "judge": judged_rightly(judge, split)}
     sides = {"numbers": split.numbers, "pairs": split.pairs}
     for arm, shuffled in (("chats", None), ("shuffled", seed)):
-        file = write_chats(split.train, folder / f"{arm}.jsonl", shuffled)
-        steps = STEPS if shuffled is None else CONTROL_STEPS
+        steps, most = (STEPS, CHATS) if shuffled is None else (CONTROL_STEPS, CONTROL_CHATS)
+        file = write_chats(split.train[:most], folder / f"{arm}.jsonl", shuffled)
         run = trained(folder / arm, file, tokenizer, seed, steps)
         if shuffled is None:
             result["before"] = scored(run, 0, sides, judge, folder / "before.json")

@@ -85,17 +85,24 @@ def _show_chat(options: argparse.Namespace) -> int:
     """Shows a chat of a file; an error names the reason where the chat is rejected."""
     from pinisi.data.conversations.encode import ChatEncoder, MaskRule
     from pinisi.data.conversations.find import chat_at
-    from pinisi.data.conversations.show import as_page, in_terminal, told_of
+    from pinisi.data.conversations.show import in_terminal, stretches, told_of
 
     if options.tokenizer is None:
         raise ConfigError("needed --tokenizer FOLDER: its chat template says what a chat looks like")
     encoder = ChatEncoder(options.tokenizer, MaskRule(options.train, options.think))
     place, chat = chat_at(options.language, options.position, encoder)
-    title = f"{place}: {told_of(chat)}"
+    told = told_of(chat)
     if options.json:
         print(json.dumps({"place": place, "tokens": chat.tokens, "trained": chat.trained}))
     elif options.html is not None:
-        print(write_whole(options.html, as_page(encoder.tokenizer, [(title, chat)])))
+        from pinisi.report.chats import chat_page
+
+        page = chat_page(place, told, stretches(encoder.tokenizer, chat))
+        print(write_whole(options.html, page))
     else:
-        print(title, in_terminal(encoder.tokenizer, chat, colours=is_terminal(sys.stdout)), sep="\n")
+        print(
+            f"{place}: {told}",
+            in_terminal(encoder.tokenizer, chat, colours=is_terminal(sys.stdout)),
+            sep="\n",
+        )
     return 0

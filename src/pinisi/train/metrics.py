@@ -116,8 +116,8 @@ class Metrics:
         self._progress(step, result, seconds)
 
     def components(self, step: int, counters: Mapping[str, Mapping[str, float]]) -> None:
-        """Writes how much of each component was drawn so far, once a step; says it at the end."""
-        if not self.leader or not counters or self.counted == step:
+        """Writes how much of each component was drawn so far, once a step from the first on; says it at the end."""
+        if not (self.leader and counters and step) or self.counted == step:
             return
         self.counted = step
         self._write({"step": step, COMPONENTS: counters})

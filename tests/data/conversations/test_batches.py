@@ -23,8 +23,9 @@ from pinisi.data.conversations.packing import packed_rows
 from pinisi.data.conversations.prepare import EncodeSettings, prepare_chats, store_folder, told
 from pinisi.data.conversations.records import ChatSource, chat_files, records_of
 from pinisi.data.conversations.shorten import fitted
-from pinisi.data.conversations.show import as_page, in_terminal
+from pinisi.data.conversations.show import in_terminal, stretches
 from pinisi.data.conversations.store import ChatStore
+from pinisi.report.chats import chat_page
 from tests.effort import only_full
 from tests.engine.runs import pinisi
 
@@ -258,8 +259,8 @@ def test_what_is_trained_is_shown(encoder, tmp_path, capsys):
     found = encoder.encode_one(chat_of(record))
     plain, coloured = (in_terminal(encoder.tokenizer, found, colours=colours) for colours in (False, True))
     assert "⟦yo\nyo<end_of_turn>⟧" in plain and "\x1b[30;42myo↵" in coloured
-    assert "<mark>yo\nyo&lt;end_of_turn&gt;</mark>" in as_page(encoder.tokenizer, [("a", found)])
-    assert "<b>hi" not in as_page(encoder.tokenizer, [("a", found)])
+    page = chat_page("a.jsonl:1", "told", stretches(encoder.tokenizer, found))
+    assert "<mark>yo\nyo&lt;end_of_turn&gt;</mark>" in page and "<b>hi" not in page
     file = write_chats(tmp_path / "chats.jsonl", [chat(user("a")), record])
     assert chat_at(file, None, encoder) == (f"{file}:2", found)
     assert pinisi("inspect", "chat", str(file), "--tokenizer", str(encoder.folder)).returncode == 0

@@ -245,6 +245,15 @@ def test_a_template_that_looks_into_texts_is_found_out(encoders):
         encoder.encode_one(chat_of(chat(user("/b"), assistant("c"))))
 
 
+def test_a_template_that_refuses_without_a_word_is_named(encoders):
+    encoder = encoders("marked")
+    refusing = "{% if messages | length > 2 %}{{ raise_exception('') }}{% endif %}"
+    encoder.tokenizer.chat_template = refusing + encoder.tokenizer.chat_template
+    encoder.encode_one(chat_of(hi()))
+    with pytest.raises(RejectedChat, match="the template refuses it: TemplateError"):
+        encoder.encode_one(chat_of(chat(user("a"), assistant("b"), user("c"), assistant("d"))))
+
+
 def test_reasoning_that_a_template_leaves_out_is_told(encoders):
     record = chat(user("a"), assistant("b", reasoning_content="hm"))
     assert encoders("gemma").encode_one(chat_of(record)).left_out == "the template leaves out the reasoning"

@@ -1,9 +1,8 @@
-"""Shows which tokens of a chat are trained: in colours on a terminal, in brackets elsewhere, or as HTML."""
+"""Shows which tokens of a chat are trained: in colours on a terminal, in brackets elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -11,15 +10,6 @@ from pinisi.data.conversations.encode import EncodedChat
 
 GREEN, DIM, RESET = "\x1b[30;42m", "\x1b[2m", "\x1b[0m"
 OPEN, CLOSE = "⟦", "⟧"  # around what is trained where there are no colours
-_PAGE = """<!doctype html>
-<meta charset="utf-8"><title>{title}</title>
-<style>body {{ font: 15px/1.6 monospace; max-width: 60em; margin: 2em auto; padding: 0 1em; white-space: pre-wrap;
- overflow-wrap: anywhere; color: #666; background: #fff }} mark {{ background: #bfe8c5; color: #000 }}
- b {{ color: #000; font-weight: normal }}</style>
-<b>{title}</b>
-
-{body}
-"""
 
 
 class MarkedText(NamedTuple):
@@ -55,18 +45,6 @@ def _lines(each: MarkedText) -> str:
     """Line ends that are trained are shown, and so are characters that would move a terminal's cursor."""
     text = "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in each.text)
     return text.replace("\n", "↵\n") if each.trained else text
-
-
-def as_page(tokenizer: Any, chats: list[tuple[str, EncodedChat]]) -> str:
-    """Returns one page of chats, each with its title, that loads nothing."""
-    parts = []
-    for title, chat in chats:
-        marked = (
-            f"<mark>{escape(each.text)}</mark>" if each.trained else escape(each.text)
-            for each in stretches(tokenizer, chat)
-        )
-        parts.append(f"<b>{escape(title)}</b>\n{''.join(marked)}")
-    return _PAGE.format(title="What is trained", body="\n\n".join(parts))
 
 
 def told_of(chat: EncodedChat) -> str:

@@ -87,8 +87,8 @@ class ChatTemplate:
         from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        template = self.tokenizer.get_chat_template(tools=list(tools) or None)
         try:
+            template = self.tokenizer.get_chat_template(tools=list(tools) or None)
             rendered: Any = render_jinja_template(
                 [[dict(message) for message in messages]],
                 tools=[dict(tool) for tool in tools] or None,
@@ -98,7 +98,8 @@ class ChatTemplate:
                 **self.tokenizer.special_tokens_map,
             )
         except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-            raise RejectedChat("the template refuses it", str(error).splitlines()[0][:200]) from None
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RejectedChat("the template refuses it", why[:200]) from None
         (text,), spans = rendered
         marked = spans[0] if spans else []
         return text, [TextSpan(int(span[0]), int(span[1])) for span in marked]

@@ -146,8 +146,10 @@ class Sft(Task):
         return (int(self._first.index["stop"]),)
 
     def damage(self) -> Iterator[tuple[str, Callable[[int, int], str | None]]]:
-        for store in self._open.values():
-            yield str(store.folder), store.damage
+        for sequence in sorted({phase.data.sequence for phase in phases_of(self.config)}):
+            held_out = self.held_out(sequence)
+            for store in [*self.stores(sequence).values(), *([held_out] if held_out else [])]:
+                yield str(store.folder), store.damage
 
     def _drawing(self, phase: Phase, data_rank: int = 0, data_ranks: int = 1) -> ChatDrawing:
         return ChatDrawing(
