@@ -149,7 +149,7 @@ def plain_log_probs(trainer: Trainer, batch: Sequence[Microbatch]) -> list[torch
     weights = FolderWeights(trainer.spec, trainer.spec.folder)
     prefix = f"{trainer.spec.architecture.layers_name}."
 
-    def of_source(name: str, _: float) -> torch.Tensor:
+    def of_source(name: str, silent: float) -> torch.Tensor:
         number, _, part = name.removeprefix(prefix).partition(".")
         return weights.get(f"{prefix}{int(number) - 1}.{part}")  # each copy stands right behind its source
 
