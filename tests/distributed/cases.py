@@ -48,6 +48,7 @@ class Case:
     z_loss: float = 0.0
     attention: str = "auto"
     moments: torch.dtype | None = None
+    compiler: str | None = None  # torch.compile's, for decoder layers
 
 
 SLIDING = {"gemma2", "mistral", "gemma3_text"}
@@ -203,6 +204,7 @@ def engine_of(
         numerics=Numerics(
             case.dtype,
             activation_checkpointing=case.recompute,
+            compiler=case.compiler,
             head_budget=case.head_budget,
             seed=seed,
         ),

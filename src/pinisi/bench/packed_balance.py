@@ -49,7 +49,7 @@ def write_shards(folder: Path, seed: int) -> TokenShards:
         "fingerprint": f"drawn {seed}",
         "end_of_document": 0,
         "vocabulary": VOCABULARY,
-        "languages": {"id": {**size, "files": [{"name": "00000/id", **size}]}},
+        "languages": {"id": {**size, "bytes": 4 * size["tokens"], "files": [{"name": "00000/id", **size}]}},
     }
     (folder / "index.json").write_text(json.dumps(index))
     return TokenShards(folder)

@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 
+from pinisi.engine import devices
 from pinisi.engine.overlap import Link, chain_on
 from pinisi.parallel.agree import gather_json
 from pinisi.parallel.communicator import Communicator
@@ -195,18 +196,20 @@ class _Clock:
     """Start and end of passes: the host's clock on a CPU, events (no synchronisation inside the step) on a GPU."""
 
     def __init__(self, device: torch.device, record: bool):
-        self.cuda = device.type == "cuda"
+        self.device, self.beside = device, devices.works_beside(device)
         self.record = record
         self.marks: list[tuple[Pass, object, object]] = []
-        if record and self.cuda:
-            torch.cuda.synchronize()  # what the device still has to do from before would set the origin late
+        if record and self.beside:
+            devices.synchronize(
+                device
+            )  # what the device still has to do from before would set the origin late
         self.origin = self._now() if record else None
         self.host_origin = time.perf_counter()
 
     def _now(self):
-        if not self.cuda:
+        if not self.beside:
             return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
+        event = devices.event(self.device, timing=True)
         event.record()
         return event
 
@@ -219,9 +222,9 @@ class _Clock:
 
     def spans(self) -> list[Span]:
         """Spans in seconds of this host's monotonic clock."""
-        if not self.cuda:
+        if not self.beside:
             return [Span(p, start, end) for p, start, end in self.marks]  # type: ignore[arg-type]
-        torch.cuda.synchronize()
+        devices.synchronize(self.device)
         seconds = [
             (p, self.origin.elapsed_time(a) / 1e3, self.origin.elapsed_time(b) / 1e3)  # type: ignore[union-attr]
             for p, a, b in self.marks

@@ -1,4 +1,4 @@
-"""Computes U after C1 beside the passes: on a thread (CPU) or a CUDA stream (GPU).
+"""Computes U after C1 beside the passes: on a thread (CPU) or a stream of its own (GPU).
 
 With 1 barrier each rank makes its part of U from what C1 brings, and sums it at once. If the rank's own thread did that, it
 would come after the pass that is running then, and the last rank's B would wait for the slowest rank's pass.
@@ -11,10 +11,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
+
+from pinisi.engine import devices
 
 Result = tuple[dist.Work, torch.Tensor]
 Then = Callable[[], Result]  # takes the first collective's result, enters the second
@@ -43,7 +45,7 @@ class Chain(Protocol):
 
 def chain_on(device: torch.device) -> Chain:
     """On a CPU the same one for all engines of a process: its thread has nothing to do between steps."""
-    return _Streamed(device) if device.type == "cuda" else _threaded()
+    return _Streamed(device) if devices.works_beside(device) else _threaded()
 
 
 class _Awaited(Link):
@@ -95,7 +97,7 @@ def _run(todo: queue.SimpleQueue[_Awaited], threads: int) -> None:
 
 
 class _Enqueued(Link):
-    def __init__(self, then: Then, result: Result, done: torch.cuda.Event) -> None:
+    def __init__(self, then: Then, result: Result, done: Any) -> None:
         self.result, self._then, self._done = result, then, done  # `then` holds what it reads
 
     def wait(self) -> None:
@@ -110,12 +112,12 @@ class _Streamed:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
+        self._device, self._stream = device, devices.stream(device)
 
     def add(self, work: dist.Work, then: Then) -> Link:
-        done = torch.cuda.Event()
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
+        done = devices.event(self._device)
+        self._stream.wait_stream(devices.current_stream(self._device))
+        with devices.on_stream(self._device, self._stream):
             work.wait()
             result = then()
             done.record()

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pinisi.base.errors import ConfigError
 from pinisi.costs import even_layers
+from pinisi.engine.compiled import check_compiled, compiled_layers
 from pinisi.engine.distill import head_for
 from pinisi.engine.gradients import (
     WeightGradients,
@@ -101,11 +102,7 @@ def build_parts(
     dtype, device = numerics.dtype, numerics.device or torch.device("cpu")
     stages = _stages(spec, weights, held, dtype, device)
     for module in stages.values():
-        if numerics.activation_checkpointing:
-            module.layers = [partial(checkpoint, layer, use_reentrant=False) for layer in module.layers]
-            module.heads = [partial(checkpoint, head, use_reentrant=False) for head in module.heads]
-        if later is not None:
-            defer_weight_gradients(module, later)
+        _wrap_layers(spec, module, numerics, later)
     buffers, slots = _stage_slots(spec, held, stages, frozen)
     embedding = head = projection = None
     if not held.whole_ends:
@@ -127,6 +124,19 @@ def build_parts(
         make_context=partial(make_context, spec, dtype=dtype, device=device),
     )
     return parts, slots
+
+
+def _wrap_layers(spec: ModelSpec, module: Stage, numerics: Numerics, later: WeightGradients | None) -> None:
+    """Puts weight gradients off, compiles, and computes again in the backward pass, as far as each is asked for."""
+    if later is not None:
+        defer_weight_gradients(module, later)
+    if (compiler := numerics.compiler) is not None:
+        check_compiled(spec)
+        module.layers = compiled_layers(module.layers, compiler, later)
+        module.heads = compiled_layers(module.heads, compiler, later)
+    if numerics.activation_checkpointing:
+        module.layers = [partial(checkpoint, layer, use_reentrant=False) for layer in module.layers]
+        module.heads = [partial(checkpoint, head, use_reentrant=False) for head in module.heads]
 
 
 def _stages(

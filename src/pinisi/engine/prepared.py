@@ -14,6 +14,7 @@ import torch
 
 from pinisi.base.ids import IGNORE
 from pinisi.data.batches import Microbatch
+from pinisi.engine.devices import to_device
 from pinisi.engine.extra_heads import by_head, head_targets
 from pinisi.engine.loss_inputs import flat_data, target_weights
 from pinisi.engine.parts import Parts
@@ -145,6 +146,4 @@ class Preparation:
         return data | ({"total": request.total} if self.loss.reads_total else {})
 
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()  # of pageable memory the host would wait for the copy
-        return tensor.to(self.device, non_blocking=True)
+        return to_device(tensor, self.device)

@@ -55,13 +55,15 @@ class Numerics:
     """Says in which numbers and memory a model trains, and from which seed.
 
     dtype: of weights and activations. device: the CPU if None. activation_checkpointing: layers' activations are made again in
-    the backward pass. head_budget: bytes that the head may hold for a microbatch, see `HeadShard`. seed: of what is dropped in
-    training, where the model's config drops anything.
+    the backward pass. compiler: torch.compile's backend for decoder layers; None: they run as they are. head_budget: bytes that
+    the head may hold for a microbatch, see `HeadShard`. seed: of what is dropped in training, where the model's config drops
+    anything.
     """
 
     dtype: torch.dtype = torch.float32
     device: torch.device | None = None
     activation_checkpointing: bool = False
+    compiler: str | None = None
     head_budget: int | None = None
     seed: int = 0
 

@@ -11,6 +11,7 @@ import torch
 from pinisi.base.errors import CheckpointError, ConfigError, DataError
 from pinisi.config import RunConfig
 from pinisi.costs.hardware import read_hardware
+from pinisi.engine.compiled import check_compiled
 from pinisi.models import FolderWeights, ModelSpec, trained_parts
 from pinisi.schedule import Schedule, verify_once
 from pinisi.train import checkpoint
@@ -57,6 +58,8 @@ def check(
     if config.pipeline.barriers and not torch.cuda.is_available():
         # Compiles the native ones: what is wrong with that is said here and not only in the ranks' logs.
         kernels_for(torch.empty(0, dtype=DTYPES[dtype_of(config, spec)]))
+    if config.runtime.compile == "layers":
+        check_compiled(spec)
     tokenizer = tokenizer_of(config, spec)
     check_rows(spec, tokenizer)
     task.check(spec, tokenizer)

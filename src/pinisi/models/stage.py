@@ -70,7 +70,7 @@ class BoundLayer:
 def _seeded(seed: int | None, index: int, device: torch.device) -> Iterator[None]:
     """Draws random numbers that follow from a seed and a layer's number, and leaves torch's generators as they were."""
     digest = hashlib.sha256(f"{seed}\0{index}".encode()).digest()
-    with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+    with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type):
         torch.manual_seed(int.from_bytes(digest[:8], "little", signed=True))
         yield
 

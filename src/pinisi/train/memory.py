@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import torch
+from pinisi.engine.devices import accelerator
 
 _before = 0  # bytes resident before the model was built
 
@@ -25,8 +25,8 @@ def mark() -> None:
     """Marks the moment before the model is built: what the process holds from here on counts as the model's; the peak starts
     anew."""
     global _before
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    if (gpu := accelerator()) is not None:
+        gpu.reset_peak_memory_stats()
         return
     reset_peak()
     _before = _resident("VmRSS")
@@ -34,8 +34,8 @@ def mark() -> None:
 
 def reset_peak() -> None:
     """Starts the peak anew from what is held now."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    if (gpu := accelerator()) is not None:
+        gpu.reset_peak_memory_stats()
         return
     with contextlib.suppress(OSError):  # the peak then includes what came before
         Path("/proc/self/clear_refs").write_text("5")
@@ -43,8 +43,8 @@ def reset_peak() -> None:
 
 def peak() -> int:
     """Returns bytes: on a GPU the allocator's peak; on a CPU the resident peak less what was there at `mark`."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+    if (gpu := accelerator()) is not None:
+        return gpu.max_memory_allocated()
     return max(0, _resident("VmHWM") - _before)
 
 

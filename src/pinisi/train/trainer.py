@@ -23,6 +23,7 @@ import torch.distributed as dist
 from pinisi.base.errors import DataError, PinisiError
 from pinisi.base.progress import say
 from pinisi.config import RunConfig
+from pinisi.engine.devices import works_beside
 from pinisi.engine.engine import Engine
 from pinisi.engine.optimizer import NoTargets, NotFinite
 from pinisi.engine.settings import Numerics, Objective, Placement, Ranks
@@ -159,7 +160,7 @@ class Trainer:
 
     def _batches(self, phase: Phase, earlier: dict | None = None) -> BatchesAhead:
         batches = self.task.batches(phase, self.data_rank, self.data_ranks, earlier)
-        return BatchesAhead(batches, early=self.task.ahead, pinned=self.device.type == "cuda")
+        return BatchesAhead(batches, early=self.task.ahead, pinned=works_beside(self.device))
 
     def _make_tables(self) -> None:
         """Makes each phase's schedule, the same on all ranks."""
@@ -217,6 +218,7 @@ class Trainer:
             dtype=self.dtype,
             device=self.device,
             activation_checkpointing=self.config.memory.activation_checkpointing == "full",
+            compiler="inductor" if self.config.runtime.compile == "layers" else None,
             head_budget=self.config.memory.head_budget,
             seed=self.config.run.seed,
         )
