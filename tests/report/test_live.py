@@ -4,13 +4,23 @@ import json
 import re
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
+from pinisi.base.lock import is_held, only_one
+from pinisi.cli import main
+from pinisi.launch.run import LOCK
 from pinisi.report import write_report
-from pinisi.report.live import NAME, kept_live, write_live
+from pinisi.report.files import read_run
+from pinisi.report.live import NAME, follow, is_whole, kept_live, write_live
 
 from .made_run import LANGUAGES, evaluation_line, make_run
 from .test_report import parsed, part, table_rows, words
+
+
+def cards(page: Path) -> dict[str, str]:
+    found = [div for div in part(parsed(page), "headline").iter("div") if div.get("class") == "card"]
+    return {words(card.find("span")): words(card) for card in found}
 
 
 def refresh(page: Path) -> list[str]:
@@ -68,6 +78,75 @@ def test_a_reader_never_sees_half_a_page(tmp_path: Path) -> None:
     reader.join()
     assert seen == {b"></html>\n"}
     assert "ended" in words(parsed(run / NAME).find(".//p[@id='live']"))
+
+
+def test_a_page_is_kept_beside_a_run_until_the_run_has_ended(tmp_path: Path, capsys) -> None:
+    run = make_run(tmp_path / "demo", steps=2)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    step = json.loads(next(line for line in reversed(lines) if '"losses"' in line))
+    seen: list[tuple[str, list[str]]] = []
+
+    def go_on() -> None:
+        """A run that holds its lock, makes a step after each page that it sees, and ends with its fifth."""
+        with only_one(run, run / LOCK, "run.folder"):
+            held.set()
+            for number in range(step["step"] + 1, step["step"] + 4):
+                before = (run / NAME).read_bytes() if (run / NAME).is_file() else b""
+                wait_for(partial(is_written_anew, run / NAME, before))
+                seen.append((cards(run / NAME)["trained"], refresh(run / NAME)))
+                lines.append(json.dumps(step | {"step": number}))
+                (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+
+    held = threading.Event()
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    assert held.wait(10)
+    follow(run, 0.05, LOCK, print)
+    thread.join()
+    assert [trained.split(" steps")[0].split()[-1] for trained, _ in seen] == ["2", "3", "4"]
+    assert [found for _, found in seen] == [["1"]] * 3
+    assert "in 5 steps" in cards(run / NAME)["trained"] and refresh(run / NAME) == []
+    assert "ended" in words(parsed(run / NAME).find(".//p[@id='live']"))
+    said = capsys.readouterr().out.splitlines()
+    assert said == [str(run / NAME), "the page is written for the last time"]
+
+
+def is_written_anew(page: Path, before: bytes) -> bool:
+    return page.is_file() and page.read_bytes() != before
+
+
+def wait_for(true) -> None:
+    last = time.monotonic() + 30
+    while not true() and time.monotonic() < last:
+        time.sleep(0.005)
+    assert true()
+
+
+def test_a_run_that_is_over_has_its_page_written_once(tmp_path: Path, capsys) -> None:
+    run = make_run(tmp_path / "demo", steps=3)
+    text = (run / "config.toml").read_text()
+    assert is_whole(read_run(run)) and "steps = 3" in text
+    assert main(["report", str(run), "--live"]) == 0
+    assert refresh(run / NAME) == [] and "last time" in capsys.readouterr().out
+    phases = "[[phases]]\nsteps = 2\n[[phases]]\nsteps = {}\n"
+    for steps, whole in ((1, True), (2, False)):
+        (run / "config.toml").write_text(text.replace("steps = 3\n", "") + phases.format(steps))
+        assert is_whole(read_run(run)) == whole
+
+
+def test_a_run_that_has_not_begun_is_waited_for_and_ctrl_c_ends_it(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
+    def pressed(_: float) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "lock").touch()
+    assert not is_held(tmp_path / "lock") and not is_held(tmp_path / "nowhere")
+    monkeypatch.setattr("pinisi.report.live.time.sleep", pressed)
+    assert main(["report", str(tmp_path), "--live"]) == 0
+    assert "no run is at work there yet" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "nowhere"), "--live"]) == 2
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_no_seconds_are_no_page_and_a_folder_without_metrics_is_left_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from pinisi.base.errors import DataError
 from pinisi.config import load
 from pinisi.launch.check import check
+from tests.effort import only_full
 
 STUB = """
 import json, os
@@ -79,3 +81,26 @@ def test_a_library_that_is_not_there_is_said_before_the_start(project, monkeypat
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(DataError, match=r"pip install 'pinisi\[wandb\]'"):
         check(load(project / "config.toml", ["report.wandb=ships"]))
+
+
+@only_full
+def test_tensorboard_shows_each_step_once_with_the_numbers_of_the_metrics(project, tmp_path, alone) -> None:
+    """Real event files, of a run that goes on from its second step after its fourth was lost."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = tmp_path / "run"
+    more = ("pipeline.ranks=1", f"run.folder={run}", "report.live=0")
+    alone(str(project / "config.toml"), *more, "run.steps=4")
+    shutil.rmtree(run / "checkpoints" / "step-00000004")
+    alone(str(project / "config.toml"), *more, "run.steps=5")
+    read = events.EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    shown = {tag: [(each.step, each.value) for each in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [record for record in records if "loss" in record]
+    assert [record["step"] for record in steps] == [1, 2, 3, 4, 5]
+    for key in ("loss", "total_loss", "tokens_per_second", "learning_rate", "gradient_norm"):
+        assert [step for step, _ in shown[key]] == [1, 2, 3, 4, 5]
+        assert [value for _, value in shown[key]] == pytest.approx([record[key] for record in steps])
+    found = [(record["step"], record["evaluation"]) for record in records if "evaluation" in record]
+    means = [(step, sum(e["loss"] for e in each.values()) / len(each)) for step, each in found]
+    assert [step for step, _ in shown["held_out_loss"]] == [step for step, _ in means]
+    assert [value for _, value in shown["held_out_loss"]] == pytest.approx([mean for _, mean in means])

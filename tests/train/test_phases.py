@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,6 +18,7 @@ from pinisi.base.errors import ConfigError
 from pinisi.config import load
 from pinisi.data import Sampler, TokenShards
 from pinisi.train.phases import phase_at, phases_of, rate_jump, rate_jumps, rates
+from tests.effort import FULL
 from tests.engine.runs import TRAIN, losses, pinisi
 
 PHASES = """
@@ -142,25 +146,64 @@ def test_a_warmup_must_fit_into_its_phase(phased) -> None:
         phases_of(load(phased, ["phases=[{steps = 3, warmup = 5}]"]))
 
 
-# in the first phase, at the boundary, in the second, each behind a save; and within the one at the boundary
-@pytest.mark.parametrize(
-    "name", ["step-00000002", "step-00000004", "step-00000006", ".step-00000004.partial"]
-)
+# in the first phase, at the boundary, in the second, each behind a save
+@pytest.mark.parametrize("name", ["step-00000002", "step-00000004", "step-00000006"])
 def test_a_phased_run_that_is_killed_goes_on_to_the_bit(phased, uninterrupted, name) -> None:
     run = phased.parent / f"killed{name}"
     command = [*TRAIN, str(phased), f"run.folder={run}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wanted, end = run / "checkpoints" / name, time.monotonic() + 300
-    behind = run / "checkpoints" / "step-00000004"
     while not wanted.exists() and time.monotonic() < end and process.poll() is None:
-        if "partial" in name and behind.exists():
-            break  # the save was over before it was seen: this try is one behind it
-        time.sleep(0.0005 if "partial" in name else 0.005)
+        time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert wanted.exists() or ("partial" in name and behind.exists())
+    assert wanted.exists()
     assert pinisi("train", str(phased), f"run.folder={run}").returncode == 0
     assert losses(run) == uninterrupted and len(uninterrupted) == 9
+
+
+def train_killed(train, phased: Path, run: Path, last: int) -> list[str]:
+    """Trains in a process of its own, killed by itself right before its operation of this number on a file of the run's folder;
+    returns the operations up to there. last: -1 for none."""
+    log = run.with_name(f"{run.name}.operations")
+    log.unlink(missing_ok=True)
+    child = os.fork()
+    if not child:
+        done: list[str] = []
+        with log.open("w", buffering=1) as out:
+
+            def noted(event: str, given: tuple) -> None:
+                if event.split(".")[0] not in ("open", "os", "shutil") or str(run) not in str(given):
+                    return
+                out.write(f"{event} {given}\n")
+                done.append(event)
+                if len(done) - 1 == last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(noted)
+            try:
+                train(str(phased), "pipeline.ranks=1", "report.live=0", f"run.folder={run}")
+            finally:
+                os._exit(0 if len(losses(run)) == 9 else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == (0 if last < 0 else -signal.SIGKILL)
+    return log.read_text().splitlines()
+
+
+def test_a_run_killed_at_any_of_its_operations_goes_on_to_the_bit(phased, alone, tmp_path) -> None:
+    """Before each operation on a file, so also within each save: between files, and between a file and its name. `make test` takes
+    the last one of the save at the boundary of the phases."""
+    whole = tmp_path / "whole"
+    operations = train_killed(alone, phased, whole, -1)
+    saving = [n for n, each in enumerate(operations) if ".step-00000004.partial" in each]
+    assert len(saving) >= 4 and any("os.rename" in operations[n] for n in saving)
+    points = range(len(operations)) if FULL else saving[-1:]
+    for point in points:
+        run = tmp_path / f"killed-{point}"
+        assert len(train_killed(alone, phased, run, point)) == point + 1
+        train_killed(alone, phased, run, -1)
+        assert losses(run) == losses(whole), operations[point]
+        shutil.rmtree(run)
 
 
 def test_a_checkpoint_of_another_phase_is_refused(phased, uninterrupted) -> None:

@@ -1,9 +1,11 @@
 """Lets one process at a time work in a folder."""
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from pinisi.base.errors import DataError
 
@@ -23,12 +25,32 @@ def only_one(folder: Path, lock: Path, setting: str) -> Iterator[None]:
             f"cannot write {folder}: {error.strerror or error}; give another {setting}"
         ) from error
     with file:
+        if not _taken(file):
+            raise DataError(f"another run is at work in {folder}: wait for it, or give another {setting}")
+        yield
+
+
+def is_held(lock: Path) -> bool:
+    """Tells whether a process holds the lock; where nobody can know (no such file, no right to it, no locks), that none does."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _taken(file: IO[bytes]) -> bool:
+    """Takes the lock unless a process holds it: tried twice, since one that only looks (`is_held`) has it for an instant."""
+    for wait in (0.1, 0.0):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(
-                f"another run is at work in {folder}: wait for it, or give another {setting}"
-            ) from None
+            time.sleep(wait)
         except OSError:
-            pass
-        yield
+            return True
+        else:
+            return True
+    return False

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         nargs="?",
         const=30.0,
         metavar="SECONDS",
-        help="keep RUN/live.html while the run goes on, written anew every so many seconds (30), until Ctrl-C",
+        help="keep RUN/live.html while the run goes on, written anew every so many seconds (30), until the run has ended",
     )
     report.set_defaults(run=_report)
 
@@ -45,10 +45,9 @@ def _report(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _keep_live(what: list[str], every: float) -> int:
-    import time
-
     from pinisi.base.errors import ConfigError, DataError
-    from pinisi.report.live import write_live
+    from pinisi.launch.run import LOCK
+    from pinisi.report.live import follow
 
     if len(what) != 1 or every < 1:
         raise ConfigError("--live takes the folder of one run, and at least a second")
@@ -56,14 +55,8 @@ def _keep_live(what: list[str], every: float) -> int:
         raise DataError(
             f"{what[0]}: no such folder; give the folder of one run (run.folder in its configuration)"
         )
-    print(write_live(Path(what[0]), every), flush=True)
-    try:
-        while True:
-            time.sleep(every)
-            write_live(Path(what[0]), every)
-    except KeyboardInterrupt:
-        write_live(Path(what[0]), every, ended=True)
-        return 0
+    follow(Path(what[0]), every, LOCK, lambda line: print(line, flush=True))
+    return 0
 
 
 def _evaluations(given: list[str], out: Path | None) -> int:

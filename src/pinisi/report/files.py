@@ -160,6 +160,7 @@ def parse_metrics_line(line: str) -> dict[str, Any] | None:
             good = all(is_number(record[key]) for key in TRAINING_KEYS)
             good = good and all(map(is_number, record.get("extra_head_losses", [])))
             good = good and all(map(is_number, record.get("gradient_norms", {}).values()))
+            good = good and is_number(record.get("mfu", 0))
         good = good and all(map(good_standing, record.get("standing", {}).values()))
         return record if good and isinstance(record["step"], int) else None
     except (ValueError, KeyError, TypeError, AttributeError):

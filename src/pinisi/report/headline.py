@@ -34,7 +34,9 @@ def training_cards(run: RunFiles) -> Iterator[Card]:
     rates = [line["tokens_per_second"] for line in run.training]
     since = f"nats per token, from {first['loss']:.3f} at step {first['step']}"
     yield Card("training loss", f"{last['loss']:.3f}", since)
-    yield Card("throughput", numbers.count(median(rates)), "tokens per second, median of steps")
+    used = [line["mfu"] for line in run.training if line.get("mfu") is not None]
+    share = f"; MFU {median(used):.1%}" if used else ""
+    yield Card("throughput", numbers.count(median(rates)), f"tokens per second, median of steps{share}")
     seconds = numbers.duration(sum(line["seconds"] for line in run.training))
     yield Card("trained", f"{numbers.short(tokens)}", f"tokens in {last['step']} steps, {seconds}")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pinisi.base.errors import PinisiError
 from pinisi.base.files import write_whole
-from pinisi.report.files import read_run
+from pinisi.base.lock import is_held
+from pinisi.report.files import RunFiles, read_run
 from pinisi.report.page import page
 
 NAME = "live.html"
@@ -38,6 +39,37 @@ def kept_live(folder: Path, every: float) -> Iterator[None]:
         end.set()
         thread.join()
         _try(folder, every, ended=True)
+
+
+def follow(folder: Path, every: float, lock: str, report: Callable[[str], None]) -> None:
+    """Keeps the page of a run that another process is at, until that run has ended, or until Ctrl-C.
+
+    every: seconds between two writings. lock: the name of the file in `folder` that a run holds while it goes on. A run that hasn't
+    begun is waited for; of one at its last step the page is written once. Raises DataError where there is no such folder.
+    """
+    seen, whole = is_held(folder / lock), is_whole(read_run(folder))
+    report(str(write_live(folder, every, ended=whole and not seen)))
+    if not seen and not whole:
+        report("no run is at work there yet; Ctrl-C ends the wait")
+    try:
+        while seen or not whole:
+            time.sleep(every)
+            running = is_held(folder / lock)
+            if seen and not running:
+                break
+            seen, whole = running, is_whole(read_run(folder))
+            write_live(folder, every)
+    except KeyboardInterrupt:
+        pass
+    write_live(folder, every, ended=True)
+    report("the page is written for the last time")
+
+
+def is_whole(run: RunFiles) -> bool:
+    """Tells whether a run has come to its last step."""
+    config = run.config or {}
+    steps = config.get("run", {}).get("steps") or sum(phase["steps"] for phase in config.get("phases", ()))
+    return bool(run.training) and run.training[-1]["step"] >= steps > 0
 
 
 def _keep(folder: Path, every: float, end: threading.Event) -> None:

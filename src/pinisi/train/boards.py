@@ -45,7 +45,8 @@ def _tensorboard(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=step)
+    # What an earlier try wrote at `purge_step` and behind is hidden; the step that we go on from is not written again.
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else 0)
 
 
 def _wandb(config: RunConfig, folder: Path) -> Any:
