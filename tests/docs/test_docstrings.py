@@ -12,7 +12,8 @@ import pytest
 import pinisi
 
 SOURCE = Path(pinisi.__file__).parent
-EXPORTED = {SOURCE / f"{name.replace('.', '/')}.py" for name in pinisi._MODULES.values()}
+MODULES = {SOURCE / name.replace(".", "/") for name in pinisi._MODULES.values()}
+EXPORTED = {each / "__init__.py" if each.is_dir() else each.with_suffix(".py") for each in MODULES}
 FILES = sorted(EXPORTED | set((SOURCE / "train").rglob("*.py")) | set((SOURCE / "launch").rglob("*.py")))
 NOUNS = {
     "Bytes",
