@@ -13,6 +13,7 @@ from pinisi.cookbook.step_zero import step_zero
 from pinisi.cookbook.vocabulary import ExtendOptions, extend_model, trim_model
 from pinisi.data.tokenizer import load_tokenizer
 from pinisi.data.vocabulary.extend import in_old_ids
+from tests.effort import only_full
 
 from .made_models import ROWS, drawn_texts, reading, tiny_model
 
@@ -26,6 +27,8 @@ CASES = [
     ("olmo2", "qwen", False, False),
     ("mistral", "llama", True, True),
 ]
+# one of each kind of tokenizer, tied and not, in `make test`; the others in `make bench`
+FEW = [*CASES[:3], *(pytest.param(*case, marks=only_full) for case in CASES[3:])]
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 HELD_OUT = ["A text of no language: 12 345 ﷽ 𝒳 \u0301x", "<|im_end|><think> § <table>\n\n\n\t\t", ""]
 
@@ -44,7 +47,7 @@ def decoded(folder: Path, ids: list[list[int]]) -> list[str]:
     return [backend.decode(each, skip_special_tokens=False) for each in ids]
 
 
-@pytest.mark.parametrize(("architecture", "kind", "tied", "ignore_merges"), CASES)
+@pytest.mark.parametrize(("architecture", "kind", "tied", "ignore_merges"), FEW)
 def test_a_trimmed_model_says_the_same(tmp_path, architecture, kind, tied, ignore_merges) -> None:
     old = tiny_model(tmp_path / "old", architecture, kind, tied=tied, ignore_merges=ignore_merges)
     texts = {"km": drawn_texts("km", 30), "id": drawn_texts("id", 30)}
@@ -74,8 +77,8 @@ def test_a_trimmed_model_says_the_same(tmp_path, architecture, kind, tied, ignor
     assert generation["suppress_tokens"] == [new_id[5], new_id[9]]
 
 
-@pytest.mark.parametrize(("architecture", "kind", "tied", "ignore_merges"), CASES)
-@pytest.mark.parametrize("tokens", [40, 400])
+@pytest.mark.parametrize(("architecture", "kind", "tied", "ignore_merges"), FEW)
+@pytest.mark.parametrize("tokens", [pytest.param(40, marks=only_full), 400])
 def test_an_extended_model_says_the_same_of_old_text(
     tmp_path, architecture, kind, tied, ignore_merges, tokens
 ) -> None:

@@ -267,6 +267,7 @@ def test_signatures_beyond_the_budget_are_compared_on_disk(packs, tmp_path, monk
     assert found[0] == found[1]
 
 
+@only_full
 def test_datatroves_executor_makes_the_same_bytes(whole, packs, tmp_path):
     pytest.importorskip("datatrove")
     out = run(config(tmp_path, whole.parent / "raw", packs), "run.workers=2", "run.executor=local")
@@ -551,7 +552,14 @@ def test_a_language_too_large_for_a_task_is_compared_in_many(apart, whole, packs
     assert decided(tmp_path / "out") == decided(apart)
 
 
-@pytest.mark.parametrize("stage", ["bands", "buckets", "pairs", "merge", "settle", "mark", "tell"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *(pytest.param(stage, marks=only_full) for stage in ("bands", "buckets", "merge", "settle", "mark")),
+        "pairs",
+        "tell",
+    ],
+)
 def test_stopped_at_any_stage_of_a_large_language_it_goes_on(
     apart, whole, packs, tmp_path, monkeypatch, stage
 ):
@@ -737,6 +745,7 @@ def test_the_best_share_is_what_is_like_the_good_texts(graded):
     assert "Quality" in page and "best by quality" in page
 
 
+@only_full
 def test_grades_are_the_same_for_any_workers_and_order(graded, packs, tmp_path):
     path = graded.parent / "curate.toml"
     settings = [f'run.folder="{tmp_path}/out"', "run.workers=4"]

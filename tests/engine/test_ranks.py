@@ -113,6 +113,7 @@ def is_there(run, rank):
         return False
 
 
+@only_full
 def test_a_killed_launcher_leaves_no_rank_behind(project):
     run = project / "orphans"
     command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]
@@ -148,7 +149,7 @@ def test_a_signal_to_the_whole_group_lets_the_ranks_save(project, sent):
     assert launcher.returncode == 128 + sent and checkpoint.latest(run / "checkpoints") is not None
 
 
-@pytest.mark.parametrize("after", [0.0, *(pytest.param(after, marks=only_full) for after in (0.3, 1.0))])
+@pytest.mark.parametrize("after", [pytest.param(after, marks=only_full) for after in (0.0, 0.3, 1.0)])
 def test_a_signal_before_the_first_step_is_not_lost(project, tmp_path, after):
     """It came while ranks were started, or joined one another: the run went on, or was told to have been killed."""
     run = tmp_path / "run"
@@ -188,6 +189,7 @@ def test_a_signal_before_any_rank_starts_is_not_lost(tmp_path, monkeypatch):
     assert not missed
 
 
+@only_full
 def test_a_script_that_trains_is_not_run_again_by_its_ranks(project, whole):
     run, script = project / "script", project / "script.py"
     arguments = ["train", str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]

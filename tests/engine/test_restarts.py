@@ -43,7 +43,7 @@ def killed(run: Path, victim: int, step: int, others: set[int]) -> set[int]:
 @pytest.mark.parametrize(
     ("meeting", "victims"),
     [
-        (["--standalone"], [1]),
+        pytest.param(["--standalone"], [1], marks=only_full),
         pytest.param(["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:{port}"], [1, 0, 1], marks=only_full),
         pytest.param(["--master-addr=127.0.0.1", "--master-port={port}"], [0, 1], marks=only_full),
     ],

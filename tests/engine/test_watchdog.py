@@ -116,6 +116,7 @@ def run_and_stop(project: Path, run: Path, when, *more: str) -> tuple[Done, floa
             found = status.read(run / "status").get(1)
             if found and when(found):
                 break
+            time.sleep(0.001)
         os.kill(found.process, signal.SIGSTOP)
         stopped = time.monotonic()
         _, errors = launcher.communicate(timeout=300)
@@ -143,6 +144,7 @@ def test_a_stopped_rank_is_named_within_a_bound(project, tmp_path, name, when, b
     assert "is stopped" in errors[0] and "stuck_after = 3" in errors[0]
 
 
+@only_full
 def test_a_run_of_one_stopped_rank_is_ended_by_the_launcher(project, tmp_path):
     """Nobody else is there to notice."""
     run = tmp_path / "run"
@@ -200,6 +202,7 @@ def test_a_killed_launcher_leaves_no_rank_that_is_stopped(project, tmp_path):
             os.kill(process, signal.SIGKILL)
 
 
+@only_full
 def test_ranks_listen_on_the_loopback_interface_alone(project, tmp_path):
     run = tmp_path / "run"
     command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "data.evaluation=none"]

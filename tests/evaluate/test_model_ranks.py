@@ -15,10 +15,11 @@ from pinisi.evaluate.model_source import open_model
 from pinisi.evaluate.next_tokens import TokenWork
 from pinisi.evaluate.prompting import GenerationSettings
 from tests.data.conftest import TEXTS
+from tests.effort import only_full
 from tests.evaluate.test_generation import drawn_prompts
 
 
-@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=only_full), 2, pytest.param(3, marks=only_full)])
 def test_answers_and_likeliest_tokens_are_those_of_transformers(model, ranks) -> None:
     """Answers of a batch by its stop text and by length; and greedy tokens inside texts."""
     opened, prompts = open_model(model, dtype="float64"), drawn_prompts()

@@ -20,6 +20,7 @@ from pinisi.plan.source import read_source
 from pinisi.train.phases import phases_of
 from tests.cookbook.made_models import tiny_model
 from tests.data.conftest import TEXTS, write_corpus
+from tests.effort import only_full
 from tests.engine.runs import losses, pinisi
 
 NAMES = ("sailor2-1b", "sailor2-8b", "sailor2-20b")
@@ -141,7 +142,7 @@ def text(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(name, marks=only_full) for name in NAMES[1:])])
 def test_a_small_one_trains_through_both_phases(name, text, tmp_path) -> None:
     chosen = PRESETS[name]
     small = tiny_model(

@@ -13,6 +13,7 @@ from pinisi.base.errors import CheckpointError
 from pinisi.cli import main
 from pinisi.train.checkpoint import AVERAGE, Reader
 from pinisi.train.export import export
+from tests.effort import only_full
 from tests.engine.runs import losses, pinisi
 
 STEPS, DECAY = 5, 0.3
@@ -26,7 +27,14 @@ def readers(run: Path) -> list[Reader]:
     return [Reader(run / "checkpoints" / f"step-{n:08d}") for n in range(STEPS + 1)]
 
 
-@pytest.fixture(scope="module", params=["tied", "untied, 0 barriers", "bfloat16, sharded"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("tied", marks=only_full),
+        pytest.param("untied, 0 barriers", marks=only_full),
+        "bfloat16, sharded",
+    ],
+)
 def averaged(request, project, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("averaged") / "run"
     more = {

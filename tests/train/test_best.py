@@ -60,6 +60,7 @@ def plain(project, tmp_path_factory) -> list[tuple[int, float]]:
     return found
 
 
+@only_full
 def test_the_best_is_kept_beside_the_last(project, plain, tmp_path) -> None:
     whole, best = tmp_path / "whole", best_of(plain[:9])
     train(project, whole, "run.steps=8", "checkpoint.best=true", "checkpoint.every=0")

@@ -10,6 +10,7 @@ import pytest
 from pinisi.base.errors import CheckpointError, ConfigError, DataError
 from pinisi.config import load
 from pinisi.launch.check import check
+from tests.effort import only_full
 from tests.engine.runs import losses, pinisi
 
 MORE = (
@@ -42,7 +43,12 @@ def test_a_branch_goes_on_as_the_trunk_did_and_leaves_it_alone(project, trunk, t
     assert done.returncode == 0, done.stderr
     wanted = losses(trunk)
     assert losses(tmp_path / "same") == {step - 4: wanted[step] for step in (5, 6, 7)}
-    # two endings that let the rate fall, of other lengths
+    assert contents(trunk) == before
+
+
+@only_full
+def test_several_endings_of_one_trunk_let_the_rate_fall(project, trunk, tmp_path) -> None:
+    before, wanted = contents(trunk), losses(trunk)
     for steps, end in ((2, "short"), (3, "long")):
         more = (
             f"run.folder={tmp_path}/{end}",

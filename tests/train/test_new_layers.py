@@ -19,6 +19,7 @@ from pinisi.models.surgery.vocabulary import stored_weights
 from pinisi.train.checkpoint import Reader
 from tests.cookbook.made_models import drawn_texts, tiny_model
 from tests.data.conftest import write_corpus
+from tests.effort import only_full
 from tests.engine.runs import continued, losses, pinisi
 
 CONFIG = """
@@ -102,7 +103,7 @@ def test_the_same_on_one_rank_and_with_the_optimizer_shared_out(project, whole) 
             torch.testing.assert_close(tensor, expected[name], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("step", [2, 3])  # in the phase, at its end
+@pytest.mark.parametrize("step", [pytest.param(2, marks=only_full), 3])  # in the phase, at its end
 def test_a_run_goes_on_to_the_bit(project, whole, step) -> None:
     run = project / f"on-{step}"
     continued(run, whole, step=step)

@@ -18,6 +18,7 @@ from pinisi.models.surgery.vocabulary import stored_weights
 from pinisi.train.checkpoint import Reader
 from tests.cookbook.made_models import drawn_texts, reading, tiny_model
 from tests.data.conftest import write_corpus
+from tests.effort import only_full
 from tests.engine.runs import continued, losses, pinisi
 
 CONFIG = """
@@ -99,6 +100,7 @@ def test_new_rows_alone_move_then_all(project, whole) -> None:
         assert (after[name][new] != old[new]).any(1).float().mean() > 0.9
 
 
+@only_full
 def test_the_same_on_one_rank_and_with_the_optimizer_shared_out(project, whole) -> None:
     expected = weights(whole, 6)
     one = trained(project, "one", "pipeline.ranks=1", "pipeline.barriers=0")
@@ -113,7 +115,9 @@ def test_the_same_on_one_rank_and_with_the_optimizer_shared_out(project, whole) 
             torch.testing.assert_close(tensor, expected[name], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("step", [2, 3, 5])  # in the first phase, at its end, in the second
+@pytest.mark.parametrize(
+    "step", [pytest.param(2, marks=only_full), 3, pytest.param(5, marks=only_full)]
+)  # in the first phase, at its end, in the second
 def test_a_run_goes_on_to_the_bit(project, whole, step) -> None:
     run = project / f"on-{step}"
     continued(run, whole, step=step)

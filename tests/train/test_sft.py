@@ -135,7 +135,7 @@ def wanted(model, chats, tmp_path_factory) -> list[float]:
 @pytest.mark.parametrize(
     ("ranks", "microbatches", "batch", "replicas", "barriers"),
     [
-        (2, 4, 1, 1, 1),
+        pytest.param(2, 4, 1, 1, 1, marks=only_full),
         (2, 1, 2, 2, 1),
         pytest.param(1, 2, 2, 1, 2, marks=only_full),
         pytest.param(3, 4, 1, 1, 0, marks=only_full),
@@ -180,7 +180,7 @@ def kill_at(run: Path, step: int) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "gemma"])
+@pytest.mark.parametrize("kind", ["qwen3", pytest.param("gemma", marks=only_full)])
 def test_an_answer_stops_after_200_chats(kind, tmp_path, alone) -> None:
     """An export whose generation_config.json didn't know the token that ends a turn ends there, too."""
     model = made_model(tmp_path, kind)

@@ -8,6 +8,7 @@ from pyarrow import parquet
 
 from pinisi.data.reading import Source
 from pinisi.data.reading import parquet as parquet_module
+from tests.effort import only_full
 
 from .reading import peak, read, texts
 from .test_bounded import DOCUMENTS
@@ -64,6 +65,7 @@ def test_a_group_that_says_how_much_it_becomes(tmp_path):
     assert said.count(str(2**20)) == 2  # the rows before and behind
 
 
+@only_full
 def test_long_texts_are_read_few_at_a_time(tmp_path):
     draw = random.Random(5)
     long = [draw.randbytes(2**20).hex() for _ in range(4)]

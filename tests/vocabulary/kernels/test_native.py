@@ -15,6 +15,7 @@ from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import Targets, build, native
 from pinisi.vocabulary.tiles import Curve
 
+from ...effort import only_full
 from ..simulation import bits
 from .compilers import compiler
 
@@ -84,6 +85,7 @@ def test_a_compiler_that_fails_is_named_once(tmp_path):
     assert said.count("torch's own operations are used") == 1
 
 
+@only_full
 def test_a_compiler_without_an_openmp_library_compiles_for_one_thread(tmp_path):
     without = tmp_path / "without"
     without.write_text(
@@ -130,6 +132,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
         build.load.__wrapped__()
 
 
+@only_full
 def test_another_machine_gets_a_library_of_its_own(tmp_path, monkeypatch):
     """A home folder may be several machines'."""
     found = compiler()
@@ -161,7 +164,7 @@ def test_a_library_that_can_not_be_loaded_is_compiled_anew(tmp_path):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64")
-@pytest.mark.parametrize("level", ["x86-64-v2", "x86-64-v3"])
+@pytest.mark.parametrize("level", [pytest.param("x86-64-v2", marks=only_full), "x86-64-v3"])
 def test_a_processor_that_knows_less_computes_as_well(tmp_path, level):
     """Without fused operations, or without bf16."""
     compiler()
