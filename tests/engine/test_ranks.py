@@ -89,7 +89,14 @@ def test_a_forked_rank_has_the_threads_the_arguments_and_the_environment_of_its_
 
 @pytest.mark.skipif(not ranks.forks(), reason="ranks are not forked here")
 @pytest.mark.parametrize(
-    "more", [{}, {"MALLOC_ARENA_MAX": "1"}, {"LD_BIND_NOW": "1"}, {"OMP_NUM_THREADS": "3"}]
+    "more",
+    [
+        {},
+        {"MALLOC_ARENA_MAX": "1"},
+        {"LD_BIND_NOW": "1"},
+        {"OMP_NUM_THREADS": "3"},
+        {"KMP_INIT_AT_FORK": "FALSE"},
+    ],
 )
 def test_what_libraries_read_as_they_are_loaded_is_read(tmp_path, more):
     """A forked rank's /proc/PID/environ is the server's: what it was loaded with."""
@@ -102,7 +109,7 @@ def test_what_libraries_read_as_they_are_loaded_is_read(tmp_path, more):
         loaded_with = file.read().split("\0")
     rank.kill()
     rank.wait()
-    late = set(more) <= {ranks.SET_LATE}
+    late = set(more) <= ranks.SET_LATE
     assert forked == late and (late or all(f"{name}={value}" in loaded_with for name, value in more.items()))
 
 

@@ -63,7 +63,8 @@ READ_EARLY = (
     "ONEDNN_",
     "PINISI_KERNELS",
 )
-SET_LATE = "OMP_NUM_THREADS"  # by torch
+# Not these: torch sets the first; the others scikit-learn does, for itself, in any process that has imported it
+SET_LATE = {"OMP_NUM_THREADS", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"}
 
 ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
@@ -169,7 +170,7 @@ def _suits(environment: Mapping[str, str]) -> bool:
     return all(
         environment.get(name) == servers.get(name)
         for name in {*environment, *servers}
-        if name.startswith(READ_EARLY) and name != SET_LATE
+        if name.startswith(READ_EARLY) and name not in SET_LATE
     )
 
 
