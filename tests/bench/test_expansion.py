@@ -18,6 +18,7 @@ from pinisi.data import tokenize
 from pinisi.models import ARCHITECTURES, read_spec, reference_inputs
 from pinisi.train.export import export
 from tests.data.conftest import TEXTS, write_corpus, write_tokenizer
+from tests.effort import only_full
 
 GOOD = {
     "architecture": "llama",
@@ -82,6 +83,7 @@ def losses_of(model, spec, batch) -> torch.Tensor:
     return loss
 
 
+@only_full
 def test_looks_are_what_transformers_says(grown) -> None:
     config = run_config(
         grown / "run", grown / "shards", {"source": str(grown / "new")}, seed=3, steps=2, first=False, every=1

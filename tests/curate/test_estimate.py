@@ -50,7 +50,7 @@ def said(path, *overrides: str) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "off"),
     [
-        ("jsonl", 0.1),
+        pytest.param("jsonl", 0.1, marks=only_full),
         pytest.param("jsonl.gz", 0.1, marks=only_full),
         ("parquet", 0.01),
         pytest.param("txt", 0.1, marks=only_full),

@@ -180,6 +180,7 @@ def test_a_passage_stays_where_it_came_first_and_documents_stay_one(whole):
         assert len(stays[cut[0]].text) < len(before[cut[0]].text) - 100
 
 
+@only_full
 def test_what_is_long_enough_to_be_cut_is_a_setting(packs, tmp_path):
     source = raw(tmp_path / "raw", planted())
     for name, overrides, cut in (
@@ -248,6 +249,7 @@ def test_four_workers_make_the_same_bytes(whole, packs, tmp_path):
     assert contents(out) == contents(whole)
 
 
+@only_full
 def test_signatures_beyond_the_budget_are_compared_on_disk(packs, tmp_path, monkeypatch):
     source, mapped = raw(tmp_path / "raw", planted()), []
     signatures_of = near.signatures_of

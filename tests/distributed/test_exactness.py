@@ -70,7 +70,7 @@ def test_the_pairs_are_complete():
         assert len(found) == len(VALUES[a]) * len(VALUES[b]), (a, b)
 
 
-@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize("ranks", [2, *(pytest.param(ranks, marks=only_full) for ranks in (3, 4))])
 def test_every_schedule_with_every_number_of_barriers(pool, ranks):
     """Tied and untied, with fewer microbatches than ranks and with more; by turns, and by turns for 3 or 4 ranks: all in make
     bench."""

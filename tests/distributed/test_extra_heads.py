@@ -30,6 +30,7 @@ from tests.distributed.cases import (
     schedule_of,
     worst,
 )
+from tests.effort import only_full
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ def test_one_step_equals_one_process(pool, barriers):
     )
 
 
+@only_full
 def test_every_schedule_with_drawn_settings(pool):
     draw, cases = random.Random(5), []
     for schedule in names():

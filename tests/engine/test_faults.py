@@ -37,7 +37,7 @@ def lab(project, whole, tmp_path) -> Lab:
 @pytest.mark.parametrize(
     ("kind", "moment"),
     [
-        ("rank killed", Moment("saving", 1, 0.1)),
+        pytest.param("rank killed", Moment("saving", 1, 0.1), marks=only_full),
         pytest.param("rank stopped", Moment("step", 2), marks=only_full),
         pytest.param("disk full", Moment("building"), marks=only_full),
         pytest.param("launcher killed", Moment("step", 3), marks=only_full),

@@ -19,6 +19,7 @@ from pinisi.launch.check import check_world
 from pinisi.models import read_spec
 from pinisi.schedule import Schedule, Timeline, build
 from pinisi.train.planned import planned
+from tests.effort import only_full
 from tests.engine.runs import losses, pinisi
 
 MEASURED = ("forward", "backward", "weight", "s1", "t1", "s2", "t2")
@@ -77,6 +78,7 @@ def test_what_was_measured_is_this_models_only(project, hardware, capsys) -> Non
     assert "measured with sequence 16, not 32" in capsys.readouterr().err
 
 
+@only_full
 def test_a_searched_order_is_written_and_trained(project, tmp_path, capsys) -> None:
     """On two ranks; the measured timeline has the very order of the file."""
     written, plan = tmp_path / "planned.toml", tmp_path / "plan.json"

@@ -138,7 +138,8 @@ def test_a_killed_launcher_leaves_no_rank_behind(project):
     assert not left
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=only_full)])
+@only_full
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_whole_group_lets_the_ranks_save(project, sent):
     """And the run ends as a shell has it for one that a signal ended: it is no whole one."""
     run = project / f"grouped-{sent}"

@@ -43,6 +43,7 @@ def started(project: Path, run: Path, *overrides: str, step: int) -> subprocess.
     return process
 
 
+@only_full
 def test_a_stuck_step_ends_with_every_ranks_instruction(project):
     run = project / "stuck"
     process = started(project, run, "run.steps=4000", "runtime.stuck_after=3", step=2)
@@ -264,6 +265,7 @@ def test_a_checkpoint_of_another_data_set_is_refused(project, whole, tmp_path):
     assert done.returncode == 2 and "another data" in done.stderr and lines(done.stderr) == 1, done.stderr
 
 
+@only_full
 def test_a_second_run_in_the_same_folder_is_refused(project, tmp_path):
     run = tmp_path / "run"
     command = [
