@@ -14,7 +14,7 @@ from pinisi.base.errors import DataError
 from pinisi.base.ids import IGNORE
 from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
-from pinisi.losses import Loss, LossValue, PreferenceLoss, clipped_ratio
+from pinisi.losses import Loss, LossValue, clipped_ratio, loss_named
 from pinisi.models import read_spec, reference_inputs
 from pinisi.parallel.communicator import Communicator
 from tests.distributed.cases import (
@@ -47,7 +47,7 @@ def half_off(lp: torch.Tensor, lse: torch.Tensor, weights: torch.Tensor, *, aim:
 
 LOSSES: dict[str, Loss | None] = {
     "weighted": None,
-    "dpo": PreferenceLoss(BETA),
+    "dpo": loss_named("dpo", beta=BETA),
     "ratio": partial(clipped_ratio, clip=CLIP),
     "vector": half_off,
 }

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
-from pinisi.losses import PreferenceLoss, clipped_ratio, cross_entropy_with, weighted_cross_entropy
+from pinisi.losses import clipped_ratio, cross_entropy_with, loss_named, weighted_cross_entropy
 from pinisi.models import RandomWeights, read_spec
 from pinisi.parallel.communicator import Communicator
 from pinisi.schedule import build, layout_of
@@ -32,7 +32,7 @@ RANKS = 3
 LOSSES: dict[str, Any] = {
     "weighted": weighted_cross_entropy,
     "smoothed": cross_entropy_with(61, 0.1, 1e-3),
-    "preference": PreferenceLoss(0.4),
+    "preference": loss_named("dpo", beta=0.4),
     "ratio": partial(clipped_ratio, clip=0.2),
 }
 

@@ -5,7 +5,7 @@ import torch
 from pinisi.base.ids import IGNORE
 from pinisi.data.batches import Microbatch
 from pinisi.engine.loss_inputs import flat_data, target_weights, totals
-from pinisi.losses import PreferenceLoss, data_names, weighted_cross_entropy
+from pinisi.losses import data_names, loss_named, weighted_cross_entropy
 
 
 def made(seed: int, weighted: bool = True) -> Microbatch:
@@ -34,11 +34,11 @@ def test_a_weight_goes_with_the_token_that_is_predicted():
 
 def test_a_loss_that_counts_says_the_total():
     batch = [made(0), made(1), made(2, weighted=False)]
-    assert abs(totals(batch, PreferenceLoss(), 1)[0] - 6.0) < 1e-12  # two pairs each
+    assert abs(totals(batch, loss_named("dpo"), 1)[0] - 6.0) < 1e-12  # two pairs each
 
 
 def test_values_per_token_are_compacted_and_vectors_are_not():
     batch, kept = made(0), torch.tensor([1, 4, 20])
-    found = flat_data(batch, data_names(PreferenceLoss()), torch.float32, kept)
+    found = flat_data(batch, data_names(loss_named("dpo")), torch.float32, kept)
     assert found["sequences"].tolist() == batch.loss_data["sequences"].flatten()[kept].tolist()
     assert found["reference"].tolist() == [0.0] * 4 and found["reference"].dtype is torch.float32

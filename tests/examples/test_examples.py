@@ -7,6 +7,7 @@ import io
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,24 @@ def test_preferences_are_learned_saved_and_exported(model, tmp_path) -> None:
     assert before.keys() == after.keys() and any(
         not torch.equal(before[name], after[name]) for name in before
     )
+
+
+def test_a_preference_loss_of_ones_own(model, tmp_path) -> None:
+    """The model of this folder has no chat template: one of a line stands beside it."""
+    chatting = tmp_path / "chatting"
+    shutil.copytree(model, chatting)
+    turns = "{% for m in messages %}{{ '### ' + m.role + '\n' + m.content + '\n' }}{% endfor %}"
+    (chatting / "chat_template.jinja").write_text(turns)
+    pairs = [{"prompt": f"say {n}", "chosen": "yes yes", "rejected": "no no no"} for n in range(12)]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    said = program(EXAMPLES / "ipo.py", chatting, file, tmp_path)
+    assert "100% of the last step's pairs prefer the chosen answer" in said
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["total_loss"] for line in lines if "total_loss" in line]
+    assert (
+        losses[0] == pytest.approx(100.0, rel=1e-4) and losses[-1] < 50
+    )  # (1 / 2β)² where nothing is learned yet
 
 
 def test_a_student_comes_nearer_to_its_teacher(model, project, tmp_path) -> None:

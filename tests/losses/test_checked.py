@@ -64,6 +64,6 @@ def test_derivatives_are_those_of_autograd(seed):
         given = LogProbs(*((of - 1.5).requires_grad_() for of in given))
         found = CheckedLoss(loss)(given, torch.rand(8, dtype=torch.float64), more)
         wanted = torch.autograd.grad(found.value, given, allow_unused=True)
-        for derivative, want in zip(found[1:], wanted, strict=True):
+        for derivative, want in zip(found[1:6], wanted, strict=True):
             assert (derivative is None) == (want is None or not want.any())
             assert derivative is None or torch.allclose(derivative, want, rtol=1e-12, atol=1e-15)

@@ -8,10 +8,11 @@ import torch
 from pinisi.base.errors import ConfigError
 from pinisi.losses import (
     LossValue,
-    PreferenceLoss,
+    PairLoss,
     RegularizedCrossEntropy,
     clipped_ratio,
     data_names,
+    dpo,
     loss_named,
     loss_names,
     loss_settings,
@@ -31,7 +32,7 @@ def test_names_give_the_losses_that_they_name():
     assert {"cross_entropy", "dpo", "clipped_ratio", "with_entropy", "with_distillation"} <= set(loss_names())
     assert loss_named("cross_entropy", vocabulary=7) is weighted_cross_entropy
     assert loss_named("cross_entropy", vocabulary=7, z_loss=0.1) == RegularizedCrossEntropy(7, 0.0, 0.1)
-    assert loss_named("dpo", beta=0.3) == PreferenceLoss(0.3)
+    assert loss_named("dpo", beta=0.3) == PairLoss(dpo, {"beta": 0.3})
     assert loss_named("clipped_ratio") is clipped_ratio
     bound = loss_named("clipped_ratio", clip=0.1)
     assert isinstance(bound, functools.partial) and bound.keywords == {"clip": 0.1}

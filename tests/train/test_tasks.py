@@ -177,7 +177,10 @@ def test_the_reference_is_the_model_that_the_run_starts_from(model, whole, pairs
 @pytest.mark.parametrize(
     ("task", "said"),
     [
-        ({"name": "dop"}, "task.name is 'dop'; there are pretrain, distill, dpo, sft; the nearest is 'dpo'"),
+        (
+            {"name": "dop"},
+            "task.name is 'dop'; there are pretrain, distill, dpo, sft, prefer; the nearest is 'dpo'",
+        ),
         ({"name": "dpo"}, "required key 'task.pairs' is missing"),
         (
             {"name": "dpo", "pairs": "p", "betta": 1},

@@ -6,13 +6,15 @@ from functools import partial
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from pinisi.base.errors import ConfigError
-from pinisi.losses import PreferenceLoss, clipped_ratio, dpo
+from pinisi.losses import clipped_ratio, loss_named
+from tests.losses.formulas import SETTINGS, plain_loss
 
 from .simulation import relative, run_plain, run_sharded
 from .test_head import LIMIT, draw
+
+DPO = loss_named("dpo")
 
 
 def compare(case, shards, barriers, loss, of_lp, limit):
@@ -26,8 +28,9 @@ def compare(case, shards, barriers, loss, of_lp, limit):
 @pytest.mark.parametrize("dtype", LIMIT, ids=str)
 @pytest.mark.parametrize("barriers", [1, 2])
 @pytest.mark.parametrize("seed", range(12))
-def test_dpo(seed, barriers, dtype):
+def test_losses_of_pairs(seed, barriers, dtype):
     case, shards = draw(seed)
+    name = list(SETTINGS)[seed % 4]
     draws, tokens = random.Random(seed), len(case.targets)
     pairs, beta, total = draws.randint(1, 3), draws.choice((0.1, 0.5)), 5.0
     torch.manual_seed(seed)
@@ -35,22 +38,22 @@ def test_dpo(seed, barriers, dtype):
     pairs = min(pairs, tokens // 2)  # none, too
     sequences = torch.randint(-1, 2 * pairs, (tokens,)) if pairs else torch.full((tokens,), -1)
     sequences[torch.randperm(tokens)[: 2 * pairs]] = torch.arange(2 * pairs)  # every half has a token
-    counted = (case.weights != 0) & (sequences >= 0)
-    sums = torch.zeros(2 * pairs, dtype=torch.float64)
+    counted = [(case.weights != 0) & (sequences == i) for i in range(2 * pairs)]
     lp = run_plain(case).lp
-    for i in range(2 * pairs):
-        sums[i] = lp[counted & (sequences == i)].sum()
+    sums = torch.tensor([lp[here].sum() for here in counted], dtype=torch.float64)
     reference = sums + torch.randn(2 * pairs)  # near the model's own, or the sigmoid says 0 or 1
 
     def plain(lp):
         value = 0.0 * lp.sum()
-        for i in range(pairs):
-            chosen = lp[counted & (sequences == 2 * i)].sum() - reference[2 * i]
-            rejected = lp[counted & (sequences == 2 * i + 1)].sum() - reference[2 * i + 1]
-            value = value - F.logsigmoid(beta * (chosen - rejected)) / total
+        for i in range(0, 2 * pairs, 2):
+            sides = counted[i : i + 2]
+            of = [lp[here].sum() for here in sides]
+            sizes = [int(here.sum()) for here in sides]
+            value = value + plain_loss(name, *of, reference[i : i + 2].tolist(), sizes, beta) / total
         return value
 
-    loss = partial(dpo, sequences=sequences, reference=reference, pairs=pairs, total_pairs=total, beta=beta)
+    made = loss_named(name, beta=beta, **SETTINGS[name])
+    loss = partial(made, sequences=sequences, reference=reference, total=total)
     limit = {torch.float32: 1e-4}.get(dtype, LIMIT[dtype])  # reference sums of 1e3 are known to 1e-4 in fp32
     compare(case.to(dtype), shards, barriers, loss, plain, limit)
 
@@ -87,9 +90,7 @@ def test_tokens_that_do_not_count_cannot_spoil_the_rest():
     lp = torch.tensor([-1.0, -torch.inf, -2.0])
     weights, old = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([-1.0, -torch.inf, -2.0])
     ratio = clipped_ratio(lp, lp, weights, old=old, advantages=torch.ones(3))
-    pair = dpo(
-        lp, lp, weights, sequences=torch.tensor([0, 0, 1]), reference=torch.zeros(2), pairs=1, total_pairs=1
-    )
+    pair = DPO(lp, lp, weights, sequences=torch.tensor([0, 0, 1]), reference=torch.zeros(2), total=1)
     for found in (ratio, pair):
         assert found.value.isfinite() and found.by_log_prob[1] == 0 and found.by_log_prob[0] < 0
 
@@ -133,14 +134,14 @@ def one_pair(**changes):
         "weights": torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
         "sequences": torch.tensor([99, 0, 0, 1, 1, -1]),  # what a prompt's token says doesn't matter
         "reference": torch.zeros(2),
-        "total_pairs": 1.0,
     } | changes
-    lp = -torch.ones(6)
-    return dpo(lp, lp, given.pop("weights"), **given)
+    lp, weights, loss = -torch.ones(6), given.pop("weights"), loss_named("dpo", beta=given.pop("beta", 0.1))
+    loss.count(weights, **given)
+    return loss(lp, lp, weights, **given, total=1.0)
 
 
 def test_one_pair_is_taken():
-    assert one_pair().value.item() == pytest.approx(math.log(2)) == one_pair(pairs=1).value.item()
+    assert one_pair().value.item() == pytest.approx(math.log(2))
 
 
 def test_no_pair_adds_nothing():
@@ -152,12 +153,10 @@ NOT_POSITIVE = [0.0, -0.1, float("nan"), float("inf")]
 
 
 @pytest.mark.parametrize("wrong", NOT_POSITIVE)
-def test_beta_and_the_total_must_be_positive(wrong):
-    for make in (lambda: one_pair(beta=wrong), lambda: PreferenceLoss(wrong)):
-        with pytest.raises(ConfigError, match=f"beta .* above 0, got {wrong}; give 0.1"):
-            make()
-    with pytest.raises(ConfigError, match=f"total_pairs .* above 0, got {wrong}; give the number"):
-        one_pair(total_pairs=wrong)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_beta_must_be_positive(name, wrong):
+    with pytest.raises(ConfigError, match=f"beta .* above 0, got {wrong}; give 0.1"):
+        loss_named(name, beta=wrong)
 
 
 WRONG_PAIRS = {
@@ -185,9 +184,9 @@ def test_what_cannot_be_pairs_is_refused(case):
         "sequences": torch.tensor([99, 0, 0, 1, 1, -1]),
         "reference": torch.zeros(2),
     }
-    assert PreferenceLoss().count(**given) == 1.0
+    assert DPO.count(**given) == 1.0
     with pytest.raises(ConfigError, match=message):
-        PreferenceLoss().count(**(given | changes))
+        DPO.count(**(given | changes))
 
 
 def test_a_half_may_have_no_token_that_counts():
@@ -198,7 +197,7 @@ def test_a_half_may_have_no_token_that_counts():
     assert (
         found.value.item() == pytest.approx(math.log1p(math.exp(0.2))) and found.by_log_prob.isfinite().all()
     )
-    loss, left = PreferenceLoss(), weights.nonzero().squeeze(1)
+    loss, left = DPO, weights.nonzero().squeeze(1)
     assert loss.count(weights, **given) == 1
     given["sequences"] = given["sequences"][left]
     assert loss(lp[left], lp[left], weights[left], **given, total=1.0).value == found.value
@@ -206,23 +205,15 @@ def test_a_half_may_have_no_token_that_counts():
         loss(lp[left], lp[left], weights[left], **(given | {"sequences": torch.tensor([0, 0, 2])}), total=1.0)
 
 
-def test_pairs_must_be_those_of_the_reference():
-    for wrong in (0, 2, 0.5):
-        with pytest.raises(
-            ConfigError, match=f"pairs of dpo is {wrong}, but reference has the sums of 1; give"
-        ):
-            one_pair(pairs=wrong)
-
-
 def test_values_are_not_looked_at_where_the_host_would_wait():
     """Of meta tensors, as of a GPU's, only shapes can be had."""
     with torch.device("meta"):
         given = {"sequences": torch.zeros(6, dtype=torch.long), "reference": torch.zeros(4)}
         lp = torch.zeros(6)
-        assert dpo(lp, lp, lp, total_pairs=1.0, **given).by_log_prob.shape == (6,)
+        assert DPO(lp, lp, lp, total=1.0, **given).by_log_prob.shape == (6,)
         assert clipped_ratio(lp, lp, lp, old=lp, advantages=lp).by_log_prob.shape == (6,)
         with pytest.raises(ConfigError, match=r"got shape \[3\]"):
-            PreferenceLoss().count(lp, sequences=given["sequences"], reference=torch.zeros(3))
+            DPO.count(lp, sequences=given["sequences"], reference=torch.zeros(3))
 
 
 @pytest.mark.parametrize("wrong", [*NOT_POSITIVE, 1.0, 1.5])

@@ -31,6 +31,7 @@ from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Place
 from pinisi.engine.sharded import ShardedOptimizer
 from pinisi.engine.stage_norms import StageNorms
 from pinisi.engine.worker import PipelineWorker
+from pinisi.losses.loss import measures_of
 from pinisi.models import ModelSpec, TrainedParts
 from pinisi.models.stage import Weights
 from pinisi.parallel.agree import agree_on
@@ -48,7 +49,7 @@ class StepResult:
     `by_language` has (sum of -lp, number of targets) per language number, and `cross_entropy` is the mean of them;
     `extra_heads` has the same pair for each extra head (none in evaluation); `squared_norm` of the whole gradient (0 in
     evaluation); `stage_norms`: of each stage's part of it (none in evaluation); `bytes_sent`: by channel, what the ranks of this
-    pipeline handed over, all together (see `traffic`)."""
+    pipeline handed over, all together (see `traffic`); `measures`: means of what the loss tells besides, by name."""
 
     loss: float
     targets: int
@@ -59,6 +60,7 @@ class StepResult:
     extra_heads: list[tuple[float, int]] = field(default_factory=list)
     stage_norms: dict[str, float] = field(default_factory=dict)
     bytes_sent: dict[str, int] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
 
     @property
     def cross_entropy(self) -> float:
@@ -308,7 +310,8 @@ class Engine:
         totals = self.worker.end()
         last = self.rank == self.layout.last_rank
         norm, by_stage = self.stage_norms(self.optimizer.squares() if training else [])
-        sums = torch.cat([totals.loss[None], totals.by_language.flatten()]) * (1.0 if last else 0.0)
+        sums = torch.cat([totals.loss[None], totals.by_language.flatten(), totals.measured])
+        sums = sums * (1.0 if last else 0.0)
         wish = torch.tensor([float(stop)], dtype=torch.float64, device=self.device)
         mine = torch.cat([sums, wish])
         if training and self.data_group is not None:
@@ -320,6 +323,7 @@ class Engine:
         values, sent = values[: -len(MessageChannel)], values[-len(MessageChannel) :]
         n, languages = totals.by_language.shape[1], self.worker.languages
         pairs = list(zip(values[1 : 1 + n], map(round, values[1 + n : 1 + 2 * n]), strict=True))
+        measured = zip(measures_of(self.loss), values[1 + 2 * n :], strict=False)
         by_head = [pairs[at : at + languages] for at in range(0, n, languages)]
         return StepResult(
             loss=values[0],
@@ -331,6 +335,7 @@ class Engine:
             stop=values[-1] > 0,
             spans=spans,
             bytes_sent={c.value: round(n) for c, n in zip(MessageChannel, sent, strict=True) if n},
+            measures={name: value / self.worker.request.total for name, value in measured},
         )
 
     def _bytes(self) -> torch.Tensor:

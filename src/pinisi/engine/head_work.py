@@ -15,16 +15,19 @@ from pinisi.vocabulary import Head, UnreadHead
 
 class StepTotals:
     """Sums over a step, on the device: loss by language and number of tokens by language, the model's own head first, then
-    each extra head; nothing is read inside a step."""
+    each extra head; what the loss measures besides; nothing is read inside a step."""
 
-    def __init__(self, languages: int, device: torch.device):
+    def __init__(self, languages: int, device: torch.device, measures: int = 0):
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.by_language = torch.zeros((2, languages), dtype=torch.float64, device=device)
+        self.measured = torch.zeros(measures, dtype=torch.float64, device=device)
 
-    def add(self, value: torch.Tensor, lp: torch.Tensor, microbatch: InFlight) -> None:
+    def add(self, loss: LossValue, lp: torch.Tensor, microbatch: InFlight) -> None:
         given = microbatch.given
         counted = (given.targets != IGNORE).to(torch.float64)
-        self.loss += value
+        self.loss += loss.value
+        if loss.measured is not None:
+            self.measured += loss.measured
         self.by_language[0].index_add_(0, given.languages, -lp.to(torch.float64) * counted)
         self.by_language[1].index_add_(0, given.languages, counted)
 
@@ -36,7 +39,7 @@ class HeadWork:
         self.parts, self.loss, self.languages, self.device = parts, loss, languages, device
         self.head: Head = UnreadHead()
         self.request = StepRequest([1.0])
-        self.totals = StepTotals(languages, device)
+        self.totals = StepTotals(languages, device, len(loss.measures))
         self.peak = self._alive = 0
 
     def begin(self, request: StepRequest) -> None:
@@ -45,7 +48,7 @@ class HeadWork:
         self.head = head or UnreadHead()
         self.head.weights_changed()
         self.request = request
-        self.totals = StepTotals(self.languages * request.heads, self.device)
+        self.totals = StepTotals(self.languages * request.heads, self.device, len(self.loss.measures))
         self._alive = 0
 
     @torch.no_grad()
@@ -133,5 +136,5 @@ class HeadWork:
         if self.request.want is not Want.LOSS:
             return LossValue(torch.zeros_like(seen.lp).sum(), torch.zeros_like(seen.lp))
         microbatch.loss = self.loss(seen, microbatch.given.weights, microbatch.given.loss_data)
-        self.totals.add(microbatch.loss.value, seen.lp, microbatch)
+        self.totals.add(microbatch.loss, seen.lp, microbatch)
         return microbatch.loss

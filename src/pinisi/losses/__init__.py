@@ -17,16 +17,18 @@ from pinisi.losses.loss import (
     reads_of_distribution,
     reads_total,
 )
+from pinisi.losses.pairs import AnswerPairs, PairLoss, preference_loss, preference_losses
 from pinisi.losses.policy import clipped_ratio
-from pinisi.losses.preference import PreferenceLoss, dpo
+from pinisi.losses.preference import dpo, ln_dpo, lr_dpo, simpo
 from pinisi.losses.registry import loss_named, loss_names, loss_settings, register_loss
 
 __all__ = [
+    "AnswerPairs",
     "CheckedLoss",
     "LogProbs",
     "Loss",
     "LossValue",
-    "PreferenceLoss",
+    "PairLoss",
     "RegularizedCrossEntropy",
     "WithDistillation",
     "WithEntropy",
@@ -34,13 +36,18 @@ __all__ = [
     "cross_entropy_with",
     "data_names",
     "dpo",
+    "ln_dpo",
     "loss_named",
     "loss_names",
     "loss_settings",
+    "lr_dpo",
+    "preference_loss",
+    "preference_losses",
     "reads_logit_sum",
     "reads_of_distribution",
     "reads_total",
     "register_loss",
+    "simpo",
     "token_weights",
     "weighted_cross_entropy",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 TOTAL = "total"  # the parameter by which a loss gets the step's total
 LOGIT_SUM, ENTROPY, DIVERGENCE = "logit_sum", "entropy", "divergence"
+DERIVATIVES = ("by_log_prob", "by_logsumexp", "by_logit_sum", "by_entropy", "by_divergence")
 OF_HEAD = (LOGIT_SUM, ENTROPY, DIVERGENCE)  # what the head gives by name
 
 
@@ -33,7 +34,9 @@ class LossValue(NamedTuple):
     """Holds a loss' value and its derivatives, all plain ones: by_x [T] is d value / d x of each token.
 
     value: this microbatch's part of the step's loss, a scalar. The derivatives take lp, lse, Σ_v l_v, entropy and divergence for
-    independent. They are 0 at ignored tokens; None: 0 everywhere. Of cross-entropy by_log_prob is -weights.
+    independent. They are 0 at ignored tokens; None: 0 everywhere. Of cross-entropy by_log_prob is -weights. measured [m]: sums over
+    this microbatch of what a loss whose attribute `measures` has m names tells besides; the step's, divided by its total, are
+    metrics.
     """
 
     value: Tensor
@@ -42,6 +45,7 @@ class LossValue(NamedTuple):
     by_logit_sum: Tensor | None = None
     by_entropy: Tensor | None = None
     by_divergence: Tensor | None = None
+    measured: Tensor | None = None
 
 
 class Loss(Protocol):
@@ -69,6 +73,11 @@ def parameters_of(loss: Loss) -> tuple[str, ...]:
 def data_names(loss: Loss) -> tuple[str, ...]:
     """What a loss reads from the batch by name."""
     return tuple(name for name in parameters_of(loss) if name not in (TOTAL, *OF_HEAD))
+
+
+def measures_of(loss: Loss) -> tuple[str, ...]:
+    """Names what a loss tells of a step besides its value."""
+    return tuple(getattr(loss, "measures", ()))
 
 
 def reads_total(loss: Loss) -> bool:

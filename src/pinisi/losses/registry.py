@@ -26,7 +26,8 @@ def register_loss(name: str, *, makes: bool = False) -> Callable[[Made], Made]:
     returns a loss. Raises ConfigError if another has the name."""
 
     def add(loss: Made) -> Made:
-        if name in _LOSSES and _LOSSES[name] is not loss:
+        # a file that is run and then imported registers twice
+        if name in _LOSSES and _LOSSES[name] is not loss and _place(_LOSSES[name]) != _place(loss):
             raise ConfigError(
                 f"there is a loss {name!r} already, {_LOSSES[name]}: register this one by another name"
             )
@@ -36,6 +37,11 @@ def register_loss(name: str, *, makes: bool = False) -> Callable[[Made], Made]:
         return loss
 
     return add
+
+
+def _place(loss: Callable[..., Any]) -> object:
+    code = getattr(inspect.unwrap(loss), "__code__", None)
+    return loss if code is None else (code.co_filename, code.co_qualname)
 
 
 def loss_names() -> list[str]:

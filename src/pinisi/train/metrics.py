@@ -99,6 +99,9 @@ class Metrics:
                 "bytes": result.bytes_sent,  # by channel, of a pipeline's ranks together
                 "data": {"waited": batches.waited, "bytes": batches.bytes_read},  # seconds; of this rank
                 **heads,
+                **(
+                    {"measures": result.measures} if result.measures else {}
+                ),  # of the loss, such as margins of pairs
             }
         )
         if self.boards is not None:
@@ -109,6 +112,7 @@ class Metrics:
                 "learning_rate": rates.learning_rate,
                 "gradient_norm": rates.gradient_norm,
                 **used,
+                **{f"measures/{name}": value for name, value in result.measures.items()},
             }
             parts = {f"gradient_norm/{name}": value for name, value in result.stage_norms.items()}
             by_language = {f"loss/{name}": value for name, value in losses.items()}
@@ -139,7 +143,7 @@ class Metrics:
         now = time.monotonic()
         left = (now - self.began) / max(1, step - self.first) * (steps - step)
         text = (
-            f"loss {result.cross_entropy:.4f}  {result.targets / seconds:,.0f} tokens/s  "
+            f"{_losses(result)}  {result.targets / seconds:,.0f} tokens/s  "
             f"{seconds:.2f} s/step  ETA {duration(left)}"
         )
         assert self.bar is not None
@@ -198,6 +202,13 @@ class Metrics:
         if self.boards is not None:
             self.boards.close()
         self.bar = self.file = self.boards = None
+
+
+def _losses(result: StepResult) -> str:
+    """A step's loss, and of pairs what says more."""
+    if not {"accuracy", "margin"} <= result.measures.keys():
+        return f"loss {result.cross_entropy:.4f}"
+    return f"loss {result.loss:.4f}  accuracy {result.measures['accuracy']:.2f}  margin {result.measures['margin']:.3f}"
 
 
 def _standing(standings: Mapping[str, Standing]) -> dict[str, Any]:

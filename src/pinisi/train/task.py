@@ -105,6 +105,10 @@ class Task:
         starts from. They stand on the same ranks, as `Trainer.frozen`. One called "teacher" gives the loss its divergence."""
         return {}
 
+    def before_training(self, trainer: Trainer) -> None:
+        """Works out, once the frozen models stand and before the trained one does, what the task needs of them; every rank calls
+        it. A model that it takes out of `trainer.frozen` is let go."""
+
     def prepare(self, batch: Sequence[Microbatch], frozen: Mapping[str, Engine]) -> Sequence[Microbatch]:
         """Adds to a step's microbatches what only the frozen models know; every rank calls it."""
         return batch

@@ -148,6 +148,7 @@ class Trainer:
         self.status.phase("building the model")
         memory.mark()
         self.frozen = {name: self._frozen_engine(source) for name, source in self.task.frozen().items()}
+        self.task.before_training(self)
         weights = building.first_weights(config, self.spec, self.dtype)
         self.engine = self._engine(self.spec, weights)
         self._go_over_to(self.phase)

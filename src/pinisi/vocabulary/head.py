@@ -349,7 +349,7 @@ class HeadShard:
         assert head_pass.combined is not None, "combine comes before u and t"
         if head_pass.coefficients is not None and head_pass.coefficients[1] is loss:
             return head_pass.coefficients[0]
-        _, by_log_prob, by_logsumexp, by_logit_sum, by_entropy, by_divergence = loss
+        by_log_prob, by_logsumexp, by_logit_sum, by_entropy, by_divergence = loss[1:6]
         assert by_entropy is None and by_divergence is None, "a derivative by what `DistributionHead` makes"
         check_derivatives(head_pass.target_slope, by_log_prob, by_logsumexp, by_logit_sum)
         of_pass = (head_pass.targets, head_pass.combined, head_pass.statistics, head_pass.target_slope)

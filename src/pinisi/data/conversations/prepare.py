@@ -1,29 +1,30 @@
-"""Encodes the chats of a source once and keeps them in a folder, which later runs with the same files and settings find."""
+"""Encodes the chats of a source, or its pairs of answers, once and keeps them in a folder, which later runs with the same files and
+settings find."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pinisi.base import digests
 from pinisi.base.errors import DataError
 from pinisi.base.files import new_folder
 from pinisi.base.progress import ProgressBar
-from pinisi.data.conversations.columns import chat_of
+from pinisi.data.conversations.columns import chat_of, pair_of
 from pinisi.data.conversations.encode import ChatEncoder, EncodedChat, MaskRule
 from pinisi.data.conversations.messages import Chat, RejectedChat
 from pinisi.data.conversations.outcomes import FILE, Outcomes, outcome_lines
 from pinisi.data.conversations.records import ChatRecord, ChatSource, chat_files, records_of
-from pinisi.data.conversations.shorten import TooLong, fitted
+from pinisi.data.conversations.shorten import TooLong, fitted, fitted_pair
 from pinisi.data.conversations.store import INDEX, ChatStore, StoreWriter
 from pinisi.data.reading.source import Part
 
@@ -36,12 +37,14 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """Says how chats become tokens. limit: most tokens of a chat."""
+    """Says how chats become tokens. limit: most tokens of a chat. record: what a record is; of a pair two chats are kept one behind
+    the other, the chosen one first."""
 
     tokenizer: str
     limit: int
     mask: MaskRule = field(default_factory=MaskRule)
     too_long: TooLong = "drop"
+    record: Literal["chat", "pair"] = "chat"
 
 
 def store_folder(source: ChatSource, settings: EncodeSettings, room: Path) -> Path:
@@ -92,16 +95,18 @@ def told(store: ChatStore, source: ChatSource) -> list[str]:
     index = store.index
     out, cut = sum(index["rejected"].values()), sum(index["cut"].values())
     share = index["targets"] / max(1, index["tokens"])
-    first = f"{source.path}: {len(store):,} of {len(store) + out:,} chats, {index['tokens']:,} tokens, {share:.0%} of them trained"
+    what = index["settings"].get("record", "chat")
+    count = len(store) // 2 if what == "pair" else len(store)
+    first = f"{source.path}: {count:,} of {count + out:,} {what}s, {index['tokens']:,} tokens, {share:.0%} of them trained"
     where = [f"    each with its line: {store.folder / FILE}"] if out or cut else []
     return [first, *(f"    {line}" for line in outcome_lines(index["rejected"], index["cut"])), *where]
 
 
 class _Encoded(NamedTuple):
-    """What became of a record: a chat that is kept, or why there is none. cut: how it was shortened."""
+    """What became of a record: its chats that are kept, two of a pair, or why there are none. cut: how it was shortened."""
 
     record: ChatRecord
-    chat: EncodedChat | None
+    chats: Sequence[EncodedChat] = ()
     language: str = ""
     cut: str = ""
     why: RejectedChat | None = None
@@ -125,15 +130,15 @@ def _encode(source: ChatSource, settings: EncodeSettings, new: Path, report: Rep
 
 
 def _write(each: _Encoded, writer: StoreWriter, outcomes: Outcomes) -> None:
-    if each.chat is None:
-        assert each.why is not None
+    if each.why is not None:
         outcomes.reject(each.record, each.why)
         return
     if each.cut:
         outcomes.cut_off(each.record, "too long", each.cut)
-    if each.chat.left_out:
-        outcomes.cut_off(each.record, each.chat.left_out, "")
-    writer.add(each.chat.tokens, each.chat.trained, each.record.file, each.record.line, each.language)
+    if left_out := next((chat.left_out for chat in each.chats if chat.left_out), ""):
+        outcomes.cut_off(each.record, left_out, "")
+    for chat in each.chats:
+        writer.add(chat.tokens, chat.trained, each.record.file, each.record.line, each.language)
 
 
 def _encoded(
@@ -175,29 +180,47 @@ def encode_records(
 ) -> list[_Encoded]:
     """Encodes records, and says of each what became of it, in their order. encoder: this process' own if left out."""
     encoder = encoder or _encoder_of_process(settings)
-    chats: dict[int, Chat] = {}
+    chats: dict[int, tuple[Chat, ...]] = {}
     found: dict[int, _Encoded] = {}
     for number, record in enumerate(records):
         try:
-            chats[number] = _read(record)
+            chats[number] = _read(record, settings)
         except RejectedChat as error:
-            found[number] = _Encoded(record, None, why=error)
-    for (number, chat), encoded in zip(chats.items(), encoder.encode(list(chats.values())), strict=True):
-        record = records[number]
+            found[number] = _Encoded(record, why=error)
+    every = iter(encoder.encode([chat for each in chats.values() for chat in each]))
+    for number, given in chats.items():
+        record, encoded = records[number], tuple(islice(every, len(given)))
         try:
-            if isinstance(encoded, RejectedChat):
-                raise encoded
-            kept, cut = fitted(encoder, chat, encoded, settings.limit, settings.too_long)
-            found[number] = _Encoded(record, kept, chat.language or record.language or ALL, cut)
+            kept, cut = _kept(encoder, given, encoded, settings)
+            found[number] = _Encoded(record, kept, given[0].language or record.language or ALL, cut)
         except RejectedChat as error:
-            found[number] = _Encoded(record, None, why=error)
+            found[number] = _Encoded(record, why=error)
     return [found[number] for number in range(len(records))]
 
 
-def _read(record: ChatRecord) -> Chat:
+def _read(record: ChatRecord, settings: EncodeSettings) -> tuple[Chat, ...]:
     if isinstance(record.value, RejectedChat):
         raise record.value
-    return chat_of(record.value)
+    return (chat_of(record.value),) if settings.record == "chat" else pair_of(record.value)
+
+
+def _kept(
+    encoder: ChatEncoder,
+    chats: Sequence[Chat],
+    encoded: Sequence[EncodedChat | RejectedChat],
+    settings: EncodeSettings,
+) -> tuple[Sequence[EncodedChat], str]:
+    """What is kept of a record's chats, and how it was cut."""
+    ready = []
+    for side, each in zip(("chosen", "rejected"), encoded, strict=False):
+        if isinstance(each, RejectedChat):
+            of = f"{side}: " if settings.record == "pair" else ""
+            raise RejectedChat(each.reason, of + each.detail)
+        ready.append(each)
+    if settings.record == "pair":
+        return fitted_pair(ready[0], ready[1], encoder, settings.limit, settings.too_long)
+    one, cut = fitted(encoder, chats[0], ready[0], settings.limit, settings.too_long)
+    return (one,), cut
 
 
 def _batches(source: ChatSource, report: Report | None) -> Iterator[list[ChatRecord]]:

@@ -13,10 +13,11 @@ from pinisi.config import RunConfig
 from pinisi.train.task import Task
 from pinisi.train.tasks.distill import Distill
 from pinisi.train.tasks.dpo import Dpo
+from pinisi.train.tasks.prefer import Prefer
 from pinisi.train.tasks.pretrain import Pretrain
 from pinisi.train.tasks.sft import Sft
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Pretrain, Distill, Dpo, Sft)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Pretrain, Distill, Dpo, Sft, Prefer)}
 
 
 def task_of(config: RunConfig, reference: str | None = None) -> Task:

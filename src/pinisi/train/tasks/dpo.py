@@ -16,7 +16,7 @@ from pinisi.config import RunConfig
 from pinisi.data.batches import Microbatch
 from pinisi.data.preferences import PairBatches, PreferencePairs
 from pinisi.engine.engine import Engine
-from pinisi.losses import Loss, PreferenceLoss
+from pinisi.losses import Loss, loss_named
 from pinisi.models import ModelSpec
 from pinisi.train.building import frozen_spec, spec_of
 from pinisi.train.model_files import tokenizer_of
@@ -97,7 +97,7 @@ class Dpo(Task):
         )
 
     def loss(self, spec: ModelSpec) -> Loss:
-        return PreferenceLoss(self.settings.beta)
+        return loss_named("dpo", beta=self.settings.beta)
 
     def frozen(self) -> dict[str, str | None]:
         return {REFERENCE: self.settings.reference}

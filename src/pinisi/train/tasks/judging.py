@@ -13,8 +13,11 @@ import torch
 from pinisi.base.ids import IGNORE
 from pinisi.data import TokenShards
 from pinisi.data.batches import Microbatch, eval_documents
+from pinisi.data.conversations.pair_batches import PAIRS
+from pinisi.data.conversations.store import ChatStore
 from pinisi.data.preferences import PreferencePairs
 from pinisi.engine.engine import Engine
+from pinisi.losses.pairs import PairLoss, as_pairs
 from pinisi.train.standing import DOCUMENTS
 
 if TYPE_CHECKING:
@@ -115,6 +118,31 @@ def pair_margins(
         for pair, (chosen, rejected) in zip(judged, gain.tolist(), strict=True):
             margins.setdefault(pair.language, []).append(beta * (chosen - rejected))
     return {language: _summary(found) for language, found in sorted(margins.items())}
+
+
+def judged_pairs(
+    loss: PairLoss,
+    store: ChatStore,
+    judged: Sequence[tuple[Microbatch, torch.Tensor, torch.Tensor, torch.Tensor]],
+) -> dict[str, dict[str, float]]:
+    """Returns by language means over a store's pairs: of the loss, and of what it measures besides (`MEASURES`).
+
+    judged: microbatches, each with the model's and the reference's sums by answer and the answers' numbers of tokens, [2 · n].
+    """
+    if not judged:
+        return {}
+    numbers = torch.cat([each.loss_data[PAIRS] for each, *_ in judged]).numpy()
+    columns = zip(*(row[1:] for row in judged), strict=True)
+    pairs = as_pairs(*(torch.cat(column).to(torch.float64) for column in columns))
+    losses, measured = loss.formula(pairs, **loss.settings), loss.measured(pairs)
+    languages = store.language_numbers[2 * numbers]
+    found: dict[str, dict[str, float]] = {}
+    for number, language in enumerate(store.languages):
+        here = torch.from_numpy(np.flatnonzero(languages == number))
+        if len(here):
+            means = zip(loss.measures, measured[:, here].mean(1).tolist(), strict=True)
+            found[language] = {"loss": float(losses[here].mean()), "tokens": len(here), **dict(means)}
+    return found
 
 
 def sums_by_row(log_probs: torch.Tensor) -> torch.Tensor:

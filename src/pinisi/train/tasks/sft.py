@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,24 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pinisi.base.digests import of_value
-from pinisi.base.errors import ConfigError, DataError
+from pinisi.base.errors import ConfigError
 from pinisi.base.paths import PATH
 from pinisi.base.typed_toml import Fault
 from pinisi.data.conversations.answers import Think
 from pinisi.data.conversations.batches import ChatBatches, ChatDrawing, held_out_batches, rows_an_epoch
 from pinisi.data.conversations.encode import MaskRule, Trained
-from pinisi.data.conversations.prepare import EncodeSettings, prepare_chats, store_folder
+from pinisi.data.conversations.prepare import EncodeSettings
 from pinisi.data.conversations.records import ChatSource
 from pinisi.data.conversations.shorten import TooLong
-from pinisi.data.conversations.store import INDEX, ChatStore
+from pinisi.data.conversations.store import ChatStore
 from pinisi.losses import Loss, cross_entropy_with
 from pinisi.models import ModelSpec
-from pinisi.parallel.place import joined, place
-from pinisi.train.building import spec_of
-from pinisi.train.model_files import tokenizer_of
+from pinisi.parallel.place import joined
 from pinisi.train.phases import Phase, phases_of
 from pinisi.train.task import Task
 from pinisi.train.tasks.judging import mean_losses
+from pinisi.train.tasks.stores import chat_tokenizer, check_rows_of, open_store
 
 if TYPE_CHECKING:
     from pinisi.train.trainer import Trainer
@@ -78,12 +76,7 @@ class Sft(Task):
     @cached_property
     def tokenizer(self) -> str:
         """Returns the tokenizer's folder. Raises ConfigError without one."""
-        found = tokenizer_of(self.config, spec_of(self.config))
-        if found is None:
-            raise ConfigError(
-                f"the task {self.name!r} reads chats: set model.tokenizer to the folder of the model's tokenizer"
-            )
-        return found
+        return chat_tokenizer(self.config, self.name)
 
     def stores(self, sequence: int) -> dict[str, ChatStore]:
         """Returns the encoded chats of each source, for rows of so many tokens."""
@@ -99,11 +92,7 @@ class Sft(Task):
             s = self.settings
             settings = EncodeSettings(self.tokenizer, sequence, MaskRule(s.train, s.think), s.too_long)
             room = Path(s.prepared or Path(self.config.run.folder) / ROOM)
-            first = not joined() or place()[0] == 0
-            while not first and not (store_folder(source, settings, room) / INDEX).is_file():
-                time.sleep(0.2)  # the first rank encodes; if it fails, whoever started the ranks ends them
-            told = first and not (store_folder(source, settings, room) / INDEX).is_file()
-            self._open[key] = prepare_chats(source, settings, room, print if told else None)
+            self._open[key] = open_store(source, settings, room)
         return self._open[key]
 
     def held_out(self, sequence: int) -> ChatStore | None:
@@ -116,11 +105,7 @@ class Sft(Task):
             stores = self.stores(phase.data.sequence)
             held_out = self.held_out(phase.data.sequence)
             for store in [*stores.values(), *([held_out] if held_out else [])]:
-                if (most := store.index["highest"]) >= spec.vocabulary:
-                    raise DataError(
-                        f"{store.folder} has the token id {most}, the model's vocabulary {spec.vocabulary} rows (vocab_size): give "
-                        "the model's own tokenizer, or give the model more rows"
-                    )
+                check_rows_of(store, spec)
             drawing = self._drawing(phase)
             ChatBatches(stores, drawing)  # raises DataError for a mixture's name that isn't there
             if not joined():
