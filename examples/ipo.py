@@ -29,11 +29,10 @@ def main(model: str, pairs: str, out: str) -> None:
         data={"sequence": 128, "microbatch_size": 2},  # two pairs a microbatch
         pipeline={"ranks": 2, "microbatches": 4},
         optimizer={"learning_rate": 5e-4, "weight_decay": 0.0},
-        task={"name": "prefer", "pairs": pairs, "loss": "ipo", "settings": {"beta": 0.05}},
+        task={"name": "prefer", "pairs": pairs, "held_out": pairs, "loss": "ipo", "settings": {"beta": 0.05}},
     )
-    result = run(config, PreferWithIpo)
-    measures = result.metrics()[-1]["measures"]
-    print(f"{measures['accuracy']:.0%} of the last step's pairs prefer the chosen answer")
+    for language, judged in run(config, PreferWithIpo).evaluation.items():
+        print(f"{language}: {judged['accuracy']:.0%} of {judged['tokens']} pairs prefer the chosen answer")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_a_preference_loss_of_ones_own(model, tmp_path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     said = program(EXAMPLES / "ipo.py", chatting, file, tmp_path)
-    assert "100% of the last step's pairs prefer the chosen answer" in said
+    assert "all: 100% of 12 pairs prefer the chosen answer" in said
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [line["total_loss"] for line in lines if "total_loss" in line]
     assert (
