@@ -28,6 +28,7 @@ from pinisi.cli import (
     inspect,
     judge,
     langpack,
+    merge,
     plan,
     preset,
     report,
@@ -60,6 +61,7 @@ COMMANDS = (
     fertility,
     vocabulary,
     expand,
+    merge,
     bench,
     demo,
 )

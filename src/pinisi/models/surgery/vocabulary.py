@@ -26,7 +26,7 @@ def configured_ids(spec: ModelSpec) -> set[int]:
     """The ids of tokens that config.json and generation_config.json name, the config's defaults included."""
     found: set[int] = set()
     for values in _configs(spec):
-        _map(values, lambda id: found.add(id) or id)  # type: ignore[func-returns-value]
+        renumbered(values, lambda id: found.add(id) or id)  # type: ignore[func-returns-value]
     return {id for id in found if 0 <= id < spec.vocabulary}
 
 
@@ -39,14 +39,14 @@ def _configs(spec: ModelSpec) -> Iterator[dict[str, Any]]:
         yield json_object(spec.published.generation, "generation_config.json")
 
 
-def _map(values: Mapping[str, Any], new_id: Callable[[int], int]) -> dict[str, Any]:
-    """A config in which tokens have their new ids."""
+def renumbered(values: Mapping[str, Any], new_id: Callable[[int], int]) -> dict[str, Any]:
+    """Returns a config, or a generation_config, in which tokens have their new ids."""
     found = {}
     for key, value in values.items():
         if key.endswith(SUFFIXES) or key in LISTS:
             found[key] = _mapped(value, new_id)
         elif isinstance(value, dict):
-            found[key] = _map(value, new_id)
+            found[key] = renumbered(value, new_id)
         else:
             found[key] = value
     return found
@@ -66,9 +66,11 @@ def with_vocabulary(spec: ModelSpec, rows: int, new_id: Callable[[int], int] = l
     values, *rest = _configs(spec)
     if "vocab_size" not in values:
         values["vocab_size"] = spec.vocabulary
-    values = _map(values, new_id) | {"vocab_size": rows}
+    values = renumbered(values, new_id) | {"vocab_size": rows}
     assert spec.published is not None
-    generation = json.dumps(_map(rest[0], new_id), indent=2, ensure_ascii=False) + "\n" if rest else None
+    generation = (
+        json.dumps(renumbered(rest[0], new_id), indent=2, ensure_ascii=False) + "\n" if rest else None
+    )
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     changed = read_spec(values, attention=spec.attention_choice)
     return replace(
