@@ -94,7 +94,8 @@ class CompiledLayer:
 
     def __init__(self, layer: BoundLayer, compiler: str, later: WeightGradients | None = None):
         self.layer, self.compiler, self.later = layer, compiler, later
-        self.linears = [m for m in layer.module.modules() if type(m) is nn.Linear] if later else []
+        linears = [m for m in layer.module.modules() if type(m) is nn.Linear and m.weight.requires_grad]
+        self.linears = linears if later else []
         self.parameters = [p for m in self.linears for p in (m.weight, m.bias) if p is not None]
         self._held = _Tapped()
         for number, linear in enumerate(self.linears):

@@ -21,6 +21,11 @@ def check_objective(spec: ModelSpec, layout: Layout, objective: Objective, shard
             "them, or with a loss that reads log-probabilities and weights alone"
         )
     reads = reads_of_distribution(loss)
+    if spec.adapters is not None and (reads or spec.extra_heads):
+        raise ConfigError(
+            "adapters are trained by losses that read log-probabilities, of a model without extra heads: leave out "
+            f"{' and '.join(reads) or 'loss.extra_heads'}, or train the whole model (lora.rank = 0)"
+        )
     if reads and reads_logit_sum(loss) and layout.barriers:
         raise ConfigError(
             f"label smoothing and a loss that reads {' and '.join(reads)} don't go together: leave one out"

@@ -113,8 +113,8 @@ def _deferred(layer: nn.Linear, later: WeightGradients, x: torch.Tensor) -> torc
 
 
 def defer_weight_gradients(module: nn.Module, later: WeightGradients) -> None:
-    """Makes every nn.Linear of `module` leave its weight gradient to a W. Other parameters (norms) are small: their
-    gradients stay in B."""
+    """Makes every nn.Linear of `module` that is trained leave its weight gradient to a W. Other parameters (norms) are small:
+    their gradients stay in B."""
     for layer in module.modules():
-        if type(layer) is nn.Linear:
+        if type(layer) is nn.Linear and layer.weight.requires_grad:
             layer.forward = partial(_deferred, layer, later)  # type: ignore[method-assign]

@@ -26,6 +26,7 @@ from pinisi.engine.gradients import (
 from pinisi.engine.optimizer import Slot
 from pinisi.engine.settings import Numerics, Objective
 from pinisi.models import ModelSpec, build_stage, make_context, vocabulary_names
+from pinisi.models.adapters import plain_name
 from pinisi.models.stage import Stage, Weights
 from pinisi.schedule import Layout
 from pinisi.schedule.needs import Gradients
@@ -63,6 +64,7 @@ class Parts:
     dtype: torch.dtype
     buffers: dict[nn.Parameter, torch.Tensor]
     make_context: Callable
+    frozen_bytes: int = 0  # of parameters beside adapters
 
     @property
     def statistics_dtype(self) -> torch.dtype:
@@ -97,19 +99,28 @@ def build_parts(
     """Builds what a rank holds, reading or drawing only that, and lists its parameters.
 
     later: where linear layers leave their weight gradients, if the schedule has passes B and W. frozen: nothing is trained,
-    and no gradient has memory.
+    and no gradient has memory. Of a model with adapters these alone are listed.
     """
     dtype, device = numerics.dtype, numerics.device or torch.device("cpu")
     stages = _stages(spec, weights, held, dtype, device)
     for module in stages.values():
         _wrap_layers(spec, module, numerics, later)
     buffers, slots = _stage_slots(spec, held, stages, frozen)
+    others: list[Slot] = []  # of a model with adapters: what they stand on
     embedding = head = projection = None
     if not held.whole_ends:
-        ends = _end_slots(spec, weights, held.shards.rows(held.rank), dtype, device, frozen)
+        fixed = frozen or spec.adapters is not None
+        ends = _end_slots(spec, weights, held.shards.rows(held.rank), dtype, device, fixed)
         embedding, shard = _ends(spec, ends, held, numerics.head_budget)
         head, projection = head_for(objective, shard), shard.projection
         slots += ends.values()
+    if spec.adapters is not None and not frozen:
+        others = [slot for slot in slots if not slot.parameter.requires_grad]
+        slots = [slot for slot in slots if slot.parameter.requires_grad]
+        if not slots:
+            raise ConfigError(
+                f"rank {held.rank} has no layers, and so no adapters to train: give it some (pipeline.layers)"
+            )
     parts = Parts(
         stages=stages,
         shards=held.shards,
@@ -122,6 +133,7 @@ def build_parts(
         dtype=dtype,
         buffers=buffers,
         make_context=partial(make_context, spec, dtype=dtype, device=device),
+        frozen_bytes=sum(slot.parameter.nbytes for slot in others),
     )
     return parts, slots
 
@@ -177,14 +189,14 @@ def _stage_slots(
             if parameter in buffers:  # both ends
                 next(slot for slot in slots if slot.parameter is parameter).part = Gradients.ENDS
                 continue
-            if frozen:
+            if frozen or not parameter.requires_grad:
                 buffers[parameter] = no_buffer(parameter.requires_grad_(False))
             else:
                 buffers[parameter] = attach_buffer(parameter)
             end = tied_apart and name == embedding_name  # summed over both ends when all passes are done
             slots.append(
                 Slot(
-                    name,
+                    plain_name(name),
                     parameter,
                     buffers[parameter],
                     tuple(parameter.shape),
@@ -210,7 +222,7 @@ def _end_slots(
         if name is None or name in slots:
             continue
         tensor = weights.get(name, rows).to(device=device, dtype=dtype)
-        parameter = nn.Parameter(tensor.contiguous())
+        parameter = nn.Parameter(tensor.contiguous(), requires_grad=not frozen)
         buffer = no_buffer(tensor) if frozen else torch.zeros_like(parameter, dtype=gradient_dtype(dtype))
         shape = (spec.vocabulary, *tensor.shape[1:])
         others = tensor.dim() - 1  # dimensions beside the rows
@@ -227,16 +239,18 @@ def _ends(
 ) -> tuple[EmbeddingShard, HeadShard]:
     names = vocabulary_names(spec)
     embed, head, bias = slots[names.embedding], slots[names.head], slots.get(names.bias or "")
+    learns = head.parameter.requires_grad
     return (
-        EmbeddingShard(embed.parameter, embed.gradient, embed.box.offset[0]),
+        EmbeddingShard(embed.parameter, embed.gradient if learns else None, embed.box.offset[0]),
         HeadShard(
             head.parameter,
-            head.gradient,
+            head.gradient if learns else None,
             head.box.offset[0],
             bias=bias.parameter if bias else None,
-            bias_gradient=bias.gradient if bias else None,
+            bias_gradient=bias.gradient if bias and learns else None,
             curve=Curve(spec.logit_scale, spec.softcap),
             barriers=held.layout.barriers,
-            budget=head_budget,
+            # beside adapters U, of S's products, is all that the head gives with one barrier
+            budget=head_budget if learns or held.layout.barriers == 2 else 0,
         ),
     )

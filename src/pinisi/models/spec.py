@@ -17,6 +17,7 @@ from transformers import PreTrainedConfig
 
 from pinisi.base.errors import ModelError
 from pinisi.models import checks
+from pinisi.models.adapters import Adapters
 from pinisi.models.architectures import ARCHITECTURES, FULL, SLIDING, Architecture
 from pinisi.models.attention import AUTO, BACKENDS, DENSE, AttentionFeatures, check_features
 from pinisi.models.folder import CONFIG, SMALL_FILES, Published, json_object, local_folder, read_published
@@ -45,7 +46,8 @@ class ModelSpec:
     from the embedding (torch's padding_idx), or None. folder: the local folder it was read from, if any.
     extra_heads: D, how many heads are trained beside the model's own (see `heads`). published: the files that the folder or
     the hub keeps beside the weights, if it was read from one. generation: what generation_config.json says of a model that
-    was not published. token_ids: ids of special tokens that config.json says besides, which training does without.
+    was not published. token_ids: ids of special tokens that config.json says besides, which training does without. adapters: what
+    alone is trained, if there are any.
     """
 
     config: PreTrainedConfig
@@ -68,6 +70,7 @@ class ModelSpec:
     token_ids: Mapping[str, Any] = field(default_factory=dict)
     rotary_cache: dict[str, Any] = field(default_factory=dict, repr=False)
     backend: str = AUTO
+    adapters: Adapters | None = None
 
     @property
     def model_type(self) -> str:
@@ -76,7 +79,8 @@ class ModelSpec:
     @property
     def dropout(self) -> bool:
         """Whether anything is dropped in training."""
-        return any(getattr(self.config, name, None) for name in checks.DROPOUTS)
+        adapters = self.adapters is not None and self.adapters.dropout > 0
+        return adapters or any(getattr(self.config, name, None) for name in checks.DROPOUTS)
 
     @property
     def attention_choice(self) -> str:

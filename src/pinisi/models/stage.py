@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pinisi.base.errors import ModelError
+from pinisi.models.adapters import insert_adapters, is_adapter, plain_name
 from pinisi.models.attention import check_place, layer_config
 from pinisi.models.context import Context
 from pinisi.models.spec import ModelSpec
@@ -156,7 +158,7 @@ def build_stage(
     """Builds one stage and nothing else; asks `weights` for this stage's parameters only.
 
     Without `embedding`, the first stage takes rows that are already multiplied by
-    spec.embedding_scale(dtype).
+    spec.embedding_scale(dtype). Of a spec with adapters nothing else has a gradient.
 
     Args:
         layers: the layers' numbers, range(start, stop); may be empty.
@@ -170,13 +172,14 @@ def build_stage(
     check_place(spec.backend, dtype, torch.device(device))
     stage = _skeleton(spec, layers, embedding, head, norm, spec.extra_heads if extra_heads else 0)
     for name, parameter in list(stage.named_parameters()):
-        tensor = weights.get(name)
+        tensor = weights.get(plain_name(name))
         if tensor.shape != parameter.shape:
             raise ModelError(
-                f"{name} has shape {list(tensor.shape)}; this model needs {list(parameter.shape)}."
+                f"{plain_name(name)} has shape {list(tensor.shape)}; this model needs {list(parameter.shape)}."
             )
         owner, _, leaf = name.rpartition(".")
-        setattr(stage.get_submodule(owner), leaf, nn.Parameter(tensor.to(device=device, dtype=dtype)))
+        there = nn.Parameter(tensor.to(device=device, dtype=dtype), requires_grad=parameter.requires_grad)
+        setattr(stage.get_submodule(owner), leaf, there)
     return stage
 
 
@@ -188,10 +191,10 @@ def parameter_shapes(
     head: bool | None = None,
     norm: bool | None = None,
 ) -> dict[str, torch.Size]:
-    """Hugging Face names and shapes of a stage's parameters; of the whole model if no layers are given."""
+    """Hugging Face names and shapes of a stage's parameters, without adapters; of the whole model if no layers are given."""
     whole = layers is None
     found = _skeleton(
-        spec,
+        replace(spec, adapters=None),
         range(spec.layers) if layers is None else layers,
         whole if embedding is None else embedding,
         whole if head is None else head,
@@ -203,6 +206,19 @@ def parameter_shapes(
 def parameter_names(spec: ModelSpec, layers: range | None = None, **parts: bool | None) -> Iterator[str]:
     """The names of `parameter_shapes`, in order."""
     return iter(parameter_shapes(spec, layers, **parts))
+
+
+def adapter_shapes(spec: ModelSpec) -> dict[str, torch.Size]:
+    """Returns names and shapes of a model's adapters; none of a model without them."""
+    if spec.adapters is None:
+        return {}
+    whole = _skeleton(spec, range(spec.layers), False, False, False)
+    return {plain_name(name): p.shape for name, p in whole.named_parameters() if is_adapter(name)}
+
+
+def decoder_layer(spec: ModelSpec) -> nn.Module:
+    """Returns the first decoder layer, without values or adapters."""
+    return _skeleton(replace(spec, adapters=None), range(1), False, False, False).model.layers
 
 
 def _skeleton(
@@ -220,6 +236,8 @@ def _skeleton(
         stage = Stage(
             spec, layers, embedding=embedding, head=head, norm=_has_norm(spec, layers, norm), extra=extra
         )
+        if spec.adapters is not None:
+            insert_adapters(stage, stage.model.layers, spec.adapters)
     assert not list(stage.buffers()), "a layer's buffer would stay without values"
     return stage
 

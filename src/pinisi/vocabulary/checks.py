@@ -9,7 +9,7 @@ from pinisi.vocabulary.statistics import statistics_dtype
 
 def check_shard(
     weight: Tensor,
-    gradient: Tensor,
+    gradient: Tensor | None,
     bias: Tensor | None,
     bias_gradient: Tensor | None,
     barriers: int,
@@ -28,16 +28,18 @@ def check_shard(
         ("weight", weight, gradient, 2),
         ("bias", bias, bias_gradient, 1),
     ):
-        assert (of is None) == (its_gradient is None), f"{name} and its gradient come together"
-        if of is None or its_gradient is None:
+        learns = gradient is not None and of is not None
+        assert learns == (its_gradient is not None), f"{name} and its gradient come together"
+        if of is None:
             continue
         assert of.ndim == dimensions and len(of) == len(weight) and of.dtype == weight.dtype, (
             f"{name} {list(of.shape)} in {of.dtype} beside weight {list(weight.shape)} in {weight.dtype}"
         )
-        assert its_gradient.shape == of.shape and its_gradient.dtype == dtype, (
-            f"{name} {list(of.shape)} needs a gradient of its shape in {dtype}, got {list(its_gradient.shape)} in "
-            f"{its_gradient.dtype}"
-        )
+        if its_gradient is not None:
+            assert its_gradient.shape == of.shape and its_gradient.dtype == dtype, (
+                f"{name} {list(of.shape)} needs a gradient of its shape in {dtype}, got {list(its_gradient.shape)} in "
+                f"{its_gradient.dtype}"
+            )
         assert rows_without_gaps(of), f"{name}: neighbours in a row must lie side by side"
     kernels_for(weight)
 

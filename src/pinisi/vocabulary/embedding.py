@@ -17,12 +17,12 @@ class EmbeddingShard:
     """Rows start to start + V_r of the embedding.
 
     weight [V_r, h] in the model's dtype; gradient [V_r, h] in fp32 (fp64 for an fp64 model), added to and
-    never cleared here, so that a tied head may share it. No id is special: a padding token has a row like any
-    other.
+    never cleared here, so that a tied head may share it; None: the rows don't learn. No id is special: a padding token has a row
+    like any other.
     """
 
-    def __init__(self, weight: Tensor, gradient: Tensor, start: int) -> None:
-        if weight.shape != gradient.shape:
+    def __init__(self, weight: Tensor, gradient: Tensor | None, start: int) -> None:
+        if gradient is not None and weight.shape != gradient.shape:
             raise AssertionError(f"weight {tuple(weight.shape)} and gradient {tuple(gradient.shape)} differ")
         self.weight = weight.detach()
         self.gradient = gradient
@@ -35,4 +35,5 @@ class EmbeddingShard:
     @torch.no_grad()
     def accumulate(self, ids: Tensor, rows: Tensor) -> None:
         """G: adds the gradient rows [n_r, h] of owned tokens ids [n_r]."""
-        self.gradient.index_add_(0, ids - self.rows.start, rows.to(self.gradient.dtype))
+        if self.gradient is not None:
+            self.gradient.index_add_(0, ids - self.rows.start, rows.to(self.gradient.dtype))

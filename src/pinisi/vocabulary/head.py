@@ -46,8 +46,8 @@ class HeadShard:
     """Rows start to start + V_r of the LM head.
 
     weight [V_r, h] and bias [V_r] in the model's dtype; gradient [V_r, h] and bias_gradient [V_r] in fp32
-    (fp64 for an fp64 model), added to and never cleared here, so that a tied embedding may share them. curve:
-    from z to logits.
+    (fp64 for an fp64 model), added to and never cleared here, so that a tied embedding may share them; None where the rows don't
+    learn: T then makes dX at most. curve: from z to logits.
 
     For each microbatch: s, then (after an all-gather of the statistics) combine, then u with 1 barrier, and
     t, in any order between microbatches and as late as one likes. x must not be overwritten before t.
@@ -64,7 +64,7 @@ class HeadShard:
     def __init__(
         self,
         weight: Tensor,
-        gradient: Tensor,
+        gradient: Tensor | None,
         start: int,
         *,
         bias: Tensor | None = None,
@@ -207,6 +207,9 @@ class HeadShard:
         """T, after combine: adds dW and db; frees the pass. With 2 barriers returns dX_r [T, h] in the statistics' dtype, in
         which it is to be summed."""
         x = head_pass.x
+        if self.gradient is None and self.barriers == 1:
+            self._free(head_pass)
+            return None
         of = self._coefficients(head_pass, loss)
         kernels, dtype = head_pass.kernels, of.softmax.dtype
         dx = left = None
@@ -214,7 +217,7 @@ class HeadShard:
         assert head_pass.buffer is not None, "t is called once, after s with keep=True"
         in_parts = made_in_parts(x)
         joins = in_parts and kernels.add_with_target_rows_ is not None  # y's rows each part's product
-        if not joins:
+        if self.gradient is not None and not joins:
             kernels.add_target_rows_(
                 self.gradient, self.bias_gradient, x, head_pass.targets, of.target, self._scratch
             )
@@ -228,9 +231,10 @@ class HeadShard:
             kept = tile.kept
             parts = kept.parts if kept is not None and columns is kept.columns else None
             join = partial(self._join, head_pass, rows, of.target) if joins else None
-            add_transposed_product_(
-                rows.gradient, columns, x, self._scratch, left, room=room, parts=parts, join=join
-            )
+            if rows.gradient is not None:
+                add_transposed_product_(
+                    rows.gradient, columns, x, self._scratch, left, room=room, parts=parts, join=join
+                )
             if rows.bias_gradient is not None:
                 kernels.add_column_sums_(rows.bias_gradient, columns, left, self._scratch)
             if self.barriers == 2:  # last, next to what is done to its sum
@@ -295,7 +299,7 @@ class HeadShard:
             None if of is None else of[start:stop]
             for of in (self.weight, self.gradient, self.bias, self.bias_gradient)
         )
-        assert weight is not None and gradient is not None
+        assert weight is not None
         return Rows(start, stop, weight, weight.t(), gradient, bias, bias_gradient)
 
     def _working(self, name: str, x: Tensor, width: int) -> Tensor:
@@ -305,6 +309,8 @@ class HeadShard:
         """The same where every logit of a token has one and the same gradient: sums instead of products."""
         if dx is not None:
             dx.addr_(each, self._sum_of_rows()[:-1])
+        if self.gradient is None:
+            return
         row = torch.zeros_like(self._sum_of_rows()[:-1])
         for part in blocks(x.shape[0], x.shape[1], x.device, TOKEN_BLOCK):
             row.addmv_(x[part].to(each.dtype).t(), each[part])

@@ -21,14 +21,14 @@ DEVICE_NARROW, DEVICE_WIDE = 2048, 8192  # on a GPU, where a narrow product does
 
 
 class Rows(NamedTuple):
-    """Views of a shard's rows start to stop, which are the columns of a tile: weight [C, h] and [h, C], gradient [C, h], bias and
-    its gradient [C] or None. Made once, since each takes 10 µs and more where a product has left the cache cold."""
+    """Views of a shard's rows start to stop, which are the columns of a tile: weight [C, h] and [h, C], gradient [C, h] or None,
+    bias and its gradient [C] or None. Made once, since each takes 10 µs and more where a product has left the cache cold."""
 
     start: int
     stop: int
     weight: Tensor
     transposed: Tensor
-    gradient: Tensor
+    gradient: Tensor | None
     bias: Tensor | None
     bias_gradient: Tensor | None
 

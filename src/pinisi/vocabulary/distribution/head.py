@@ -115,6 +115,7 @@ class DistributionHead:
     def t(self, pass_: DistributionPass, loss: LossValue) -> Tensor | None:
         """After combine: adds dW and db, frees the pass; with 2 barriers returns dX's part [T, h]."""
         assert pass_.buffer is not None, "t is called once, after s with keep=True"
+        assert self.gradient is not None, "rows that don't learn, which only `HeadShard` knows"
         x, found = pass_.x, factors(pass_, loss, self.student.curve.scale)
         kernels = kernels_for(x)
         dx = x.new_zeros(x.shape, dtype=found.exps.dtype) if self.barriers == 2 else None
