@@ -91,7 +91,18 @@ def test_compiled_layers_give_what_plain_ones_give(architecture, dtype, attentio
 def test_a_model_with_dropout_is_refused():
     spec = read_spec(config_of(Case()) | {"attention_dropout": 0.1})
     with pytest.raises(ConfigError, match=r"set runtime\.compile = 'none'"):
-        check_compiled(spec)
+        check_compiled(spec, BACKEND)
+
+
+def test_a_missing_cpp_compiler_is_named_before_a_rank_starts(monkeypatch):
+    from torch._inductor import config
+
+    spec = read_spec(config_of(Case()))
+    monkeypatch.delenv("CXX", raising=False)
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        with pytest.raises(ConfigError, match=r"needs a C\+\+ compiler on a CPU, and none was found \(apt"):
+            check_compiled(spec, "inductor")
+        check_compiled(spec, BACKEND)
 
 
 def test_a_layer_that_cannot_be_compiled_is_named():

@@ -29,6 +29,9 @@ def add(commands: Any) -> None:
         metavar="N|ema",
         help="the mean of the last N checkpoints, or the moving average that the run keeps (optimizer.average)",
     )
+    export.add_argument(
+        "--adapter", action="store_true", help="of a run with [lora]: the adapters alone, as peft loads them"
+    )
     export.add_argument("--tokenizer", help="a folder with a tokenizer; the run's own if left out")
     export.set_defaults(run=_export)
 
@@ -46,6 +49,7 @@ def _export(options: argparse.Namespace, _: list[str]) -> int:
             dtype=options.dtype,
             tokenizer=options.tokenizer,
             average=options.average,
+            adapter=options.adapter,
         )
     )
     return 0

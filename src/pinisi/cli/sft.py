@@ -42,6 +42,13 @@ def add(commands: Any) -> None:
         "--ranks", type=int, default=1, metavar="N", help="processes of the pipeline (default: 1)"
     )
     sft.add_argument(
+        "--lora",
+        type=int,
+        default=0,
+        metavar="RANK",
+        help="train adapters of this rank alone, and write them to FOLDER/adapter, too",
+    )
+    sft.add_argument(
         "--set",
         nargs="+",
         default=[],
@@ -58,7 +65,7 @@ def _sft(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.cookbook.sft import SftOptions, sft
     from pinisi.launch.run import start
 
-    names = ("model", "chats", "epochs", "then", "then_epochs", "sequence", "ranks")
+    names = ("model", "chats", "epochs", "then", "then_epochs", "sequence", "ranks", "lora")
     given = SftOptions(out=Path(options.out), **{name: getattr(options, name) for name in names})
     with terminal.heard_or_not():
         code, model = sft(given, options.set, start)

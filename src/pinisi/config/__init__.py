@@ -6,7 +6,7 @@ unsets an optional key. Read and written by `typed_toml`.
 """
 
 from pinisi.config.inputs import DataSection, ModelSection, RunSection
-from pinisi.config.learning import LossSection, OptimizerSection, PhaseSection
+from pinisi.config.learning import LoraSection, LossSection, OptimizerSection, PhaseSection
 from pinisi.config.machine import MemorySection, PipelineSection, RuntimeSection
 from pinisi.config.run import RunConfig, configure, head_text, load
 from pinisi.config.watching import CheckpointSection, EvaluationSection, ReportSection, WatchSection
@@ -15,6 +15,7 @@ __all__ = [
     "CheckpointSection",
     "DataSection",
     "EvaluationSection",
+    "LoraSection",
     "LossSection",
     "MemorySection",
     "ModelSection",

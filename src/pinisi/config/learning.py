@@ -1,7 +1,7 @@
-"""Says how a run learns: the optimizer, what is added to the loss, phases."""
+"""Says how a run learns: the optimizer, adapters, what is added to the loss, phases."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pinisi.base.rounding import LARGEST_BETA
@@ -53,6 +53,26 @@ class OptimizerSection:
             yield Fault("average", "a number from 0 to below 1")
         if self.min_lr_ratio > 1:
             yield Fault("min_lr_ratio", "at most 1, being a ratio to the peak")
+
+
+@dataclass(frozen=True)
+class LoraSection:
+    """[lora] trains low-rank adapters (arXiv 2106.09685) on the decoder's linear layers, by peft, and leaves the model as it is."""
+
+    rank: int = 0  # of each adapter; 0: none, and the whole model is trained
+    alpha: float | None = None  # what an adapter adds counts alpha / rank; twice the rank if left out
+    dropout: float = 0.0  # share of an adapter's inputs that training leaves out
+    targets: list[str] = field(default_factory=list)  # such as q_proj; all linear layers if left out
+    rank_stabilised: bool = False  # alpha / the rank's root instead (arXiv 2312.03732)
+
+    def validate(self) -> Iterator[Fault]:
+        yield from at_least(self, rank=0)
+        if self.alpha is not None and not 0 < self.alpha < float("inf"):
+            yield Fault("alpha", "a number above 0")
+        if not 0 <= self.dropout < 1:
+            yield Fault("dropout", "a number from 0 to below 1")
+        if not self.rank and (self.targets or self.alpha is not None or self.dropout):
+            yield Fault("rank", "a number of at least 1 where [lora] has other keys")
 
 
 @dataclass(frozen=True)

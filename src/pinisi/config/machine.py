@@ -81,6 +81,8 @@ class RuntimeSection:
     backend: Literal["gloo", "nccl"] | None = None  # nccl on GPUs and gloo on CPUs if left out
     threads: int = 1  # CPU threads per rank
     compile: Literal["none", "layers"] = "none"  # layers: each decoder layer, by torch.compile
+    # torch's backend for that: inductor makes fused kernels, aot_eager none (to find faults with)
+    compiler: Literal["inductor", "aot_eager"] = "inductor"
     # Joining may take as long, at least 20 s; building, reading, saving and evaluating ten times as long.
     stuck_after: float = 300.0  # seconds that a step may stand still before the run ends and says why
     port: int | None = None  # where ranks meet; a free one if left out

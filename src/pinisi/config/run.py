@@ -9,7 +9,7 @@ from pinisi.base import settings
 from pinisi.base.paths import LATER, absolute_paths
 from pinisi.base.typed_toml import Fault, SettingsSource, from_table, plain
 from pinisi.config.inputs import DataSection, ModelSection, RunSection
-from pinisi.config.learning import LossSection, OptimizerSection, PhaseSection
+from pinisi.config.learning import LoraSection, LossSection, OptimizerSection, PhaseSection
 from pinisi.config.machine import MemorySection, PipelineSection, RuntimeSection
 from pinisi.config.watching import CheckpointSection, EvaluationSection, ReportSection, WatchSection
 
@@ -25,6 +25,7 @@ class RunConfig:
     data: DataSection
     pipeline: PipelineSection
     optimizer: OptimizerSection
+    lora: LoraSection = field(default_factory=LoraSection)
     loss: LossSection = field(default_factory=LossSection)
     memory: MemorySection = field(default_factory=MemorySection)
     checkpoint: CheckpointSection = field(default_factory=CheckpointSection)
@@ -48,8 +49,23 @@ class RunConfig:
             yield Fault("run.steps", f"to be left out, or the phases' sum, {self.steps}")
         if not self.phases and self.optimizer.warmup + (self.optimizer.decay or 0) > self.steps:
             yield Fault("optimizer.warmup", f"to fit, with optimizer.decay, into run.steps = {self.steps}")
+        if self.lora.rank:
+            yield from self._lora_faults()
         if not isinstance(self.task.get("name"), str):
             yield Fault("task", 'the name of a task, such as name = "pretrain"')
+
+    def _lora_faults(self) -> Iterator[Fault]:
+        """What adapters don't go together with."""
+        for key in ("start", "branch"):
+            if getattr(self.run, key) is not None:
+                yield Fault(
+                    f"run.{key}",
+                    "to be left out with [lora]: export that checkpoint, and name it as model.source",
+                )
+        if self.loss.extra_heads:
+            yield Fault("loss.extra_heads", "0 with [lora]: extra heads have no adapters")
+        if any(phase.train != "all" for phase in self.phases):
+            yield Fault("phases", 'train = "all" in each with [lora], which trains adapters alone')
 
 
 def head_text(budget: int | None) -> str:

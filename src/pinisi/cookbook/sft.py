@@ -17,14 +17,16 @@ from pinisi.train.export import export
 from pinisi.train.tasks.sft import Sft
 
 FILE = "sft.toml"  # in the run's folder: what was run, for `pinisi train`
-MODEL = "model"  # in the run's folder: the export
+MODEL, ADAPTER = "model", "adapter"  # in the run's folder: the export, and adapters alone
+RATE = 7e-6  # Sailor2's, which falls to 7e-7
+ADAPTER_RATE = 2e-4  # of adapters, which take more (QLoRA, arXiv 2305.14314, appendix B)
 FIRST, SECOND = "chats", "then"  # names of the stages' sources
 
 
 @dataclass(frozen=True)
 class SftOptions:
     """Says what `pinisi sft` does. then: chats of a second stage, such as selected ones, which Sailor2 goes through three times
-    after one time through all (arXiv 2502.12982, section 5)."""
+    after one time through all (arXiv 2502.12982, section 5). lora: the rank of adapters that are trained alone; 0: none."""
 
     model: str
     chats: str
@@ -34,6 +36,7 @@ class SftOptions:
     then_epochs: float = 3.0
     sequence: int = 1024
     ranks: int = 1
+    lora: int = 0
 
 
 def sft_config(options: SftOptions, overrides: Sequence[str] = ()) -> RunConfig:
@@ -48,8 +51,12 @@ def sft_config(options: SftOptions, overrides: Sequence[str] = ()) -> RunConfig:
         "model": {"source": options.model},
         "data": {"sequence": options.sequence},
         "pipeline": {"ranks": options.ranks, "microbatches": 8},
-        # Sailor2's rate, from 7e-6 to 7e-7
-        "optimizer": {"learning_rate": 7e-6, "schedule": "cosine", "min_lr_ratio": 0.1},
+        "optimizer": {
+            "learning_rate": ADAPTER_RATE if options.lora else RATE,
+            "schedule": "cosine",
+            "min_lr_ratio": 0.1,
+        },
+        "lora": {"rank": options.lora},
         "task": {"name": "sft", "sources": sources},
     }
     file = Path(options.out) / FILE
@@ -99,10 +106,15 @@ def _steps(config: RunConfig, name: str, epochs: float) -> int:
 def sft(
     options: SftOptions, overrides: Sequence[str], start: Callable[[RunConfig], int]
 ) -> tuple[int, Path | None]:
-    """Trains, or goes on, and exports. start: runs a configuration. Returns the exit code, and the export if the run came to its
-    end."""
+    """Trains, or goes on, and exports: the model, adapters added, and beside it adapters alone.
+
+    start: runs a configuration. Returns the exit code, and the export if the run came to its end.
+    """
     out = replace(options, out=Path(options.out).absolute())
-    code = start(sft_config(out, overrides))
+    config = sft_config(out, overrides)
+    code = start(config)
     if code:
         return code, None
+    if config.lora.rank:
+        export(out.out, out.out / ADAPTER, adapter=True)
     return 0, export(out.out, out.out / MODEL)

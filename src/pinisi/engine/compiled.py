@@ -6,9 +6,11 @@ tap, whose gradient is that of the layer's output, and hands its input out of th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -155,10 +157,30 @@ def _outside(name: str) -> AttentionBackend:
     return replace(backend, attend=torch.compiler.disable(backend.attend))
 
 
-def check_compiled(spec: ModelSpec) -> None:
-    """Raises ConfigError for a model whose layers aren't compiled."""
+def check_compiled(spec: ModelSpec, compiler: str) -> None:
+    """Raises ConfigError for a model whose layers aren't compiled, or where this machine lacks what the compiler needs."""
     if spec.dropout:
         raise ConfigError(
             "the model drops numbers in training by seeds of its own, which compiled layers don't have: set runtime.compile = "
             "'none', or its dropout to 0"
         )
+    if compiler == "inductor" and (missing := _missing()):
+        raise ConfigError(
+            f"runtime.compile = 'layers' needs {missing}: install it, or set runtime.compile = 'none', or runtime.compiler = "
+            "'aot_eager', which makes no kernels"
+        )
+
+
+def _missing() -> str | None:
+    """What torch's inductor needs and this machine lacks."""
+    if torch.cuda.is_available():
+        return None if find_spec("triton") else "Triton on a GPU, which isn't installed (pip install triton)"
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except Exception:  # of several kinds
+        named = os.environ.get("CXX")
+        found = f"CXX = {named} is none" if named else "none was found"
+        return f"a C++ compiler on a CPU, and {found} (apt install g++, or set CXX)"
+    return None

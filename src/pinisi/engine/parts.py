@@ -143,7 +143,7 @@ def _wrap_layers(spec: ModelSpec, module: Stage, numerics: Numerics, later: Weig
     if later is not None:
         defer_weight_gradients(module, later)
     if (compiler := numerics.compiler) is not None:
-        check_compiled(spec)
+        check_compiled(spec, compiler)
         module.layers = compiled_layers(module.layers, compiler, later)
         module.heads = compiled_layers(module.heads, compiler, later)
     if numerics.activation_checkpointing:

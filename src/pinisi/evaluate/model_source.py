@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pinisi.models import FolderWeights, ModelSpec, read_spec, tokenizer_files
 from pinisi.models.folder import CONFIG
 from pinisi.models.stage import Weights
 from pinisi.train import checkpoint
+from pinisi.train.adapters import merged_weights
 from pinisi.train.export import DTYPES
 from pinisi.train.model_files import spec_to_export
 
@@ -27,7 +28,7 @@ class MeasuredModel:
     """Holds what is known of a model before its weights are read.
 
     digest: SHA-256 over the names and bytes of its files. longest: tokens that it was made for. dtype: the numbers that it is
-    computed in. kind: "folder" or "checkpoint".
+    computed in. kind: "folder" or "checkpoint". reader: of a checkpoint.
     """
 
     path: Path
@@ -37,11 +38,12 @@ class MeasuredModel:
     dtype: torch.dtype
     tokenizer: Path
     longest: int
+    reader: checkpoint.Reader | None = None
 
     def digest(self) -> str:
         """Reads all files of the model once."""
-        if isinstance(self.weights, checkpoint.Reader):
-            return digests.of_value(self.weights.index)
+        if self.reader is not None:
+            return digests.of_value(self.reader.index)
         names = sorted([CONFIG, *(path.name for path in self.path.glob("*.safetensors"))])
         return digests.of_value({name: digests.of_file(self.path / name) for name in names})
 
@@ -77,8 +79,9 @@ def open_model(
     if folder is None or not tokenizer_files(folder):
         need = "holds no tokenizer" if tokenizer else "has no tokenizer beside it"
         raise ModelError(f"{folder if tokenizer else path} {need}: give its folder with --tokenizer")
-    weights = FolderWeights(spec, path, chosen) if reader is None else reader
-    return MeasuredModel(path, kind, spec, weights, chosen, folder, longest_of(spec.config))
+    weights = FolderWeights(spec, path, chosen) if reader is None else merged_weights(reader, spec, chosen)
+    plain, longest = replace(spec, adapters=None), longest_of(spec.config)
+    return MeasuredModel(path, kind, plain, weights, chosen, folder, longest, reader)
 
 
 def _checkpoint(path: Path, step: int | None) -> checkpoint.Reader | None:

@@ -13,8 +13,10 @@ from pinisi.config import RunConfig
 from pinisi.costs.hardware import read_hardware
 from pinisi.engine.compiled import check_compiled
 from pinisi.models import FolderWeights, ModelSpec, trained_parts
+from pinisi.models.adapters import peft
 from pinisi.schedule import Schedule, verify_once
 from pinisi.train import checkpoint
+from pinisi.train.adapters import base_of, check_base
 from pinisi.train.boards import check_boards
 from pinisi.train.building import DTYPES, check_rows, dtype_of, spec_of
 from pinisi.train.identity import check_data, check_model
@@ -59,7 +61,9 @@ def check(
         # Compiles the native ones: what is wrong with that is said here and not only in the ranks' logs.
         kernels_for(torch.empty(0, dtype=DTYPES[dtype_of(config, spec)]))
     if config.runtime.compile == "layers":
-        check_compiled(spec)
+        check_compiled(spec, config.runtime.compiler)
+    if spec.adapters is not None:
+        peft()  # raises DataError where it isn't installed
     tokenizer = tokenizer_of(config, spec)
     check_rows(spec, tokenizer)
     task.check(spec, tokenizer)
@@ -110,6 +114,7 @@ def _check_checkpoint(config: RunConfig, spec: ModelSpec, task: Task) -> None:
             _check_branch(checkpoint.Reader(Path(config.run.branch)), config, spec, task)
         return
     check_model(reader, spec)
+    check_base(reader, base_of(config, spec))
     check_data(reader, task.fingerprint)
     lacks_end = reader.step == config.steps and lacks_evaluation(config, reader.step, task.evaluates)
     if reader.step >= config.steps and not lacks_end:

@@ -1,7 +1,7 @@
 """Puts low-rank adapters (LoRA, Hu et al., arXiv 2106.09685) on a stage's linear layers, through peft; the rest is frozen.
 
-y = W x + scale · B A x, with A [r, in] and B [out, r]. Names are those of a peft adapter folder without its prefix: the linear layer's
-own with `.lora_A` or `.lora_B` behind it.
+y = W x + scale · B A x, with A [r, in] and B [out, r]. Names are those of a peft folder without its prefix: the linear layer's own
+with `.lora_A` or `.lora_B` behind it.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def check_targets(targets: Iterable[str], known: Iterable[str]) -> tuple[str, ..
     for name in wanted:
         if name.rpartition(".")[2] in ENDS:
             raise ConfigError(
-                f"lora.targets names {name}, whose rows are split over the ranks and which stays as it is: adapters stand on linear "
-                f"layers of the decoder ({', '.join(there)})"
+                f"lora.targets names {name}, whose rows are split over the ranks and which stays as it is: adapters stand on "
+                f"linear layers of the decoder ({', '.join(there)})"
             )
         if name not in there:
             raise ConfigError(

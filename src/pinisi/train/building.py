@@ -14,11 +14,12 @@ from pinisi.config import OptimizerSection, RunConfig
 from pinisi.data import load_tokenizer
 from pinisi.data.control_tokens import control_tokens
 from pinisi.engine.settings import OptimizerSettings
-from pinisi.models import FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
+from pinisi.models import AdaptedWeights, FolderWeights, ModelSpec, RandomWeights, read_spec, with_extra_heads
 from pinisi.models.stage import Weights
 from pinisi.models.stored import stored_dtype
 from pinisi.parallel.place import local_place
 from pinisi.train import checkpoint
+from pinisi.train.adapters import adapted
 from pinisi.train.dtype_speed import advice
 
 CHECKPOINTS = "checkpoints"  # in run.folder
@@ -26,11 +27,11 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 
 
 def spec_of(config: RunConfig) -> ModelSpec:
-    """Reads what the run's model is, with its extra heads."""
+    """Reads what the run's model is, with its extra heads and adapters."""
     source = config.model.source if config.model.source is not None else config.model.config
     assert source is not None
     spec = read_spec(source, attention=config.model.attention, strict=True)
-    return with_extra_heads(spec, config.loss.extra_heads)
+    return adapted(config, with_extra_heads(spec, config.loss.extra_heads))
 
 
 def dtype_of(config: RunConfig, spec: ModelSpec) -> str:
@@ -55,9 +56,10 @@ def with_dtype(config: RunConfig, *, say: bool) -> RunConfig:
 def first_weights(config: RunConfig, spec: ModelSpec, dtype: torch.dtype) -> Weights:
     """Returns the weights that a run starts from which resumes nothing: model.source, a folder or a hub id, or else a random
     start."""
-    if config.model.source is None:
-        return RandomWeights(spec, config.run.seed, dtype)
-    return FolderWeights(spec, spec.folder or config.model.source, dtype)
+    found: Weights = RandomWeights(spec, config.run.seed, dtype)
+    if config.model.source is not None:
+        found = FolderWeights(spec, spec.folder or config.model.source, dtype)
+    return found if spec.adapters is None else AdaptedWeights(spec, found, config.run.seed, dtype)
 
 
 def frozen_spec(config: RunConfig, source: str | None) -> ModelSpec:

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 
 from pinisi.base.errors import CheckpointError
-from pinisi.models import is_extra_head, write_folder
+from pinisi.models import ModelSpec, is_extra_head, write_folder
+from pinisi.models.adapter_folder import write_adapter
 from pinisi.train import checkpoint
+from pinisi.train.adapters import BASE, merged_weights
 from pinisi.train.model_files import spec_to_export
 
 DTYPES = {
@@ -28,9 +30,12 @@ def export(
     dtype: str | None = None,
     tokenizer: str | None = None,
     average: int | str | None = None,
+    adapter: bool = False,
     report: Callable[[str], None] = print,
 ) -> Path:
     """Writes the checkpoint of `step` (the newest whole one if None) of the run in `run` to `out`; returns `out`.
+
+    Adapters are added to the model that they stand on; adapter: they alone, as a folder of peft's.
 
     average: a number, the mean of so many checkpoints up to that step; "ema", the moving average that the run keeps
     (optimizer.average). The weights are the master weights, rounded to `dtype` (the run's own if None). The model is the plain
@@ -39,15 +44,33 @@ def export(
     reader = _reader_of(run, step, report)
     spec, kept_tokenizer = spec_to_export(reader, run)
     chosen = DTYPES[dtype or reader.index["dtype"]]
-    extra = [name for name in reader.names() if is_extra_head(name)]
+    beside = Path(tokenizer) if tokenizer else kept_tokenizer
     source = _weights_of(run, reader, average, chosen)
-    return write_folder(
-        spec,
-        source([name for name in reader.names() if name not in extra]),
-        out,
-        tokenizer or kept_tokenizer,
-        extra_heads=source(extra),
-    )
+    if adapter:
+        return _adapter(reader, spec, source, out, beside)
+    if spec.adapters is not None:
+        numbers = dict(source(reader.names()))
+        merged = merged_weights(reader, spec, chosen, numbers.__getitem__)
+        return write_folder(spec, ((name, merged.get(name)) for name in merged.names()), out, beside)
+    extra = [name for name in reader.names() if is_extra_head(name)]
+    own = [name for name in reader.names() if name not in extra]
+    return write_folder(spec, source(own), out, beside, extra_heads=source(extra))
+
+
+def _adapter(
+    reader: checkpoint.Reader,
+    spec: ModelSpec,
+    source: Callable[[list[str]], Iterator[tuple[str, torch.Tensor]]],
+    out: Path,
+    tokenizer: Path | None,
+) -> Path:
+    """Writes adapters alone. Raises CheckpointError where there are none."""
+    if spec.adapters is None:
+        raise CheckpointError(
+            f"{reader.folder} holds a whole model and no adapters: leave --adapter out, or train with lora.rank"
+        )
+    base = (reader.index.get(BASE) or {}).get("source")
+    return write_adapter(spec, source(reader.names()), out, base, tokenizer)
 
 
 def _reader_of(run: Path, step: int | None, report: Callable[[str], None]) -> checkpoint.Reader:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pinisi.base.errors import CheckpointError, ModelError
-from pinisi.models import ModelSpec, heads, parameter_shapes, read_spec
+from pinisi.models import ModelSpec, adapter_shapes, heads, parameter_shapes, read_spec
 from pinisi.train import checkpoint
 
 # Keys of a config that say nothing of the tensors' names, shapes or meaning.
@@ -35,6 +35,7 @@ def model_identity(spec: ModelSpec) -> dict[str, Any]:
     """Returns what a checkpoint's index says of its model, besides its tensors."""
     return {
         "model": model_fingerprint(spec),
+        "adapters": None if spec.adapters is None else spec.adapters.to_json(),
         "extra_heads": spec.extra_heads or None,  # checkpoints of before there were any have no such key
         "config": json.loads(json.dumps(spec.config.to_dict(), default=str)),
         "config_defaults": _defaults(spec),
@@ -54,6 +55,7 @@ def check_model(reader: checkpoint.Reader, spec: ModelSpec) -> None:
         found = next(_differences(reader.index, spec), None)
         if found:
             raise _another_model(reader, found)
+    _same_adapters(reader, spec)
     _same(reader, "extra_heads", spec.extra_heads or None, "the extra_heads that it was made with")
     if wrong := _other_tensors(reader, spec):
         raise _another_model(reader, wrong)
@@ -68,6 +70,24 @@ def check_data(reader: checkpoint.Reader, fingerprint: str | None) -> None:
     _same(
         reader, "data", fingerprint, "the data that it was made with, or start a run from its weights alone"
     )
+
+
+def _same_adapters(reader: checkpoint.Reader, spec: ModelSpec) -> None:
+    there, here = reader.index.get("adapters"), None if spec.adapters is None else spec.adapters.to_json()
+    if there == here:
+        return
+    instead = "the [lora] that it was made with"
+    if there is not None and here is None:
+        instead += ", or export it, and name the export as model.source"
+    raise CheckpointError(
+        f"{reader.folder} holds {_adapters(there)}, this run trains {_adapters(here)}: use another run.folder, or {instead}"
+    )
+
+
+def _adapters(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return "a whole model"
+    return f"adapters ({', '.join(f'{key} {each}' for key, each in value.items())})"
 
 
 def _same(reader: checkpoint.Reader, key: str, mine: object, instead: str) -> None:
@@ -87,7 +107,8 @@ def _another_model(reader: checkpoint.Reader, difference: str) -> CheckpointErro
 
 def _other_tensors(reader: checkpoint.Reader, spec: ModelSpec) -> str | None:
     """Returns how the tensors of a checkpoint differ from the model's, in name or shape; extra heads' are those of their twins."""
-    shapes = {name: tuple(shape) for name, shape in parameter_shapes(spec).items()}
+    whole = parameter_shapes(spec) if spec.adapters is None else adapter_shapes(spec)
+    shapes = {name: tuple(shape) for name, shape in whole.items()}
     last = f"{spec.architecture.layers_name}.{spec.layers - 1}."
     layer = {name.removeprefix(last): shape for name, shape in shapes.items() if name.startswith(last)}
     for head in range(spec.extra_heads):

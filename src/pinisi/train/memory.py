@@ -53,7 +53,7 @@ def parts(engine) -> dict:
     messages) is the peak less what is always held."""
     slots = engine.slots
     held = {
-        "parameters": sum(s.parameter.nbytes for s in slots),
+        "parameters": engine.parts.frozen_bytes + sum(s.parameter.nbytes for s in slots),
         "gradients": sum(s.gradient.nbytes for s in slots),
         "optimizer": sum(
             tensor.nbytes

@@ -16,6 +16,7 @@ from pinisi.data import load_tokenizer
 from pinisi.models import ModelSpec, Published, copy_companions, read_spec, tokenizer_files
 from pinisi.models.folder import json_object
 from pinisi.train import checkpoint
+from pinisi.train.adapters import adapted_spec
 
 COMPANIONS = "companions"  # in the run's folder: the tokenizer's files and the source's licences
 IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -119,9 +120,11 @@ def spec_to_export(reader: checkpoint.Reader, run: Path) -> tuple[ModelSpec, Pat
     tokenizer = kept if kept is not None and tokenizer_files(kept) else Path(recorded) if recorded else None
     published = reader.index.get("published")
     if published is None:
-        spec = read_spec(reader.index["config"])
+        spec = adapted_spec(reader, read_spec(reader.index["config"]))
         ids, generation = (reader.index.get(key) or {} for key in ("token_ids", "generation"))
         return replace(spec, token_ids=ids, generation=generation), tokenizer
-    spec = read_spec(json_object(published["config"], f"config.json in {reader.folder}"))
+    spec = adapted_spec(
+        reader, read_spec(json_object(published["config"], f"config.json in {reader.folder}"))
+    )
     files = Published(published["config"], published["generation"], kept)
     return replace(spec, published=files, generation={}), tokenizer

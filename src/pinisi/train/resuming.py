@@ -10,6 +10,7 @@ import torch.distributed as dist
 from pinisi.base.errors import CheckpointError
 from pinisi.base.progress import say
 from pinisi.train import checkpoint
+from pinisi.train.adapters import check_base
 from pinisi.train.identity import check_data, check_model
 from pinisi.train.phases import phase_saved, rate_jump, rates
 from pinisi.train.saved import CHECKPOINTS, save_state
@@ -55,6 +56,7 @@ def resume(trainer: Trainer) -> None:
         _begin(trainer)
         return
     check_model(reader, trainer.spec)
+    check_base(reader, trainer.model_files)
     check_data(reader, trainer.task.fingerprint)
     if reader.step > trainer.config.steps:
         raise CheckpointError(

@@ -38,6 +38,7 @@ from pinisi.parallel.status import Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
 from pinisi.schedule import Edge, edges_of
 from pinisi.train import building, memory, records
+from pinisi.train.adapters import base_of
 from pinisi.train.advice import not_finite_advice
 from pinisi.train.ahead import BatchesAhead
 from pinisi.train.best import BestLoss
@@ -156,6 +157,7 @@ class Trainer:
         self.utilization = Utilization(config, self.spec)
         ends = self.task.end_of_document, self.task.stops
         self.model_files = files_of(self.spec, self.tokenizer, config.model.config, *ends)
+        self.model_files |= base_of(config, self.spec)
         if self.leader:
             keep_companions(self.folder, self.tokenizer, self.spec)
 
@@ -219,7 +221,7 @@ class Trainer:
             dtype=self.dtype,
             device=self.device,
             activation_checkpointing=self.config.memory.activation_checkpointing == "full",
-            compiler="inductor" if self.config.runtime.compile == "layers" else None,
+            compiler=self.config.runtime.compiler if self.config.runtime.compile == "layers" else None,
             head_budget=self.config.memory.head_budget,
             seed=self.config.run.seed,
         )
