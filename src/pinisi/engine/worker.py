@@ -146,18 +146,18 @@ class PipelineWorker:
     def _backward(self, stage: int, i: int) -> None:
         microbatch = self.microbatches[i]
         output, leaf = microbatch.outputs.pop(stage), microbatch.inputs.pop(stage)
-        gradient = self._gradient_of_output(microbatch, stage, output)
+        given = self._gradient_of_output(microbatch, stage, output)
         if output.requires_grad:  # not that of embedding rows alone, beside adapters
-            torch.autograd.backward(output, gradient)
+            torch.autograd.backward(output, given)
         if not leaf.is_floating_point():
             return  # ids: the embedding is inside the stage
-        of_input, leaf.grad = leaf.grad, None
-        assert of_input is not None
+        gradient, leaf.grad = leaf.grad, None
+        assert gradient is not None
         if stage > 0:
             box = microbatch.inbox if self._is_mine(stage - 1) else microbatch.outbox
-            box.gradients[stage - 1] = of_input
+            box.gradients[stage - 1] = gradient
             return
-        rows = of_input.reshape(-1, self.parts.hidden)
+        rows = gradient.reshape(-1, self.parts.hidden)
         for rank, positions in enumerate(microbatch.given.positions_by_rank):
             if rank == self.rank:
                 microbatch.inbox.embedding_gradient = rows[positions]
