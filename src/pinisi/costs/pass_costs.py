@@ -114,7 +114,23 @@ def step_end(
 ) -> float:
     """Seconds between a step's last pass and the next step: sums over copies of parameters, then the optimizer.
 
-    Sums are counted as if they all came behind the passes, the most that they can take: those of a tied matrix that both ends hold
+    Sums are counted as if they all came behind the passes, the most that they can take (`overlap` knows better)."""
+    sums, update = sums_and_update(shape, setting, hardware, layout, layers, rows, replicas)
+    return max(sums) + update
+
+
+def sums_and_update(
+    shape: Shape,
+    setting: Setting,
+    hardware: Hardware,
+    layout: Layout,
+    layers: Sequence[int],
+    rows: Sequence[int],
+    replicas: int = 1,
+) -> tuple[list[float], float]:
+    """Seconds of each rank's sums over copies of its parameters, and of the slowest rank's optimizer.
+
+    Sums are those of a tied matrix that both ends hold
     (0 barriers), then those of all replicas, parameter by parameter, or in buckets where the optimizer is shared out
     (setting.owners), which sums to the owners and gathers the weights. The optimizer reads and writes its state, weights and
     gradients once; an owner its share of them.
@@ -138,7 +154,7 @@ def step_end(
         tied = all_reduce(hardware, shape.vocabulary_parameters * setting.gradient, 2, 1, within=near)
         for rank in ends:
             sums[rank] += tied
-    return max(sums) + rates_of(shape, setting, hardware).update(max(held) / setting.owners)
+    return sums, rates_of(shape, setting, hardware).update(max(held) / setting.owners)
 
 
 def _over_owners(hardware: Hardware, parameters: float, setting: Setting, *, within: bool) -> float:

@@ -7,9 +7,10 @@ import dataclasses
 from pinisi.base.errors import ConfigError, ScheduleError
 from pinisi.costs.hardware import GIB
 from pinisi.costs.work import head_layers
+from pinisi.models.attention import DENSE
 from pinisi.plan.candidates import Candidate, Request
 from pinisi.plan.megatron import megatron_layout
-from pinisi.plan.planner import Plan, PlanRow, make_plan
+from pinisi.plan.planner import Plan, PlanRow, make_plan, with_attention
 from pinisi.plan.rivals import rivals
 
 _MANY_RANKS = 8  # a longer list of layers is cut in the middle
@@ -82,6 +83,26 @@ def without_pipeline(plan: Plan) -> list[str]:
             f"{'faster' if gain > 0 else 'slower'} than row 1"
         )
     return lines
+
+
+def other_attention(plan: Plan) -> str:
+    """Compares the best row with the same under attention that makes no mask of a row's documents, or under dense attention."""
+    setting, best = plan.request.setting, plan.rows[0]
+    if best.status != "fits" or not setting.masked:
+        return ""
+    fused = "blocks" if plan.request.hardware.device == "cpu" else "varlen"
+    if fused == "varlen" and plan.request.shape.attention == "softcap":
+        fused = "flex"
+    other = fused if setting.attention == DENSE else DENSE
+    row = with_attention(plan.request, best, other)
+    if row is None:
+        return ""
+    gain = row.tokens_per_second / best.tokens_per_second - 1
+    return (
+        f"row 1 with model.attention = {other!r} in place of {setting.attention!r}: {row.tokens_per_second:,.0f} tokens/s "
+        f"({100 * gain:+.1f} %), {max(row.peaks) / GIB:.1f} GiB on the fullest rank in place of {max(best.peaks) / GIB:.1f}"
+        + (", more where rows hold several documents" if other == fused else "")
+    )
 
 
 def in_megatron(plan: Plan) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pinisi.base.errors import ConfigError, ScheduleError
 from pinisi.costs.hardware import Hardware
-from pinisi.costs.pass_costs import pass_costs, step_end
+from pinisi.costs.pass_costs import pass_costs, sums_and_update
 from pinisi.costs.rates import rates_of
 from pinisi.costs.shape import Shape
 from pinisi.costs.split import even_layers, megatron_layers, placed_layers, rows_for, with_heads
@@ -39,7 +39,7 @@ class Candidate:
     layers: tuple[int, ...]
     rows: tuple[int, ...]
     costs: Costs
-    end: float  # seconds from the last pass to the next step
+    end: float  # seconds of the optimizer, which no pass covers
     bound: float  # seconds below which its step can't be
 
     @property
@@ -213,8 +213,12 @@ def setting_of(request: Request, layout: Layout, recompute: bool, replicas: int 
 
 def recomputing(request: Request, c: Candidate) -> Candidate:
     """The same with layers recomputed in the backward."""
-    given = {field.name: getattr(c, field.name) for field in dataclasses.fields(c)}
-    return _candidate(request, **{**given, "recompute": True})
+    return under(request, dataclasses.replace(c, recompute=True))
+
+
+def under(request: Request, c: Candidate) -> Candidate:
+    """The same way of running what another request asks for."""
+    return _candidate(request, **{field.name: getattr(c, field.name) for field in dataclasses.fields(c)})
 
 
 def _candidate(request: Request, **given: Any) -> Candidate:
@@ -222,6 +226,6 @@ def _candidate(request: Request, **given: Any) -> Candidate:
     setting = setting_of(request, layout, given["recompute"], given["replicas"])
     sizes = (request.shape, setting, request.hardware, layout, layers, rows)
     costs = pass_costs(*sizes, replicas=given["replicas"])
-    end = step_end(*sizes, given["replicas"])
+    _, end = sums_and_update(*sizes, given["replicas"])
     bound = lower_bound(layout, given["microbatches"], costs) + end
     return Candidate(**{**given, "costs": costs, "end": end, "bound": bound})

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pinisi.base.errors import ConfigError, ScheduleError
 from pinisi.costs.hardware import GIB
 from pinisi.costs.memory import RankMemory, parameters_of, rank_memory
+from pinisi.costs.overlap import step_with_sums
 from pinisi.costs.pass_costs import mfu
 from pinisi.costs.work import kept
 from pinisi.plan.candidates import (
@@ -25,6 +26,7 @@ from pinisi.plan.candidates import (
     open_chunks,
     recomputing,
     setting_of,
+    under,
 )
 from pinisi.schedule import Kind, Pass, Timeline, build, simulate
 from pinisi.schedule.search import search
@@ -253,6 +255,12 @@ def _ordered(given: list[Candidate]) -> list[Candidate]:
     return [candidate for *_, candidate in sorted(turns, key=lambda t: t[:2])]
 
 
+def with_attention(request: Request, row: PlanRow, attention: str) -> PlanRow | None:
+    """Returns what is predicted of a row if another backend computed its attention; None where it can't be built."""
+    asked = replace(request, setting=replace(request.setting, attention=attention))
+    return _simulated(asked, under(asked, row.candidate), [])
+
+
 def _simulated(request: Request, c: Candidate, refused: Refused) -> PlanRow | None:
     try:
         schedule = build(
@@ -268,7 +276,7 @@ def _predicted(request: Request, c: Candidate, timeline: Timeline) -> PlanRow:
     setting = setting_of(request, c.layout, c.recompute, c.replicas)
     shape, hardware, ranks = request.shape, request.hardware, c.ranks
     memory = rank_memory(shape, setting, hardware, timeline, c.layers, c.rows)
-    step = timeline.makespan + c.end
+    step = step_with_sums(shape, setting, hardware, timeline, c.layers, c.rows, c.replicas)
     fullest = max(range(ranks), key=lambda rank: memory[rank].peak)
     fits = memory[fullest].peak <= request.room
     return PlanRow(

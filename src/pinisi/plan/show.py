@@ -13,6 +13,7 @@ from pinisi.plan.advice import (
     in_megatron,
     layers_of_rank,
     open_rows,
+    other_attention,
     placement,
     what_would_fit,
     whether_passes_pay,
@@ -88,7 +89,7 @@ def _in_words(plan: Plan, fitting: Sequence[tuple[int, PlanRow]], most: int) -> 
         return [*lines, what_would_fit(plan)]
     number, best = fitting[0]
     lines += ["", placement(number, best.candidate)]
-    said = (whether_passes_pay(plan), *without_pipeline(plan), in_megatron(plan))
+    said = (whether_passes_pay(plan), other_attention(plan), *without_pipeline(plan), in_megatron(plan))
     return [*lines, *(line for line in said if line)]
 
 
@@ -158,7 +159,8 @@ def explain(plan: Plan, number: int) -> str:
     lines += [
         f"step {row.step:.4g} s, {100 * row.distance:.1f} % above the bound of {c.bound:.4g} s (the busiest rank's passes, and "
         "what lies before its first and after its last)",
-        f"of it {c.end:.4g} s behind the last pass: sums of gradients over copies, and the optimizer",
+        f"of it {row.step - row.timeline.makespan:.4g} s behind the last pass: sums of gradients over copies that no pass covers, "
+        "and the optimizer",
         "",
         "rank  F ms  B ms  W ms  S ms  T ms  work ms  busy %  peak GiB  of which",
     ]
