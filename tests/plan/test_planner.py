@@ -22,12 +22,16 @@ from pinisi.costs import (
     rows_for,
     step_end,
 )
+from pinisi.costs.overlap import sum_seconds
+from pinisi.costs.pass_costs import sums_and_update
 from pinisi.models import read_spec
 from pinisi.plan.candidates import Request
 from pinisi.plan.planner import Plan, make_plan, row_dict
 from pinisi.plan.source import read_source
-from pinisi.schedule import build, layout_of, simulate
+from pinisi.schedule import build, layout_of, lower, simulate
 from pinisi.schedule.builders.build import names
+from pinisi.schedule.execution.reduce import with_reductions
+from pinisi.schedule.execution.simulate import step_seconds
 from pinisi.schedule.search import lower_bound
 from pinisi.train.planned import planned
 from tests.models.tiny import tiny_config
@@ -118,13 +122,18 @@ def test_the_best_of_replicas_is_the_best(replicated: Plan) -> None:
         c = row.candidate
         schedule = build(c.name, c.ranks, c.microbatches, barriers=c.barriers, costs=c.costs)
         setting = dataclasses.replace(asked.setting, dense=not c.barriers)
-        end = step_end(asked.shape, setting, hardware, c.layout, c.layers, c.rows, c.replicas)
-        step = simulate(schedule, c.costs).makespan + end
+        sizes = (asked.shape, setting, hardware, c.layout, c.layers, c.rows, c.replicas)
+        program = (
+            lower(schedule) if c.replicas == 1 else with_reductions(lower(schedule), tied=asked.shape.tied)
+        )
+        step = step_seconds(program, c.costs, sum_seconds(*sizes)) + sums_and_update(*sizes)[1]
+        assert step <= simulate(schedule, c.costs).makespan + step_end(*sizes) + 1e-12
         tokens = c.whole_step * 512 / step
-        assert tokens <= best.tokens_per_second * (1 + 1e-9)
+        assert tokens <= best.tokens_per_second * (1 + 3e-3)
         if row.status == "fits":
             flops = model_flops(asked.shape, setting) * c.whole_step / (4 * hardware.rate("bfloat16") * step)
-            assert (row.step, row.mfu) == (pytest.approx(step), pytest.approx(flops))
+            # a sum behind all passes has the latency of a message more or less than among them
+            assert (row.step, row.mfu) == (pytest.approx(step, rel=3e-3), pytest.approx(flops, rel=3e-3))
 
 
 def test_memory_decides_between_pipeline_and_replicas() -> None:
