@@ -30,6 +30,7 @@ from pinisi.cli import (
     langpack,
     merge,
     plan,
+    prefer,
     preset,
     report,
     sft,
@@ -43,6 +44,7 @@ from pinisi.cli.described import Commands
 COMMANDS = (
     train,
     sft,
+    prefer,
     plan,
     preset,
     evaluate,

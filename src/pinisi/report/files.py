@@ -3,7 +3,7 @@
     config.toml      the configuration, as pinisi.base.settings.dump writes it
     metrics.jsonl    a line per step {"step", "loss", "tokens", "seconds", "tokens_per_second",
                      "learning_rate", "gradient_norm", "gradient_norms": {stage: norm}, "mfu", "total_loss",
-                     "losses": {language: loss},
+                     "losses": {language: loss}, "measures": {name: mean over pairs},
                      "extra_head_losses": [loss]} and, between them,
                      {"step", "evaluation": {language: {"loss", "tokens", "bytes"}}} and
                      {"step", "tasks": {name: {"language", "items", "chance", "scores": {measure: [value, low, high]}}}}

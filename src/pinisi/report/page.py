@@ -8,6 +8,7 @@ from pinisi.base.files import write_whole
 from pinisi.report import sections, watching
 from pinisi.report.files import RunFiles, read_run
 from pinisi.report.headline import headline
+from pinisi.report.preference import preference
 from pinisi.report.render import render
 from pinisi.report.run_tasks import run_tasks
 from pinisi.report.timelines import timelines
@@ -17,6 +18,7 @@ SECTIONS: dict[str, tuple[str, Callable[[RunFiles], sections.View]]] = {
     "headline": ("In short", headline),
     "loss": ("Loss", sections.loss),
     "languages": ("Loss by language", sections.languages),
+    "preference": ("Pairs of answers", preference),
     "held_out": ("Held-out text, before and after", sections.held_out),
     "tasks": ("Tasks", run_tasks),
     "forgetting": ("Kept and forgotten", watching.forgetting),
@@ -30,7 +32,7 @@ SECTIONS: dict[str, tuple[str, Callable[[RunFiles], sections.View]]] = {
 }
 # That many runs lack: a demo or a bench writes the first one's file, evaluation.tasks asks for the second, and runs of before tell
 # nothing of the others.
-OPTIONAL = {"comparison", "tasks", "forgetting", "components", "gradients"}
+OPTIONAL = {"comparison", "preference", "tasks", "forgetting", "components", "gradients"}
 
 
 def write_report(run_folder: str | Path, out: Path | None = None) -> Path:
