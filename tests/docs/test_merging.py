@@ -18,7 +18,9 @@ def test_the_commands_of_the_page_run(tmp_path, monkeypatch, capsys) -> None:
     base = tiny_model(tmp_path / "base", "qwen3", "qwen", tied=True, max_position_embeddings=256)
     for name in ("run-1", "run-2", "run-3", "math", "code", "my-model", "chat"):
         shutil.copytree(base, tmp_path / name)
-    (tmp_path / "chat" / "generation_config.json").write_text(json.dumps({"max_new_tokens": 3, "eos_token_id": 2}))
+    (tmp_path / "chat" / "generation_config.json").write_text(
+        json.dumps({"max_new_tokens": 3, "eos_token_id": 2})
+    )
     ran = 0
     for command in commands(ROOT / "docs" / "merge.md"):
         if command.whole:

@@ -59,6 +59,21 @@ def training_line(step: int, rng: random.Random) -> dict:
         "gradient_norm": abs(rng.gauss(1, 0.2)),
         "gradient_norms": {name: abs(rng.gauss(0.5, 0.1)) for name in ("stage 0", "stage 1", "ends")},
         "losses": losses,
+        "measures": measures(step),
+    }
+
+
+def measures(step: int) -> dict:
+    """Of pairs of answers."""
+    margin = 4 * (1 - math.exp(-step / 40))
+    return {
+        "margin": margin,
+        "accuracy": 0.5 + margin / 10,
+        "chosen_log_ratio": margin / 3,
+        "rejected_log_ratio": -2 * margin / 3,
+        "chosen_tokens": 120.5,
+        "rejected_tokens": 80.25,
+        "kl": margin / 100,
     }
 
 

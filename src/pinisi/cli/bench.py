@@ -35,6 +35,10 @@ BENCHES = {
         "pinisi.bench.sft",
         "small models fine-tuned on tasks with exact answers: formats and languages that they never saw",
     ),
+    "preference": (
+        "pinisi.bench.preference",
+        "small models trained on pairs whose chosen answers are longer: length and accuracy by LR-DPO's alpha",
+    ),
     "prompt-heavy": (
         "pinisi.bench.prompt_heavy",
         "fine-tuning on chats that are four fifths prompt, beside a head that sees every token, and beside TRL",

@@ -10,10 +10,11 @@ from typing import Any
 
 from pinisi.base.errors import ConfigError
 from pinisi.base.files import write_whole
+from pinisi.base.paths import absolute_paths
 from pinisi.base.settings import dump
 from pinisi.config import RunConfig, configure, load
 from pinisi.train.export import export
-from pinisi.train.tasks.prefer import Prefer
+from pinisi.train.tasks.prefer import Prefer, PreferSettings
 
 FILE = "prefer.toml"  # in the run's folder: what was run, for `pinisi train`
 MODEL = "model"  # in the run's folder: the export
@@ -39,7 +40,7 @@ def prefer_config(options: PreferOptions, overrides: Sequence[str] = ()) -> RunC
     """Returns the run of these options, and writes it into the run's folder. Raises ConfigError, or DataError for the pairs."""
     if options.epochs <= 0:
         raise ConfigError(f"epochs are {options.epochs:g}: they must be above 0")
-    task: dict[str, Any] = {"name": "prefer", "pairs": options.pairs, "loss": options.loss}
+    task: dict[str, Any] = {"pairs": options.pairs, "loss": options.loss}
     more = {"settings": options.settings, "reference": options.reference, "held_out": options.held_out}
     sections: dict[str, Any] = {
         "run": {"folder": str(options.out), "steps": 1},
@@ -54,8 +55,10 @@ def prefer_config(options: PreferOptions, overrides: Sequence[str] = ()) -> RunC
             "min_lr_ratio": 0.1,
             "weight_decay": 0.0,
         },
-        "task": {**task, **{name: value for name, value in more.items() if value}},
     }
+    task |= {name: value for name, value in more.items() if value}
+    # from the working folder, whatever folder the file stands in
+    sections["task"] = {"name": Prefer.name, **absolute_paths(task, PreferSettings, Path.cwd())}
     file = Path(options.out) / FILE
     drafted = _with(sections, file, [each for each in overrides if not each.startswith("run.steps=")])
     steps = _steps(drafted, options.epochs)

@@ -10,11 +10,12 @@ from typing import Any
 
 from pinisi.base.errors import ConfigError
 from pinisi.base.files import write_whole
+from pinisi.base.paths import absolute_paths
 from pinisi.base.settings import dump
 from pinisi.config import RunConfig, configure, load
 from pinisi.data.conversations.batches import ChatDrawing, rows_an_epoch
 from pinisi.train.export import export
-from pinisi.train.tasks.sft import Sft
+from pinisi.train.tasks.sft import Sft, SftSettings
 
 FILE = "sft.toml"  # in the run's folder: what was run, for `pinisi train`
 MODEL, ADAPTER = "model", "adapter"  # in the run's folder: the export, and adapters alone
@@ -57,7 +58,8 @@ def sft_config(options: SftOptions, overrides: Sequence[str] = ()) -> RunConfig:
             "min_lr_ratio": 0.1,
         },
         "lora": {"rank": options.lora},
-        "task": {"name": "sft", "sources": sources},
+        # from the working folder, whatever folder the file stands in
+        "task": {"name": Sft.name, **absolute_paths({"sources": sources}, SftSettings, Path.cwd())},
     }
     file = Path(options.out) / FILE
     drafted = _with(sections, file, [each for each in overrides if not each.startswith("run.steps=")])

@@ -63,7 +63,11 @@ def _held_out(run: RunFiles, key: str) -> Points:
     """Means over the languages' pairs of each evaluation that has them."""
     found = []
     for line in run.evaluations:
-        entries = [each for each in line["evaluation"].values() if is_number(each.get(key))]
+        entries = [
+            each
+            for each in line["evaluation"].values()
+            if is_number(each.get(key)) and is_number(each.get("tokens"))
+        ]
         count = sum(each["tokens"] for each in entries)
         if count:
             found.append((line["step"], sum(each[key] * each["tokens"] for each in entries) / count))
