@@ -9,6 +9,12 @@ from typing import Any
 
 from pinisi.base import terminal
 
+SETTINGS = {  # of the losses
+    "beta": "how far the model may go from the reference",
+    "alpha": "of lr_dpo: what a token of length costs",
+    "gamma": "of simpo: the margin",
+}
+
 
 def add(commands: Any) -> None:
     """Adds the command."""
@@ -29,21 +35,8 @@ def add(commands: Any) -> None:
     prefer.add_argument(
         "--loss", metavar="NAME", default="lr_dpo", help="dpo, lr_dpo, ln_dpo or simpo (default: %(default)s)"
     )
-    prefer.add_argument(
-        "--beta",
-        type=float,
-        metavar="B",
-        help="how far the model may go from the reference; the loss' own if left out",
-    )
-    prefer.add_argument(
-        "--alpha",
-        type=float,
-        metavar="A",
-        help="of lr_dpo: what a token of length costs; the loss' own if left out",
-    )
-    prefer.add_argument(
-        "--gamma", type=float, metavar="G", help="of simpo: the margin; the loss' own if left out"
-    )
+    for name, about in SETTINGS.items():
+        prefer.add_argument(f"--{name}", type=float, metavar="X", help=f"{about}; the loss' own if left out")
     prefer.add_argument(
         "--reference",
         metavar="MODEL",
@@ -81,7 +74,7 @@ def _prefer(options: argparse.Namespace, _: list[str]) -> int:
     from pinisi.launch.run import start
 
     names = ("model", "pairs", "loss", "reference", "held_out", "epochs", "sequence", "ranks")
-    settings = {name: getattr(options, name) for name in ("beta", "alpha", "gamma")}
+    settings = {name: getattr(options, name) for name in SETTINGS}
     given = PreferOptions(
         out=Path(options.out),
         settings={name: value for name, value in settings.items() if value is not None},
