@@ -1,7 +1,13 @@
 """Checks and times on one GPU everything that a GPU changes, and writes one JSON: python benchmarks/gpu.py --json FILE.
 
+Checks come first, and where one fails, the script ends with 1:
+- attention: varlen, flex and blocks against dense attention, for every architecture, packed documents, windows, soft caps.
+- schedules: a step of each schedule and number of barriers on one rank's streams against the Hugging Face model.
+- races: those steps under torch's sanitizer of CUDA streams. What this machine can't run says "not_run", and why.
 - errors: lp, dX and dW of the head with each implementation of `vocabulary/kernels`, against fp64 and beside plain PyTorch in
   the same dtype, where the model is unsure and sure, with soft-cap, scale and bias; sizes that divide nothing.
+
+Then times:
 - kernels: time and bytes per second of each element-wise function, Triton's beside torch's.
 - shards: S and T of the shards of arXiv 2411.05288 and of today's models, beside plain torch, torch's linear_cross_entropy,
   Liger and cut-cross-entropy, as far as they are installed: time, FLOP/s, the share of the matrix rate measured in the same
@@ -23,15 +29,14 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from gpu_step import whole_step
+from gpu_checks import CHECKS
+from gpu_step import one_rank, whole_step
 from torch.nn import functional as F
 
 from pinisi.bench import peers
 from pinisi.bench.peak import peak_bytes
 from pinisi.bench.vocabulary import MODELS, PAPER, HeadShape
-from pinisi.launch.supervisor import port_to_use
 from pinisi.losses import LossValue
-from pinisi.parallel.rendezvous import init_process_group
 from pinisi.vocabulary import HeadShard
 from pinisi.vocabulary.buffers import Scratch
 from pinisi.vocabulary.kernels import Targets, kernels_for, use
@@ -244,23 +249,19 @@ def shard_rows(
 
 
 def step_rows(device: torch.device, small: bool) -> Iterator[dict]:
-    os.environ |= {
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port_to_use(None)),
-    }
-    init_process_group(None, device)
-    for dtype in (torch.float32, torch.bfloat16):
-        for barriers in (0, 1, 2):
-            row = {"what": "step", "dtype": str(dtype), "barriers": barriers}
-            yield row | whole_step(device, dtype, barriers, small)
-    torch.distributed.destroy_process_group()
+    with one_rank(device):
+        for dtype in (torch.float32, torch.bfloat16):
+            for barriers in (0, 1, 2):
+                row = {"what": "step", "dtype": str(dtype), "barriers": barriers}
+                yield row | whole_step(device, dtype, barriers, small)
 
 
 def all_rows(device: torch.device, small: bool, parts: list[str]) -> Iterator[dict]:
     shapes = [HeadShape(64, 128, 512)] if small else PAPER + MODELS
     rounds, calls = (1, 1) if small else (5, 10)
+    for name, check in CHECKS.items():
+        if name in parts:
+            yield from check(device)
     if "errors" in parts:
         yield from error_rows(device)
     if "kernels" in parts:
@@ -284,7 +285,7 @@ def main() -> int:
     parser.add_argument("--json", help="write the rows to this file")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--small", action="store_true", help="one small shape")
-    all_parts = ["errors", "kernels", "shards", "steps"]
+    all_parts = [*CHECKS, "errors", "kernels", "shards", "steps"]
     parser.add_argument("--parts", nargs="+", choices=all_parts, default=all_parts)
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -299,9 +300,14 @@ def main() -> int:
             found = {"device": name, "torch": torch.__version__, "rows": rows}
             Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
     worse = [row for row in rows if row["what"] == "errors" and not row["no_worse"]]
+    wrong = [row for row in rows if row.get("ok") is False]
     for row in worse:
         print("larger errors than plain PyTorch's:", printed(row))
-    return 1 if worse else 0
+    for row in wrong:
+        print("WRONG:", printed(row))
+    if skipped := sum("not_run" in row for row in rows):
+        print(f"{skipped} checks were not run here; their rows say why")
+    return 1 if worse or wrong else 0
 
 
 if __name__ == "__main__":

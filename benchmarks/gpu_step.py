@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from statistics import median
 
 import torch
@@ -11,9 +14,27 @@ from torch.nn import functional as F
 from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
 from pinisi.engine.settings import Numerics, Placement, Ranks
+from pinisi.launch.supervisor import port_to_use
 from pinisi.models import ModelSpec, RandomWeights, read_spec, reference_inputs
 from pinisi.parallel.communicator import Communicator
+from pinisi.parallel.rendezvous import init_process_group
 from pinisi.schedule import build
+
+
+@contextmanager
+def one_rank(device: torch.device) -> Iterator[None]:
+    """Makes this process the only rank of a group."""
+    os.environ |= {
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port_to_use(None)),
+    }
+    init_process_group(None, device)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def seconds(work, device: torch.device, repeats: int) -> float:
@@ -98,7 +119,7 @@ def whole_step(device: torch.device, dtype: torch.dtype, barriers: int, small: b
         loss = 0.0
         for b in data:
             given = reference_inputs(spec, b.tokens, b.documents, b.positions, dtype)
-            given = {k: _to(v, device) for k, v in given.items()}
+            given = {k: to_device(v, device) for k, v in given.items()}
             logits = whole(**given).logits.flatten(0, 1).float()
             value = F.cross_entropy(logits, b.targets.flatten().to(device), reduction="sum") / total
             value.backward()
@@ -122,10 +143,10 @@ def whole_step(device: torch.device, dtype: torch.dtype, barriers: int, small: b
     }
 
 
-def _to(value: object, device: torch.device) -> object:
+def to_device(value: object, device: torch.device) -> object:
     if isinstance(value, torch.Tensor):
         return value.to(device)
-    return {k: _to(v, device) for k, v in value.items()} if isinstance(value, dict) else value
+    return {k: to_device(v, device) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _reset_peak(device: torch.device) -> None:
