@@ -1,6 +1,7 @@
 """Checks that come before any time on a GPU: attention backends, every schedule on one device's streams, races; see `gpu.py`.
 
-Each gives rows with "ok" true or false, or with "not_run" and the reason where this machine can't run it.
+Each gives rows with "ok" true or false, or with "not_run" and the reason where this machine can't run it, or "refused" where a
+backend isn't for a model.
 """
 
 from __future__ import annotations
@@ -105,6 +106,9 @@ def attention_rows(device: torch.device) -> Iterator[dict[str, Any]]:
             for name in BACKENDS:
                 row = {"what": "attention", "backend": name, "model": architecture, "dtype": str(dtype)}
                 if name == DENSE:
+                    continue
+                if lacking := BACKENDS[name].lacks(small_spec(architecture).attention_features):
+                    yield row | {"refused": f"it has no {lacking}"}
                     continue
                 try:
                     found = worst_error(attended(architecture, name, dtype, device), exact)

@@ -31,7 +31,7 @@ def test_it_runs_to_its_end_and_ours_is_no_worse_than_torch(tmp_path):
         *("attention", "schedule", "races"),
         *("errors", "kernel", "shard", "step"),
     ]
-    assert all(row.get("ok", "not_run" in row) for row in rows if row["what"] in CHECKED)
+    assert all(row.get("ok", "not_run" in row or "refused" in row) for row in rows if row["what"] in CHECKED)
     ran = [row for row in rows if row["what"] == "attention" and "ok" in row]
     assert {row["backend"] for row in ran} == {"blocks"} and len({row["model"] for row in ran}) == 8
     schedules = [row for row in rows if row["what"] == "schedule"]
