@@ -105,6 +105,19 @@ def test_limits_are_of_the_phase(tmp_path, monkeypatch, times, limit):
     assert limit < now < limit + 2
 
 
+@pytest.mark.parametrize(("times", "limit"), [(1, 2.0), (status.STRETCH, 20.0)])
+def test_an_instruction_may_take_longer_while_layers_are_compiled(tmp_path, monkeypatch, times, limit):
+    mine, now = status.Status(tmp_path, 0), 0.0
+    mine.patience = times
+    mine.at(3, "RUN 0F0")
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now)
+    patience = watchdog.Patience(tmp_path, 1, 2.0, mine=0)
+    while patience.look() is None:
+        now += patience.interval
+        assert now < 100
+    assert limit < now < limit + 2
+
+
 def run_and_stop(project: Path, run: Path, when, *more: str) -> tuple[Done, float]:
     """A run with runtime.stuck_after = 3 whose rank 1 is stopped as soon as `when(rank 1's status)` holds."""
     command = [*TRAIN, str(project / "config.toml"), f"run.folder={run}", "run.steps=100000"]

@@ -32,6 +32,7 @@ class Status:
     def __init__(self, folder: Path | None, rank: int):
         self._memory: mmap.mmap | None = None
         self.step = -1
+        self.patience = 1  # times runtime.stuck_after that an instruction may take; more where layers are compiled
         self._at: tuple[int, bytes, int] = (_PHASE, b"starting", STRETCH)
         self._process, self._machine = os.getpid(), _machine()
         if folder is not None:
@@ -60,7 +61,7 @@ class Status:
         if self._memory is None:
             return
         text = b"between steps" if instruction is None else str(instruction).encode()
-        self._at = number, text[: _SIZE - _FORM.size], 1
+        self._at = number, text[: _SIZE - _FORM.size], self.patience
         self._write(waits)
 
     def phase(self, text: str, *, times: int = STRETCH) -> None:

@@ -34,7 +34,7 @@ from pinisi.parallel.communicator import Communicator
 from pinisi.parallel.mesh import Mesh
 from pinisi.parallel.place import place
 from pinisi.parallel.rendezvous import init_process_group
-from pinisi.parallel.status import Status
+from pinisi.parallel.status import STRETCH, Status
 from pinisi.parallel.watchdog import JOINING, longest_wait, watched
 from pinisi.schedule import Edge, edges_of
 from pinisi.train import building, memory, records
@@ -289,6 +289,7 @@ class Trainer:
         except DataError as error:
             raise DataError(f"step {self.step + 1}: {error}") from error
         self.step += 1
+        self.status.patience = 1
         seconds = time.perf_counter() - start
         used = self.utilization.share(self.phase, seconds)
         self.metrics.training(self.step, result, StepRates(seconds, rate, norm, used), self.batches)
@@ -324,6 +325,8 @@ class Trainer:
             self.engine.use(self.tables[phase.number], self.verified)
         self.engine.train(trained_parts(self.spec, phase.train))
         self.phase = phase
+        if self.config.runtime.compile != "none":  # of other shapes once more, in the next pass
+            self.status.patience = STRETCH
 
     def _skipped(self, error: PinisiError) -> bool:
         """Leaves a bad step out, as every rank does, or raises the error with advice; returns whether the run is to stop."""
