@@ -32,7 +32,9 @@ class Status:
     def __init__(self, folder: Path | None, rank: int):
         self._memory: mmap.mmap | None = None
         self.step = -1
-        self.patience = 1  # times runtime.stuck_after that an instruction may take; more where layers are compiled
+        self.patience = (
+            1  # times runtime.stuck_after that an instruction may take; more where layers are compiled
+        )
         self._at: tuple[int, bytes, int] = (_PHASE, b"starting", STRETCH)
         self._process, self._machine = os.getpid(), _machine()
         if folder is not None:
