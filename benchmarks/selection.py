@@ -105,7 +105,7 @@ def main() -> int:
     parser.add_argument("prose", type=Path)
     parser.add_argument("--task", action="append", default=[])
     parser.add_argument("--limit", type=int, default=200, help="clean chats of a language")
-    parser.add_argument("--similar", type=float, default=0.6)
+    parser.add_argument("--similar", type=float)
     parser.add_argument("--thin", type=int, default=10, help="near copies lack each word of this number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json")

@@ -53,7 +53,10 @@ def _add_rest(select: argparse.ArgumentParser) -> None:
         help="of records whose language neither they nor their file's name say",
     )
     select.add_argument(
-        "--similar", type=float, default=0.6, metavar="COSINE", help="above which two chats are alike (0.6)"
+        "--similar",
+        type=float,
+        metavar="COSINE",
+        help="above which two chats are alike (.4; .6 with --embed)",
     )
     select.add_argument(
         "--embed", metavar="MODEL", help="a sentence-embedding model for that; character n-grams if left out"

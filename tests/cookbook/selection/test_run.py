@@ -285,7 +285,7 @@ def test_the_command_says_what_it_kept(files, tmp_path, capsys) -> None:
                 "--out",
                 out,
                 "--quota",
-                "2",
+                "1",
                 "--json",
                 str(tmp_path / "r.json"),
             ]

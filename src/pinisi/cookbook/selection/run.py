@@ -115,7 +115,7 @@ def _stages(settings: SelectSettings) -> list[RecipeStage]:
     quotas = sorted((settings.quotas or {}).items())
     return [
         *stages,
-        RecipeStage("choose", [quotas, settings.familiar, settings.similar, settings.embed or ""]),
+        RecipeStage("choose", [quotas, settings.familiar, settings.likeness, settings.embed or ""]),
     ]
 
 
@@ -201,9 +201,8 @@ def _values(folder: Path) -> list[Any]:
 def choose_stage(settings: SelectSettings, stages: dict[str, Path], folder: Path) -> None:
     """Ranks what passed, keeps the best that are not alike, and writes all files."""
     all_of = candidates_of(stages["read"])
-    told = {
-        name: _values(stages[name]) for name in ("check", "perplexity", "reward") if name in stages and all_of
-    }
+    names = [name for name, _, _ in _PARTED if name in stages and all_of]
+    told = {name: _values(stages[name]) for name in names}
     why: dict[int, tuple[str, str]] = {}
     for values in told.values():
         for number, value in enumerate(values):
@@ -228,7 +227,7 @@ def choose_stage(settings: SelectSettings, stages: dict[str, Path], folder: Path
         own = [place for place, group in enumerate(groups) if group[0] == language]
         texts = [text_of(all_of[left[place]].chat) for place in own]
         made = sentence_vectors(texts, settings.embed) if settings.embed else ngram_vectors(texts)
-        chosen = select(score[own], made, [groups[n] for n in own], quota, settings.similar)
+        chosen = select(score[own], made, [groups[n] for n in own], quota, settings.likeness)
         for place, refused in chosen.items():
             number = left[own[place]]
             if refused is None:
@@ -331,8 +330,9 @@ def _figures(
     options = {
         **{
             name: getattr(settings, name)
-            for name in ("chats", "model", "reward", "familiar", "similar", "check", "sequence")
+            for name in ("chats", "model", "reward", "familiar", "check", "sequence")
         },
+        "similar": settings.likeness,
         "vectors": settings.embed or "character n-grams",
         "tasks": list(settings.tasks),
     }

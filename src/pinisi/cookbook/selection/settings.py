@@ -21,8 +21,9 @@ class SelectSettings:
     groups are made by, with the language. model: whose perplexity counts; reward: a sequence-classification model; either may be
     None. familiar: little perplexity counts, not much. quotas: of a group "LANGUAGE/CATEGORY", of each group of "LANGUAGE", or of
     each ("") how many are kept; no limit where none fits. similar: two chats of a language with a cosine above this are alike, 1 or
-    more: none are. embed: a sentence-embedding model; None: character n-grams. tasks: evaluation sets "FORMAT:LANGUAGE:FILE".
-    check: what of an answer must be in the chat's language. sequence: tokens that a chat may have.
+    more: none are; None: .6 for sentence embeddings, .4 for n-grams. embed: a sentence-embedding model; None: character n-grams.
+    tasks: evaluation sets "FORMAT:LANGUAGE:FILE". check: what of an answer must be in the chat's language. sequence: tokens that a
+    chat may have.
     """
 
     chats: str
@@ -32,7 +33,7 @@ class SelectSettings:
     reward: str | None = None
     familiar: bool = False
     quotas: Mapping[str, int] | None = None
-    similar: float = 0.6
+    similar: float | None = None
     embed: str | None = None
     tasks: Sequence[str] = ()
     check: LanguageCheck = "answer"
@@ -41,10 +42,16 @@ class SelectSettings:
     def __post_init__(self) -> None:
         if self.sequence < 2:
             raise ConfigError(f"--sequence {self.sequence}: needed at least 2 tokens")
-        if not self.similar > 0:
+        if not self.likeness > 0:
             raise ConfigError(
                 f"--similar {self.similar}: needed a cosine above 0, such as 0.6; 1 keeps what is alike"
             )
+
+    @property
+    def likeness(self) -> float:
+        """Returns the cosine above which two chats are alike: for n-grams as `benchmarks/selection.py` found it, for sentence
+        embeddings as Sailor2 has it (arXiv 2502.12982)."""
+        return (0.6 if self.embed else 0.4) if self.similar is None else self.similar
 
     def quota(self, language: str, category: str) -> float:
         """Returns how many of a group are kept at most."""
