@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +26,10 @@ from pinisi.train import checkpoint
 from pinisi.train.export import export
 from tests.effort import only_full
 from tests.engine.runs import continued, pinisi
+from tests.train.test_prefer import pairs, prefer
 from tests.train.test_sft import MODEL, RATE, SEQUENCE, chats, made_model, model, sft, store_of, total_losses
 
-__all__ = ["chats", "model"]  # fixtures
+__all__ = ["chats", "model", "pairs"]  # fixtures
 
 STEPS, LORA = 3, {"rank": 4, "alpha": 6.0}
 
@@ -240,3 +242,20 @@ def test_the_command_writes_both_exports_and_adapters_run_on_a_random_start(mode
     assert {name for name in weights if name not in same} == {
         f"model.layers.{n}.self_attn.{which}_proj.weight" for n in range(3) for which in "qv"
     }
+
+
+@only_full
+def test_preference_with_adapters_begins_at_the_reference_and_leaves_it(model, pairs, tmp_path):
+    """The reference is the model without adapters: the first loss is that of a margin of zero, later ones are not."""
+    config = prefer(
+        model,
+        pairs,
+        tmp_path / "run",
+        6,
+        lora={"rank": 8},
+        task={"loss": "dpo", "settings": {"beta": 0.3}},
+        optimizer={"learning_rate": 5e-3},
+    )
+    losses = total_losses(run(config))
+    assert losses[0] == pytest.approx(math.log(2), rel=1e-6)
+    assert min(losses[2:]) < losses[0] - 1e-2
