@@ -17,7 +17,14 @@ from pinisi.data.batches import Microbatch
 from pinisi.engine.engine import Engine
 from pinisi.engine.settings import Numerics, Objective, OptimizerSettings, Placement, Ranks
 from pinisi.losses import WithEntropy, weighted_cross_entropy
-from pinisi.models import AdaptedWeights, RandomWeights, adapter_shapes, read_spec, with_adapters
+from pinisi.models import (
+    AdaptedWeights,
+    MergedWeights,
+    RandomWeights,
+    adapter_shapes,
+    read_spec,
+    with_adapters,
+)
 from pinisi.models.adapter_folder import PREFIX
 from pinisi.schedule import layout_of
 from tests.distributed.cases import (
@@ -223,6 +230,20 @@ def alone_and_packed(world, given: AdapterCase) -> float:
 def test_packed_documents_do_not_leak_through_adapters(pool, architecture, attention):
     given = AdapterCase(Case(ranks=2, architecture=architecture, attention=attention, microbatches=1))
     assert pool.run("tests.distributed.test_adapters:alone_and_packed", given)[0] <= 1e-11
+
+
+@pytest.mark.parametrize("rank_stabilised", [False, True])
+def test_merged_weights_are_pefts(rank_stabilised):
+    given = AdapterCase(Case(), ("q_proj", "down_proj"), rank_stabilised)
+    weights, spec = DrawnAdapters(spec_of(given), given.case), spec_of(given)
+    merged = MergedWeights(spec, weights.base.base, weights.get)
+    wanted = dict(peft_model(given)[0].merge_and_unload().named_parameters())
+    assert set(merged.names()) == set(wanted)
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(merged.get(name), tensor.detach(), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(
+            merged.get(name, range(2, 5)), tensor.detach()[2:5], rtol=1e-12, atol=1e-14
+        )
 
 
 def test_targets_without_adapters_are_refused_by_name():
