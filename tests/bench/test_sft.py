@@ -38,7 +38,13 @@ def test_no_training_chat_has_what_is_held_out(made_up) -> None:
     assert all((q.language, q.form) in trained for q in split.numbers)
     pairs = {(q.language, q.form) for q in split.pairs}
     assert not pairs & trained and len(pairs) == exact_tasks.PAIRS and len(split.pairs) == 36
-    assert pairs | trained == {(q.language, q.form) for q in split.control}
+    asked = {(q.language, q.form) for q in split.control}
+    assert pairs | trained == asked | {
+        (name, form) for name in LANGUAGES for form in exact_tasks.ONLY_TRAINED
+    }
+    assert [sum(form == each for _, form in pairs) for each in exact_tasks.FORMATS] == [
+        exact_tasks.PAIRS // 3
+    ] * 3
     assert exact_tasks.split_of(1, 36, 2000) == split != exact_tasks.split_of(2, 36, 2000)
     names = [q for q in split.train if q.kind == "country"]
     assert [q for q in exact_tasks.split_of(1, 36, 60).train if q.kind == "country"] == names
@@ -78,6 +84,10 @@ def test_the_judge_of_languages(made_up) -> None:
     judge = LanguageJudge(split.train)
     assert sft.judged_rightly(judge, split) == 1.0
     assert judge.language_of("") is None and judge.language_of("123 456") is None
+    mixed = "".join(
+        letter for letter in "abcdefghijkl" for _ in range(2)
+    )  # letters of all, as an untrained model says them
+    assert judge.language_of(mixed) is None and judge.language_of("aaaaaqa") == "en"
     counts = sft.counts_of(split.numbers, [(q.written, True) for q in split.numbers], judge)
     assert set(counts.values()) == {36}
     counts = sft.counts_of(split.numbers, [(q.written, False) for q in split.numbers], judge)

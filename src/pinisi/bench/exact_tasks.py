@@ -1,8 +1,9 @@
 """Makes chats whose answers are known exactly: number words, countries and months, in twelve languages and three formats.
 
 Number words come from unicode-rbnf, names from CLDR by Babel. A name that a language shares with another is left out there, so that
-an answer's language is never in doubt. Held out are numbers, and for half of the languages one format: pairs that no training chat
-has.
+an answer's language is never in doubt. Held out are numbers, and for half of the languages one format, each format for as many of
+them: pairs that no training chat has. Two more formats stand in training chats alone: they begin an answer in other ways, without
+which a model takes "plain text" for "not in a language that it never saw there".
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ LANGUAGES = {
     "my": "Burmese", "ta": "Tamil", "th": "Thai", "vi": "Vietnamese", "zh": "Chinese",
 }  # fmt: skip
 FORMATS = {"plain": "plain text", "json": "JSON", "tag": "a tag"}
+ONLY_TRAINED = {"sentence": "a sentence", "bold": "bold text"}
 COUNTRIES = (
     "AR", "AU", "BE", "BR", "CA", "CH", "CN", "CU", "DE", "DK", "EG", "ES", "FR", "GB", "GR", "ID", "IE", "IN", "IT", "JP", "KH",
     "KR", "LA", "MA", "MM", "MX", "MY", "NL", "NO", "NZ", "PE", "PH", "PL", "PT", "RU", "SE", "SG", "TH", "TR", "UA", "US", "VN",
@@ -50,14 +52,18 @@ class ExactQuestion(NamedTuple):
 
     @property
     def prompt(self) -> str:
-        return f"{self.kind} {self.key} in {LANGUAGES[self.language]} as {FORMATS[self.form]}"
+        return (
+            f"{self.kind} {self.key} in {LANGUAGES[self.language]} as {(FORMATS | ONLY_TRAINED)[self.form]}"
+        )
 
     @property
     def written(self) -> str:
         """Returns the answer in its format."""
         if self.form == "json":
             return json.dumps({"answer": self.answer}, ensure_ascii=False)
-        return f"<answer>{self.answer}</answer>" if self.form == "tag" else self.answer
+        around = {"tag": ("<answer>", "</answer>"), "sentence": ("", "."), "bold": ("**", "**")}
+        before, behind = around.get(self.form, ("", ""))
+        return before + self.answer + behind
 
 
 def unwrapped(text: str, form: str) -> str | None:
@@ -72,7 +78,7 @@ def unwrapped(text: str, form: str) -> str | None:
     if form == "tag":
         inner = re.fullmatch(r"<answer>([^<>]+)</answer>", text)
         return inner[1] if inner else None
-    return text if text.strip() and not re.search(r"[<>{}\n]", text) else None
+    return text if text.strip() and not re.search(r"[<>{}*.\n]", text) else None
 
 
 def answers() -> dict[tuple[str, str], dict[str, str]]:
@@ -120,15 +126,18 @@ def split_of(seed: int, judged: int, most: int) -> ExactSplit:
     draw, every = random.Random(seed), answers()
     numbers = [key for key in every if key[0] == "number" and len(every[key]) == len(LANGUAGES)]
     held = draw.sample(numbers, int(HELD_OUT * len(numbers)))
-    apart = {name: draw.choice(list(FORMATS)) for name in sorted(draw.sample(list(LANGUAGES), PAIRS))}
+    apart = dict(zip(draw.sample(list(LANGUAGES), PAIRS), list(FORMATS) * PAIRS, strict=False))
     train: list[ExactQuestion] = []
     by_number: dict[str, list[ExactQuestion]] = {language: [] for language in LANGUAGES}
     by_pair: dict[str, list[ExactQuestion]] = {language: [] for language in apart}
     for (kind, key), of in every.items():
         for language, answer in of.items():
-            for form in FORMATS:
+            for form in (*FORMATS, *ONLY_TRAINED):
                 question = ExactQuestion(kind, key, language, form, answer)
-                if apart.get(language) == form:
+                if form in ONLY_TRAINED:
+                    if (kind, key) not in held:
+                        train.append(question)
+                elif apart.get(language) == form:
                     by_pair[language].append(question)
                 elif (kind, key) in held:
                     by_number[language].append(question)
@@ -210,27 +219,29 @@ def write_tokenizer(questions: Sequence[ExactQuestion], size: int, folder: Path)
 
 
 class LanguageJudge:
-    """Says which language an answer is in, by its runs of one to three characters (naive Bayes on the true answers)."""
+    """Says which language an answer is in, by its runs of one to five characters (naive Bayes on the true answers); none where most
+    runs of three are in no true answer of that language, as in what an untrained model says."""
 
     def __init__(self, questions: Sequence[ExactQuestion]) -> None:
         self.counts = {language: Counter[str]() for language in LANGUAGES}
         for language, answer in {(question.language, question.answer) for question in questions}:
             self.counts[language].update(_runs(answer))
-        self.known = {run for counts in self.counts.values() for run in counts}
+        known = {run for counts in self.counts.values() for run in counts}
+        self.sizes = {language: sum(counts.values()) + len(known) for language, counts in self.counts.items()}
 
     def language_of(self, text: str) -> str | None:
-        """Returns the likeliest language; None for text of which most is in none of them."""
+        """Returns the likeliest language; None for text that is in none of them."""
         runs = _runs(text)
-        if not text.strip() or sum(run in self.known for run in runs) <= len(runs) / 2:
-            return None
-        return max(LANGUAGES, key=lambda language: self._score(language, runs))
+        best = max(LANGUAGES, key=lambda language: self._score(language, runs))
+        threes = [run for run in runs if len(run) == 3]
+        known = sum(run in self.counts[best] for run in threes)
+        return best if threes and known > len(threes) / 2 else None
 
     def _score(self, language: str, runs: Sequence[str]) -> float:
         counts = self.counts[language]
-        size = sum(counts.values()) + len(self.known)
-        return sum(math.log((counts[run] + 1) / size) for run in runs)
+        return sum(math.log((counts[run] + 1) / self.sizes[language]) for run in runs)
 
 
 def _runs(text: str) -> list[str]:
     padded = f" {text.strip()} "
-    return [padded[at : at + size] for size in (1, 2, 3) for at in range(len(padded) - size + 1)]
+    return [padded[at : at + size] for size in range(1, 6) for at in range(len(padded) - size + 1)]
