@@ -2,8 +2,9 @@
 
 Number words come from unicode-rbnf, names from CLDR by Babel. A name that a language shares with another is left out there, so that
 an answer's language is never in doubt. Held out are numbers, and for half of the languages one format, each format for as many of
-them: pairs that no training chat has. Two more formats stand in training chats alone: they begin an answer in other ways, without
-which a model takes "plain text" for "not in a language that it never saw there".
+them: pairs that no training chat has. Three more formats stand in training chats alone, each akin to one that is judged: without
+them a model takes "plain text" for "not in a language that it never saw there", and never saw a closing tag behind that
+language's letters.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ LANGUAGES = {
     "my": "Burmese", "ta": "Tamil", "th": "Thai", "vi": "Vietnamese", "zh": "Chinese",
 }  # fmt: skip
 FORMATS = {"plain": "plain text", "json": "JSON", "tag": "a tag"}
-ONLY_TRAINED = {"sentence": "a sentence", "bold": "bold text"}
+ONLY_TRAINED = {
+    "sentence": "a sentence",
+    "bold": "bold HTML",
+    "list": "a list",
+}  # each begins or ends as one of the others does
 COUNTRIES = (
     "AR", "AU", "BE", "BR", "CA", "CH", "CN", "CU", "DE", "DK", "EG", "ES", "FR", "GB", "GR", "ID", "IE", "IN", "IT", "JP", "KH",
     "KR", "LA", "MA", "MM", "MX", "MY", "NL", "NO", "NZ", "PE", "PH", "PL", "PT", "RU", "SE", "SG", "TH", "TR", "UA", "US", "VN",
@@ -61,7 +66,12 @@ class ExactQuestion(NamedTuple):
         """Returns the answer in its format."""
         if self.form == "json":
             return json.dumps({"answer": self.answer}, ensure_ascii=False)
-        around = {"tag": ("<answer>", "</answer>"), "sentence": ("", "."), "bold": ("**", "**")}
+        around = {
+            "tag": ("<answer>", "</answer>"),
+            "sentence": ("", "."),
+            "bold": ("<b>", "</b>"),
+            "list": ('["', '"]'),
+        }
         before, behind = around.get(self.form, ("", ""))
         return before + self.answer + behind
 
@@ -78,7 +88,7 @@ def unwrapped(text: str, form: str) -> str | None:
     if form == "tag":
         inner = re.fullmatch(r"<answer>([^<>]+)</answer>", text)
         return inner[1] if inner else None
-    return text if text.strip() and not re.search(r"[<>{}*.\n]", text) else None
+    return text if text.strip() and not re.search(r"[<>{}\[\].\n]", text) else None
 
 
 def answers() -> dict[tuple[str, str], dict[str, str]]:

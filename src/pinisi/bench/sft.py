@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ CHANCE = 1 / len(LANGUAGES)
 Z = 1.959964  # of a two-sided interval of 95 %
 # chosen on seed 7
 QUESTIONS = 144  # judged on either side, and of the control
-CHATS, VOCABULARY, SEQUENCE, STEPS = 28_000, 2_000, 256, 900
+CHATS, VOCABULARY, SEQUENCE, STEPS = 28_000, 2_000, 256, 1_200
 CONTROL_CHATS, CONTROL_STEPS = 10_000, 300  # enough to learn formats
 MODEL = {
     "model_type": "qwen3",
@@ -55,6 +56,7 @@ MODEL = {
 }
 RATE, ROWS = 3e-3, 4  # learning rate; rows of a step
 NEW_TOKENS = 48
+WRAPPERS = re.compile(r"answer|[<>/{}\[\]\":.]")  # what formats add
 
 
 def measure_seed(seed: int, work: Path) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def counts_of(
     for question, (text, ended) in zip(questions, answers, strict=True):
         inner = unwrapped(text.strip(), question.form) if ended else None
         # a language is judged on whatever was said, so that a wrong format doesn't hide it
-        said = next((u for form in ("json", "tag") if (u := unwrapped(text.strip(), form))), text)
+        said = WRAPPERS.sub(" ", text)
         counts["questions"] += 1
         counts["ended"] += ended
         counts["format"] += inner is not None
