@@ -18,7 +18,7 @@ from pinisi.cli.bench import BENCHES
 from pinisi.cli.dispatch import _parser
 from pinisi.config import RunConfig
 from pinisi.curate.config import CurateConfig
-from tests.docs.pages import PAGES, ROOT, Command, commands, module
+from tests.docs.pages import PAGES, ROOT, Command, commands, fences, module
 
 COMMANDS = [command for page in PAGES for command in commands(page)]
 TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M)
@@ -91,12 +91,19 @@ def check_pinisi(command: Command) -> None:
             assert key in TABLES or key in keys(RunConfig if name == "train" else CurateConfig), command
 
 
+def own_script(command: Command, name: str) -> str | None:
+    """The page's own block of Python, where the page says to write it to a file of this name."""
+    page = next(page for page in PAGES if page.name == command.where.partition(":")[0])
+    blocks = [fence.text for fence in fences(page) if fence.language == "python"]
+    return blocks[0] if len(blocks) == 1 and f"`{name}`" in page.read_text() else None
+
+
 def check_script(command: Command) -> None:
     words = [word for word in command.words[1:] if not re.fullmatch(r"\d+", word)]
     if words[0] in ("-m", "-c") or (command.words[0] == "torchrun" and not command.whole):
         return
     (script,) = [word for word in words if word.endswith((".py", ".sbatch"))][:1]
-    source = (ROOT / script).read_text()
+    source = own_script(command, script) or (ROOT / script).read_text()
     for option in (word for word in words[words.index(script) + 1 :] if word.startswith("--")):
         assert option.split("=")[0] in source, command
 
