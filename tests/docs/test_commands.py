@@ -93,9 +93,15 @@ def check_pinisi(command: Command) -> None:
 
 def own_script(command: Command, name: str) -> str | None:
     """The page's own block of Python, where the page says to write it to a file of this name."""
-    page = next(page for page in PAGES if page.name == command.where.partition(":")[0])
-    blocks = [fence.text for fence in fences(page) if fence.language == "python"]
-    return blocks[0] if len(blocks) == 1 and f"`{name}`" in page.read_text() else None
+    for page in PAGES:
+        blocks = [fence.text for fence in fences(page) if fence.language == "python"]
+        if (
+            page.name == command.where.partition(":")[0]
+            and len(blocks) == 1
+            and f"`{name}`" in page.read_text()
+        ):
+            return blocks[0]
+    return None
 
 
 def check_script(command: Command) -> None:
