@@ -19,7 +19,7 @@ from pinisi.cli import main
 from pinisi.cookbook.merge import add_chat, add_tasks, average, merge
 from pinisi.data.tokenizer import load_tokenizer
 from pinisi.models import FolderWeights, parameter_shapes, read_spec
-from pinisi.models.surgery.merge import NO_ROW, runs, same_rows
+from pinisi.models.surgery.merge import NO_ROW, Added, Average, MergeSource, runs, same_rows
 from tests.effort import FULL, only_full
 from tests.models.tiny import NAMES
 
@@ -214,6 +214,34 @@ def test_rows_without_a_token_are_the_same_where_none_has_one() -> None:
     ]
     assert list(runs([3, 4, 5, NO_ROW, NO_ROW, 0, 7, 8])) == [(3, 3), (NO_ROW, 2), (0, 1), (7, 2)]
     assert list(runs([])) == []
+
+
+def test_rows_that_some_of_several_models_lack_count_those_that_have_them() -> None:
+    class Made:
+        """Weights of one matrix of six rows."""
+
+        def __init__(self, seed: int) -> None:
+            self.matrix = torch.randn(6, 3, generator=torch.Generator().manual_seed(seed))
+
+        def get(self, name: str, rows: range) -> torch.Tensor:
+            return self.matrix[rows.start : rows.stop]
+
+    made = [Made(seed) for seed in range(3)]
+    places = [list(range(6)), [2, 3, NO_ROW, 0, 1, NO_ROW], [NO_ROW, 5, 4, NO_ROW, 0, NO_ROW]]
+    one, two, three = (MergeSource(each, rows) for each, rows in zip(made, places, strict=True))
+    mean = Average([one, two, three], [1.0, 2.0, 4.0]).block("e", range(6), vocabulary=True)
+    sum_ = Added(one, [(0.5, two, three)]).block("e", range(6), vocabulary=True)
+    for row in range(6):
+        own = made[0].matrix[row]
+        there = [
+            (w, m.matrix[p[row]]) for w, m, p in zip((1, 2, 4), made, places, strict=True) if p[row] >= 0
+        ]
+        wanted = sum(w * values for w, values in there) / sum(w for w, _ in there)
+        assert torch.allclose(mean[row], wanted, atol=1e-6), row
+        b, c = places[1][row], places[2][row]
+        delta = made[1].matrix[b] - made[2].matrix[c] if b >= 0 and c >= 0 else torch.zeros(3)
+        assert torch.equal(sum_[row], own + 0.5 * delta), row
+    assert torch.equal(mean[5], made[0].matrix[5])
 
 
 def test_shards_are_written_and_little_is_in_memory(three, tmp_path, monkeypatch) -> None:
