@@ -45,11 +45,11 @@ def pairs(tmp_path_factory) -> Path:
     return file
 
 
-def prefer(model: Path, pairs: Path, folder: Path, steps: int = STEPS, **sections: dict):
+def prefer(start: Path, pairs: Path, folder: Path, steps: int = STEPS, **sections: dict):
     task = {"name": "prefer", "pairs": str(pairs), "settings": {"beta": BETA, **SETTINGS["lr_dpo"]}}
     made = {
         "run": {"folder": folder, "steps": steps, "seed": 5},
-        "model": {"source": str(model), "dtype": "float64"},
+        "model": {"source": str(start), "dtype": "float64"},
         "data": {"sequence": SEQUENCE, "microbatch_size": 2},
         "pipeline": {"ranks": 2, "microbatches": 2},
         "optimizer": OPTIMIZER,
