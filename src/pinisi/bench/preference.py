@@ -33,6 +33,7 @@ from pinisi.bench.padded_pairs import (
     write_padded_chats,
     write_pairs,
 )
+from pinisi.bench.preference_picture import sweep_picture
 from pinisi.bench.sft import interval
 
 SEEDS = (0, 1, 2)
@@ -258,6 +259,17 @@ def lines_of(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
 
 
+def picture_of(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns the sweep as an SVG document."""
+    seeds = {
+        row["seed"]: [
+            (length_of(arm), share_of(arm)) for alpha in ALPHAS for arm in [row["arms"][name_of(alpha)]]
+        ]
+        for row in rows
+    }
+    return sweep_picture(ALPHAS, seeds)
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="pinisi bench preference", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
@@ -265,11 +277,14 @@ def main(arguments: Sequence[str]) -> int:
         "--work", default="bench-preference", metavar="FOLDER", help="what was done stays here"
     )
     parser.add_argument("--json", metavar="FILE", help="write what was found to this file")
+    parser.add_argument("--svg", metavar="FILE", help="draw the sweep into this file")
     options = parser.parse_args(list(arguments))
     rows = [measure_seed(seed, Path(options.work).absolute()) for seed in options.seeds]
     wrong = faults_of(rows)
     print("\n".join(lines_of(rows)))
     print("\n".join(f"FALLS SHORT: {fault}" for fault in wrong) or "all demands hold")
+    if options.svg:
+        write_whole(options.svg, picture_of(rows))
     if options.json:
         write_result(
             options.json, json.dumps({"rows": rows, "faults": wrong}, indent=1, ensure_ascii=False) + "\n"
