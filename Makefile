@@ -62,6 +62,7 @@ bench: setup
 	$(BIN)/pinisi bench packed --json runs/bench/packed.json
 	$(BIN)/python -m pip install --quiet --no-compile -e '.[bench]' trl
 	$(BIN)/pinisi bench sft --work runs/bench/sft --json runs/bench/sft.json
+	$(BIN)/pinisi bench preference --work runs/bench/preference --json runs/bench/preference.json
 	$(BIN)/pinisi bench prompt-heavy --json runs/bench/prompt_heavy.json
 	$(BIN)/pinisi bench sharded --json runs/bench/sharded.json
 	$(BIN)/pinisi bench free-vocabulary --json runs/bench/free_vocabulary.json

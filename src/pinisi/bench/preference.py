@@ -259,6 +259,22 @@ def lines_of(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
 
 
+def summary(row: dict[str, Any]) -> dict[str, Any]:
+    """Returns a seed's figures without each answer's: lengths, right answers, and the difference to α = 0 with its interval."""
+    other = row["arms"][name_of(0.0)]
+    arms = {
+        name: {
+            "tokens": length_of(arm),
+            "right": sum(arm["right"]),
+            "of": len(arm["right"]),
+            "difference": difference(arm, other),
+            **{key: arm[key] for key in ("pairs", "preferred") if key in arm},
+        }
+        for name, arm in row["arms"].items()
+    }
+    return {**row, "arms": arms}
+
+
 def picture_of(rows: Sequence[dict[str, Any]]) -> str:
     """Returns the sweep as an SVG document."""
     seeds = {
@@ -287,6 +303,10 @@ def main(arguments: Sequence[str]) -> int:
         write_whole(options.svg, picture_of(rows))
     if options.json:
         write_result(
-            options.json, json.dumps({"rows": rows, "faults": wrong}, indent=1, ensure_ascii=False) + "\n"
+            options.json,
+            json.dumps(
+                {"rows": [summary(row) for row in rows], "faults": wrong}, indent=1, ensure_ascii=False
+            )
+            + "\n",
         )
     return 1 if wrong else 0
