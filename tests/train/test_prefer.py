@@ -7,15 +7,20 @@ import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from pinisi import configure, run
 from pinisi.base.errors import CheckpointError, ConfigError, DataError, PinisiError
+from pinisi.data.conversations.encode import MaskRule
 from pinisi.data.conversations.pair_batches import PairDrawing, StoredPairBatches
+from pinisi.data.conversations.prepare import EncodeSettings, prepare_chats
+from pinisi.data.conversations.records import ChatSource
 from pinisi.data.conversations.store import INDEX, ChatStore
 from pinisi.models import RandomWeights, read_spec, write_folder
+from pinisi.train.reference_sums import ReferenceSums
 from pinisi.train.tasks import task_of
 from tests.effort import only_full
 from tests.losses.formulas import SETTINGS, plain_loss
@@ -36,7 +41,7 @@ def pairs(tmp_path_factory) -> Path:
             "prompt": f"say {n}" + " please" * (n % 3),
             "chosen": "yes " * (1 + n % 3) + str(n),
             "rejected": "no " * (1 + n % 4),
-            "language": ("id", "en")[n % 2],
+            "language": "id" if n < 3 else "en",
         }
         for n in range(11)
     ]
@@ -107,9 +112,15 @@ def test_pairs_train_as_one_by_one_in_one_process(model, first) -> None:
     assert total_losses(first) == pytest.approx(wanted, rel=1e-9)
     measures = [line["measures"] for line in first.metrics() if "measures" in line]
     assert measures[0]["margin"] == pytest.approx(0, abs=1e-9) and measures[-1]["margin"] > 0.01
-    assert all(each["chosen_tokens"] != each["rejected_tokens"] for each in measures)
+    store = stored(first.folder)
+    trained = [int(chat.trained.sum()) for chat in store]
+    batches = StoredPairBatches(store, PairDrawing(SEQUENCE, BATCH, 5))
+    for each in measures:
+        pairs = batches.step(1)[0].loss_data["pairs"].tolist()
+        for side, key in enumerate(("chosen_tokens", "rejected_tokens")):
+            assert each[key] == pytest.approx(sum(trained[2 * n + side] for n in pairs) / BATCH)
     judged = first.evaluation
-    assert judged["id"]["tokens"] == 6 and judged["en"]["tokens"] == 5
+    assert judged["id"]["tokens"] == 3 and judged["en"]["tokens"] == 8
     assert judged["id"]["accuracy"] > 0.5 and judged["id"]["kl"] != 0
     losses = [line["evaluation"]["id"]["loss"] for line in first.metrics() if "evaluation" in line]
     assert losses[-1] < losses[0]
@@ -179,6 +190,34 @@ def test_another_model_or_other_pairs_are_not_gone_on_with(model, pairs, first, 
     fewer.write_text("".join(pairs.read_text().splitlines(keepends=True)[1:]))
     with pytest.raises((CheckpointError, DataError), match="other"):
         run(prefer(model, fewer, folder, STEPS + 1))
+
+
+def test_sums_are_kept_by_model_pairs_and_dtype(first, tmp_path) -> None:
+    store = stored(first.folder)
+    kept = ReferenceSums(tmp_path, store, "model", "float32")
+    sums = np.arange(len(store), dtype=np.float64)
+    kept.write(sums)
+    assert np.array_equal(kept.read(), sums)
+    fewer = tmp_path / "fewer.jsonl"
+    fewer.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    settings = EncodeSettings(store.index["settings"]["tokenizer"], SEQUENCE, MaskRule("last"), record="pair")
+    other = prepare_chats(ChatSource(str(fewer)), settings, tmp_path, None)
+    for changed in (
+        ReferenceSums(tmp_path, other, "model", "float32"),
+        ReferenceSums(tmp_path, store, "another", "float32"),
+        ReferenceSums(tmp_path, store, "model", "bfloat16"),
+    ):
+        assert changed.read() is None and changed.folder != kept.folder
+
+
+def test_earlier_answers_of_a_pair_are_not_trained(model, tmp_path) -> None:
+    said = [{"role": role, "content": "ab"} for role in ("user", "assistant", "user")]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps({"prompt": said, "chosen": "yes", "rejected": "no"}) + "\n")
+    task = task_of(prefer(model, file, tmp_path / "run"))
+    for chat in task.store(SEQUENCE):  # type: ignore[attr-defined]
+        first = int(chat.trained.argmax())
+        assert chat.trained[first : first + int(chat.trained.sum())].all()
 
 
 @only_full
