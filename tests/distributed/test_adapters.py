@@ -9,6 +9,7 @@ from unittest.mock import patch
 import peft
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
 from pinisi.base.errors import ConfigError
@@ -155,7 +156,7 @@ def run_differs(world, cases: list[AdapterCase]) -> list[str | None]:
 
 
 def check(pool, cases: list[AdapterCase]) -> None:
-    results = pool.run("tests.distributed.test_adapters:run_differs", cases)
+    results = pool.run("tests.distributed.test_adapters:run_differs", cases, seconds=900)
     wrong = [f"{c}: {found}" for c, *each in zip(cases, *results, strict=True) for found in each if found]
     assert not wrong, "\n".join(wrong)
 
@@ -205,15 +206,25 @@ def alone_and_packed(world, given: AdapterCase) -> float:
         positions = torch.cat([torch.arange(len(t) - 1) for t in of])[None]
         return Microbatch(tokens, targets, documents, positions, torch.zeros_like(tokens))
 
-    single, found = torch.Tensor.float, []
+    single, to, softmax, found = torch.Tensor.float, torch.Tensor.to, F.softmax, []
 
     def wide(x: torch.Tensor) -> torch.Tensor:
         return x if x.dtype is torch.float64 else single(x)
 
+    def kept(x: torch.Tensor, *args, **options) -> torch.Tensor:
+        return x if x.dtype is torch.float64 and args[:1] == (torch.float32,) else to(x, *args, **options)
+
+    def double(x: torch.Tensor, *args, dtype=None, **options) -> torch.Tensor:
+        return softmax(x, *args, dtype=x.dtype if x.dtype is torch.float64 else dtype, **options)
+
     for batch in ([row(texts)], [row(texts[:1])], [row(texts[1:])]):
         engine = engine_of(given, world.communicators[case.ranks])
         # norms are taken in fp32 otherwise, which shows the last bit of a row's other sums
-        with patch.object(torch.Tensor, "float", wide):
+        with (
+            patch.object(torch.Tensor, "float", wide),
+            patch.object(torch.Tensor, "to", kept),
+            patch.object(F, "softmax", double),
+        ):
             result = engine.gradients(batch)
         count = sum(int((b.targets != IGNORE).sum()) for b in batch)
         found.append({name: count * each for name, each in assemble(engine, "gradient").items()})
