@@ -52,7 +52,8 @@ demo: setup
 test: setup $(VENV)/.triton
 	$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
-bench: setup
+bench: setup $(VENV)/.triton
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[bench,lora,harness,evaluate]' trl
 	PINISI_EXACTNESS=full $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 	mkdir -p runs/bench
 	$(BIN)/pinisi bench pipeline --json runs/bench/pipeline.json
@@ -60,7 +61,6 @@ bench: setup
 	$(BIN)/pinisi bench heads --json runs/bench/heads.json
 	$(BIN)/pinisi bench vocabulary --json runs/bench/vocabulary.json
 	$(BIN)/pinisi bench packed --json runs/bench/packed.json
-	$(BIN)/python -m pip install --quiet --no-compile -e '.[bench]' trl
 	$(BIN)/pinisi bench sft --work runs/bench/sft --json runs/bench/sft.json
 	$(BIN)/pinisi bench preference --work runs/bench/preference --json runs/bench/preference.json
 	$(BIN)/pinisi bench prompt-heavy --json runs/bench/prompt_heavy.json
@@ -68,6 +68,8 @@ bench: setup
 	$(BIN)/pinisi bench free-vocabulary --json runs/bench/free_vocabulary.json
 	$(BIN)/pinisi bench vocabulary-size --folder runs/bench/vocabulary-size --json runs/bench/vocabulary_size.json
 	$(BIN)/pinisi bench expansion --folder runs/bench/expansion --json runs/bench/expansion.json
+	$(BIN)/pinisi corpus fetch runs/bench/corpus
+	$(BIN)/pinisi bench phases --corpus runs/bench/corpus --work runs/bench/phases --json runs/bench/phases.json
 	$(BIN)/pinisi bench vocabulary-advice --folder runs/bench/vocabulary-advice --json runs/bench/vocabulary_advice.json
 	$(BIN)/python benchmarks/faults.py --json runs/bench/faults.json
 	$(if $(REFERENCE),$(BIN)/pinisi bench reference $(REFERENCE) --json runs/bench/reference.json)
