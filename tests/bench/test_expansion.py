@@ -117,6 +117,7 @@ def test_looks_are_what_transformers_says(grown) -> None:
     )
 
 
+@only_full
 def test_a_layer_that_adds_nothing_changes_nothing(grown, monkeypatch) -> None:
     """Before the first step a new layer is silent, so that silencing it is no change."""
     chosen = copy.deepcopy(runs.CHOSEN) | {"rate": 0.0}

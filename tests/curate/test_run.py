@@ -538,7 +538,11 @@ def apart(tmp_path_factory, whole, packs) -> Path:
 
 @pytest.mark.parametrize(
     ("budget", "workers"),
-    [pytest.param("30 KiB", 1, marks=only_full), ("9 KiB", 4), pytest.param("3 KiB", 1, marks=only_full)],
+    [
+        pytest.param("30 KiB", 1, marks=only_full),
+        pytest.param("9 KiB", 4, marks=only_full),
+        pytest.param("3 KiB", 1, marks=only_full),
+    ],
 )
 def test_a_language_too_large_for_a_task_is_compared_in_many(apart, whole, packs, tmp_path, budget, workers):
     path, said = config(tmp_path, whole.parent / "raw", packs), []

@@ -171,7 +171,7 @@ def check(pool, cases: list[Heads]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("barriers", [0, 1, 2])
+@pytest.mark.parametrize("barriers", [pytest.param(0, marks=only_full), 1, pytest.param(2, marks=only_full)])
 def test_one_step_equals_one_process(pool, barriers):
     base = Case(barriers=barriers, seed=7 + barriers)
     check(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 
 from pinisi.train.export import export
+from tests.effort import only_full
 from tests.engine.runs import losses, pinisi
 from tests.engine.test_checkpoint import flipped
 
 
+@only_full
 def test_a_flipped_byte_is_named_and_the_older_checkpoint_resumed(project, whole, tmp_path, capfd):
     run = tmp_path / "run"
     shutil.copytree(whole / "checkpoints", run / "checkpoints")

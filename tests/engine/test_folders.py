@@ -20,6 +20,7 @@ from pinisi.launch.supervisor import explain, failure
 from pinisi.parallel.rendezvous import init_process_group
 from pinisi.train.building import device_here
 from pinisi.train.metrics import lost_lines
+from tests.effort import only_full
 from tests.engine.runs import TRAIN, losses, pinisi
 
 
@@ -101,6 +102,7 @@ def test_a_gpu_is_asked_for_by_the_rank_on_its_machine(monkeypatch):
     assert device_here() == torch.device("cuda", 1)
 
 
+@only_full
 def test_a_world_that_is_no_number_is_one_line(project, tmp_path):
     environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "x", "MASTER_ADDR": "127.0.0.1"}
     done = subprocess.run(

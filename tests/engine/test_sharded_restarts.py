@@ -68,7 +68,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     "replicas",
-    [(3, 2), pytest.param((2, 3), marks=only_full), pytest.param((3, 2, 3), marks=only_full)],
+    [pytest.param(replicas, marks=only_full) for replicas in ((3, 2), (2, 3), (3, 2, 3))],
     ids=str,
 )
 def test_killed_and_gone_on_with_by_another_number_of_replicas(project, tmp_path, replicas):

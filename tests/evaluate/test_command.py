@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from pinisi.cli import main
 from pinisi.data import load_tokenizer
 from tests.data.conftest import write_corpus
+from tests.effort import only_full
 from tests.evaluate.conftest import XCOPA
 
 
@@ -50,6 +51,7 @@ def by_hand(model) -> list[list[float]]:
     return found
 
 
+@only_full
 def test_the_score_is_that_of_a_plain_loop_for_any_batch_and_any_ranks(
     model, xcopa, tmp_path, capsys
 ) -> None:

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from tests.effort import only_full
 from tests.engine.runs import pinisi
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -75,6 +76,7 @@ def test_preferences_are_learned_saved_and_exported(model, tmp_path) -> None:
     )
 
 
+@only_full
 def test_a_preference_loss_of_ones_own(model, tmp_path) -> None:
     """The model of this folder has no chat template: one of a line stands beside it."""
     chatting = tmp_path / "chatting"
