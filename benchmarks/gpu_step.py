@@ -23,7 +23,8 @@ from pinisi.schedule import build
 
 @contextmanager
 def one_rank(device: torch.device) -> Iterator[None]:
-    """Makes this process the only rank of a group."""
+    """Makes this process the only rank of a group, and what it was before when done: later runs of it start ranks of their own."""
+    before = dict(os.environ)
     os.environ |= {
         "RANK": "0",
         "WORLD_SIZE": "1",
@@ -35,6 +36,8 @@ def one_rank(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.distributed.destroy_process_group()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def seconds(work, device: torch.device, repeats: int) -> float:
