@@ -7,9 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,13 @@ import pytest
 from pinisi.base.errors import ConfigError
 from pinisi.config import load
 from pinisi.data import Sampler, TokenShards
+from pinisi.launch.check import check
+from pinisi.parallel.place import free_port
 from pinisi.train.phases import phase_at, phases_of, rate_jump, rate_jumps, rates
+from pinisi.train.trainer import Trainer
 from tests.effort import FULL, only_full
 from tests.engine.runs import TRAIN, losses, pinisi
+from tests.killed import operations
 
 PHASES = """
 [[phases]]
@@ -169,47 +173,35 @@ def test_a_phased_run_that_is_killed_goes_on_to_the_bit(phased, uninterrupted, n
     assert losses(run) == uninterrupted and len(uninterrupted) == 9
 
 
-def train_killed(train, phased: Path, run: Path, last: int) -> list[str]:
+def trained_alone(toml: str, run: str) -> bool:
+    """Trains in this process, the only rank; says whether the run has all of its steps."""
+    here = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    os.environ.update(here)
+    config = load(toml, ["pipeline.ranks=1", "report.live=0", f"run.folder={run}"])
+    check(config)
+    return Trainer(config).run().whole and len(losses(Path(run))) == 9
+
+
+def train_killed(phased: Path, run: Path, last: int) -> list[str]:
     """Trains in a process of its own, killed by itself right before its operation of this number on a file of the run's folder;
     returns the operations up to there. last: -1 for none."""
     log = run.with_name(f"{run.name}.operations")
-    log.unlink(missing_ok=True)
-    child = os.fork()
-    if not child:
-        done: list[str] = []
-        with log.open("w", buffering=1) as out:
-
-            def noted(event: str, given: tuple) -> None:
-                if event.split(".")[0] not in ("open", "os", "shutil") or str(run) not in str(given):
-                    return
-                out.write(f"{event} {given}\n")
-                done.append(event)
-                if len(done) - 1 == last:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            sys.addaudithook(noted)
-            try:
-                train(str(phased), "pipeline.ranks=1", "report.live=0", f"run.folder={run}")
-            finally:
-                os._exit(0 if len(losses(run)) == 9 else 1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == (0 if last < 0 else -signal.SIGKILL)
-    return log.read_text().splitlines()
+    return operations(partial(trained_alone, str(phased), str(run)), str(run), log, last)
 
 
-def test_a_run_killed_at_any_of_its_operations_goes_on_to_the_bit(phased, alone, tmp_path) -> None:
+def test_a_run_killed_at_any_of_its_operations_goes_on_to_the_bit(phased, tmp_path) -> None:
     """Before each operation on a file, so also within each save: between files, and between a file and its name. `make test` takes
     the last one of the save at the boundary of the phases."""
     whole = tmp_path / "whole"
-    operations = train_killed(alone, phased, whole, -1)
-    saving = [n for n, each in enumerate(operations) if ".step-00000004.partial" in each]
-    assert len(saving) >= 4 and any("os.rename" in operations[n] for n in saving)
-    points = range(len(operations)) if FULL else saving[-1:]
+    seen = train_killed(phased, whole, -1)
+    saving = [n for n, each in enumerate(seen) if ".step-00000004.partial" in each]
+    assert len(saving) >= 4 and any("os.rename" in seen[n] for n in saving)
+    points = range(len(seen)) if FULL else saving[-1:]
     for point in points:
         run = tmp_path / f"killed-{point}"
-        assert len(train_killed(alone, phased, run, point)) == point + 1
-        train_killed(alone, phased, run, -1)
-        assert losses(run) == losses(whole), operations[point]
+        assert len(train_killed(phased, run, point)) == point + 1
+        train_killed(phased, run, -1)
+        assert losses(run) == losses(whole), seen[point]
         shutil.rmtree(run)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import signal
-import sys
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,6 +15,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForSequenceClas
 
 from pinisi.base.errors import PinisiError
 from pinisi.cli import main
+from pinisi.cookbook.selection import run
 from pinisi.cookbook.selection.ranks import percentiles
 from pinisi.cookbook.selection.run import select_chats
 from pinisi.cookbook.selection.settings import SelectSettings
@@ -24,6 +23,7 @@ from pinisi.data.conversations.columns import chat_of
 from pinisi.data.conversations.encode import ChatEncoder
 from tests.data.conversations.made import assistant, chat, tokenizer, user, write_chats
 from tests.effort import FULL
+from tests.killed import operations
 from tests.train.test_sft import made_model
 
 GOOD = {
@@ -217,32 +217,17 @@ def test_quotas_keep_the_best_of_each_group(files, selected) -> None:
         assert found == [row["line"] for row in best]
 
 
+def selected_in_parts(settings: SelectSettings, out: Path) -> bool:
+    """Selects by parts of four chats; says whether there is a result."""
+    run.PART = 4
+    select_chats(settings, out, report=lambda line: None)
+    return (out / "selected.jsonl").exists()
+
+
 def killed(settings: SelectSettings, out: Path, last: int) -> int:
     """Selects in a process that ends itself right before its operation of this number on a file; returns how many there were."""
     log = out.with_name(f"{out.name}.operations")
-    child = os.fork()
-    if not child:
-        done: list[str] = []
-        with log.open("w", buffering=1) as noted:
-
-            def note(event: str, given: tuple) -> None:
-                if event.split(".")[0] not in ("open", "os", "shutil") or f".{out.name}.parts" not in str(
-                    given
-                ):
-                    return
-                noted.write(f"{event}\n")
-                done.append(event)
-                if len(done) - 1 == last:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            sys.addaudithook(note)
-            try:
-                select_chats(settings, out, report=lambda line: None)
-            finally:
-                os._exit(0 if (out / "selected.jsonl").exists() else 1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == (0 if last < 0 else -signal.SIGKILL)
-    return len(log.read_text().splitlines())
+    return len(operations(partial(selected_in_parts, settings, out), f".{out.name}.parts", log, last))
 
 
 def test_a_selection_that_is_killed_goes_on_with_the_same_bytes(
