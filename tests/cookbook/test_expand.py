@@ -139,11 +139,11 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path) -> None:
 
 
 def test_a_full_disk_is_said_before_anything_is_written(tmp_path, monkeypatch) -> None:
-    from pinisi.cookbook import expand
+    from pinisi.base import files
 
     old = tiny_model(tmp_path / "old", "llama", "llama", tied=False)
     size = 4 * sum(shape.numel() for shape in parameter_shapes(read_spec(old)).values())
-    monkeypatch.setattr(expand, "free_bytes", lambda path: size)
+    monkeypatch.setattr(files, "free_bytes", lambda path: size)
     with pytest.raises(ModelError, match="GiB are free there"):
         expand_model(old, tmp_path / "new", ExpandOptions(5), report=quiet)
     assert [path.name for path in tmp_path.iterdir()] == ["old"]

@@ -271,6 +271,18 @@ def test_shards_are_written_and_little_is_in_memory(three, tmp_path, monkeypatch
     same(loaded(tmp_path / "out"), {name: (a[name] + b[name]) / 2 for name in a})
 
 
+def test_a_full_disk_is_said_before_anything_is_written(three, tmp_path, monkeypatch) -> None:
+    size = 4 * sum(shape.numel() for shape in parameter_shapes(read_spec(three[0])).values())
+    for free, fits in ((size - 1, False), (size, True)):
+        monkeypatch.setattr("pinisi.base.files.free_bytes", lambda path, free=free: free)
+        if fits:
+            merge(average(three), tmp_path / "out", report=quiet)
+            continue
+        with pytest.raises(ModelError, match="GiB are free there"):
+            merge(average(three), tmp_path / "out", report=quiet)
+        assert not (tmp_path / "out").exists()
+
+
 def test_files_come_from_the_model_whose_voice_it_is(three, tmp_path) -> None:
     for number, each in enumerate(three):
         (each / "chat_template.jinja").write_text(f"template {number}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from pinisi.base.errors import DataError
+from pinisi.base.errors import DataError, ModelError
 
 
 def cache_folder() -> Path:
@@ -20,6 +20,15 @@ def free_bytes(path: Path) -> int:
     while not path.exists() and path != path.parent:
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+def check_room(out: Path, size: int) -> None:
+    """Raises ModelError where a model's weights of `size` bytes have no room in or beside `out`."""
+    if (free := free_bytes(out.absolute())) < size:
+        raise ModelError(
+            f"{out} would have {size / 2**30:,.1f} GiB of weights, and {free / 2**30:,.1f} GiB are free there; make room, or "
+            "give another folder."
+        )
 
 
 def partial_name(path: Path) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO, TypeVar
 
+T = TypeVar("T")
 FORMAT = "{n_fmt}/{total_fmt} {bar:20} {desc}"
 COLUMNS, ROWS = 80, 24  # of a terminal that says 0, as some in containers do
 
@@ -39,6 +41,17 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
             self._bar, self.shown = None, False
+
+
+def with_bar(items: Iterable[tuple[str, T]], total: int) -> Iterator[tuple[str, T]]:
+    """Yields the same items, and shows on a bar how many of `total` there were and the name of the last."""
+    bar = ProgressBar(total)
+    try:
+        for done, (name, item) in enumerate(items):
+            bar.at(done, name)
+            yield name, item
+    finally:
+        bar.close()
 
 
 def say(text: str) -> None:

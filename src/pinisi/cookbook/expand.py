@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
-
 from pinisi.base.errors import ConfigError, ModelError
-from pinisi.base.files import free_bytes
-from pinisi.base.progress import ProgressBar
+from pinisi.base.files import check_room
+from pinisi.base.progress import with_bar
 from pinisi.costs.shape import Shape, shape_of
 from pinisi.costs.work import BYTES, Setting, model_flops
 from pinisi.models import ModelSpec, copy_companions, parameter_names, tokenizer_files, write_folder
@@ -109,7 +107,7 @@ def expand_model(
         raise ModelError(f"{out} is the model that is read; give another folder for the new one.")
     if spec.tied is False and new.tied:
         check_same_ends(spec, weights)
-    _check_room(Path(out), shape_of(new).parameters * weights.dtype.itemsize)
+    check_room(Path(out), shape_of(new).parameters * weights.dtype.itemsize)
     for line in told(found):
         report(line)
     if (folder / EXTRA_HEADS).exists():
@@ -117,7 +115,7 @@ def expand_model(
             f"{EXTRA_HEADS} is left out: extra heads stand beside a model's last layer, which is another one now"
         )
     tokenizer = folder if tokenizer_files(folder) else None
-    tensors = _shown(expanded_weights(spec, weights, new, found), len(list(parameter_names(new))))
+    tensors = with_bar(expanded_weights(spec, weights, new, found), len(list(parameter_names(new))))
     with tempfile.TemporaryDirectory() as files:
         copy_companions(None, folder, Path(files))
         write_new_layers(Path(files), found.new)
@@ -129,24 +127,6 @@ def _with_files(spec: ModelSpec, folder: Path) -> ModelSpec:
     """The same model, whose companions lie in another folder."""
     assert spec.published is not None
     return replace(spec, published=replace(spec.published, folder=folder))
-
-
-def _check_room(out: Path, size: int) -> None:
-    if (free := free_bytes(out.absolute())) < size:
-        raise ModelError(
-            f"{out} would have {size / 2**30:,.1f} GiB of weights, and {free / 2**30:,.1f} GiB are free there; make room, or "
-            "give another folder."
-        )
-
-
-def _shown(tensors: Iterable[tuple[str, Tensor]], total: int) -> Iterator[tuple[str, Tensor]]:
-    bar = ProgressBar(total)
-    try:
-        for done, (name, tensor) in enumerate(tensors):
-            bar.at(done, name)
-            yield name, tensor
-    finally:
-        bar.close()
 
 
 def told(found: Expansion) -> Iterator[str]:

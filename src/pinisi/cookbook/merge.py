@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pinisi.base.errors import ConfigError, ModelError
-from pinisi.base.files import free_bytes
-from pinisi.base.progress import ProgressBar
+from pinisi.base.files import check_room
+from pinisi.base.progress import with_bar
 from pinisi.cookbook.merge_files import companions
 from pinisi.data.tokenizer import load_tokenizer
 from pinisi.models import ModelSpec, parameter_names, write_folder
@@ -161,9 +160,9 @@ def merge(
     new = _spec_of(recipe, report)
     sources = {str(each.folder): MergeSource(each.weights, _rows(frame, each)) for each in models}
     dtype = frame.weights.dtype
-    _check_room(Path(out), new, dtype)
     recipe.merged.dtype = str(dtype).removeprefix("torch.")
     recipe.merged.parameters = sum(shape.numel() for shape in parameter_shapes(new).values())
+    check_room(Path(out), recipe.merged.parameters * dtype.itemsize)
     for line in _told(recipe, sources):
         report(line)
     wide = torch.float64 if any(each.weights.dtype == torch.float64 for each in models) else torch.float32
@@ -174,7 +173,7 @@ def merge(
         generation = companions(frame, recipe.voice, Path(files), report)
         assert new.published is not None
         new = replace(new, published=replace(new.published, folder=Path(files), generation=generation))
-        tensors = _shown(merged_weights(new, mixture, dtype), len(list(parameter_names(new))))
+        tensors = with_bar(merged_weights(new, mixture, dtype), len(list(parameter_names(new))))
         tokenizer = Path(files) if tokenizer_files(Path(files)) else None
         write_folder(new, tensors, out, tokenizer, max_shard_bytes=max_shard_bytes)
     return recipe.merged
@@ -240,15 +239,6 @@ def _spec_of(recipe: Recipe, report: Report) -> ModelSpec:
     return spec
 
 
-def _check_room(out: Path, new: ModelSpec, dtype: torch.dtype) -> None:
-    size = sum(shape.numel() for shape in parameter_shapes(new).values()) * dtype.itemsize
-    if (free := free_bytes(out.absolute())) < size:
-        raise ModelError(
-            f"{out} would have {size / 2**30:,.1f} GiB of weights, and {free / 2**30:,.1f} GiB are free there; make room, or "
-            "give another folder."
-        )
-
-
 def _told(recipe: Recipe, sources: dict[str, MergeSource]) -> Iterator[str]:
     """Says what is merged, what differs and which rows are left, as lines of text; notes the latter."""
     merged, frame = recipe.merged, recipe.frame
@@ -278,16 +268,6 @@ def _different(frame: MergeModel, other: MergeModel) -> Iterator[str]:
             continue
         if one[key] != two[key]:
             yield f"config.json: {key} is {one[key]} in {frame.folder}, which stays, and {two[key]} in {other.folder}"
-
-
-def _shown(tensors: Iterable[tuple[str, Tensor]], total: int) -> Iterator[tuple[str, Tensor]]:
-    bar = ProgressBar(total)
-    try:
-        for done, (name, tensor) in enumerate(tensors):
-            bar.at(done, name)
-            yield name, tensor
-    finally:
-        bar.close()
 
 
 def as_json(merged: Merged) -> str:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.base.errors import ConfigError
-from pinisi.base.files import write_whole
 from pinisi.base.paths import absolute_paths
-from pinisi.base.settings import dump
-from pinisi.config import RunConfig, configure, load
+from pinisi.config import RunConfig
+from pinisi.cookbook.run_file import draft_run, write_run
 from pinisi.train.export import export
 from pinisi.train.tasks.prefer import Prefer, PreferSettings
 
@@ -60,18 +59,11 @@ def prefer_config(options: PreferOptions, overrides: Sequence[str] = ()) -> RunC
     # from the working folder, whatever folder the file stands in
     sections["task"] = {"name": Prefer.name, **absolute_paths(task, PreferSettings, Path.cwd())}
     file = Path(options.out) / FILE
-    drafted = _with(sections, file, [each for each in overrides if not each.startswith("run.steps=")])
+    drafted = draft_run(sections, file, overrides)
     steps = _steps(drafted, options.epochs)
     sections["run"]["steps"] = steps
     sections["optimizer"]["warmup"] = math.ceil(0.03 * steps) if steps > 1 else 0
-    return _with(sections, file, overrides)
-
-
-def _with(sections: dict[str, Any], file: Path, overrides: Sequence[str]) -> RunConfig:
-    write_whole(file, dump(configure(**sections)))
-    config = load(file, overrides)
-    write_whole(file, dump(config))
-    return config
+    return write_run(sections, file, overrides)
 
 
 def _steps(config: RunConfig, epochs: float) -> int:

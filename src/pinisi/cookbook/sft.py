@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pinisi.base.errors import ConfigError
-from pinisi.base.files import write_whole
 from pinisi.base.paths import absolute_paths
-from pinisi.base.settings import dump
-from pinisi.config import RunConfig, configure, load
+from pinisi.config import RunConfig
+from pinisi.cookbook.run_file import draft_run, write_run
 from pinisi.data.conversations.batches import ChatDrawing, rows_an_epoch
 from pinisi.train.export import export
 from pinisi.train.tasks.sft import Sft, SftSettings
@@ -62,7 +61,7 @@ def sft_config(options: SftOptions, overrides: Sequence[str] = ()) -> RunConfig:
         "task": {"name": Sft.name, **absolute_paths({"sources": sources}, SftSettings, Path.cwd())},
     }
     file = Path(options.out) / FILE
-    drafted = _with(sections, file, [each for each in overrides if not each.startswith("run.steps=")])
+    drafted = draft_run(sections, file, overrides)
     steps = [_steps(drafted, name, times) for name, times in _stages(options)]
     if options.then is None:
         sections["run"]["steps"] = steps[0]
@@ -73,19 +72,12 @@ def sft_config(options: SftOptions, overrides: Sequence[str] = ()) -> RunConfig:
             for count, name in zip(steps, (FIRST, SECOND), strict=True)
         ]
     sections["optimizer"]["warmup"] = min(100, math.ceil(0.03 * min(steps))) if min(steps) > 1 else 0
-    return _with(sections, file, overrides)
+    return write_run(sections, file, overrides)
 
 
 def _stages(options: SftOptions) -> list[tuple[str, float]]:
     second = [(SECOND, options.then_epochs)] if options.then is not None else []
     return [(FIRST, options.epochs), *second]
-
-
-def _with(sections: dict[str, Any], file: Path, overrides: Sequence[str]) -> RunConfig:
-    write_whole(file, dump(configure(**sections)))
-    config = load(file, overrides)
-    write_whole(file, dump(config))
-    return config
 
 
 def _steps(config: RunConfig, name: str, epochs: float) -> int:

@@ -63,13 +63,16 @@ class ChatChecks:
         chat = candidate.chat
         if self._check != "none" and candidate.language:
             for place, answer in enumerate(answers_of(chat), 1):
-                judged = answer_language(answer, candidate.language, self._judge)
-                whole = self._judge.judge(answer, candidate.language)
-                verdict, found = (
-                    (judged.verdict, judged.found) if self._check == "lines" else (whole.verdict, whole.found)
+                judged = (
+                    answer_language(answer, candidate.language, self._judge)
+                    if self._check == "lines"
+                    else self._judge.judge(answer, candidate.language)
                 )
-                if verdict == WRONG:
-                    return "another language", f"answer {place} is in {found}, not in {candidate.language}"
+                if judged.verdict == WRONG:
+                    return (
+                        "another language",
+                        f"answer {place} is in {judged.found}, not in {candidate.language}",
+                    )
         for message in chat.messages:
             if (name := self._texts.found_in(message.content)) is not None:
                 return "an evaluation text", name

@@ -40,9 +40,8 @@ from pinisi.models import ModelSpec
 from pinisi.train.building import dtype_of, frozen_spec, spec_of
 from pinisi.train.phases import Phase, phases_of
 from pinisi.train.reference_sums import AT_ONCE, ReferenceSums, keep_sums, reference_digest
-from pinisi.train.task import Task
 from pinisi.train.tasks.judging import judged_pairs
-from pinisi.train.tasks.stores import chat_tokenizer, check_rows_of, open_store
+from pinisi.train.tasks.stores import ChatTask, chat_tokenizer, check_rows_of, open_store
 
 if TYPE_CHECKING:
     from pinisi.train.trainer import Trainer
@@ -79,7 +78,7 @@ class PreferSettings:
             yield Fault("loss", f"one of {', '.join(known)}; the nearest is {near!r}")
 
 
-class Prefer(Task):
+class Prefer(ChatTask):
     """Trains a loss of pairs (`losses.pairs`); both answers of a pair are in one microbatch, and prompts never reach the head."""
 
     name = "prefer"
@@ -158,14 +157,6 @@ class Prefer(Task):
     @property
     def _first(self) -> ChatStore:
         return self.store(phases_of(self.config)[0].data.sequence)
-
-    @property
-    def end_of_document(self) -> int:
-        return int(self._first.index["end_of_document"])
-
-    @property
-    def stops(self) -> tuple[int, ...]:
-        return (int(self._first.index["stop"]),)
 
     def damage(self) -> Iterator[tuple[str, Callable[[int, int], str | None]]]:
         for store in self._stores().values():

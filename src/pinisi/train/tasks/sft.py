@@ -23,9 +23,8 @@ from pinisi.losses import Loss, cross_entropy_with
 from pinisi.models import ModelSpec
 from pinisi.parallel.place import joined
 from pinisi.train.phases import Phase, phases_of
-from pinisi.train.task import Task
 from pinisi.train.tasks.judging import mean_losses
-from pinisi.train.tasks.stores import chat_tokenizer, check_rows_of, open_store
+from pinisi.train.tasks.stores import ChatTask, chat_tokenizer, check_rows_of, open_store
 
 if TYPE_CHECKING:
     from pinisi.train.trainer import Trainer
@@ -56,7 +55,7 @@ class SftSettings:
             yield Fault("chats", "a path, or else [[task.sources]]: one of the two")
 
 
-class Sft(Task):
+class Sft(ChatTask):
     """Trains answers of chats; [data] says how long rows are, and a phase's mixture names sources."""
 
     name = "sft"
@@ -121,14 +120,6 @@ class Sft(Task):
     @property
     def _first(self) -> ChatStore:
         return next(iter(self.stores(phases_of(self.config)[0].data.sequence).values()))
-
-    @property
-    def end_of_document(self) -> int:
-        return int(self._first.index["end_of_document"])
-
-    @property
-    def stops(self) -> tuple[int, ...]:
-        return (int(self._first.index["stop"]),)
 
     def damage(self) -> Iterator[tuple[str, Callable[[int, int], str | None]]]:
         for sequence in sorted({phase.data.sequence for phase in phases_of(self.config)}):

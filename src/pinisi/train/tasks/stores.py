@@ -1,4 +1,4 @@
-"""Opens what a task reads as chats: the first rank encodes it, the others wait for its folder."""
+"""Opens what a task reads as chats: the first rank encodes it, the others wait for its folder; and what such tasks share."""
 
 from __future__ import annotations
 
@@ -14,6 +14,24 @@ from pinisi.models import ModelSpec
 from pinisi.parallel.place import joined, place
 from pinisi.train.building import spec_of
 from pinisi.train.model_files import tokenizer_of
+from pinisi.train.task import Task
+
+
+class ChatTask(Task):
+    """Knows from its encoded chats which tokens end an answer and a text."""
+
+    @property
+    def _first(self) -> ChatStore:
+        """The first phase's chats."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its chats are")
+
+    @property
+    def end_of_document(self) -> int:
+        return int(self._first.index["end_of_document"])
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        return (int(self._first.index["stop"]),)
 
 
 def chat_tokenizer(config: RunConfig, task: str) -> str:
