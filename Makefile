@@ -10,13 +10,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
-# pip compiles what it installs on one core, this on all; some packages carry files that no Python compiles.
-COMPILE = >/dev/null 2>&1 $(BIN)/python -m compileall -q -j 0
+# pip would compile all that it installs; a first import compiles what is used, a sixth of it.
 # Only tests on a machine without a GPU need it, to interpret the kernels: 1 GB on disk, half a minute.
 TRITON ?= triton==3.9.0
 # One thread a process: ranks are processes and would take each other's cores.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
+# Commands and tests start hundreds of processes: each would compile the package anew where a setting keeps Python from writing it.
+unexport PYTHONDONTWRITEBYTECODE
 # Of make test; two of them run the tests that start ranks.
 WORKERS ?= 4
 
@@ -37,13 +38,12 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "the virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --no-compile -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-compile --no-deps -e .
-	@$(COMPILE) $(VENV)/lib || true
+	@$(BIN)/python -c 'import pinisi.curate.run, pinisi.launch.ranks, pinisi.train.trainer'
 	@touch $@
 
 $(VENV)/.triton: $(STAMP)
 	@$(BIN)/python -c 'import triton' 2>/dev/null || test "$$(uname -s)" != Linux || \
 	  $(BIN)/python -m pip install --quiet --no-compile "$(TRITON)"
-	@$(COMPILE) $(VENV)/lib/*/site-packages/triton || true
 	@touch $@
 
 demo: setup

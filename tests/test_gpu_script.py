@@ -30,6 +30,7 @@ def rows_of(out: Path, *more: str) -> list[dict]:
     return json.loads(out.read_text())["rows"]
 
 
+@only_full
 def test_ours_is_no_worse_than_torch(tmp_path):
     rows = rows_of(tmp_path / "gpu.json", "--parts", "errors")
     assert rows and all(row["what"] == "errors" and row["no_worse"] for row in rows)

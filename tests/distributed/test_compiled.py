@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -75,9 +77,11 @@ def _checkpointed(layer):
     return run
 
 
-@pytest.mark.parametrize("split", [True, False])
+@pytest.mark.parametrize(
+    ("attention", "split"),
+    list(product(["dense", "blocks"], [True, False])) if FULL else [("dense", True), ("blocks", False)],
+)
 @pytest.mark.parametrize("recompute", [False, True] if FULL else [True])
-@pytest.mark.parametrize("attention", ["dense", "blocks"])
 @pytest.mark.parametrize("dtype", [torch.float64, *([torch.bfloat16, torch.float32] if FULL else [])])
 @pytest.mark.parametrize("architecture", ARCHITECTURES if FULL else ["gemma2"])
 def test_compiled_layers_give_what_plain_ones_give(architecture, dtype, attention, recompute, split):

@@ -143,7 +143,7 @@ def run_and_stop(project: Path, run: Path, when, *more: str) -> tuple[Done, floa
     [
         pytest.param("joining", lambda s: s.text == watchdog.JOINING, 25, marks=only_full),
         pytest.param("building", lambda s: s.text == "building the model", 25, marks=only_full),
-        ("step", lambda s: s.step > 2 and s.number > 3, 25),
+        pytest.param("step", lambda s: s.step > 2 and s.number > 3, 25, marks=only_full),
         pytest.param("between", lambda s: s.step > 2 and s.number == -1, 25, marks=only_full),
     ],
 )

@@ -69,9 +69,7 @@ def test_measures_of_a_pair() -> None:
     assert simpo["margin"] == pytest.approx(-1.5 + 2.4) and simpo["accuracy"] == 1
 
 
-def test_a_formula_of_ones_own(monkeypatch) -> None:
-    monkeypatch.setattr(registry, "_LOSSES", dict(registry._LOSSES))
-    monkeypatch.setattr(registry, "_MAKERS", set(registry._MAKERS))
+def test_a_formula_of_ones_own() -> None:
 
     @preference_loss("hinge")
     def hinge(pairs: AnswerPairs, beta: float = 0.5) -> torch.Tensor:
@@ -87,9 +85,7 @@ def test_a_formula_of_ones_own(monkeypatch) -> None:
         preference_loss("dpo")(hinge)
 
 
-def test_a_formula_that_is_none_is_refused_at_once(monkeypatch) -> None:
-    monkeypatch.setattr(registry, "_LOSSES", dict(registry._LOSSES))
-    monkeypatch.setattr(registry, "_MAKERS", set(registry._MAKERS))
+def test_a_formula_that_is_none_is_refused_at_once() -> None:
     wrong = {
         "whole": lambda pairs: (pairs.chosen - pairs.rejected).sum(),
         "number": lambda pairs: 3.0,

@@ -151,14 +151,8 @@ def test_a_warmup_must_fit_into_its_phase(phased) -> None:
 
 
 # in the first phase, at the boundary, in the second, each behind a save
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("step-00000002", marks=only_full),
-        "step-00000004",
-        pytest.param("step-00000006", marks=only_full),
-    ],
-)
+@only_full
+@pytest.mark.parametrize("name", ["step-00000002", "step-00000004", "step-00000006"])
 def test_a_phased_run_that_is_killed_goes_on_to_the_bit(phased, uninterrupted, name) -> None:
     run = phased.parent / f"killed{name}"
     command = [*TRAIN, str(phased), f"run.folder={run}"]

@@ -17,6 +17,7 @@ from pinisi.base.errors import PinisiError
 from pinisi.config import WatchSection
 from pinisi.train.checkpoint import Reader
 from pinisi.train.spikes import LossSpikes
+from tests.effort import only_full
 from tests.engine.runs import TRAIN, losses, pinisi
 
 # So little noise that steps of a steady run leap, some of them.
@@ -133,6 +134,7 @@ def test_a_run_goes_back_to_its_checkpoint_and_on_with_the_text_behind(plain, re
     assert found[back + 1] != losses(plain)[back + 1]
 
 
+@only_full
 def test_a_rewound_run_that_is_killed_goes_on_to_the_bit(project, rewound, tmp_path) -> None:
     """Killed behind its first return; and from a copy whose checkpoints are those of before it."""
     back = next(line for line in lines(rewound) if "rewind" in line)["rewind"]["back_to"]

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pinisi.base.errors import ConfigError
 from pinisi.losses.loss import LossValue
-from pinisi.losses.registry import register_loss
+from pinisi.losses.registry import loss_names, register_loss
 
 # What a step's pairs came to, beside the loss: a mean over pairs each. Log-ratios and margins are in nats.
 MEASURES = (
@@ -193,7 +193,7 @@ _NAMES: set[str] = set()
 
 def preference_losses() -> list[str]:
     """Returns the names of all losses over pairs, sorted."""
-    return sorted(_NAMES)
+    return [name for name in loss_names() if name in _NAMES]
 
 
 def _count_pairs(weights: Tensor, sequences: Tensor, reference: Tensor) -> int:

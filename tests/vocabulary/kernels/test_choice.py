@@ -62,25 +62,26 @@ def test_a_cpu_has_no_triton_kernels_but_interpreted_ones():
     """In processes of their own, since this one interprets them."""
     pytest.importorskip("triton")
     run = (
-        "import torch; from pinisi.vocabulary import HeadShard\n"
-        "try: head = HeadShard(torch.randn(5, 4), torch.zeros(5, 4), 0)\n"
-        "except Exception as error: print(type(error).__name__, error)\n"
-        "else: print(len(head.s(torch.randn(3, 4), torch.arange(3)).tiles))"
+        "import os, torch\n"
+        "for kernels in ('', 'torch', 'fast', 'triton'):\n"
+        "  if child := os.fork():\n"
+        "    os.waitpid(child, 0)\n"
+        "    continue\n"
+        "  os.environ.update({'PINISI_KERNELS': kernels} if kernels else {})\n"
+        "  from pinisi.vocabulary import HeadShard\n"
+        "  try: said = len(HeadShard(torch.randn(5, 4), torch.zeros(5, 4), 0).s(torch.randn(3, 4), torch.arange(3)).tiles)\n"
+        "  except Exception as error: said = f'{type(error).__name__} {error}'\n"
+        "  print(said, flush=True)\n"
+        "  os._exit(0)"
     )
-
-    def printed(**more):
-        environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | more
-        command = [sys.executable, "-c", run]
-        return subprocess.run(
-            command, env=environment, timeout=300, capture_output=True, text=True, check=True
-        ).stdout
-
-    refused = printed(PINISI_KERNELS="triton")
-    assert refused.startswith("ConfigError") and refused.count("PINISI_KERNELS") == 2
-    assert "TRITON_INTERPRET=1" in refused and 'choose "torch"' in refused
-    assert printed(PINISI_KERNELS="torch") == printed() == "1\n"
-    refused = printed(PINISI_KERNELS="fast")
-    assert 'torch, native or triton, got "fast"' in refused
+    environment = {k: v for k, v in os.environ.items() if k not in ("TRITON_INTERPRET", "PINISI_KERNELS")}
+    command = [sys.executable, "-c", run]
+    done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True, check=True)
+    by_default, torchs, unknown, tritons = done.stdout.splitlines()
+    assert by_default == torchs == "1"
+    assert unknown.startswith("ConfigError") and 'torch, native or triton, got "fast"' in unknown
+    assert tritons.startswith("ConfigError") and tritons.count("PINISI_KERNELS") == 2
+    assert "TRITON_INTERPRET=1" in tritons and 'choose "torch"' in tritons
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,7 @@ def test_another_machine_gets_a_library_of_its_own(tmp_path, monkeypatch):
     assert names[0] == names[1] and len(set(names)) == len(libraries(tmp_path)) == 5
 
 
+@only_full
 def test_a_library_that_can_not_be_loaded_is_compiled_anew(tmp_path):
     compiler()
     assert printed(tmp_path) == "native\nnative\ncompiled\n\n"
