@@ -19,7 +19,7 @@ export OMP_NUM_THREADS
 # Commands and tests start hundreds of processes: each would compile the package anew where a setting keeps Python from writing it.
 unexport PYTHONDONTWRITEBYTECODE
 # Of make test; two of them run the tests that start ranks.
-WORKERS ?= 4
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint docs

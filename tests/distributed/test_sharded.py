@@ -22,7 +22,7 @@ from pinisi.models import read_spec
 from pinisi.schedule import Kind, Op, lower
 from pinisi.train.saved import resume_engine, save_engine
 from tests.distributed.cases import Case, batches, config_of, engine_of, schedule_of
-from tests.effort import only_full
+from tests.effort import first
 
 
 def engine_on(world, case: Case, sharded: bool) -> Engine:
@@ -123,7 +123,7 @@ OVERLAPPED = [
 
 @pytest.mark.parametrize(
     "case",
-    [*OVERLAPPED[:3], *(pytest.param(case, marks=only_full) for case in OVERLAPPED[3:])],
+    first(1, OVERLAPPED),
     ids=lambda c: f"{c.schedule}-{c.barriers}-{'tied' if c.tied else 'apart'}",
 )
 def test_sums_beside_passes_are_those_after_all_passes_to_the_bit(pool, case):
@@ -200,14 +200,17 @@ def on_and_off(world, case: Case) -> tuple[str | None, int, int]:
 
 @pytest.mark.parametrize(
     "case",
-    [
-        Case(barriers=1, microbatches=6, dtype=torch.float32),
-        Case(barriers=2, microbatches=6, tied=False, schedule="zb-h1"),
-        Case(barriers=0, microbatches=6, dtype=torch.bfloat16),
-        Case(barriers=1, microbatches=6, dtype=torch.bfloat16, tied=False, rows="uneven", split=True),
-        Case(barriers=1, microbatches=6, dtype=torch.bfloat16, moments=torch.bfloat16),
-    ],
-    ids=["fp32", "fp64-split-backward", "bf16-tied-ends-apart", "bf16-uneven", "bf16-moments"],
+    first(
+        2,
+        [
+            Case(barriers=1, microbatches=6, dtype=torch.bfloat16, tied=False, rows="uneven", split=True),
+            Case(barriers=1, microbatches=6, dtype=torch.float32),
+            Case(barriers=2, microbatches=6, tied=False, schedule="zb-h1"),
+            Case(barriers=0, microbatches=6, dtype=torch.bfloat16),
+            Case(barriers=1, microbatches=6, dtype=torch.bfloat16, moments=torch.bfloat16),
+        ],
+    ),
+    ids=["bf16-uneven", "fp32", "fp64-split-backward", "bf16-tied-ends-apart", "bf16-moments"],
 )
 def test_two_replicas_train_the_same_weights_to_the_bit_with_half_the_bytes(pool, case):
     for wrong, whole, share in pool.run("tests.distributed.test_sharded:on_and_off", case):
@@ -267,7 +270,7 @@ def resumed(world, given: tuple[Case, str]) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("barriers", [0, 1])
+@pytest.mark.parametrize("barriers", first(1, [1, 0]))
 def test_a_checkpoint_goes_on_with_and_without_shares(pool, barriers, tmp_path):
     dtype, moments = (torch.bfloat16, torch.bfloat16) if barriers else (torch.float32, None)
     case = Case(barriers=barriers, microbatches=6, dtype=dtype, moments=moments)

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from pinisi.base.errors import ScheduleError
 from pinisi.schedule import Costs, Kind, build, lower, simulate, verify
+from tests.effort import first
 from tests.schedule.strict import Strict, table_runs
 
 FREE = {1: (2 / 3, 1 / 3), 2: (1 / 3, 2 / 3)}  # S's and T's share of the head
@@ -31,7 +32,7 @@ def test_every_schedule_is_complete_and_runs(name, ranks, data):
 
 
 @pytest.mark.parametrize("barriers", [0, 1, 2])
-@pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8, 11, 16, 32])
+@pytest.mark.parametrize("ranks", first(7, [2, 3, 4, 5, 8, 11, 16, 32]))
 def test_peaks_and_bubble_are_the_closed_forms(ranks, barriers):
     for microbatches in (1, max(1, ranks // 2), ranks, ranks + 1, 2 * ranks + 3):
         if ranks > 8 and microbatches not in (1, ranks + 1, 2 * ranks + 3):
