@@ -41,6 +41,8 @@ def sbatch(state: Path, *arguments: str) -> int:
 
 def run(state: Path, script: str, *after: str) -> int:
     while not all((state / f"{number}.done").exists() for number in after):
+        if not state.exists():  # the test is over
+            return 1
         time.sleep(0.05)
     text, number = Path(script).read_text(), Path(script).stem
     last, most = re.search(r"#SBATCH --array=0-(\d+)(?:%(\d+))?", text).groups()
