@@ -53,7 +53,7 @@ test: setup $(VENV)/.triton
 	$(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 bench: setup $(VENV)/.triton
-	$(BIN)/python -m pip install --quiet --no-compile -e '.[bench,lora,harness,evaluate]' trl
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[bench,lora,harness,evaluate,select]' trl
 	PINISI_EXACTNESS=full $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 	mkdir -p runs/bench
 	$(BIN)/pinisi bench pipeline --json runs/bench/pipeline.json

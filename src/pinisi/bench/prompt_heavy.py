@@ -285,9 +285,9 @@ def main(arguments: Sequence[str]) -> int:
         work = measure_beside_trl if options.beside_trl else measure
         return processes.work_as_rank(options, lambda: work(setting, options.seeds[0]))
     print(
-        f"h = {setting.hidden}, {setting.layers} layers, V = {setting.vocabulary:,}: the head weighs {head_work(setting):.2f} layers; "
-        f"{ROWS} samples of {setting.sequence} tokens ({BESIDE_ROWS} beside TRL), {PROMPT:.0%} of them prompts, fp32, one thread a "
-        "process"
+        f"h = {setting.hidden}, {setting.layers} layers, V = {setting.vocabulary:,}: the head weighs "
+        f"{head_work(setting):.2f} layers; {ROWS} samples of {setting.sequence} tokens ({BESIDE_ROWS} beside TRL), "
+        f"{PROMPT:.0%} of them prompts, fp32, one thread a process"
     )
     rows, beside = [], []
     for seed in options.seeds:

@@ -267,6 +267,12 @@ def test_what_is_trained_is_shown(encoder, tmp_path, capsys):
     assert "⟦yo" in capsys.readouterr().out
     done = pinisi("inspect", "chat", str(file), "1", "--tokenizer", str(encoder.folder))
     assert done.returncode == 2 and "chats.jsonl:1 is rejected: no answer" in done.stderr
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 2)
+    with pytest.raises(
+        DataError, match=r"2 are rejected, the first is .*pairs.jsonl:1: a pair of answers.*pinisi prefer"
+    ):
+        chat_at(pairs, None, encoder)
 
 
 def test_what_became_of_chats_is_told_by_frequency(store):

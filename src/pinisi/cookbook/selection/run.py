@@ -29,7 +29,7 @@ from pinisi.cookbook.selection.records import (
 )
 from pinisi.cookbook.selection.scores import AnswerPerplexity, Reward
 from pinisi.cookbook.selection.settings import SelectSettings
-from pinisi.cookbook.selection.vectors import ngram_vectors, sentence_vectors
+from pinisi.cookbook.selection.vectors import ngram_vectors, sentence_model, sentence_vectors
 from pinisi.data.conversations.messages import RejectedChat
 from pinisi.data.conversations.records import ChatSource, chat_files
 from pinisi.evaluate.model_source import open_model
@@ -115,8 +115,16 @@ def _stages(settings: SelectSettings) -> list[RecipeStage]:
     quotas = sorted((settings.quotas or {}).items())
     return [
         *stages,
-        RecipeStage("choose", [quotas, settings.familiar, settings.likeness, settings.embed or ""]),
+        RecipeStage("choose", [quotas, settings.familiar, settings.likeness, *_embedder(settings.embed)]),
     ]
+
+
+def _embedder(model: str | None) -> list[str]:
+    """What tells one embedding model from another; loads it, so that a wrong one is said before any work."""
+    if model is None:
+        return [""]
+    sentence_model(model)
+    return [model, _digest(model)]
 
 
 def _file_of(task: str) -> str:
@@ -222,11 +230,12 @@ def choose_stage(settings: SelectSettings, stages: dict[str, Path], folder: Path
 
     r, p = ranked("reward"), ranked("perplexity", settings.familiar)
     score = scores(r, p, len(left))
+    embedder = sentence_model(settings.embed) if settings.embed else None
     kept: list[int] = []
     for language in sorted({group[0] for group in groups}):
         own = [place for place, group in enumerate(groups) if group[0] == language]
         texts = [text_of(all_of[left[place]].chat) for place in own]
-        made = sentence_vectors(texts, settings.embed) if settings.embed else ngram_vectors(texts)
+        made = sentence_vectors(texts, embedder) if embedder else ngram_vectors(texts)
         chosen = select(score[own], made, [groups[n] for n in own], quota, settings.likeness)
         for place, refused in chosen.items():
             number = left[own[place]]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from pinisi.base.errors import ModelError
 from pinisi.base.libraries import library
 from pinisi.evaluate.fingerprints import folded
 
@@ -57,10 +59,22 @@ def _runs(letters: np.ndarray) -> np.ndarray:
     return np.concatenate(found) if found else np.zeros(0, np.uint64)
 
 
-def sentence_vectors(texts: Sequence[str], model: str) -> np.ndarray:
-    """Returns unit vectors of a sentence-embedding model, by folder or name. Raises DataError where its library is missing."""
-    made = library("sentence_transformers", "select").SentenceTransformer(model, trust_remote_code=False)
-    return _unit(np.asarray(made.encode(list(texts), show_progress_bar=False), np.float32))
+def sentence_model(model: str) -> Any:
+    """Loads a sentence-embedding model, by folder or name. Raises DataError where its library is missing, ModelError where no such
+    model can be loaded."""
+    sentences = library("sentence_transformers", "select")
+    try:
+        return sentences.SentenceTransformer(model, trust_remote_code=False)
+    except Exception as error:  # transformers, torch and the hub raise dozens of kinds
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"--embed {model} can't be loaded as a sentence-embedding model: {first[0]}"
+        ) from error
+
+
+def sentence_vectors(texts: Sequence[str], model: Any) -> np.ndarray:
+    """Returns unit vectors [texts, width], float32, of a model of `sentence_model`."""
+    return _unit(np.asarray(model.encode(list(texts), show_progress_bar=False), np.float32))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

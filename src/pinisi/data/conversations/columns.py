@@ -55,7 +55,7 @@ def chat_of(record: Any) -> Chat:
             return _chat(record, (*system, *_history(record), *_asked(record, question, beside, answer)))
     if "chosen" in record and "rejected" in record:
         raise RejectedChat(
-            "a pair of answers", "a chat has one: train a preference on it, or keep chosen alone"
+            "a pair of answers", "a chat has one: `pinisi prefer` trains on pairs; or keep chosen alone"
         )
     raise RejectedChat("no chat's columns", f"got {', '.join(map(str, list(record)[:8])) or 'none'}")
 
