@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from pinisi.base.errors import ModelError
@@ -32,6 +32,7 @@ def model(tmp_path_factory) -> Path:
     words = sorted({word for text in TEXTS for word in text.lower().strip(".").split()})
     vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *words])}
     splitter = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
+    splitter.normalizer = normalizers.Lowercase()
     splitter.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     torch.manual_seed(3)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
