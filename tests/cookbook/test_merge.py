@@ -64,7 +64,7 @@ def same(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> Non
 
 @pytest.fixture
 def three(tmp_path, request) -> list[Path]:
-    architecture, tied = getattr(request, "param", CASES[0])
+    architecture, tied = getattr(request, "param", ("qwen3", True))
     first = tiny_model(tmp_path / "a", architecture, "qwen", tied=tied)
     return [first, changed(first, tmp_path / "b", 1), changed(first, tmp_path / "c", 2)]
 
