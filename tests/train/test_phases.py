@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pinisi.base.errors import ConfigError
+from pinisi.base.errors import CheckpointError, ConfigError
 from pinisi.config import load
 from pinisi.data import Sampler, TokenShards
 from pinisi.launch.check import check
@@ -172,7 +172,10 @@ def trained_alone(toml: str, run: str) -> bool:
     here = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     os.environ.update(here)
     config = load(toml, ["pipeline.ranks=1", "report.live=0", f"run.folder={run}"])
-    check(config)
+    try:
+        check(config)
+    except CheckpointError as error:  # killed behind all that a run does, it has nothing left to do
+        return "already holds step 9" in str(error) and len(losses(Path(run))) == 9
     return Trainer(config).run().whole and len(losses(Path(run))) == 9
 
 
