@@ -14,6 +14,7 @@ import pytest
 from pinisi import __version__
 from pinisi.launch import ranks
 from pinisi.launch import supervisor as launch
+from pinisi.parallel.watchdog import leave_error
 from pinisi.train import checkpoint
 from tests.effort import only_full
 from tests.engine.runs import TRAIN, losses, process_of
@@ -208,3 +209,25 @@ def test_a_script_that_trains_is_not_run_again_by_its_ranks(project, whole):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("once") == 1
     assert losses(run) == losses(whole)
+
+
+def test_what_a_rank_found_out_before_it_ended_is_said_and_not_that_it_is_gone(tmp_path, capfd):
+    """The launcher sees the run stuck, too, and by then that rank has ended."""
+
+    class Found:
+        interval = 0.0
+
+        def look(self) -> str:
+            return "rank 0 holds the run up: its process is gone"
+
+    for own in (True, False):
+        where = tmp_path / f"status-{own}"
+        where.mkdir()
+        if own:
+            leave_error(where, 0, "stuck", "rank 1 holds the run up: its process is stopped")
+        children = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+        with launch._Stop(children) as stop:
+            assert launch._watch(children, stop, where, tmp_path, Found()) == 1
+        said = "rank 1 holds the run up: its process is stopped" if own else Found().look()
+        assert capfd.readouterr().err.startswith(f"error: {said}")
+        assert all(child.poll() is not None for child in children)

@@ -159,7 +159,9 @@ def _watch(children: list[Rank], stop: _Stop, where: Path, logs: Path, patience:
         if patience is not None and time.monotonic() - looked > patience.interval:
             looked = time.monotonic()
             if stuck := patience.look():
-                leave_error(where, 0, "stuck", stuck)
+                # a rank that has said so already has ended, and would be taken for the one that is gone
+                if not any(where.glob("rank-*.error")):
+                    leave_error(where, 0, "stuck", stuck)
                 break
         time.sleep(0.05)
     dead = {r: c for r, c in enumerate(codes) if c not in (None, 0)}
