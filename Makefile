@@ -10,7 +10,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
-# pip would compile all that it installs; a first import compiles what is used, a sixth of it.
 # Only tests on a machine without a GPU need it, to interpret the kernels: 1 GB on disk, half a minute.
 TRITON ?= triton==3.9.0
 # One thread a process: ranks are processes and would take each other's cores.
@@ -29,6 +28,7 @@ help:
 
 setup: $(STAMP)
 
+# pip would compile all that it installs; a first import compiles what is used, a sixth of it.
 $(STAMP): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON) was not found; Pinisi needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from pinisi.base.errors import ModelError
+from pinisi.cookbook.selection import run
 from pinisi.cookbook.selection.run import select_chats
 from pinisi.cookbook.selection.settings import SelectSettings
 from pinisi.cookbook.selection.vectors import sentence_model, sentence_vectors
@@ -78,6 +81,28 @@ def test_what_the_model_takes_for_alike_is_dropped(model, tmp_path) -> None:
     assert [row["messages"][-1]["content"] for row in kept] == [TEXTS[0], TEXTS[2]]
 
 
+def test_one_model_is_told_from_another_by_its_files_wherever_they_lie(model, tmp_path) -> None:
+    write_chats(tmp_path / "chats.jsonl", [chat(user("Apa?"), assistant(TEXTS[0]), language="id")])
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    settings = SelectSettings(str(tmp_path / "chats.jsonl"), embed=str(copy))
+    seen = [settings_of_choice(settings)]
+    assert settings_of_choice(settings) == seen[0]
+    for name in ("model.safetensors", "1_Pooling/config.json"):
+        path = next(copy.rglob(name))
+        path.write_bytes(path.read_bytes() + b" " * (path.suffix == ".json"))
+        if path.suffix != ".json":
+            tensors = load_file(path)
+            save_file({key: value + 1e-3 for key, value in tensors.items()}, path, {"format": "pt"})
+        seen.append(settings_of_choice(settings))
+    assert len({json.dumps(each) for each in seen}) == 3
+
+
+def settings_of_choice(settings: SelectSettings) -> object:
+    """What decides whether the last stage is done anew."""
+    return run._stages(settings)[-1].depends
+
+
 def test_a_model_that_is_none_is_said_before_any_work(model, tmp_path) -> None:
     write_chats(tmp_path / "chats.jsonl", [chat(user("Apa?"), assistant(TEXTS[0]), language="id")])
     (tmp_path / "empty").mkdir()
@@ -87,4 +112,4 @@ def test_a_model_that_is_none_is_said_before_any_work(model, tmp_path) -> None:
         settings = SelectSettings(str(tmp_path / "chats.jsonl"), embed=str(tmp_path / name))
         with pytest.raises(ModelError, match=f"--embed .*{name} can't be loaded"):
             select_chats(settings, tmp_path / "out", report=lambda line: None)
-        assert not (tmp_path / "out").exists() and not (tmp_path / ".out.parts" / "read").exists()
+        assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out.parts/*"))

@@ -137,10 +137,11 @@ def _file_of(task: str) -> str:
 
 
 def _digest(model: str) -> str:
-    """Of a folder's files; of a name on the hub none is known."""
+    """Of a folder's files, and of its modules' in folders of their own; of a name on the hub none is known."""
     folder = Path(model)
-    files = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".json"))
-    return digests.of_value({path.name: digests.of_file(path) for path in files}) if folder.is_dir() else ""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json"))
+    told = {path.relative_to(folder).as_posix(): digests.of_file(path) for path in files}
+    return digests.of_value(told) if folder.is_dir() else ""
 
 
 def _each(
