@@ -30,6 +30,38 @@ REJECTED = {
     "no object": [1],
     "a pair of answers": {"prompt": "a", "chosen": "b", "rejected": "c"},
 }
+# as LLaMA-Factory's and Intel's sets of pairs have them: the prompt isn't in a column of that name
+PROMPTS = {
+    "turns": {
+        "conversations": [
+            {"from": "system", "value": "s"},
+            {"from": "human", "value": "a"},
+            {"from": "gpt", "value": "b"},
+            {"from": "human", "value": "q"},
+        ]
+    },
+    "instruction": {"system": "s", "history": [["a", "b"]], "instruction": "q", "input": ""},
+    "question": {"system": "s", "history": [["a", "b"]], "question": "q"},
+}
+
+
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_a_pairs_prompt_is_found_in_other_columns(kind):
+    record = {**PROMPTS[kind], "chosen": {"from": "gpt", "value": "y"}, "rejected": "n"}
+    pair = pair_of(record)
+    shared = [("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "q")]
+    for side, answer in zip(pair, "yn", strict=True):
+        assert [(turn.role, turn.content) for turn in side.messages] == [*shared, ("assistant", answer)]
+    with pytest.raises(RejectedChat) as error:
+        chat_of(record)
+    assert error.value.reason == "a pair of answers"
+
+
+@pytest.mark.parametrize("more", [{}, {"system": "s"}])
+def test_answers_without_a_prompt_are_no_pair(more):
+    with pytest.raises(RejectedChat) as error:
+        pair_of({"chosen": "y", "rejected": "n", **more})
+    assert error.value.reason == "no prompt"
 
 
 @pytest.mark.parametrize("reason", REJECTED)

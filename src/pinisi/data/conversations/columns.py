@@ -7,6 +7,7 @@
 | instruction, input, output (Alpaca; also history, system) | a user's turn, instruction and input, and an answer |
 | instruction, context, response (Dolly); question, answer; query, response; inputs, targets; prompt, response | alike |
 | prompt, chosen, rejected, as texts or as turns; chosen and rejected alone, which begin alike | two chats: `pair_of` |
+| one of the lists or questions above, chosen, rejected | alike; without a prompt they are left out |
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ class ChatPair(NamedTuple):
 def chat_of(record: Any) -> Chat:
     """Reads a record as a chat. Raises RejectedChat for one whose columns are no chat's."""
     record = _object(record)
-    system = _system(record)
+    system, pair = _system(record), "chosen" in record and "rejected" in record
     for name in LISTS:
         if isinstance(turns := _decoded(record.get(name)), list):
             found = [message_of(turn) for turn in turns]
+            if pair and found and found[-1].role != "assistant":
+                break  # these turns are the prompt of two answers
             own = bool(found) and found[0].role == "system"
             return _chat(record, found if own else (*system, *found))
     if "prompt" in record and "completion" in record:
@@ -53,7 +56,7 @@ def chat_of(record: Any) -> Chat:
     for question, beside, answer in QUESTIONS:
         if question in record and answer in record:
             return _chat(record, (*system, *_history(record), *_asked(record, question, beside, answer)))
-    if "chosen" in record and "rejected" in record:
+    if pair:
         raise RejectedChat(
             "a pair of answers", "a chat has one: `pinisi prefer` trains on pairs; or keep chosen alone"
         )
@@ -65,7 +68,7 @@ def pair_of(record: Any) -> ChatPair:
     record = _object(record)
     if "chosen" not in record or "rejected" not in record:
         raise RejectedChat("no pair's columns", f"got {', '.join(map(str, list(record)[:8])) or 'none'}")
-    begun = (*_system(record), *(_as_turns(record["prompt"], "user") if record.get("prompt") else ()))
+    begun = _prompt(record)
     sides = [_as_turns(record[key], "assistant") for key in ("chosen", "rejected")]
     # of turns that stand in both sides whole, the prompt goes before only where they don't begin with it
     chats = [
@@ -73,6 +76,9 @@ def pair_of(record: Any) -> ChatPair:
     ]
     if chats[0].messages[:-1] != chats[1].messages[:-1]:
         raise RejectedChat("two prompts", "chosen and rejected must begin with the same turns")
+    roles = [message.role for message in chats[0].messages]
+    if roles[-1:] == ["assistant"] and set(roles[:-1]) <= {"system"}:
+        raise RejectedChat("no prompt", "chosen and rejected are answers alone; give a column prompt")
     return ChatPair(chats[0], chats[1])
 
 
@@ -119,16 +125,35 @@ def _history(record: Mapping[str, Any]) -> list[ChatMessage]:
 
 
 def _asked(record: Mapping[str, Any], question: str, beside: str, answer: str) -> list[ChatMessage]:
-    asked, more = record[question], record.get(beside) if beside else None
-    if isinstance(asked, str) and isinstance(more, str) and more.strip():
-        asked = f"{asked}\n\n{more}" if asked.strip() else more
     said = record[answer]
     if isinstance(said, list) and len(said) == 1:
         said = said[0]
-    return [
-        message_of({"role": "user", "content": asked}),
-        message_of({"role": "assistant", "content": said}),
-    ]
+    return [_question(record, question, beside), message_of({"role": "assistant", "content": said})]
+
+
+def _question(record: Mapping[str, Any], question: str, beside: str) -> ChatMessage:
+    asked, more = record[question], record.get(beside) if beside else None
+    if isinstance(asked, str) and isinstance(more, str) and more.strip():
+        asked = f"{asked}\n\n{more}" if asked.strip() else more
+    return message_of({"role": "user", "content": asked})
+
+
+def _prompt(record: Mapping[str, Any]) -> tuple[ChatMessage, ...]:
+    """What two answers have before them: a column prompt, turns without the answer at their end, or a question; none: a system
+    turn at most."""
+    system = _system(record)
+    if record.get("prompt"):
+        return (*system, *_as_turns(record["prompt"], "user"))
+    for name in LISTS:
+        if isinstance(turns := _decoded(record.get(name)), list):
+            found = [message_of(turn) for turn in turns]
+            while found and found[-1].role == "assistant":
+                found.pop()
+            return tuple(found) if found and found[0].role == "system" else (*system, *found)
+    for question, beside, _ in QUESTIONS:
+        if record.get(question):
+            return (*system, *_history(record), _question(record, question, beside))
+    return system
 
 
 def _tools(value: Any) -> tuple[Mapping[str, Any], ...]:

@@ -30,7 +30,7 @@ from pinisi.data.reading.source import Part
 
 AT_ONCE = 256  # chats that the tokenizer is handed at once, to keep its threads busy
 LARGE, MOST_WORKERS = 64 * 2**20, 16  # bytes from which several processes encode, and how many at most
-VERSION = 1  # of what the tokens follow from: another one encodes anew
+VERSION = 2  # of what the tokens follow from: another one encodes anew
 ALL = "all"  # the language of chats that name none
 Report = Callable[[str], None]
 
